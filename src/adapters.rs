@@ -1,0 +1,1 @@
+//! The outside: one module for each thing we talk to. They never import each other.

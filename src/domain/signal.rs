@@ -1,0 +1,129 @@
+//! Signals: one source's opinion of one validator, and how long it may be believed.
+
+use std::{fmt, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Span, Time};
+
+/// An opinion. *Unknown* is neither down nor safe: it never opens an incident and never satisfies a gate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// It works.
+    Up,
+    /// Some of its keys are silent.
+    Partial,
+    /// It does not work.
+    Down,
+    /// The source cannot say.
+    Unknown,
+}
+
+/// Who says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// Alertmanager.
+    Alert,
+    /// The Kubernetes API.
+    Kube,
+    /// The chain itself.
+    Chain,
+    /// The validator process's own port, probed. It can say *up* or nothing.
+    Process,
+}
+
+/// What an opinion rests on. Two opinions that rest on the same evidence are one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Evidence {
+    /// The machine: node exporter, a ping, a switch port.
+    Host,
+    /// What the cluster says: kube-state-metrics, the API server.
+    Kube,
+    /// What the chain shows: missed attestations, the beacon node's validator monitor.
+    Chain,
+    /// What the process says of itself: its metrics endpoint, `up`.
+    Process,
+}
+
+/// The interval an opinion speaks about; it may end long before the opinion was heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Interval {
+    /// Its start.
+    pub from: Time,
+    /// Its end.
+    pub to: Time,
+}
+
+/// One opinion, heard once. It goes stale to *unknown* by itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reading {
+    /// The opinion.
+    pub verdict: Verdict,
+    /// What it rests on.
+    pub evidence: Evidence,
+    /// What time it speaks about.
+    pub about: Interval,
+    /// After this moment it is *unknown*.
+    pub fresh_until: Time,
+    /// In an operator's words, to stand after "because" or "says down: ", for example "its node is 9 slots behind" or
+    /// "silent in epoch 812, 30 of 32 others live".
+    pub why: Arc<str>,
+}
+
+impl Reading {
+    /// The verdict as of now: *unknown* once stale.
+    #[must_use]
+    pub fn verdict_at(&self, now: Time) -> Verdict {
+        if now > self.fresh_until { Verdict::Unknown } else { self.verdict }
+    }
+
+    /// A source that cannot say, and why. It needs no refreshing: not knowing does not go stale.
+    #[must_use]
+    pub fn unknown(evidence: Evidence, now: Time, why: impl Into<Arc<str>>) -> Self {
+        let why = why.into();
+        Self { verdict: Verdict::Unknown, evidence, about: Interval { from: now, to: now }, fresh_until: now, why }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Up => "up",
+            Self::Partial => "partial",
+            Self::Down => "down",
+            Self::Unknown => "unknown",
+        })
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Alert => "alert",
+            Self::Kube => "kube",
+            Self::Chain => "chain",
+            Self::Process => "process",
+        })
+    }
+}
+
+/// A span as people write it: `2m 10s`. Whole seconds from a minute up, one decimal below ten seconds.
+#[must_use]
+pub fn human(span: Span) -> String {
+    let seconds = span.as_secs_f64();
+    let whole = span.as_secs();
+    match whole {
+        ..=9 => format!("{seconds:.1}s").replace(".0s", "s"),
+        10..=59 => format!("{whole}s"),
+        60..=3599 => two(whole / 60, 'm', whole % 60, 's'),
+        3600..=86_399 => two(whole / 3600, 'h', whole % 3600 / 60, 'm'),
+        _ => two(whole / 86_400, 'd', whole % 86_400 / 3600, 'h'),
+    }
+}
+
+fn two(big: i64, big_unit: char, small: i64, small_unit: char) -> String {
+    if small == 0 { format!("{big}{big_unit}") } else { format!("{big}{big_unit} {small}{small_unit}") }
+}

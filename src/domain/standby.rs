@@ -1,0 +1,167 @@
+//! The standby: what is asked of the cloud, and what the cloud and the machine say of it.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::{ActionId, IncidentId, Span, Time, ValidatorId};
+
+/// One rung of the ladder: where, and on what.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Rung {
+    /// For example `us-central1-a`.
+    pub zone: String,
+    /// For example `n2-standard-8`.
+    pub machine_type: String,
+}
+
+impl Rung {
+    /// The region of the zone. Quotas are regional: a rung in the same region fails with the same quota.
+    #[must_use]
+    pub fn region(&self) -> &str {
+        self.zone.rsplit_once('-').map_or(&self.zone, |(region, _)| region)
+    }
+}
+
+impl fmt::Display for Rung {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} in {}", self.machine_type, self.zone)
+    }
+}
+
+/// What the cloud is to create. Everything that can differ between two standbys; the rest is the adapter's rule.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StandbySpec {
+    /// The action this creation is; its request id and the machine's name come from it.
+    pub action: ActionId,
+    /// Whose standby it is.
+    pub validator: ValidatorId,
+    /// Where and on what.
+    pub rung: Rung,
+    /// Ends the machine's compute by itself (`maxRunDuration` with STOP).
+    pub fuse: Span,
+}
+
+impl StandbySpec {
+    /// The machine's name, the same at every repetition: `fo-<validator>-<incident>`.
+    #[must_use]
+    pub fn machine_name(&self) -> String {
+        machine_name(&self.validator, self.action.incident)
+    }
+}
+
+/// The name of an incident's machine. At most 3 + 32 + 1 + 8 of the 63 characters a name may have.
+#[must_use]
+pub fn machine_name(validator: &ValidatorId, incident: IncidentId) -> String {
+    format!("fo-{validator}-{incident}")
+}
+
+/// Names one machine for ever: a machine of the same name made later has another id.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct InstanceRef {
+    /// Its zone.
+    pub zone: String,
+    /// Its name.
+    pub name: String,
+    /// Compute Engine's numeric id.
+    pub id: u64,
+}
+
+impl fmt::Display for InstanceRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} in {}", self.name, self.zone)
+    }
+}
+
+/// What Compute Engine says a machine is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MachineState {
+    /// PROVISIONING, STAGING or PENDING: it may still fail for want of capacity.
+    Starting,
+    /// RUNNING or REPAIRING. It says nothing about what runs inside.
+    Running,
+    /// STOPPING, TERMINATED, SUSPENDING or SUSPENDED.
+    Stopped,
+}
+
+/// What a machine is, by its labels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Keyless, may be deleted by automation.
+    Standby,
+    /// The operator keeps it: not ours to delete.
+    Retained,
+    /// It may hold keys: untouchable.
+    Promoted,
+    /// A label we do not know: untouchable.
+    Other,
+}
+
+/// One machine as a listing shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Machine {
+    /// Which one.
+    pub instance: InstanceRef,
+    /// Its `validator` label.
+    pub validator: String,
+    /// Its `incident` label.
+    pub incident: String,
+    /// Its `role` label.
+    pub role: Role,
+    /// What it is doing.
+    pub state: MachineState,
+    /// Compute Engine's own guard against deletion.
+    pub deletion_protection: bool,
+    /// For example `n2-standard-8`.
+    pub machine_type: String,
+    /// By Compute Engine's clock; for showing and for choosing the older of two, never for deciding about time.
+    pub created_at: Option<Time>,
+}
+
+/// How the creation of a machine ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CreateOutcome {
+    /// The operation ended without an error, or a machine of this name stood there with our labels.
+    Created(InstanceRef),
+    /// This zone has no such machine to give: try the next rung.
+    OutOfStock(String),
+    /// A regional quota: the next rung of the same region would fail as well.
+    QuotaExceeded(String),
+    /// It will not work until somebody changes something: permission, a bad field, a name taken by a stranger.
+    Refused(String),
+    /// It may or may not have happened: look before acting again.
+    Unknown(String),
+}
+
+/// What the agent on the machine says. A hint from a machine that may lie: enough for progress and mail.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// The incident it believes it serves; another one means a stale or foreign report.
+    pub incident: String,
+    /// Changes with every boot.
+    pub boot_id: String,
+    /// Grows with every report; a report is fresh when this changed by the *watcher's* clock.
+    pub counter: u64,
+    /// 0 to 100.
+    pub progress_percent: u8,
+    /// What it is doing, in a few words: "execution client: 18.2 of 21.9 M blocks".
+    pub stage: String,
+    /// Consensus client synced (not syncing, within two slots of the clock).
+    pub synced: bool,
+    /// Execution client unverified.
+    pub optimistic: bool,
+    /// Age of the head block.
+    pub head_age_seconds: u64,
+    /// Consensus peers.
+    pub peers: u32,
+    /// Genesis validators root of the chain it follows, `0x…`.
+    pub genesis_root: String,
+    /// Offset of its clock in milliseconds.
+    pub clock_offset_ms: i64,
+    /// A process that could sign was seen. Then the machine is untouchable.
+    pub signer_seen: bool,
+}

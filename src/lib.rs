@@ -1,0 +1,13 @@
+//! `failover` notices that a home validator is down, makes sure, and starts a keyless standby in the cloud.
+//!
+//! Read in this order: [`domain`] (what is decided, pure), [`ports`] (what the outside has to offer),
+//! [`runtime`] (the one loop that decides, persists and then acts), [`adapters`] (the outside itself),
+//! [`config`] and [`cli`]. The far ends that tests and `failover sandbox` talk to are in [`sandbox`].
+//!
+//! It never reads, moves or names a key. `docs/ARCHITECTURE.md` lists the invariants and where each is tested.
+
+pub mod adapters;
+pub mod domain;
+pub mod ports;
+#[cfg(feature = "sandbox")]
+pub mod sandbox;

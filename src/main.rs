@@ -1,0 +1,3 @@
+//! The `failover` command.
+
+fn main() {}

@@ -1,0 +1,258 @@
+//! The seams: what the runtime needs of the outside, as traits. Each exists because the tests need a fake there or
+//! because there are two real ones.
+
+use async_trait::async_trait;
+
+use crate::domain::{
+    ActionId, CreateOutcome, IncidentId, InstanceRef, Machine, Report, Span, StandbySpec, ValidatorId,
+};
+
+// ---------------------------------------------------------------------------------------------------- ledger
+
+/// The one store of state: small records by key, changed by compare-and-swap (design: `docs/ARCHITECTURE.md`, Ledger).
+///
+/// Contract, which the conformance suite checks for every adapter: a `put` that answered `Ok` survives a crash; of
+/// several writers with the same expectation exactly one wins; a reader sees every `Ok` put that ended before it began;
+/// [`PutError::UnknownOutcome`] means it may have happened, and only reading again tells.
+#[async_trait]
+pub trait Ledger: Send + Sync + 'static {
+    /// The record under this key, if there is one.
+    async fn get(&self, key: &str) -> Result<Option<Stored>, LedgerError>;
+    /// Writes if the key is as expected. `Conflict` leaves everything as it was.
+    async fn put(&self, key: &str, bytes: Vec<u8>, expect: Expect) -> Result<Version, PutError>;
+    /// Every key with this prefix that sorts after `after`, in order of bytes. Complete or an error.
+    async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Vec<String>, LedgerError>;
+    /// Removes a record nobody needs any more (a request taken, an alert long resolved), if it is still this version.
+    async fn remove(&self, key: &str, version: &Version) -> Result<(), PutError>;
+    /// Where the records are, for people: "the file /var/lib/failover/ledger.sqlite".
+    fn describe(&self) -> String;
+    /// Whether the records survive the loss of the whole house.
+    fn is_off_site(&self) -> bool;
+}
+
+/// Bytes and the version that a later `put` has to name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// What was put.
+    pub bytes: Vec<u8>,
+    /// Names this state of this key.
+    pub version: Version,
+}
+
+/// Opaque to everybody but the adapter that gave it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Version(pub String);
+
+/// What a writer believes is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Expect {
+    /// Nothing.
+    Absent,
+    /// This version.
+    Version(Version),
+}
+
+/// The largest record an adapter takes, in bytes: far above what we write, far below what hurts.
+pub const MAX_RECORD: usize = 1 << 20;
+
+/// Why the ledger could not answer.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    /// Not now: network, lock, a server error. Try again.
+    #[error("the ledger is not available: {0}")]
+    Unavailable(String),
+    /// Not ever, until somebody acts: a folder instead of a file, no permission, a newer schema, a corrupt file.
+    #[error("the ledger cannot be used: {0}")]
+    Unusable(String),
+}
+
+/// Why a write did not succeed.
+#[derive(Debug, thiserror::Error)]
+pub enum PutError {
+    /// Somebody else wrote; `found` is the version there now, if any.
+    #[error("somebody else has changed it")]
+    Conflict {
+        /// What is there now.
+        found: Option<Version>,
+    },
+    /// It did not happen.
+    #[error(transparent)]
+    Failed(#[from] LedgerError),
+    /// It may have happened: read before writing again.
+    #[error("the reply was lost, it may have been written: {0}")]
+    UnknownOutcome(String),
+    /// Larger than [`MAX_RECORD`].
+    #[error("the record has {0} bytes, more than a record may have")]
+    TooLarge(usize),
+}
+
+// ---------------------------------------------------------------------------------------------------- cloud
+
+/// A cloud that can hold standbys. Compute Engine is the one there is.
+#[async_trait]
+pub trait Cloud: Send + Sync + 'static {
+    /// Every machine of ours that the scope names, in every zone. An answer that may lack one is an error
+    /// ([`CloudError::Unknown`]), never a shorter list.
+    async fn find(&self, scope: &Scope) -> Result<Vec<Machine>, CloudError>;
+    /// Creates the machine and follows the operation to its end. It never reports success that it has not seen, and a
+    /// machine of the same name counts only when its labels are this incident's.
+    async fn create(&self, spec: &StandbySpec) -> CreateOutcome;
+    /// What the machine is doing and what it last reported. `Ok(None)` when this very machine (by numeric id) is gone.
+    async fn observe(&self, instance: &InstanceRef) -> Result<Option<Observed>, CloudError>;
+    /// Deletes this very machine (by numeric id) with its disks, and follows the operation. `Ok` when it is gone.
+    async fn delete(&self, action: &ActionId, instance: &Unpromoted) -> Result<(), CloudError>;
+    /// With the operator's own credentials: deletion protection on, role `retained`, the fuse cleared (which needs a
+    /// stop and start of the machine when Compute Engine refuses it on a running one).
+    async fn retain(&self, instance: &InstanceRef) -> Result<Retained, CloudError>;
+    /// What would fail on the day: permissions that are missing, quotas too small, zones or machine types that do not
+    /// exist. One line for each thing looked at.
+    async fn check(&self) -> Vec<Finding>;
+}
+
+/// Which machines to look for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// All that carry our label.
+    Everything,
+    /// One validator's, whatever the incident.
+    Validator(ValidatorId),
+    /// One incident's.
+    Incident(ValidatorId, IncidentId),
+}
+
+/// A machine looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Observed {
+    /// As a listing shows it.
+    pub machine: Machine,
+    /// The last report in its guest attributes, if it has ever written a readable one.
+    pub report: Option<Report>,
+}
+
+/// What `retain` could and could not do.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Retained {
+    /// Deletion protection and the label are set.
+    pub protected: bool,
+    /// The fuse is cleared. When not, the machine will be *stopped* (not deleted) at its end.
+    pub fuse_cleared: bool,
+    /// What remains to be done by hand, if anything.
+    pub remaining: Option<String>,
+}
+
+/// One thing `check` looked at.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Finding {
+    /// What was looked at: "permission compute.instances.create".
+    pub subject: String,
+    /// Fine, would fail on the day, or could not be found out.
+    pub state: FindingState,
+    /// What was seen, and what to do if it is not fine.
+    pub detail: String,
+}
+
+/// How a check ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FindingState {
+    /// As it should be.
+    Ok,
+    /// Works, but somebody should know.
+    Warning,
+    /// Would fail on the day.
+    Problem,
+    /// Could not be found out.
+    Unknown,
+}
+
+/// Why the cloud could not answer; the executor acts on the kind.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CloudError {
+    /// Not now: 429, 5xx, no connection. Nothing has happened.
+    #[error("the cloud did not answer: {0}")]
+    Retry(String),
+    /// Not until somebody changes something.
+    #[error("the cloud refused: {0}")]
+    Refused(String),
+    /// Cannot be told: a lost reply, a zone missing from a listing. Look before acting again.
+    #[error("the outcome is unknown: {0}")]
+    Unknown(String),
+}
+
+/// A machine that was checked, just now, against `owners/`, `sessions/`, its labels and its report, and may be deleted.
+///
+/// **Invariant:** only [`Unpromoted::check`] makes one, so nothing can ask the cloud to delete a machine unchecked.
+#[derive(Clone, Debug)]
+pub struct Unpromoted(InstanceRef);
+
+/// What the check has to know beside the machine itself.
+#[derive(Clone, Copy, Debug)]
+pub struct OwnershipView<'a> {
+    /// Bytes of `owners/<validator>`, if there are any. In doubt it names the cloud.
+    pub owner: Option<&'a [u8]>,
+    /// Bytes of `sessions/<validator>`, if there are any.
+    pub session: Option<&'a [u8]>,
+}
+
+/// Why a machine must not be touched.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{machine} must not be deleted: {reason}")]
+pub struct Untouchable {
+    /// Which machine.
+    pub machine: String,
+    /// The check that failed and what it saw.
+    pub reason: String,
+}
+
+impl Unpromoted {
+    /// Lets a machine through only if nothing speaks for a signer on it.
+    ///
+    /// An owner or session record that exists and is not plainly *home's* counts as the cloud's.
+    ///
+    /// # Errors
+    /// [`Untouchable`] names the check that failed.
+    pub fn check(
+        seen: &Observed,
+        validator: &ValidatorId,
+        incident: IncidentId,
+        view: OwnershipView<'_>,
+    ) -> Result<Self, Untouchable> {
+        use crate::domain::Role;
+        let machine = &seen.machine;
+        let refuse = |reason: String| Err(Untouchable { machine: machine.instance.to_string(), reason });
+        if machine.validator != validator.as_str() || machine.incident != incident.to_string() {
+            return refuse(format!("its labels name validator {} incident {}", machine.validator, machine.incident));
+        }
+        if machine.role != Role::Standby {
+            return refuse(format!("its role is {:?}", machine.role).to_lowercase());
+        }
+        if machine.deletion_protection {
+            return refuse("its deletion protection is on".into());
+        }
+        if seen.report.as_ref().is_some_and(|report| report.signer_seen) {
+            return refuse("it reports a process that could sign".into());
+        }
+        for (what, record) in [("owner", view.owner), ("session", view.session)] {
+            if let Some(bytes) = record
+                && !is_home(bytes)
+            {
+                return refuse(format!("the ledger's {what} record does not name home"));
+            }
+        }
+        Ok(Self(machine.instance.clone()))
+    }
+
+    /// Which machine.
+    #[must_use]
+    pub fn instance(&self) -> &InstanceRef {
+        &self.0
+    }
+}
+
+fn is_home(record: &[u8]) -> bool {
+    serde_json::from_slice::<serde_json::Value>(record)
+        .is_ok_and(|value| value.get("place").and_then(|place| place.as_str()) == Some("home"))
+}
+
+/// How long one call to the cloud may take, so that an action ends before the lease it was started under.
+pub const CALL_TIMEOUT: Span = Span::from_secs(20);
