@@ -11,3 +11,4 @@ pub mod domain;
 pub mod ports;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;
+pub mod simulate;
