@@ -256,3 +256,23 @@ fn is_home(record: &[u8]) -> bool {
 
 /// How long one call to the cloud may take, so that an action ends before the lease it was started under.
 pub const CALL_TIMEOUT: Span = Span::from_secs(20);
+
+// ---------------------------------------------------------------------------------------------------- mail, time
+
+/// Somebody who can be told: a mail server.
+#[async_trait]
+pub trait Notifier: Send + Sync + 'static {
+    /// Tries to hand the message to the server for each of these, and says for whom it has it. The id becomes the
+    /// `Message-ID`, so a message sent twice can be known as one.
+    async fn send(&self, message: &crate::domain::Message, id: uuid::Uuid, to: &[String]) -> crate::domain::Delivery;
+    /// Connects, logs in and hangs up; nothing is sent.
+    async fn check(&self) -> Vec<Finding>;
+}
+
+/// The time, and waiting for it.
+pub trait Clock: Send + Sync + 'static {
+    /// The wall clock.
+    fn now(&self) -> crate::domain::Time;
+    /// Waits until the wall clock shows this.
+    fn sleep_until(&self, at: crate::domain::Time) -> futures::future::BoxFuture<'static, ()>;
+}

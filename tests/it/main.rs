@@ -1,4 +1,6 @@
 //! Everything that needs nothing but Rust, in one crate: linking is what costs.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+
 mod properties;
 mod scenarios;

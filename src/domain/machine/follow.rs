@@ -103,10 +103,9 @@ fn react(draft: &mut Draft<'_>, incident: &Incident, standby: &Standby, id: Acti
 }
 
 fn seen_as(draft: &mut Draft<'_>, incident: &Incident, standby: &Standby, seen: &Seen) {
-    if matches!(seen.role, Role::Retained | Role::Promoted | Role::Other) || seen.deletion_protection {
-        if !standby.retained {
-            set_standby(draft, incident, Standby { retained: true, ..standby.clone() });
-        }
+    let kept = matches!(seen.role, Role::Retained | Role::Promoted | Role::Other) || seen.deletion_protection;
+    if kept && !standby.retained {
+        set_standby(draft, incident, Standby { retained: true, ..standby.clone() });
     }
     if draft.live.report.as_ref().is_some_and(|heard| heard.report.signer_seen) {
         recover::doubt(draft, Some(standby.clone()), Doubt::SignerSeen);
