@@ -6,10 +6,16 @@
 #![deny(clippy::disallowed_methods)]
 
 pub mod ids;
+pub mod money;
+pub mod notice;
+pub mod outbox;
 pub mod signal;
 pub mod standby;
 
 pub use ids::*;
+pub use money::*;
+pub use notice::*;
+pub use outbox::*;
 pub use signal::*;
 pub use standby::*;
 
