@@ -13,6 +13,7 @@ mod secret;
 mod validate;
 mod validated;
 mod values;
+mod wording;
 pub mod written;
 
 pub use error::{ConfigError, Problem, Warning};
@@ -59,7 +60,7 @@ pub fn parse(text: &str, origin: &str, checks: &Checks) -> Result<(Config, Vec<W
     let written: written::Written = serde_saphyr::from_str(text).map_err(|error| {
         let place =
             error.location().map_or(Place { line: 1, column: 1 }, |at| Place { line: at.line(), column: at.column() });
-        let message = validate::plain(&error.without_snippet().to_string());
+        let message = wording::in_words(&error.without_snippet().to_string());
         ConfigError::Invalid(vec![Problem::new(origin, text, place, message)])
     })?;
     validate::validate(written, text, origin, checks)

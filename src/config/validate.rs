@@ -16,13 +16,6 @@ mod compute;
 mod mail;
 mod policy;
 
-/// Names the field, then says it without the parser's own position, which stands before it already.
-pub(super) fn plain(message: &str) -> String {
-    let message = message.trim();
-    let end = message.rfind(" at line ").unwrap_or(message.len());
-    message[..end].trim_end().to_owned()
-}
-
 pub(super) fn validate(
     written: Written,
     text: &str,

@@ -81,21 +81,30 @@ fn what_is_not_written_has_the_documented_default() {
 
 #[test]
 fn an_unknown_key_is_refused_everywhere() {
-    refused(&with("polcy: {}\n"), "polcy", &["unknown field", "polcy", "policy"]);
-    refused(&with("policy: {holddown: 5m}\n"), "holddown", &["unknown field", "hold_down"]);
-    refused(&with("compute: {project: p1, ladder: [{zone: a-b-c, machine: x}]}\n"), "machine", &["unknown field"]);
+    refused(&with("polcy: {}\n"), "polcy", &["unknown key 'polcy'", "did you mean 'policy'"]);
+    refused(&with("policy: {holddown: 5m}\n"), "holddown", &["did you mean 'hold_down'"]);
+    refused(
+        &with("compute: {project: p1, ladder: [{zone: a-b-c, machine: x}]}\n"),
+        "machine",
+        &["unknown key", "machine_type"],
+    );
     refused(
         &with("mail: {host: x, from: a@x, to: [a@x], password: x}\n"),
         "password",
-        &["unknown field", "password_file"],
+        &["unknown key", "password_file"],
     );
 }
 
 #[test]
 fn a_key_that_stands_twice_or_a_wrong_type_is_refused() {
-    refused(&with("site: other\n"), "site: other", &["duplicate"]);
-    refused(&with("budget: {per_month_usd: much}\n"), "much", &["float"]);
-    refused(&with("mode: arm\n"), "arm\n", &["armed"]);
+    refused(&with("site: other\n"), "site: other", &["the key 'site' stands twice"]);
+    refused(&with("budget: {per_month_usd: much}\n"), "much", &["a number"]);
+    refused(&with("mode: arm\n"), "arm\n", &["'arm' is not one of the choices", "armed"]);
+    refused(&with("http: []\n"), "[]", &["has to be a section"]);
+    refused(&with("mail: {host: x, port: 99999, from: a, to: []}\n"), "99999", &["whole number from 0 to 65535"]);
+    let two = "alertmanager: {auth: {bearer_file: x, basic: {username: a, password_file: b}}}\n";
+    refused(&with(two), "basic", &["only one of the choices"]);
+    refused(&with("alertmanager: {url: 'http://a'}\n"), "url", &["the key 'auth' is missing"]);
     assert!(parse("").is_err() && parse("[]").is_err() && parse("site: [").is_err());
 }
 
