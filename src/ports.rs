@@ -4,7 +4,8 @@
 use async_trait::async_trait;
 
 use crate::domain::{
-    ActionId, CreateOutcome, IncidentId, InstanceRef, Machine, Report, Span, StandbySpec, ValidatorId,
+    ActionId, CreateOutcome, Delivery, IncidentId, InstanceRef, Machine, Message, Report, Span, StandbySpec,
+    ValidatorId,
 };
 
 // ---------------------------------------------------------------------------------------------------- ledger
@@ -257,15 +258,17 @@ fn is_home(record: &[u8]) -> bool {
 /// How long one call to the cloud may take, so that an action ends before the lease it was started under.
 pub const CALL_TIMEOUT: Span = Span::from_secs(20);
 
-// ---------------------------------------------------------------------------------------------------- mail, time
+// ---------------------------------------------------------------------------------------------------- mail
 
-/// Somebody who can be told: a mail server.
+/// Something that tells people. Mail is the one there is.
 #[async_trait]
 pub trait Notifier: Send + Sync + 'static {
-    /// Tries to hand the message to the server for each of these, and says for whom it has it. The id becomes the
-    /// `Message-ID`, so a message sent twice can be known as one.
-    async fn send(&self, message: &crate::domain::Message, id: uuid::Uuid, to: &[String]) -> crate::domain::Delivery;
-    /// Connects, logs in and hangs up; nothing is sent.
+    /// Everybody who is to be told.
+    fn recipients(&self) -> Vec<String>;
+    /// Sends to these recipients, each for itself: one that is refused does not keep the others from getting it. The id
+    /// makes a repetition recognisable; it never fails as a whole, what was not taken is in the answer.
+    async fn send(&self, message: &Message, id: uuid::Uuid, to: &[String]) -> Delivery;
+    /// What would fail on the day. Nothing is sent.
     async fn check(&self) -> Vec<Finding>;
 }
 

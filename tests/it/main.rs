@@ -2,5 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
+mod config;
+mod mail;
 mod properties;
 mod scenarios;

@@ -67,9 +67,8 @@ impl Writer<'_> {
                 format!("down, {what}")
             }
             NoticeKind::SiteOutage { down, of, plan } => {
-                let count = down.iter().count();
                 let what = self.plan(&format!("The whole site seems to be down, {id} with it."), plan);
-                self.body.list(&format!("Down together ({count} lines, {of} validators are watched):"), down.iter());
+                self.body.list(&format!("Down together, of {of} watched:"), down.iter());
                 self.plan_next(plan);
                 format!("site outage, {what}")
             }
@@ -208,11 +207,17 @@ impl Writer<'_> {
         simulated: bool,
     ) -> String {
         let id = &self.notice.validator;
-        self.body.say(&format!(
-            "The standby of {id} is ready. Decide now: bring home back, or move the keys with the command below."
-        ));
         if simulated {
+            self.body.say(&format!(
+                "The simulated standby of {id} is ready. Do not move keys to it: bring home back. The command below \
+                 shows what a real one would be asked."
+            ));
             self.body.say(SIMULATED);
+        } else {
+            self.body.say(&format!(
+                "The standby of {id} is ready. Decide now: bring home back, or move the keys with the command below. \
+                 If home attests again, the standby goes by itself."
+            ));
         }
         let mut facts = vec![("Machine", instance.to_string())];
         facts.extend(per_hour.map(|hour| ("Price", format!("{} an hour", usd(hour)))));
@@ -236,7 +241,7 @@ impl Writer<'_> {
         evidence: &Lines,
     ) -> String {
         let id = &self.notice.validator;
-        let close = (format!("close {id} --reason \"…\""), "When you have looked, end the incident:");
+        let close = (format!("close {id} --reason \"I have looked\""), "When you have looked, end the incident:");
         let retain = (format!("retain {id}"), "To keep the machine:");
         let (subject, what, (command, purpose)) = match question {
             Question::Vanished => (
@@ -333,7 +338,7 @@ impl Writer<'_> {
 
     fn money(&mut self, money: &Money) -> String {
         let id = &self.notice.validator;
-        let open = format!("open {id} --reason \"…\"");
+        let open = format!("open {id} --reason \"budget raised\"");
         match money {
             Money::OverIncidentBudget { estimate, limit } => {
                 self.body.say(&format!(
@@ -420,7 +425,7 @@ impl Writer<'_> {
              yourself."
         ));
         self.evidence(evidence);
-        self.next("To create a standby now:", &format!("open {id} --reason \"…\""));
+        self.next("To create a standby now:", &format!("open {id} --reason \"I looked: it is down\""));
         "down again, held back".into()
     }
 
