@@ -2,4 +2,5 @@
 
 pub mod clock;
 pub mod http;
+pub mod ledger_sqlite;
 pub mod mail;

@@ -124,7 +124,9 @@ pub fn of_world(world: &World, site: &str, policy: &Policy, now: Time) -> Status
     }
 }
 
-fn mode(mode: Mode) -> String {
+/// "armed" or "observe".
+#[must_use]
+pub fn mode(mode: Mode) -> String {
     match mode {
         Mode::Observe => "observe".into(),
         Mode::Armed => "armed".into(),
