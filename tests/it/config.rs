@@ -325,3 +325,15 @@ fn the_documentation_explains_every_key_and_no_key_that_is_not_there() {
         assert!(all.iter().any(|known| known == key), "docs/configuration.md explains `{key}`, which is no key");
     }
 }
+
+#[test]
+fn a_file_cut_off_anywhere_is_answered_and_never_a_panic() {
+    for (end, _) in EXAMPLE.char_indices() {
+        if let Err(error) = parse(&EXAMPLE[..end]) {
+            assert!(
+                error.problems().iter().all(|problem| problem.place.line > 0 && problem.place.column > 0),
+                "{error}"
+            );
+        }
+    }
+}
