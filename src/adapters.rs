@@ -1,4 +1,5 @@
 //! The outside: one module for each thing we talk to. They never import each other.
 
+pub mod clock;
 pub mod http;
 pub mod mail;

@@ -10,5 +10,8 @@ pub mod adapters;
 pub mod config;
 pub mod domain;
 pub mod ports;
+pub mod records;
+pub mod runtime;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;
+pub mod simulate;

@@ -271,3 +271,11 @@ pub trait Notifier: Send + Sync + 'static {
     /// What would fail on the day. Nothing is sent.
     async fn check(&self) -> Vec<Finding>;
 }
+
+/// The time, and waiting for it.
+pub trait Clock: Send + Sync + 'static {
+    /// The wall clock.
+    fn now(&self) -> crate::domain::Time;
+    /// Waits until the wall clock shows this.
+    fn sleep_until(&self, at: crate::domain::Time) -> futures::future::BoxFuture<'static, ()>;
+}

@@ -1,6 +1,10 @@
-//! Everything that needs nothing but Rust: our own code over real sockets and files, against the fake world.
+//! Everything that needs nothing but Rust, in one crate: linking is what costs.
+
+#![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 mod config;
 mod mail;
+mod properties;
+mod scenarios;
