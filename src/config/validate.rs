@@ -8,9 +8,9 @@ use super::{
     Checks, Config, ConfigError, Place, Problem, SecretFile, Warning,
     validated::*,
     values::{At, Duration},
-    written::{self, Mode, Written},
+    written::{self, Written},
 };
-use crate::domain::{Span, Usd};
+use crate::domain::{Mode, Span, Usd};
 
 mod compute;
 mod mail;

@@ -3,8 +3,8 @@
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
 use failover::{
-    config::{self, Checks, Config, ConfigError, EXAMPLE, LedgerSettings, Mode, Warning},
-    domain::Span,
+    config::{self, Checks, Config, ConfigError, EXAMPLE, LedgerSettings, Warning},
+    domain::{Mode, Span},
 };
 
 const KEY: &str = "0x93247f2209abcacf57b75a51dafae777f9dd38bc7053d1af526f220a7489a6d3a2753e5f3e8b1cfe39b56f43611df74a";

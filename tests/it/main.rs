@@ -2,8 +2,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
-#![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
-
 mod config;
 mod mail;
 mod properties;

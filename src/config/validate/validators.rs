@@ -5,10 +5,10 @@ use std::fs;
 use super::{AlertSettings, Checker, Unique, ValidatorSettings, section};
 use crate::{
     config::{
-        Mode, Place, PublicKeyHex,
+        Place, PublicKeyHex,
         written::{self, Written},
     },
-    domain::{Evidence, ValidatorId},
+    domain::{Evidence, Mode, ValidatorId},
 };
 
 impl Checker<'_> {
