@@ -1,4 +1,4 @@
-//! The configuration: one YAML file, as written ([`written`]) → checked ([`Config`]), refused with line and column.
+//! The configuration: one YAML file, as written → checked ([`Config`]), refused with line and column.
 //!
 //! It holds no secret, only the names of files with secrets, and no name of a file with a key of a validator.
 //! `docs/configuration.md` explains every key.
@@ -9,18 +9,19 @@ use std::{
 };
 
 mod error;
+mod policy;
 mod secret;
 mod validate;
 mod validated;
 mod values;
 mod wording;
-pub mod written;
+mod written;
 
 pub use error::{ConfigError, Problem, Warning};
 pub use secret::{Secret, SecretError, SecretFile};
 pub use validated::*;
 pub use values::{At, Duration, Place, PublicKeyHex, Share};
-pub use written::{MailTls, Mode};
+pub use written::MailTls;
 
 /// A complete configuration to start from; what `failover config example` prints.
 pub const EXAMPLE: &str = include_str!("../docs/examples/failover.yaml");

@@ -2,19 +2,20 @@
 //!
 //! It does not know what the values are used for beyond what makes them contradict each other.
 
-use std::{collections::HashMap, fs, net::SocketAddr, path::Path};
+use std::{collections::HashMap, net::SocketAddr, path::Path};
 
 use super::{
-    Checks, Config, ConfigError, Place, Problem, PublicKeyHex, SecretFile, Warning,
+    Checks, Config, ConfigError, Place, Problem, SecretFile, Warning,
     validated::*,
     values::{At, Duration},
-    written::{self, Mode, Written},
+    written::{self, Written},
 };
-use crate::domain::{Evidence, Span, Usd, ValidatorId};
+use crate::domain::{Mode, Span, Usd};
 
 mod compute;
 mod mail;
 mod policy;
+mod validators;
 
 pub(super) fn validate(
     written: Written,
@@ -233,110 +234,6 @@ impl Checker<'_> {
             fits.then(|| root.to_ascii_lowercase())
         });
         Some(EthereumSettings { beacon_nodes: nodes, genesis_root: section(genesis_root)? })
-    }
-
-    fn validators(&mut self, written: &Written) -> Option<Vec<ValidatorSettings>> {
-        if written.validators.is_empty() {
-            self.wrong(written.validators.place, "validators is empty: name at least one");
-        }
-        let (mut names, mut keys) = (Unique::default(), Unique::default());
-        let mut validators = Vec::new();
-        for validator in &written.validators.value {
-            let place = validator.name.place;
-            let name = ValidatorId::new(&validator.name).map_err(|error| self.wrong(place, error.to_string())).ok();
-            names.take(self, &validator.name.value, place, "validator");
-            if validator.kind.value != "ethereum" {
-                self.wrong(
-                    validator.kind.place,
-                    format!("kind '{}' is not supported yet: only 'ethereum' is", validator.kind.value),
-                );
-            } else if written.ethereum.is_none() {
-                self.warn(
-                    validator.kind.place,
-                    "there is no ethereum section, so the chain is not asked about this validator",
-                );
-            }
-            let public_keys = self.public_keys(validator, &mut keys);
-            let mut alerts = Vec::new();
-            for mapping in &validator.alerts {
-                if written.alertmanager.is_none() {
-                    self.wrong(mapping.matchers.place, "there are alerts, but no alertmanager section to take them");
-                }
-                alerts.extend(
-                    self.matchers(&mapping.matchers)
-                        .map(|matchers| AlertSettings { matchers, evidence: mapping.evidence }),
-                );
-            }
-            self.enough_sources(validator, written);
-            let process = validator.process.as_ref().map(|process| self.url(&process.url, "process.url"));
-            let process = section(process);
-            validators.extend(name.zip(process).map(|(name, process)| ValidatorSettings {
-                name,
-                public_keys,
-                alerts,
-                process,
-            }));
-        }
-        Some(validators)
-    }
-
-    /// Two independent sources have to say down; what rests on the same evidence is one.
-    fn enough_sources(&mut self, validator: &written::Validator, written: &Written) {
-        let mut evidence: Vec<Evidence> = validator.alerts.iter().map(|mapping| mapping.evidence).collect();
-        evidence.extend(written.ethereum.as_ref().map(|_| Evidence::Chain));
-        evidence.sort();
-        evidence.dedup();
-        if evidence.len() >= 2 {
-            return;
-        }
-        let message = format!(
-            "validator '{}' can never be confirmed down: that needs two sources with different evidence, and it has \
-             {}; add an ethereum section, or alerts with another evidence",
-            validator.name.value,
-            evidence.len()
-        );
-        match written.mode.value {
-            Mode::Armed => self.wrong(validator.name.place, message),
-            Mode::Observe => self.warn(validator.name.place, message),
-        }
-    }
-
-    fn public_keys(&mut self, validator: &written::Validator, seen: &mut Unique) -> Vec<PublicKeyHex> {
-        let texts: Vec<(String, Place)> = match (&validator.public_keys, &validator.public_keys_file) {
-            (Some(_), Some(file)) => {
-                self.wrong(file.place, "there are public_keys and public_keys_file: keep one of them");
-                return Vec::new();
-            }
-            (None, None) => {
-                self.wrong(validator.name.place, "this validator has no keys: add public_keys or public_keys_file");
-                return Vec::new();
-            }
-            (Some(keys), None) => keys.value.iter().map(|key| (key.value.clone(), key.place)).collect(),
-            (None, Some(file)) => match fs::read_to_string(self.checks.base.join(&file.value)) {
-                Ok(text) => {
-                    let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
-                    lines.filter(|line| !line.is_empty()).map(|line| (line.to_owned(), file.place)).collect()
-                }
-                Err(error) => {
-                    self.wrong(file.place, format!("cannot read {}: {error}", file.value.display()));
-                    return Vec::new();
-                }
-            },
-        };
-        if texts.is_empty() {
-            self.wrong(validator.name.place, "this validator has no keys: name at least one public key");
-        }
-        let mut keys = Vec::new();
-        for (text, place) in texts {
-            match PublicKeyHex::new(&text) {
-                Ok(key) => {
-                    seen.take(self, key.as_str(), place, "public key");
-                    keys.push(key);
-                }
-                Err(why) => self.wrong(place, why),
-            }
-        }
-        keys
     }
 
     fn monitor(&mut self, written: &written::Monitor) -> Option<MonitorSettings> {

@@ -7,8 +7,8 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use url::Url;
 
-use super::{MailTls, Mode, PublicKeyHex, SecretFile};
-use crate::domain::{Evidence, Rung, Span, Usd, ValidatorId};
+use super::{MailTls, PublicKeyHex, SecretFile};
+use crate::domain::{Evidence, Mode, Rung, Span, Usd, ValidatorId};
 
 /// Everything that is configured.
 #[derive(Clone, Debug)]

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::values::{At, Duration, Share};
-use crate::domain::{Evidence, Rung, Span};
+use crate::domain::{Evidence, Mode, Rung, Span};
 
 /// The configuration of `failover`.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -43,17 +43,6 @@ pub struct Written {
     pub mail: Option<Mail>,
     /// A monitor outside of this home that notices when this program stops.
     pub monitor: Option<Monitor>,
-}
-
-/// Whether decisions are carried out.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Mode {
-    /// Decides and tells, creates nothing.
-    #[default]
-    Observe,
-    /// Creates and deletes standbys.
-    Armed,
 }
 
 /// Where the state is kept: exactly one of these.

@@ -5,7 +5,8 @@
 use super::{Rung, Span, Time, Usd};
 
 /// Whether decisions are carried out.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum Mode {
     /// Decides and tells, creates nothing.
     #[default]

@@ -3,8 +3,8 @@
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
 use failover::{
-    config::{self, Checks, Config, ConfigError, EXAMPLE, LedgerSettings, Mode, Warning},
-    domain::Span,
+    config::{self, Checks, Config, ConfigError, EXAMPLE, LedgerSettings, Warning},
+    domain::{Mode, Span},
 };
 
 const KEY: &str = "0x93247f2209abcacf57b75a51dafae777f9dd38bc7053d1af526f220a7489a6d3a2753e5f3e8b1cfe39b56f43611df74a";
@@ -163,14 +163,18 @@ fn thresholds_that_contradict_each_other_are_refused() {
 fn armed_needs_a_cloud_and_two_independent_sources_and_should_have_mail() {
     let armed = with("mode: armed\n");
     refused(&armed, "armed", &["no compute section", "'mode: observe'"]);
-    refused(&armed, "eth-0", &["can never be confirmed down", "it has 0"]);
+    refused(&armed, "eth-0", &["can never be confirmed down", "it has none"]);
     warned(&smallest(), "can never be confirmed down");
     // An alert that rests on the chain is the chain's evidence, not a second opinion.
     let ethereum =
         "ethereum: {beacon_nodes: [{name: a, url: http://a:5052}]}\nalertmanager: {auth: {bearer_file: t}}\n";
     let compute = "mode: armed\ncompute: {project: p, ladder: [{zone: a-b-c, machine_type: m}]}\n";
     let alert = |evidence| format!("    alerts: [{{matchers: 'a=\"b\"', evidence: {evidence}}}]\n");
-    refused(&with(&format!("{}{ethereum}{compute}", alert("chain"))), "eth-0", &["it has 1"]);
+    refused(&with(&format!("{}{ethereum}{compute}", alert("chain"))), "eth-0", &["rest on the chain as well"]);
+    refused(&with(&format!("{ethereum}{compute}")), "eth-0", &["it has the chain only"]);
+    // Alerts of different evidence still come through one Alertmanager.
+    let alone = "alertmanager: {auth: {bearer_file: t}}\n";
+    refused(&with(&format!("{}{alone}{compute}", alert("host"))), "eth-0", &["its alerts are one together"]);
     warned(&with(&format!("{}{ethereum}{compute}", alert("process"))), "no mail section");
 }
 
@@ -319,5 +323,17 @@ fn the_documentation_explains_every_key_and_no_key_that_is_not_there() {
     }
     for key in documented {
         assert!(all.iter().any(|known| known == key), "docs/configuration.md explains `{key}`, which is no key");
+    }
+}
+
+#[test]
+fn a_file_cut_off_anywhere_is_answered_and_never_a_panic() {
+    for (end, _) in EXAMPLE.char_indices() {
+        if let Err(error) = parse(&EXAMPLE[..end]) {
+            assert!(
+                error.problems().iter().all(|problem| problem.place.line > 0 && problem.place.column > 0),
+                "{error}"
+            );
+        }
     }
 }
