@@ -5,10 +5,12 @@
 
 #![deny(clippy::disallowed_methods)]
 
+pub mod alerts;
 pub mod ids;
 pub mod signal;
 pub mod standby;
 
+pub use alerts::{AlertBook, AlertRecord};
 pub use ids::*;
 pub use signal::*;
 pub use standby::*;
