@@ -1,1 +1,2 @@
 //! The outside: one module for each thing we talk to. They never import each other.
+pub mod alertmanager;
