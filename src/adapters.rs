@@ -1,2 +1,4 @@
 //! The outside: one module for each thing we talk to. They never import each other.
+
 pub mod alertmanager;
+pub mod http;
