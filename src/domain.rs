@@ -6,14 +6,36 @@
 #![deny(clippy::disallowed_methods)]
 
 pub mod alerts;
+pub mod chain;
+pub mod event;
 pub mod ids;
+pub mod machine;
+pub mod money;
+pub mod notice;
+pub mod outbox;
+pub mod policy;
+pub mod reason;
+pub mod record;
 pub mod signal;
+pub mod signals;
 pub mod standby;
+pub mod world;
 
 pub use alerts::{AlertBook, AlertRecord};
+pub use chain::*;
+pub use event::*;
 pub use ids::*;
+pub use machine::{explain, step};
+pub use money::*;
+pub use notice::*;
+pub use outbox::*;
+pub use policy::*;
+pub use reason::*;
+pub use record::*;
 pub use signal::*;
+pub use signals::*;
 pub use standby::*;
+pub use world::*;
 
 /// A point in time by the watcher's own clock.
 pub type Time = jiff::Timestamp;

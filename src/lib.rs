@@ -7,7 +7,11 @@
 //! It never reads, moves or names a key. `docs/ARCHITECTURE.md` lists the invariants and where each is tested.
 
 pub mod adapters;
+pub mod config;
 pub mod domain;
 pub mod ports;
+pub mod records;
+pub mod runtime;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;
+pub mod simulate;

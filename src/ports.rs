@@ -4,7 +4,8 @@
 use async_trait::async_trait;
 
 use crate::domain::{
-    ActionId, CreateOutcome, IncidentId, InstanceRef, Machine, Report, Span, StandbySpec, ValidatorId,
+    ActionId, CreateOutcome, Delivery, IncidentId, InstanceRef, Machine, Message, Report, Span, StandbySpec,
+    ValidatorId,
 };
 
 // ---------------------------------------------------------------------------------------------------- ledger
@@ -256,3 +257,25 @@ fn is_home(record: &[u8]) -> bool {
 
 /// How long one call to the cloud may take, so that an action ends before the lease it was started under.
 pub const CALL_TIMEOUT: Span = Span::from_secs(20);
+
+// ---------------------------------------------------------------------------------------------------- mail
+
+/// Something that tells people. Mail is the one there is.
+#[async_trait]
+pub trait Notifier: Send + Sync + 'static {
+    /// Everybody who is to be told.
+    fn recipients(&self) -> Vec<String>;
+    /// Sends to these recipients, each for itself: one that is refused does not keep the others from getting it. The id
+    /// makes a repetition recognisable; it never fails as a whole, what was not taken is in the answer.
+    async fn send(&self, message: &Message, id: uuid::Uuid, to: &[String]) -> Delivery;
+    /// What would fail on the day. Nothing is sent.
+    async fn check(&self) -> Vec<Finding>;
+}
+
+/// The time, and waiting for it.
+pub trait Clock: Send + Sync + 'static {
+    /// The wall clock.
+    fn now(&self) -> crate::domain::Time;
+    /// Waits until the wall clock shows this.
+    fn sleep_until(&self, at: crate::domain::Time) -> futures::future::BoxFuture<'static, ()>;
+}

@@ -13,7 +13,6 @@ pub mod mapping;
 pub mod matchers;
 mod payload;
 pub mod receiver;
-mod records;
 pub mod stats;
 pub mod store;
 
@@ -30,7 +29,7 @@ use futures::StreamExt;
 use http::{HeaderMap, StatusCode, header};
 
 pub use api::{Api, ReconcileError};
-pub use auth::{Credentials, Secret};
+pub use auth::{Access, Credentials, Secret};
 pub use mapping::{Mapping, Mappings};
 pub use matchers::Matchers;
 pub use payload::PayloadError;
@@ -73,7 +72,7 @@ async fn webhook(State(receiver): State<Arc<Receiver>>, request: Request) -> Res
 
 async fn take(receiver: &Receiver, request: Request) -> Result<(), Refusal> {
     let (head, body) = request.into_parts();
-    if !auth::accepts(&receiver.config.accepted, head.headers.get(header::AUTHORIZATION)) {
+    if !receiver.access().allows(head.headers.get(header::AUTHORIZATION)) {
         return Err(Refusal::Unauthorised);
     }
     if !(receiver.config.holds_lease)() {
@@ -112,7 +111,7 @@ fn refuse(receiver: &Receiver, refusal: &Refusal) -> Response {
         Refusal::Unauthorised => {
             add(&stats.unauthorised, 1);
             tracing::warn!("a message to the Alertmanager webhook had wrong or no credentials");
-            let challenge = auth::challenge(&receiver.config.accepted);
+            let challenge = receiver.access().challenge();
             (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, challenge)], text).into_response()
         }
         Refusal::TooLarge => {

@@ -59,6 +59,15 @@ impl IncidentId {
     }
 }
 
+impl IncidentId {
+    /// The id of one thing told about a validator since `anchor`: the same after every crash and replay, so that the
+    /// mail is the same mail.
+    #[must_use]
+    pub fn notice(validator: &ValidatorId, anchor: super::Time, about: &str) -> Uuid {
+        Uuid::new_v5(&NAMESPACE, format!("{validator}/{}/{about}", anchor.as_nanosecond()).as_bytes())
+    }
+}
+
 impl fmt::Display for IncidentId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:08x}", self.0)

@@ -1,5 +1,10 @@
-//! Tests of the adapters and of the program as a whole, over real connections on loopback. One crate, because linking
-//! is what costs.
+//! Everything that needs nothing but Rust, in one crate: linking is what costs.
+
+#![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 mod alertmanager;
+mod config;
+mod mail;
+mod properties;
+mod scenarios;
 mod support;

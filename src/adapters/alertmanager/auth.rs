@@ -52,8 +52,33 @@ pub enum Credentials {
     },
 }
 
-/// Whether the header shows one of these credentials. Without any, nobody gets in.
-pub(super) fn accepts(accepted: &[Credentials], header: Option<&HeaderValue>) -> bool {
+/// Who may send.
+#[derive(Clone, Debug)]
+pub enum Access {
+    /// Everybody who reaches the port. Only for a port on loopback.
+    Anybody,
+    /// Who shows one of these. Several, so that a secret can be changed without a gap; without any, nobody.
+    Only(Vec<Credentials>),
+}
+
+impl Access {
+    pub(super) fn allows(&self, header: Option<&HeaderValue>) -> bool {
+        match self {
+            Self::Anybody => true,
+            Self::Only(accepted) => accepts(accepted, header),
+        }
+    }
+
+    /// What a caller without credentials is told to bring.
+    pub(super) fn challenge(&self) -> HeaderValue {
+        match self {
+            Self::Anybody => challenge(&[]),
+            Self::Only(accepted) => challenge(accepted),
+        }
+    }
+}
+
+fn accepts(accepted: &[Credentials], header: Option<&HeaderValue>) -> bool {
     let Some((scheme, rest)) = header.and_then(|value| split(value.as_bytes())) else { return false };
     let mut found = Choice::from(0);
     if scheme.eq_ignore_ascii_case(b"bearer") {
@@ -74,8 +99,7 @@ pub(super) fn accepts(accepted: &[Credentials], header: Option<&HeaderValue>) ->
     found.into()
 }
 
-/// What a caller without credentials is told to bring.
-pub(super) fn challenge(accepted: &[Credentials]) -> HeaderValue {
+fn challenge(accepted: &[Credentials]) -> HeaderValue {
     let basic = accepted.iter().any(|credentials| matches!(credentials, Credentials::Basic { .. }));
     let bearer = accepted.iter().any(|credentials| matches!(credentials, Credentials::Bearer(_)));
     HeaderValue::from_static(match (bearer, basic) {

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use futures::{StreamExt, stream};
 
-use super::{mapping::Mappings, records::decode};
+use super::mapping::Mappings;
 use crate::{
     domain::{AlertRecord, Span, Time, alerts::AlertState},
     ports::{Ledger, LedgerError, Version},
+    records::decode,
 };
 
 /// Every alert's key starts so.
@@ -48,11 +49,11 @@ pub(super) async fn load(
     let mut known = Vec::new();
     while let Some((key, stored)) = reads.next().await {
         let Some(stored) = stored? else { continue };
-        let record = match decode(&stored.bytes) {
+        let record = match decode::<AlertRecord>(&key, &stored.bytes) {
             Ok(record) => record,
             Err(error) => {
-                tracing::error!(key, %error, "an alert's record is left out and left as it is");
-                loaded.problems.push(format!("{key}: {error}"));
+                tracing::error!(%error, "an alert counts for nothing");
+                loaded.problems.push(error.to_string());
                 continue;
             }
         };

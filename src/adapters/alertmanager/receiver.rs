@@ -1,13 +1,13 @@
 //! From a message to the ledger and then to the runtime. It knows nothing of HTTP; [`super::routes`] does.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use futures::{StreamExt, stream};
 use tokio::sync::{Notify, mpsc};
 
 use super::{
     api::{Api, ReconcileError},
-    auth::Credentials,
+    auth::Access,
     load::{Loaded, load},
     mapping::Mappings,
     payload::{Message, Status, ToldAlert},
@@ -40,8 +40,8 @@ pub enum AlertEvent {
 pub struct ReceiverConfig {
     /// Which alerts count for whom.
     pub mappings: Mappings,
-    /// Who may send. Several, so that a secret can be changed without a gap. Without any, nobody may.
-    pub accepted: Vec<Credentials>,
+    /// Who may send, until [`Receiver::set_access`] says otherwise.
+    pub access: Access,
     /// How alerts are known to be fresh; a Watchdog that comes back after a gap asks for reconciliation.
     pub freshness: Freshness,
     /// The watcher's clock.
@@ -53,6 +53,7 @@ pub struct ReceiverConfig {
 /// Takes alerts for the holder of the lease.
 pub struct Receiver {
     pub(super) config: ReceiverConfig,
+    access: RwLock<Arc<Access>>,
     store: Store,
     events: mpsc::Sender<AlertEvent>,
     stats: Arc<AlertmanagerStats>,
@@ -96,7 +97,17 @@ impl Receiver {
     #[must_use]
     pub fn new(config: ReceiverConfig, ledger: Arc<dyn Ledger>, events: mpsc::Sender<AlertEvent>) -> Self {
         let (store, stats) = (Store::new(ledger), Arc::default());
-        Self { config, store, events, stats, reconcile_wanted: Notify::new() }
+        let access = RwLock::new(Arc::new(config.access.clone()));
+        Self { config, access, store, events, stats, reconcile_wanted: Notify::new() }
+    }
+
+    /// From now on these may send: a secret was renewed.
+    pub fn set_access(&self, access: Access) {
+        *self.access.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(access);
+    }
+
+    pub(super) fn access(&self) -> Arc<Access> {
+        Arc::clone(&self.access.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// What has come in.

@@ -7,13 +7,13 @@ use std::{
 
 use tokio::sync::Semaphore;
 
-use super::records::{RecordError, decode, encode};
 use crate::{
     domain::{
         AlertRecord,
         alerts::{Alert, AlertState, Heard, merge},
     },
     ports::{Expect, Ledger, LedgerError, PutError, Version},
+    records::{RecordError, decode, encode},
 };
 
 /// How many alerts are remembered to spare a read: about 10 MB at most.
@@ -43,13 +43,8 @@ pub enum StoreError {
         reason: String,
     },
     /// What is there cannot be read, and is left as it is.
-    #[error("{key}: {error}")]
-    Unreadable {
-        /// Which record.
-        key: String,
-        /// Why.
-        error: RecordError,
-    },
+    #[error(transparent)]
+    Unreadable(#[from] RecordError),
     /// Cannot happen while texts are bounded.
     #[error("the record of {key} would have {bytes} bytes")]
     TooLarge {
@@ -147,7 +142,7 @@ impl Store {
             self.forget(key);
             return Ok(false);
         };
-        let record = decode(&stored.bytes).map_err(|error| StoreError::Unreadable { key: key.to_string(), error })?;
+        let record: AlertRecord = decode(key, &stored.bytes)?;
         self.cache().set(Arc::clone(key), stored.version, Arc::new(record));
         Ok(stored.bytes == bytes)
     }

@@ -1,7 +1,7 @@
 //! Messages that are wrong: each is answered clearly, and none changes anything that it should not.
 
 use base64::Engine;
-use failover::adapters::alertmanager::MAX_BODY;
+use failover::adapters::alertmanager::{Access, Credentials, MAX_BODY, Secret};
 
 use super::rig::{Rig, alert, body, firing};
 
@@ -92,4 +92,16 @@ async fn wrong_or_missing_credentials_change_nothing_and_are_counted() {
 async fn only_post_is_taken() {
     let rig = Rig::start().await;
     assert_eq!(rig.client.get(&rig.url).send().await.expect("an answer").status(), 405);
+}
+
+#[tokio::test]
+async fn a_renewed_secret_is_taken_without_a_restart() {
+    let rig = Rig::start().await;
+    let renewed = Credentials::Bearer(Secret::new("n3w").expect("not empty"));
+    rig.receiver.set_access(Access::Only(vec![renewed]));
+    assert_eq!(rig.post(&firing(1)).await.0, 401);
+    let request = rig.client.post(&rig.url).bearer_auth("n3w").body(firing(1));
+    assert_eq!(request.send().await.expect("an answer").status(), 200);
+    rig.receiver.set_access(Access::Anybody);
+    assert_eq!(rig.client.post(&rig.url).body(firing(1)).send().await.expect("an answer").status(), 200);
 }

@@ -1,0 +1,166 @@
+//! The command line: one file for each command, its options beside what it does.
+//!
+//! It prints and asks; it decides nothing.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use anyhow::Context as _;
+use clap::{Args, Parser, Subcommand};
+
+use crate::{
+    adapters::alertmanager,
+    config::{self, Checks, Config},
+};
+
+mod ask;
+mod check;
+mod completions;
+mod config_command;
+mod plan;
+mod promote;
+mod retain;
+#[cfg(feature = "sandbox")]
+mod sandbox;
+mod serve;
+mod simulate;
+mod status;
+pub mod telemetry;
+
+/// Notices that a home validator is down, is sure, and starts a keyless standby in the cloud.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true, after_help = EXAMPLES)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    command: Command,
+    /// More of what happens: -v debug, -vv everything. `RUST_LOG` is understood too.
+    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    verbose: u8,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  failover sandbox                        the whole story on this machine, without any account
+  failover config example > failover.yaml a configuration to start from
+  failover check --config failover.yaml   what would fail on the day
+  failover serve --config failover.yaml   watch, decide, act
+  failover status --watch                 what it sees and why it waits
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused for safety.";
+
+/// Everything that can be done.
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Watch, decide and act; what runs in the cluster.
+    Serve(serve::Options),
+    /// Show what the watcher sees, and why it waits.
+    Status(status::Options),
+    /// Show what would be created, where, and what it would cost.
+    Plan(plan::Options),
+    /// Reach everything that is configured and say what would fail on the day.
+    Check(check::Options),
+    /// Show every gate between a ready standby and its promotion. It always refuses yet.
+    Promote(promote::Options),
+    /// Keep a standby from its fuse, its time and its deletion, with your own credentials.
+    Retain(retain::Options),
+    /// Open an incident now: your word replaces the signals, not the limits.
+    Open(ask::Open),
+    /// End an incident and let its machine go.
+    Close(ask::Close),
+    /// Ask for quiet, with a reason and an end.
+    Pause(ask::Pause),
+    /// End a pause.
+    Resume(ask::Resume),
+    /// Check, explain or print a configuration.
+    #[command(subcommand)]
+    Config(config_command::Command),
+    /// Run a text of events and expectations against the rules. Nothing is touched.
+    Simulate(simulate::Options),
+    /// Tell the whole story on this machine: real traffic, fake far ends, compressed time.
+    #[cfg(feature = "sandbox")]
+    Sandbox(sandbox::Options),
+    /// Print completions for a shell.
+    Completions(completions::Options),
+}
+
+/// Where the configuration is.
+#[derive(Clone, Debug, Args)]
+pub struct ConfigPath {
+    /// The configuration.
+    #[arg(short, long, env = "FAILOVER_CONFIG", default_value = "/etc/failover/failover.yaml", global = true)]
+    config: PathBuf,
+}
+
+impl ConfigPath {
+    /// Reads it; warnings go to standard error. `files` says whether files with secrets have to be there.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, with line and column.
+    pub fn load(&self, files: bool) -> anyhow::Result<Config> {
+        let (config, warnings) = config::load(&self.config, checks(files))?;
+        for warning in warnings {
+            tracing::warn!("{warning}");
+        }
+        Ok(config)
+    }
+}
+
+fn checks(files: bool) -> Checks {
+    Checks { files, matchers: alertmanager::check_matchers, ..Checks::default() }
+}
+
+/// How the program ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// Everything was done.
+    Done,
+    /// Something did not work.
+    Failed,
+    /// It was not done because it would not have been safe, or because a rule forbids it.
+    Refused,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        match exit {
+            Exit::Done => Self::SUCCESS,
+            Exit::Failed => Self::FAILURE,
+            Exit::Refused => Self::from(3),
+        }
+    }
+}
+
+/// Does what was asked for.
+///
+/// # Errors
+/// What went wrong, for a person, with the next step.
+pub fn run(cli: Cli) -> anyhow::Result<Exit> {
+    match cli.command {
+        Command::Config(command) => return config_command::run(&command),
+        Command::Simulate(options) => return simulate::run(&options),
+        Command::Completions(options) => return Ok(completions::run(&options)),
+        _ => {}
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .worker_threads(2)
+        .build()
+        .context("the async runtime does not start")?;
+    runtime.block_on(async {
+        match cli.command {
+            Command::Serve(options) => serve::run(options).await,
+            Command::Status(options) => status::run(options).await,
+            Command::Plan(options) => plan::run(&options).await,
+            Command::Check(options) => check::run(options).await,
+            Command::Promote(options) => promote::run(options).await,
+            Command::Retain(options) => retain::run(options).await,
+            Command::Open(options) => ask::open(options).await,
+            Command::Close(options) => ask::close(options).await,
+            Command::Pause(options) => ask::pause(options).await,
+            Command::Resume(options) => ask::resume(options).await,
+            #[cfg(feature = "sandbox")]
+            Command::Sandbox(options) => sandbox::run(options).await,
+            Command::Config(_) | Command::Simulate(_) | Command::Completions(_) => Ok(Exit::Done),
+        }
+    })
+}

@@ -1,0 +1,45 @@
+//! `failover simulate`.
+
+use std::{fs, path::PathBuf};
+
+use anyhow::Context as _;
+
+use super::Exit;
+use crate::simulate;
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example: failover simulate tests/scenarios/two_signals_open_an_incident.txt
+
+Ends with 1 when an expectation is not met or none is there. docs/simulate.md explains the language.")]
+pub(super) struct Options {
+    /// A scenario; - reads standard input.
+    file: PathBuf,
+    /// Print only what is not as expected.
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+pub(super) fn run(options: &Options) -> anyhow::Result<Exit> {
+    let name = options.file.display();
+    let text = if options.file.as_os_str() == "-" {
+        std::io::read_to_string(std::io::stdin()).context("standard input cannot be read")?
+    } else {
+        fs::read_to_string(&options.file).with_context(|| format!("{name} cannot be read"))?
+    };
+    let scenario = simulate::parse(&text).with_context(|| format!("{name} is not a scenario"))?;
+    let report = simulate::run(&scenario);
+    if !options.quiet {
+        print!("{}", report.transcript);
+    }
+    if report.checked == 0 {
+        eprintln!("{name}: nothing is expected, so nothing is shown; add a line like: 10m expect eth-0 phase watching");
+        return Ok(Exit::Failed);
+    }
+    for failure in &report.failures {
+        eprintln!("{name}: {failure}");
+    }
+    let met = report.checked - report.failures.len().min(report.checked);
+    println!("{met} of {} expectations met", report.checked);
+    Ok(if report.failures.is_empty() { Exit::Done } else { Exit::Failed })
+}

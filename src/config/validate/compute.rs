@@ -1,0 +1,93 @@
+//! The compute section, and who we are to Google.
+
+use super::{Checker, ComputeSettings, CredentialSettings, Unique, is_loopback, section, span};
+use crate::config::{
+    values::At,
+    written::{Compute, Credentials, Policy},
+};
+
+impl Checker<'_> {
+    pub(super) fn compute(&mut self, written: &Compute, policy: &Policy) -> Option<ComputeSettings> {
+        let project = &written.project;
+        if project.is_empty()
+            || !project.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "-.:".contains(c))
+        {
+            self.wrong(project.place, format!("'{}' is not the id of a project", project.value));
+        }
+        let endpoint = written.endpoint.as_ref().map(|url| self.url(url, "compute.endpoint"));
+        let credentials = self.credentials(&written.credentials, written.endpoint.as_ref());
+        if written.ladder.is_empty() {
+            self.wrong(written.ladder.place, "compute.ladder is empty: name at least one zone and machine_type");
+        }
+        let mut rungs = Unique::default();
+        for rung in &written.ladder.value {
+            rungs.take(self, &rung.value.to_string(), rung.place, "rung");
+            let simple = |text: &str| text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
+            if !simple(&rung.zone) || rung.zone.split('-').filter(|part| !part.is_empty()).count() != 3 {
+                self.wrong(rung.place, format!("'{}' is not a zone like us-central1-a", rung.zone));
+            }
+            if rung.machine_type.is_empty() || !simple(&rung.machine_type) {
+                self.wrong(rung.place, format!("'{}' is not a machine type like n2-standard-8", rung.machine_type));
+            }
+        }
+        for (key, size) in [("disk.size_gb", &written.disk.size_gb), ("boot_disk_gb", &written.boot_disk_gb)] {
+            if !(10..=65_536).contains(&size.value) {
+                self.wrong(size.place, format!("compute.{key} has to be from 10 to 65536"));
+            }
+        }
+        for (key, text) in [("disk.type", &written.disk.kind), ("image", &written.image)] {
+            if text.trim().is_empty() {
+                self.wrong(text.place, format!("compute.{key} is empty: remove it to get the default"));
+            }
+        }
+        for tag in &written.tags {
+            self.label(tag, "compute.tags:");
+        }
+        let operation = ("compute.operation_timeout", &written.operation_timeout);
+        self.not_longer(operation, ("policy.action_timeout", &policy.action_timeout));
+        Some(ComputeSettings {
+            project: project.value.clone(),
+            endpoint: section(endpoint)?,
+            credentials: credentials?,
+            ladder: written.ladder.value.iter().map(|rung| rung.value.clone()).collect(),
+            disk_type: written.disk.kind.value.clone(),
+            disk_gb: written.disk.size_gb.value,
+            boot_disk_gb: written.boot_disk_gb.value,
+            image: written.image.value.clone(),
+            subnetwork: written.subnetwork.as_ref().map(|name| name.value.clone()),
+            tags: written.tags.iter().map(|tag| tag.value.clone()).collect(),
+            operation_timeout: span(&written.operation_timeout),
+        })
+    }
+
+    pub(super) fn credentials(
+        &mut self,
+        written: &At<Credentials>,
+        endpoint: Option<&At<String>>,
+    ) -> Option<CredentialSettings> {
+        match &written.value {
+            Credentials::ApplicationDefault => Some(CredentialSettings::ApplicationDefault),
+            Credentials::KeyFile(path) => {
+                let path = self.checks.base.join(path);
+                if self.checks.files
+                    && let Err(error) = std::fs::File::open(&path)
+                {
+                    self.wrong(written.place, format!("cannot read the key file {}: {error}", path.display()));
+                    return None;
+                }
+                Some(CredentialSettings::KeyFile(path))
+            }
+            Credentials::Anonymous => {
+                let host = endpoint.and_then(|url| url::Url::parse(url).ok());
+                if host.as_ref().and_then(url::Url::host_str).is_none_or(|host| !is_loopback(host)) {
+                    self.wrong(
+                        written.place,
+                        "credentials are anonymous, which only works with an endpoint on this machine \
+                         (http://127.0.0.1:…): use application_default or key_file",
+                    );
+                }
+                Some(CredentialSettings::Anonymous)
+            }
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! Thresholds and budgets that contradict each other.
+
+use super::{Checker, PolicySettings, Span, Usd, span, usd};
+use crate::config::{
+    values::{At, Duration},
+    written::{Budget, Policy},
+};
+
+/// Below this the ledger's own delays let go of a lease that is held.
+const SHORTEST_LEASE: Span = Span::from_millis(200);
+/// Compute Engine's longest `maxRunDuration`.
+const LONGEST_FUSE: Span = Span::from_hours(120 * 24);
+
+impl Checker<'_> {
+    pub(super) fn policy(&mut self, policy: &Policy) -> PolicySettings {
+        if span(&policy.lease) < SHORTEST_LEASE {
+            self.wrong(policy.lease.place, "policy.lease has to be at least 200ms");
+        }
+        if span(&policy.standby_ttl) > LONGEST_FUSE {
+            self.wrong(policy.standby_ttl.place, "policy.standby_ttl can be 2880h at most, the longest fuse there is");
+        }
+        let ttl = ("policy.standby_ttl", &policy.standby_ttl);
+        let stale = ("policy.report_stale_after", &policy.report_stale_after);
+        self.not_longer(("policy.hold_down", &policy.hold_down), ttl);
+        self.not_longer(("policy.provisioning_deadline", &policy.provisioning_deadline), ttl);
+        self.not_longer(("policy.observe_every", &policy.observe_every), stale);
+        self.not_longer(("policy.retry_after", &policy.retry_after), ("policy.retry_cap", &policy.retry_cap));
+        PolicySettings {
+            hold_down: span(&policy.hold_down),
+            suspected_mail_after: span(&policy.suspected_mail_after),
+            healthy_delay: span(&policy.healthy_delay),
+            max_unhealthy: policy.max_unhealthy.value.0,
+            cooldown: span(&policy.cooldown),
+            max_incidents_per_day: policy.max_incidents_per_day.value,
+            standby_ttl: span(&policy.standby_ttl),
+            report_stale_after: span(&policy.report_stale_after),
+            provisioning_deadline: span(&policy.provisioning_deadline),
+            lease: span(&policy.lease),
+            observe_every: span(&policy.observe_every),
+            recheck_every: span(&policy.recheck_every),
+            requests_every: span(&policy.requests_every),
+            retry_after: span(&policy.retry_after),
+            retry_cap: span(&policy.retry_cap),
+            action_timeout: span(&policy.action_timeout),
+            clock_jump: span(&policy.clock_jump),
+            min_peers: policy.min_peers.value,
+            max_head_age: span(&policy.max_head_age),
+            max_clock_offset: span(&policy.max_clock_offset),
+        }
+    }
+
+    /// Both may be defaults; the problem stands where somebody wrote something.
+    pub(super) fn not_longer(&mut self, short: (&str, &At<Duration>), long: (&str, &At<Duration>)) {
+        if span(short.1) > span(long.1) {
+            let place = if short.1.place.line > 0 { short.1.place } else { long.1.place };
+            self.wrong(
+                place,
+                format!(
+                    "{} ({}) is longer than {} ({}): make it shorter, or the other longer",
+                    short.0, short.1.value, long.0, long.1.value
+                ),
+            );
+        }
+    }
+
+    pub(super) fn budget(&mut self, budget: &Budget) -> (Option<Usd>, Option<Usd>) {
+        let limits = [("per_incident_usd", &budget.per_incident_usd), ("per_month_usd", &budget.per_month_usd)];
+        for (key, limit) in limits {
+            if let Some(limit) = limit.as_ref().filter(|limit| !limit.value.is_finite() || limit.value <= 0.0) {
+                self.wrong(
+                    limit.place,
+                    format!("budget.{key} has to be more than 0; to create nothing write 'mode: observe'"),
+                );
+            }
+        }
+        if let (Some(incident), Some(month)) = (&budget.per_incident_usd, &budget.per_month_usd)
+            && incident.value > month.value
+        {
+            self.wrong(incident.place, "budget.per_incident_usd is more than budget.per_month_usd: lower it");
+        }
+        (budget.per_incident_usd.as_ref().map(usd), budget.per_month_usd.as_ref().map(usd))
+    }
+}

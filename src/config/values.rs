@@ -1,0 +1,242 @@
+//! Small values as they are written in the configuration: durations, shares, public keys, each with its place.
+//!
+//! Whether values fit together is decided in [`super::validate`].
+
+use std::{borrow::Cow, fmt, ops::Deref};
+
+use jiff::fmt::friendly;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize, de};
+
+use crate::domain::Span;
+
+/// Where something stands in the file. Both count from 1; zero is "nowhere", for a default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// The line.
+    pub line: u64,
+    /// The column, in characters.
+    pub column: u64,
+}
+
+/// A value and where it was written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct At<T> {
+    /// The value.
+    pub value: T,
+    /// Its place; nowhere when it is a default.
+    pub place: Place,
+}
+
+impl<T> From<T> for At<T> {
+    fn from(value: T) -> Self {
+        Self { value, place: Place::default() }
+    }
+}
+
+impl<T> Deref for At<T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for At<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let spanned = serde_saphyr::Spanned::<T>::deserialize(deserializer)?;
+        let place = Place { line: spanned.referenced.line(), column: spanned.referenced.column() };
+        Ok(Self { value: spanned.value, place })
+    }
+}
+
+impl<T: Serialize> Serialize for At<T> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.value.serialize(serializer)
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for At<T> {
+    fn inline_schema() -> bool {
+        T::inline_schema()
+    }
+    fn schema_name() -> Cow<'static, str> {
+        T::schema_name()
+    }
+    fn schema_id() -> Cow<'static, str> {
+        T::schema_id()
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        T::json_schema(generator)
+    }
+}
+
+/// A span of time as it is written: `5m`, `4h10m`, `200ms`. Never zero, never negative.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Duration(pub Span);
+
+impl Duration {
+    fn parse(text: &str) -> Result<Self, String> {
+        const FORM: &str = "a duration is written like 30s, 5m, 4h10m or 200ms";
+        static PARSER: friendly::SpanParser = friendly::SpanParser::new();
+        let span = PARSER.parse_duration(text.trim()).map_err(|_| format!("'{text}' is not a duration: {FORM}"))?;
+        if span <= Span::ZERO {
+            return Err(format!("'{text}' is not longer than zero: {FORM}"));
+        }
+        // Longer than any wait that makes sense, and short enough to be added to any moment.
+        if span > Span::from_hours(24 * 366) {
+            return Err(format!("'{text}' is longer than a year, which is surely a mistake"));
+        }
+        Ok(Self(span))
+    }
+}
+
+impl<'de> Deserialize<'de> for Duration {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).map_err(de::Error::custom)
+    }
+}
+
+impl Serialize for Duration {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self)
+    }
+}
+
+impl fmt::Display for Duration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#}", self.0)
+    }
+}
+
+impl JsonSchema for Duration {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> Cow<'static, str> {
+        "Duration".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "string", "examples": ["30s", "5m", "4h10m"]})
+    }
+}
+
+/// A share, written `50%` or `0.5`.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
+pub struct Share(pub f64);
+
+impl Share {
+    fn parse(text: &str) -> Result<Self, String> {
+        let text = text.trim();
+        let share = match text.strip_suffix('%') {
+            Some(percent) => percent.trim().parse::<f64>().map(|percent| percent / 100.0),
+            None => text.parse::<f64>(),
+        };
+        match share {
+            Ok(share) if (0.0..=1.0).contains(&share) => Ok(Self(share)),
+            Ok(_) | Err(_) => Err(format!("'{text}' is not a share: write 50% or 0.5, from 0% to 100%")),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Share {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).map_err(de::Error::custom)
+    }
+}
+
+impl Serialize for Share {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("{}%", self.0 * 100.0))
+    }
+}
+
+impl JsonSchema for Share {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> Cow<'static, str> {
+        "Share".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": ["string", "number"], "examples": ["50%", 0.5]})
+    }
+}
+
+/// A validator's public key: `0x` and 96 hexadecimal digits, in lower case.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(transparent)]
+pub struct PublicKeyHex(String);
+
+impl PublicKeyHex {
+    /// Checks and takes a key; capital digits are made small.
+    ///
+    /// # Errors
+    /// Says what is wrong with it.
+    pub fn new(text: &str) -> Result<Self, String> {
+        let digits = text.trim().strip_prefix("0x").ok_or_else(|| format!("'{}' does not begin with 0x", cut(text)))?;
+        if let Some(bad) = digits.chars().find(|c| !c.is_ascii_hexdigit()) {
+            return Err(format!("'{}' has the character {bad:?}, which is no hexadecimal digit", cut(text)));
+        }
+        match digits.len() {
+            96 => Ok(Self(format!("0x{}", digits.to_ascii_lowercase()))),
+            64 => Err(format!("'{}' has 32 bytes: a public key has 48; never put a private key here", cut(text))),
+            n => Err(format!("'{}' has {n} digits after 0x: a public key has 96, which is 48 bytes", cut(text))),
+        }
+    }
+
+    /// The key as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The start of a text for an error. Of a key only the start: a private key put here by mistake must not get into a log.
+fn cut(text: &str) -> String {
+    if text.chars().count() <= 12 { text.to_owned() } else { text.chars().take(10).chain(['…']).collect() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duration_needs_a_unit_and_is_longer_than_zero() {
+        assert_eq!(Duration::parse("4h10m"), Ok(Duration(Span::from_mins(250))));
+        assert_eq!(Duration::parse("200ms"), Ok(Duration(Span::from_millis(200))));
+        for bad in ["-5m", "0s", "5", "", "5 parsecs", "99999h", "5m ago"] {
+            assert!(Duration::parse(bad).is_err(), "{bad} was taken");
+        }
+    }
+
+    #[test]
+    fn a_duration_is_read_back_as_it_is_shown() {
+        for text in ["5m", "4h10m", "200ms", "72h", "1m30s"] {
+            let duration = Duration::parse(text).unwrap();
+            assert_eq!(Duration::parse(&duration.to_string()), Ok(duration), "{duration}");
+        }
+    }
+
+    #[test]
+    fn a_share_is_a_part_of_the_whole() {
+        assert_eq!(Share::parse("50%"), Ok(Share(0.5)));
+        assert_eq!(Share::parse("0.25"), Ok(Share(0.25)));
+        for bad in ["101%", "-1%", "half", "2", "NaN", "%"] {
+            assert!(Share::parse(bad).is_err(), "{bad} was taken");
+        }
+    }
+
+    #[test]
+    fn a_public_key_has_48_bytes_and_a_private_one_is_not_repeated_in_the_error() {
+        let key = format!("0x{}", "aB".repeat(48));
+        assert_eq!(PublicKeyHex::new(&key).unwrap().as_str(), key.to_ascii_lowercase());
+        let private = format!("0x{}", "1f".repeat(32));
+        let error = PublicKeyHex::new(&private).unwrap_err();
+        assert!(error.contains("never put a private key here") && !error.contains(&private), "{error}");
+        for bad in ["", "0x", "abcd", "0xzz"] {
+            assert!(PublicKeyHex::new(bad).is_err());
+        }
+    }
+}

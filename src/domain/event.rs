@@ -1,0 +1,159 @@
+//! What can happen, and what is to be done: the two ends of [`super::step`].
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    ActionId, ChainHealth, CreateOutcome, InstanceRef, KeyStates, Machine, MachineState, Reading, Report, Role, Source,
+    StandbySpec, Time, Validator, ValidatorId,
+};
+
+/// Something that happened. Time passing is one of them.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// A source has an opinion.
+    Observed(ValidatorId, Source, Reading),
+    /// The chain was asked what became of the validator's keys.
+    KeysSeen(ValidatorId, KeyStates),
+    /// The chain was looked at as a whole.
+    ChainSeen(ChainView),
+    /// An operator wants something.
+    Requested(ValidatorId, Request),
+    /// An action ended.
+    Finished(ValidatorId, ActionId, Outcome),
+    /// Mail about it was delivered, or not.
+    Told(ValidatorId, uuid::Uuid, super::Delivery),
+    /// The wall clock jumped, or nothing was observed for a while: no hold survives that.
+    ClockJumped(ValidatorId),
+    /// The moment has come that a decision asked to be woken at.
+    Due(ValidatorId),
+}
+
+impl Event {
+    /// Whose event it is; `None` for one that is about the chain.
+    #[must_use]
+    pub fn validator(&self) -> Option<&ValidatorId> {
+        match self {
+            Self::Observed(id, ..)
+            | Self::KeysSeen(id, _)
+            | Self::Requested(id, _)
+            | Self::Finished(id, ..)
+            | Self::Told(id, ..)
+            | Self::ClockJumped(id)
+            | Self::Due(id) => Some(id),
+            Self::ChainSeen(_) => None,
+        }
+    }
+}
+
+/// The chain as a whole, as the beacon nodes agree on it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ChainView {
+    /// Whether it finalises.
+    pub health: ChainHealth,
+    /// Which chain it is, `0x…`; a standby has to follow the same one.
+    pub genesis_root: Option<String>,
+}
+
+/// An operator's request, as it stands in the ledger under `requests/`. Ownership is never among them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Request {
+    /// Its name; a repetition is recognised by it.
+    pub id: String,
+    /// For which validator.
+    pub validator: ValidatorId,
+    /// Who asks.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+    /// What.
+    pub ask: Ask,
+}
+
+/// What can be asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Ask {
+    /// Open an incident now.
+    Open,
+    /// End the incident and let its machine go.
+    Close,
+    /// Do nothing until then.
+    Pause {
+        /// It ends by itself.
+        until: Time,
+    },
+    /// End the pause.
+    Resume,
+    /// The machine was retained by the operator: leave it alone.
+    Retain,
+}
+
+/// Something to be done outside. Each may be repeated.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Action {
+    /// Look for the incident's machines in every zone.
+    Find,
+    /// Create one.
+    Create(StandbySpec),
+    /// Look at the machine and its report.
+    Observe(InstanceRef),
+    /// Delete a machine, after checking that it may be.
+    Delete(InstanceRef),
+}
+
+/// How an action ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// A complete look.
+    Found(Vec<Machine>),
+    /// The creation ended like this.
+    Created(CreateOutcome),
+    /// The machine as it is; `None` when it is gone.
+    Observed(Option<Seen>),
+    /// It is gone.
+    Deleted,
+    /// It must not be deleted; the check that said so.
+    Untouchable(String),
+    /// The cloud did not answer, or not completely: unknown.
+    Failed(String),
+}
+
+/// A machine looked at.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Seen {
+    /// What it is doing.
+    pub state: MachineState,
+    /// What it is, by its label.
+    pub role: Role,
+    /// Guarded against deletion.
+    pub deletion_protection: bool,
+    /// What it says of itself.
+    pub report: Option<Report>,
+}
+
+/// What is to be persisted first, and done second.
+#[derive(Clone, Debug, Default)]
+pub struct Decision {
+    /// The validator's new record, if it changed.
+    pub record: Option<Validator>,
+    /// The validator's new state in memory, if it changed.
+    pub live: Option<super::Live>,
+    /// The chain as a whole, if it changed.
+    pub chain: Option<ChainView>,
+    /// To be started once `record` is in the ledger.
+    pub actions: Vec<(ActionId, Action)>,
+    /// Send a [`Event::Due`] then.
+    pub wake_at: Option<Time>,
+    /// What changed, in order, for the log and the journal.
+    pub reasons: Vec<super::Reason>,
+}
+
+/// An event that cannot be: nothing changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Rejected {
+    /// No validator of this name is configured.
+    #[error("no validator is called {0}")]
+    UnknownValidator(ValidatorId),
+}

@@ -1,0 +1,276 @@
+//! Notices: what people are told, as data with exactly the facts its text needs.
+//!
+//! It is not mail: sending is [`crate::ports::Notifier`]'s, waiting and repeating [`super::Outgoing`]'s. A notice is
+//! kept in its validator's record in the ledger until the mail server has it, so everything here is bounded.
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{IncidentId, InstanceRef, Rung, Span, Time, Usd, ValidatorId};
+
+mod layout;
+mod render;
+#[cfg(test)]
+mod tests;
+mod text;
+
+pub use render::{Context, Message, render};
+pub use text::{Lines, Text};
+
+/// One thing people are told, once.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Notice {
+    /// Derived from what it is about (v5), so that a repetition after a crash is the same notice and the same mail.
+    pub id: Uuid,
+    /// About which validator.
+    pub validator: ValidatorId,
+    /// About which incident, when there is one.
+    pub incident: Option<IncidentId>,
+    /// When it came to be; the `Date` of the mail, however late it is sent.
+    pub at: Time,
+    /// What happened.
+    pub kind: NoticeKind,
+}
+
+/// What happened, with the facts the text needs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum NoticeKind {
+    /// Something says down, but for long not enough to open an incident.
+    SuspectedTooLong {
+        /// When the suspicion began.
+        since: Time,
+        /// What each source says.
+        evidence: Lines,
+    },
+    /// An incident is open.
+    Confirmed {
+        /// When the suspicion began that was confirmed.
+        since: Time,
+        /// What each source says.
+        evidence: Lines,
+        /// What is done about it.
+        plan: Plan,
+        /// Set when a human opened it: who, and why.
+        opened_by: Option<Text>,
+    },
+    /// The standby can be promoted, or could be if it were real.
+    StandbyReady {
+        /// Which machine.
+        instance: InstanceRef,
+        /// Machine and disks while it runs.
+        per_hour: Option<Usd>,
+        /// When it stops itself.
+        fuse_at: Time,
+        /// What its report says: synced, peers, head.
+        evidence: Lines,
+        /// Its start-up bundle is a placeholder: it follows no chain.
+        simulated: bool,
+    },
+    /// Automation has come to its end.
+    DecisionNeeded {
+        /// What is in doubt.
+        question: Question,
+        /// The machine it is about, if there is one.
+        instance: Option<InstanceRef>,
+        /// Machine and disks while it runs.
+        per_hour: Option<Usd>,
+        /// What each source says.
+        evidence: Lines,
+    },
+    /// An action failed.
+    Failure {
+        /// What failed.
+        failed: Failed,
+        /// The answer of the cloud, in its own words.
+        detail: Text,
+        /// When it is tried again.
+        retry_at: Option<Time>,
+    },
+    /// A limit on money holds something back or is about to end something.
+    Money(Money),
+    /// Home is back and the incident is over.
+    Recovered {
+        /// How long the incident lasted.
+        lasted: Span,
+        /// How it ended, to stand after "because": "home attests again for 20m".
+        how: Text,
+        /// The standby, if there was one.
+        standby: Option<Bill>,
+    },
+    /// Some of its keys are silent. Told only: no incident, no standby.
+    Partial {
+        /// How many are silent.
+        silent: u32,
+        /// Of how many.
+        of: u32,
+        /// What each source says.
+        evidence: Lines,
+    },
+    /// The chain itself does not finalise: nothing is done but to tell.
+    ChainSick {
+        /// What was seen: "the last finalised epoch is 7 behind".
+        why: Text,
+    },
+    /// More validators than allowed failed together while the chain is well.
+    SiteOutage {
+        /// Which ones.
+        down: Lines,
+        /// Of how many.
+        of: u32,
+        /// What is done for this validator.
+        plan: Plan,
+    },
+    /// A key is slashed. Everything is frozen for this validator.
+    Slashed {
+        /// Public keys.
+        keys: Lines,
+    },
+    /// The watcher's clock jumped or it saw nothing for a while; every hold began again.
+    ClockJumped {
+        /// How far, positive when forward. A gap in observation counts as forward.
+        by: Span,
+    },
+    /// An incident would have been opened; a rule against flapping holds it back.
+    HeldBack {
+        /// Which rule.
+        rule: Held,
+        /// What each source says.
+        evidence: Lines,
+    },
+}
+
+/// What is done about an incident.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Plan {
+    /// A standby is being created.
+    Create(Offer),
+    /// It would be, if `mode` were `armed`.
+    WouldCreate(Offer),
+    /// There is no `compute` section to create with.
+    Nothing,
+}
+
+/// A standby as planned, with its price.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Offer {
+    /// Where it is tried first.
+    pub rung: Rung,
+    /// How many places are left if that has no capacity.
+    pub alternatives: u32,
+    /// Machine and disks while it runs; `None` when the price table does not know the machine type.
+    pub per_hour: Option<Usd>,
+    /// Everything until the fuse stops the machine.
+    pub until_fuse: Option<Usd>,
+    /// After this long the machine stops itself.
+    pub fuse: Span,
+    /// What remains after the fuse: the disks, per month.
+    pub after_fuse_per_month: Option<Usd>,
+    /// Its start-up bundle is a placeholder: it will follow no chain.
+    pub simulated: bool,
+}
+
+/// What only a human can decide.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Question {
+    /// The machine is gone and we did not delete it.
+    Vanished,
+    /// The machine was stopped, by its fuse or by somebody.
+    Stopped,
+    /// A process that could sign was seen on it.
+    SignerSeen,
+    /// Nobody has decided anything until the TTL ended.
+    TtlEnded,
+    /// Home is back, but the machine does not show that nothing on it signs.
+    RecoveredButSilent,
+    /// A machine that should go must not be touched; the check that said so.
+    Untouchable(Text),
+}
+
+/// What failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Failed {
+    /// No place of the ladder has such a machine to give.
+    OutOfStock,
+    /// A quota of the project is too small.
+    Quota,
+    /// The cloud refuses: permission, a bad field.
+    Refused,
+    /// No machine by the deadline.
+    TooSlow,
+    /// The machine could not be deleted.
+    Delete,
+}
+
+/// A limit on money.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Money {
+    /// The standby would cost more than one incident may.
+    OverIncidentBudget {
+        /// What it would cost until its fuse.
+        estimate: Usd,
+        /// What it may.
+        limit: Usd,
+    },
+    /// This and the incidents of the last 30 days would cost more than a month may.
+    OverMonthBudget {
+        /// What it would cost until its fuse.
+        estimate: Usd,
+        /// What the last 30 days have cost.
+        spent: Usd,
+        /// What a month may.
+        limit: Usd,
+    },
+    /// A budget is set, and the price table does not know the machine type.
+    PriceUnknown {
+        /// Where, on what.
+        rung: Rung,
+    },
+    /// The fuse stops the machine soon.
+    FuseSoon {
+        /// Which machine.
+        instance: InstanceRef,
+        /// When.
+        fuse_at: Time,
+        /// What it has cost so far.
+        so_far: Option<Usd>,
+        /// What remains after the fuse: the disks, per month.
+        after_fuse_per_month: Option<Usd>,
+    },
+}
+
+/// A rule that holds an incident back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Held {
+    /// The last incident ended too short a time ago.
+    Cooldown {
+        /// When it ends.
+        until: Time,
+    },
+    /// As many incidents in 24 hours as are allowed.
+    DailyLimit {
+        /// How many.
+        limit: u32,
+    },
+}
+
+/// What a standby has cost.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bill {
+    /// Where, on what.
+    pub rung: Rung,
+    /// How long it ran.
+    pub ran: Span,
+    /// What that cost, as far as the price table knows.
+    pub cost: Option<Usd>,
+    /// It is deleted with its disks; otherwise the operator keeps it and it still costs.
+    pub deleted: bool,
+}

@@ -1,0 +1,214 @@
+//! The words of a notice: subject and body, plain text that reads well on a phone.
+//!
+//! The order is always the same: what happened and what to do, then the evidence, then the exact next command.
+
+use super::{
+    Bill, Lines, Notice, NoticeKind,
+    layout::{Body, utc},
+};
+use crate::domain::{InstanceRef, Span, Time, Usd, human};
+
+mod plan;
+mod trouble;
+
+/// What the words need beside the notice itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    /// The configured name of this home: several homes may write to one mailbox.
+    pub site: &'a str,
+    /// How the operator calls the program, for example `failover` or
+    /// `kubectl -n failover exec deploy/failover -- failover`.
+    pub cli: &'a str,
+}
+
+/// A mail without addresses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// One line.
+    pub subject: String,
+    /// Plain text, lines ending in `\n`.
+    pub body: String,
+    /// The mail's `Date`: the notice's, so that a repetition is the same mail to the byte.
+    pub at: Time,
+}
+
+/// Writes the mail for a notice. The same notice always gives the same mail.
+#[must_use]
+pub fn render(notice: &Notice, context: &Context<'_>) -> Message {
+    let mut writer = Writer { notice, context, body: Body::default() };
+    let subject = writer.write();
+    let mut facts = vec![("Site", context.site.to_owned()), ("Validator", notice.validator.to_string())];
+    facts.extend(notice.incident.map(|incident| ("Incident", incident.to_string())));
+    facts.push(("Written", utc(notice.at)));
+    writer.body.facts(&facts);
+    let subject = format!("[failover {}] {}: {subject}", context.site, notice.validator);
+    let subject = subject.chars().filter(|c| !c.is_control()).collect();
+    Message { subject, body: writer.body.finish(), at: notice.at }
+}
+
+struct Writer<'a> {
+    notice: &'a Notice,
+    context: &'a Context<'a>,
+    body: Body,
+}
+
+impl Writer<'_> {
+    /// Writes the body and returns the subject's last part.
+    fn write(&mut self) -> String {
+        let id = &self.notice.validator;
+        match &self.notice.kind {
+            NoticeKind::SuspectedTooLong { since, evidence } => self.suspected(*since, evidence),
+            NoticeKind::Confirmed { since, evidence, plan, opened_by } => {
+                let who = opened_by.as_ref().map(|by| format!("Opened by {by}."));
+                let what = self.plan(&format!("{id} is down."), plan);
+                self.body.facts(&[("Suspected since", utc(*since))]);
+                self.evidence(evidence);
+                if let Some(who) = who {
+                    self.body.say(&who);
+                }
+                self.plan_next(plan);
+                format!("down, {what}")
+            }
+            NoticeKind::SiteOutage { down, of, plan } => {
+                let what = self.plan(&format!("The whole site seems to be down, {id} with it."), plan);
+                self.body.list(&format!("Down together, of {of} watched:"), down.iter());
+                self.plan_next(plan);
+                format!("site outage, {what}")
+            }
+            NoticeKind::StandbyReady { instance, per_hour, fuse_at, evidence, simulated } => {
+                self.ready(instance, *per_hour, *fuse_at, evidence, *simulated)
+            }
+            NoticeKind::DecisionNeeded { question, instance, per_hour, evidence } => {
+                self.decision(question, instance.as_ref(), *per_hour, evidence)
+            }
+            NoticeKind::Failure { failed, detail, retry_at } => self.failure(*failed, detail.as_str(), *retry_at),
+            NoticeKind::Money(money) => self.money(money),
+            NoticeKind::Recovered { lasted, how, standby } => self.recovered(*lasted, how.as_str(), standby.as_ref()),
+            NoticeKind::Partial { silent, of, evidence } => {
+                self.body.say(&format!(
+                    "{silent} of the {of} keys of {id} are silent, the others work. Look at the validator client; no \
+                     standby is created for this."
+                ));
+                self.evidence(evidence);
+                self.next("To see each source's opinion:", "status");
+                format!("{silent} of {of} keys silent")
+            }
+            NoticeKind::ChainSick { why } => {
+                self.body.say(
+                    "The chain itself is not well, so nothing is done here: a standby would not help. You need not do \
+                     anything; watch what the client teams say.",
+                );
+                self.body.facts(&[("Seen", why.to_string())]);
+                self.next("To see when it is over:", "status");
+                "the chain is not finalising".into()
+            }
+            NoticeKind::Slashed { keys } => {
+                self.body.say(&format!(
+                    "A key of {id} is slashed. Make sure that nothing signs with any of its keys, at home or \
+                     elsewhere. failover does nothing more for {id}: no standby, no deletion."
+                ));
+                self.body.list("Slashed keys:", keys.iter());
+                self.next("To see what runs:", "status");
+                "SLASHED, everything is frozen".into()
+            }
+            NoticeKind::ClockJumped { by } => {
+                let direction = if by.is_negative() { "back" } else { "forward" };
+                let by = human(by.abs());
+                self.body.say(&format!(
+                    "The watcher's clock jumped {direction} by {by}, or it saw nothing for so long. Look at the time \
+                     service of its machine. Every waiting time was begun again."
+                ));
+                self.next("To see the clock and everything else checked:", "check");
+                format!("the clock jumped {direction} by {by}")
+            }
+            NoticeKind::HeldBack { rule, evidence } => self.held_back(*rule, evidence),
+        }
+    }
+
+    fn suspected(&mut self, since: Time, evidence: &Lines) -> String {
+        let id = &self.notice.validator;
+        let span = human(self.notice.at.duration_since(since));
+        self.body.say(&format!(
+            "{id} may be down: one source has said so for {span}, but a second one is needed before a standby is \
+             created. Please look at it."
+        ));
+        self.body.facts(&[("Suspected since", utc(since))]);
+        self.evidence(evidence);
+        self.next("If it is down, create a standby now:", &format!("open {id} --reason \"I looked: it is down\""));
+        format!("may be down for {span}, please look")
+    }
+
+    fn ready(
+        &mut self,
+        instance: &InstanceRef,
+        per_hour: Option<Usd>,
+        fuse_at: Time,
+        evidence: &Lines,
+        simulated: bool,
+    ) -> String {
+        let id = &self.notice.validator;
+        if simulated {
+            self.body.say(&format!(
+                "The simulated standby of {id} is ready. Do not move keys to it: bring home back. The command below \
+                 shows what a real one would be asked."
+            ));
+            self.body.say(SIMULATED);
+        } else {
+            self.body.say(&format!(
+                "The standby of {id} is ready. Decide now: bring home back, or move the keys with the command below. \
+                 If home attests again, the standby goes by itself."
+            ));
+        }
+        let mut facts = vec![("Machine", instance.to_string())];
+        facts.extend(per_hour.map(|hour| ("Price", format!("{} an hour", usd(hour)))));
+        facts.push(("Stops itself", utc(fuse_at)));
+        self.body.facts(&facts);
+        self.body.list("What it reports:", evidence.iter());
+        self.body.say(
+            "Home and standby must never sign at the same time: that is what gets a validator slashed. The command \
+             shows what is proven and what is not, and refuses until all is.",
+        );
+        self.next("Next:", &format!("promote {id}"));
+        self.next("To keep the machine beyond that time instead:", &format!("retain {id}"));
+        if simulated { "simulated standby ready, decide".into() } else { "standby ready, decide".into() }
+    }
+
+    fn recovered(&mut self, lasted: Span, how: &str, standby: Option<&Bill>) -> String {
+        let id = &self.notice.validator;
+        let lasted = human(lasted);
+        self.body.say(&format!("The incident of {id} is over after {lasted}. You need not do anything."));
+        let mut facts = vec![("Because", how.to_owned())];
+        let bill = match standby {
+            None => "no standby was created".to_owned(),
+            Some(bill) => {
+                let fate = if bill.deleted {
+                    "deleted with its disks"
+                } else {
+                    "kept, because you asked for it: it still costs"
+                };
+                facts.push(("Standby", format!("{}, ran {}, {fate}", bill.rung, human(bill.ran))));
+                bill.cost.map_or_else(|| "its price is not known".to_owned(), |cost| format!("about {}", usd(cost)))
+            }
+        };
+        facts.push(("Bill", bill.clone()));
+        self.body.facts(&facts);
+        self.next("To see that all is well:", "status");
+        format!("over after {lasted}, {bill}")
+    }
+
+    fn evidence(&mut self, evidence: &Lines) {
+        self.body.list("What is known:", evidence.iter());
+    }
+
+    fn next(&mut self, purpose: &str, command: &str) {
+        self.body.command(purpose, &format!("{} {command}", self.context.cli));
+    }
+}
+
+const SIMULATED: &str = "Simulated: the start-up bundle of this standby is a placeholder. It follows no chain and \
+                         could not take over.";
+
+/// An amount as people write it, to the cent; nobody acts on less.
+fn usd(amount: Usd) -> String {
+    format!("${:.2}", amount.0)
+}

@@ -1,0 +1,187 @@
+//! What needs a human: doubts, failures, limits.
+
+use super::{Writer, usd, utc};
+use crate::domain::{Failed, Held, InstanceRef, Lines, Money, Question, Span, Time, Usd, human};
+
+impl Writer<'_> {
+    pub(super) fn decision(
+        &mut self,
+        question: &Question,
+        instance: Option<&InstanceRef>,
+        per_hour: Option<Usd>,
+        evidence: &Lines,
+    ) -> String {
+        let id = &self.notice.validator;
+        let close = (format!("close {id} --reason \"I have looked\""), "When you have looked, end the incident:");
+        let retain = (format!("retain {id}"), "To keep the machine:");
+        let (subject, what, (command, purpose)) = match question {
+            Question::Vanished => (
+                "the standby has vanished",
+                format!(
+                    "The standby of {id} is gone, and failover did not delete it. Find out who did. No new one is \
+                     created until you say so."
+                ),
+                close,
+            ),
+            Question::Stopped => (
+                "the standby was stopped",
+                format!(
+                    "The standby of {id} was stopped, by its fuse or by somebody. Its disk still costs. Decide \
+                     whether it is still needed."
+                ),
+                close,
+            ),
+            Question::SignerSeen => (
+                "a signer was seen on the standby",
+                format!(
+                    "A process that could sign runs on the standby of {id}. Make sure that home cannot sign. failover \
+                     does not touch this machine any more."
+                ),
+                retain,
+            ),
+            Question::TtlEnded => (
+                "nothing was decided in time",
+                format!(
+                    "The standby of {id} has run for as long as it may and nobody has decided. Keep it, or end the \
+                     incident; its own fuse stops it now."
+                ),
+                retain,
+            ),
+            Question::RecoveredButSilent => (
+                "home is back, the standby is silent",
+                format!(
+                    "Home of {id} works again, but the standby does not show that nothing on it signs, so it is not \
+                     deleted. Look at the machine, then end the incident."
+                ),
+                close,
+            ),
+            Question::Untouchable(check) => (
+                "the standby must not be touched",
+                format!(
+                    "The standby of {id} should go, but a check forbids to delete it: {check}. Look at the machine and \
+                     delete it yourself if it holds no keys."
+                ),
+                close,
+            ),
+        };
+        self.body.say(&what);
+        let mut facts: Vec<_> = instance.map(|instance| ("Machine", instance.to_string())).into_iter().collect();
+        // What has vanished or stopped does not run, and the price of running would mislead.
+        let runs = !matches!(question, Question::Vanished | Question::Stopped);
+        facts.extend(per_hour.filter(|_| runs).map(|hour| ("Price", format!("{} an hour while it runs", usd(hour)))));
+        self.body.facts(&facts);
+        self.evidence(evidence);
+        self.next("To see everything that is known:", "status");
+        self.next(purpose, &command);
+        format!("decision needed, {subject}")
+    }
+
+    pub(super) fn failure(&mut self, failed: Failed, detail: &str, retry_at: Option<Time>) -> String {
+        let id = &self.notice.validator;
+        let again = match (failed, retry_at) {
+            (Failed::TooSlow, _) => "Trying goes on.",
+            (Failed::OutOfStock | Failed::Quota | Failed::Refused | Failed::Delete, Some(_)) => {
+                "It is tried again by itself."
+            }
+            (Failed::OutOfStock | Failed::Quota | Failed::Refused | Failed::Delete, None) => "It is not tried again.",
+        };
+        let (subject, what) = match failed {
+            Failed::OutOfStock => (
+                "no capacity for a standby",
+                format!("No configured place has a machine for {id}. {again} You can add places to compute.ladder."),
+            ),
+            Failed::Quota => (
+                "quota too small for a standby",
+                format!("A quota of the cloud project is too small for the standby of {id}. Raise it. {again}"),
+            ),
+            Failed::Refused => (
+                "the cloud refuses",
+                format!("The cloud refuses to create the standby of {id}. Correct what it names below. {again}"),
+            ),
+            Failed::TooSlow => (
+                "still no standby",
+                format!("There is still no standby for {id} although it should be there by now. {again}"),
+            ),
+            Failed::Delete => (
+                "the standby could not be deleted",
+                format!("The standby of {id} should go but could not be deleted. It still costs. {again}"),
+            ),
+        };
+        self.body.say(&what);
+        let mut facts = vec![("Answer", detail.to_owned())];
+        facts.extend(retry_at.map(|at| ("Next try", utc(at))));
+        self.body.facts(&facts);
+        self.next("To see permissions, quotas and places:", "check");
+        subject.into()
+    }
+
+    pub(super) fn money(&mut self, money: &Money) -> String {
+        let id = &self.notice.validator;
+        let open = format!("open {id} --reason \"budget raised\"");
+        match money {
+            Money::OverIncidentBudget { estimate, limit } => {
+                self.body.say(&format!(
+                    "{id} is down, but no standby is created: it could cost {} and one incident may cost {}. Raise \
+                     budget.per_incident_usd or see to home.",
+                    usd(*estimate),
+                    usd(*limit)
+                ));
+                self.next("When the budget is raised, to try at once:", &open);
+                "no standby, over the budget of an incident".into()
+            }
+            Money::OverMonthBudget { estimate, spent, limit } => {
+                self.body.say(&format!(
+                    "{id} is down, but no standby is created: it could cost {}, the last 30 days have cost {}, and a \
+                     month may cost {}. Raise budget.per_month_usd or see to home.",
+                    usd(*estimate),
+                    usd(*spent),
+                    usd(*limit)
+                ));
+                self.next("When the budget is raised, to try at once:", &open);
+                "no standby, over the budget of a month".into()
+            }
+            Money::PriceUnknown { rung } => {
+                self.body.say(&format!(
+                    "{id} is down, but no standby is created: there is a budget and no known price for {rung}. Use \
+                     another machine type or remove the budget."
+                ));
+                self.next("To see the ladder with its prices:", &format!("plan {id}"));
+                "no standby, its price is not known".into()
+            }
+            Money::FuseSoon { instance, fuse_at, so_far, after_fuse_per_month } => {
+                let left = human(fuse_at.duration_since(self.notice.at).max(Span::ZERO));
+                self.body.say(&format!(
+                    "The standby of {id} stops itself in {left}. Nothing is lost with that, but it will not run. Keep \
+                     it if you need it."
+                ));
+                let mut facts = vec![("Machine", instance.to_string()), ("Stops itself", utc(*fuse_at))];
+                facts.extend(so_far.map(|cost| ("Cost so far", usd(cost))));
+                facts.extend(
+                    after_fuse_per_month.map(|month| ("Afterwards", format!("its disk costs {} a month", usd(month)))),
+                );
+                self.body.facts(&facts);
+                self.next("To keep it:", &format!("retain {id}"));
+                format!("the standby stops in {left}")
+            }
+        }
+    }
+
+    pub(super) fn held_back(&mut self, rule: Held, evidence: &Lines) -> String {
+        let id = &self.notice.validator;
+        let why = match rule {
+            Held::Cooldown { until } => {
+                format!("its last incident ended a short time ago (policy.cooldown, until {})", utc(until))
+            }
+            Held::DailyLimit { limit } => {
+                format!("it had {limit} incidents in 24 hours already (policy.max_incidents_per_day)")
+            }
+        };
+        self.body.say(&format!(
+            "{id} is down again, but no standby is created: {why}. Find out why it keeps failing, or open an incident \
+             yourself."
+        ));
+        self.evidence(evidence);
+        self.next("To create a standby now:", &format!("open {id} --reason \"I looked: it is down\""));
+        "down again, held back".into()
+    }
+}

@@ -1,0 +1,233 @@
+//! The texts as people read them. `golden.txt` beside this file holds every mail; after a wanted change, write it anew
+//! with `UPDATE_GOLDEN=1 cargo test --lib domain::notice` and read the difference.
+
+use super::*;
+
+const GOLDEN: &str = include_str!("golden.txt");
+
+fn at(text: &str) -> Time {
+    text.parse().unwrap()
+}
+
+fn now() -> Time {
+    at("2026-11-21T07:08:12Z")
+}
+
+fn rung() -> Rung {
+    Rung { zone: "us-central1-a".into(), machine_type: "n2-standard-8".into() }
+}
+
+fn instance() -> InstanceRef {
+    InstanceRef { zone: "us-central1-b".into(), name: "fo-eth-0-1a2b3c4d".into(), id: 42 }
+}
+
+fn offer(simulated: bool) -> Offer {
+    Offer {
+        rung: rung(),
+        alternatives: 2,
+        per_hour: Some(Usd(0.67)),
+        until_fuse: Some(Usd(48.2)),
+        fuse: Span::from_hours(72),
+        after_fuse_per_month: Some(Usd(204.8)),
+        simulated,
+    }
+}
+
+fn evidence() -> Lines {
+    ["alert says down for 6m 2s: ValidatorDown (process)", "chain says down: silent in epoch 812, 30 of 32 others live"]
+        .into_iter()
+        .collect()
+}
+
+fn decision(question: Question) -> NoticeKind {
+    NoticeKind::DecisionNeeded {
+        question,
+        instance: Some(instance()),
+        per_hour: Some(Usd(0.67)),
+        evidence: ["its last report is 12m old"].into_iter().collect(),
+    }
+}
+
+fn failure(failed: Failed, detail: &str) -> NoticeKind {
+    NoticeKind::Failure { failed, detail: detail.into(), retry_at: Some(at("2026-11-21T07:10:00Z")) }
+}
+
+fn confirmed(plan: Plan, opened_by: Option<Text>) -> NoticeKind {
+    NoticeKind::Confirmed { since: at("2026-11-21T07:02:10Z"), evidence: evidence(), plan, opened_by }
+}
+
+fn ready(simulated: bool) -> NoticeKind {
+    NoticeKind::StandbyReady {
+        instance: instance(),
+        per_hour: Some(Usd(0.67)),
+        fuse_at: at("2026-11-24T07:09:00Z"),
+        evidence: ["consensus client synced, head 4s old", "execution client verified", "52 peers"]
+            .into_iter()
+            .collect(),
+        simulated,
+    }
+}
+
+fn held(rule: Held) -> NoticeKind {
+    NoticeKind::HeldBack { rule, evidence: evidence() }
+}
+
+/// Every text there is.
+fn every_kind() -> Vec<NoticeKind> {
+    let mut unpriced = offer(false);
+    (unpriced.per_hour, unpriced.until_fuse, unpriced.after_fuse_per_month, unpriced.alternatives) =
+        (None, None, None, 0);
+    vec![
+        NoticeKind::SuspectedTooLong {
+            since: at("2026-11-21T06:48:12Z"),
+            evidence: ["alert says down for 20m: ValidatorDown (process)", "chain unknown: its node is 9 slots behind"]
+                .into_iter()
+                .collect(),
+        },
+        confirmed(Plan::Create(offer(false)), None),
+        confirmed(Plan::Create(offer(true)), None),
+        confirmed(Plan::WouldCreate(offer(false)), None),
+        confirmed(Plan::Create(unpriced), Some("mara@laptop: water in the basement".into())),
+        confirmed(Plan::Nothing, None),
+        ready(false),
+        ready(true),
+        decision(Question::Vanished),
+        decision(Question::Stopped),
+        decision(Question::SignerSeen),
+        decision(Question::TtlEnded),
+        decision(Question::RecoveredButSilent),
+        decision(Question::Untouchable("its deletion protection is on".into())),
+        failure(Failed::OutOfStock, "ZONE_RESOURCE_POOL_EXHAUSTED in us-central1-a, us-central1-b and us-east1-b"),
+        failure(Failed::Quota, "QUOTA_EXCEEDED: Quota 'CPUS' exceeded. Limit: 8.0 in region us-central1."),
+        failure(Failed::Refused, "Required 'compute.instances.create' permission for 'projects/p/zones/…'"),
+        failure(Failed::TooSlow, "30m since the incident was opened; last answer: 503"),
+        NoticeKind::Failure { failed: Failed::Delete, detail: "403 forbidden".into(), retry_at: None },
+        NoticeKind::Money(Money::OverIncidentBudget { estimate: Usd(63.1), limit: Usd(60.0) }),
+        NoticeKind::Money(Money::OverMonthBudget { estimate: Usd(48.2), spent: Usd(160.0), limit: Usd(200.0) }),
+        NoticeKind::Money(Money::PriceUnknown { rung: rung() }),
+        NoticeKind::Money(Money::FuseSoon {
+            instance: instance(),
+            fuse_at: at("2026-11-21T13:08:12Z"),
+            so_far: Some(Usd(44.2)),
+            after_fuse_per_month: Some(Usd(204.8)),
+        }),
+        NoticeKind::Recovered {
+            lasted: Span::from_secs(8100),
+            how: "home attests again for 20m".into(),
+            standby: Some(Bill { rung: rung(), ran: Span::from_secs(7890), cost: Some(Usd(1.47)), deleted: true }),
+        },
+        NoticeKind::Recovered {
+            lasted: Span::from_secs(8100),
+            how: "closed by mara@laptop: home is repaired".into(),
+            standby: Some(Bill { rung: rung(), ran: Span::from_secs(7890), cost: None, deleted: false }),
+        },
+        NoticeKind::Recovered { lasted: Span::from_secs(400), how: "home attests again".into(), standby: None },
+        NoticeKind::Partial {
+            silent: 2, of: 5, evidence: ["chain: 0xaaaa… and 0xbbbb… silent"].into_iter().collect()
+        },
+        NoticeKind::ChainSick { why: "the last finalised epoch is 7 behind".into() },
+        NoticeKind::SiteOutage {
+            down: ["eth-0", "eth-1", "bera-0"].into_iter().collect(),
+            of: 4,
+            plan: Plan::Create(offer(false)),
+        },
+        NoticeKind::Slashed { keys: [format!("0x{}", "ab".repeat(48))].into_iter().collect() },
+        NoticeKind::ClockJumped { by: Span::from_secs(-3600) },
+        held(Held::Cooldown { until: at("2026-11-21T08:00:00Z") }),
+        held(Held::DailyLimit { limit: 3 }),
+    ]
+}
+
+fn notice(kind: NoticeKind) -> Notice {
+    let validator = ValidatorId::new("eth-0").unwrap();
+    let incident = match kind {
+        NoticeKind::SuspectedTooLong { .. } | NoticeKind::Partial { .. } | NoticeKind::ChainSick { .. } => None,
+        _ => Some(IncidentId::try_from("1a2b3c4d".to_owned()).unwrap()),
+    };
+    Notice { id: Uuid::nil(), validator, incident, at: now(), kind }
+}
+
+fn mail(kind: NoticeKind) -> Message {
+    render(&notice(kind), &Context { site: "home", cli: "failover" })
+}
+
+#[test]
+fn every_mail_reads_as_it_was_agreed() {
+    let mut all = String::new();
+    for kind in every_kind() {
+        let message = mail(kind);
+        all.push_str(&format!("=== {}\n\n{}\n", message.subject, message.body));
+    }
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/src/domain/notice/golden.txt"), &all).unwrap();
+        return;
+    }
+    for (number, (found, agreed)) in all.lines().zip(GOLDEN.lines()).enumerate() {
+        assert_eq!(found, agreed, "golden.txt line {}", number + 1);
+    }
+    assert_eq!(all.len(), GOLDEN.len(), "one of the two is longer");
+}
+
+#[test]
+fn no_line_but_a_command_or_a_single_word_is_longer_than_72() {
+    for kind in every_kind() {
+        for line in mail(kind).body.lines() {
+            let is_command = line.starts_with("  failover ");
+            let is_one_word = line.trim_start_matches("- ").split_whitespace().count() == 1;
+            assert!(line.chars().count() <= 72 || is_command || is_one_word, "too long: {line}");
+        }
+    }
+}
+
+#[test]
+fn every_mail_ends_with_a_command_that_can_be_copied() {
+    for kind in every_kind() {
+        let message = render(&notice(kind), &Context { site: "home", cli: "kubectl exec deploy/fo -- failover" });
+        assert!(message.body.contains("\n  kubectl exec deploy/fo -- failover "), "{}", message.body);
+    }
+}
+
+#[test]
+fn a_standby_that_is_a_placeholder_is_called_simulated_and_a_real_one_is_not() {
+    for simulated in [true, false] {
+        for kind in [ready(simulated), confirmed(Plan::Create(offer(simulated)), None)] {
+            assert_eq!(mail(kind).body.to_lowercase().contains("simulated"), simulated);
+        }
+    }
+    assert!(mail(ready(true)).subject.contains("simulated"));
+}
+
+#[test]
+fn observe_mode_never_says_that_something_is_created() {
+    let body = mail(confirmed(Plan::WouldCreate(offer(false)), None)).body;
+    assert!(body.starts_with("eth-0 is down. Nothing is created, because mode is observe."), "{body}");
+    assert!(!body.contains("is being created"));
+}
+
+#[test]
+fn text_from_outside_can_neither_add_a_header_nor_fill_the_ledger() {
+    let text = Text::from("line one\r\nBcc: everybody@x\u{7}");
+    assert_eq!(text.as_str(), "line one Bcc: everybody@x");
+    let long = Text::from("x".repeat(100_000));
+    assert_eq!(long.as_str().chars().count(), 400);
+    let lines: Lines = (0..1000).map(|n| format!("line {n}")).collect();
+    assert_eq!(lines.iter().count(), 12);
+    assert_eq!(lines.iter().last(), Some("and 989 more"));
+    let message = render(&notice(NoticeKind::ChainSick { why: long }), &Context { site: "a\nBcc: b", cli: "failover" });
+    assert!(!message.subject.contains('\n'));
+}
+
+#[test]
+fn every_kind_comes_back_from_the_ledger_as_it_went_in() {
+    for kind in every_kind() {
+        let notice = notice(kind);
+        let json = serde_json::to_string(&notice).unwrap();
+        assert_eq!(serde_json::from_str::<Notice>(&json).unwrap(), notice, "{json}");
+    }
+}
+
+#[test]
+fn a_kind_with_an_unknown_field_is_refused() {
+    let json = r#"{"recovered":{"lasted":"PT1S","how":"x","standby":null,"more":1}}"#;
+    assert!(serde_json::from_str::<NoticeKind>(json).is_err());
+}

@@ -1,0 +1,128 @@
+//! What the operator allows: every threshold of a decision, already validated.
+//!
+//! It holds no addresses and no secrets; those belong to the adapters.
+
+use super::{Rung, Span, Time, Usd};
+
+/// Whether decisions are carried out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// Decides and tells, creates nothing.
+    #[default]
+    Observe,
+    /// Creates and deletes standbys.
+    Armed,
+}
+
+/// A rung with what a standby on it costs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PricedRung {
+    /// Where, on what.
+    pub rung: Rung,
+    /// Machine and disks while it runs; `None` when the price table does not know the machine type.
+    pub per_hour: Option<Usd>,
+    /// Everything until the fuse stops the machine.
+    pub until_fuse: Option<Usd>,
+    /// What remains after the fuse: the disks, per month.
+    pub after_fuse_per_month: Option<Usd>,
+}
+
+/// Every threshold a decision uses. The defaults follow from one sentence: creating is cheap and harmless, be quick.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// Decide only, or act as well.
+    pub mode: Mode,
+    /// How many independent signals have to say *down*. Two: one broken sensor must not start a machine.
+    pub needed: usize,
+    /// For how long, without a break. Five minutes: most reboots are over by then.
+    pub hold_down: Span,
+    /// One signal alone for this long is worth a mail.
+    pub suspected_mail_after: Span,
+    /// How long home has to attest again before the standby goes.
+    pub healthy_delay: Span,
+    /// More than this share of the validators down together is an outage of the site, 0.0 to 1.0.
+    pub max_unhealthy: f64,
+    /// After an incident ended, none opens by itself for this long.
+    pub cooldown: Span,
+    /// No more automatic incidents than this in any 24 hours.
+    pub max_incidents_per_day: usize,
+    /// A standby not needed, promoted or retained by then is a human's question. Also the machine's fuse.
+    pub standby_ttl: Span,
+    /// A report whose counter has not moved for this long is no report.
+    pub report_stale_after: Span,
+    /// Without a machine by then, somebody is told; trying goes on.
+    pub provisioning_deadline: Span,
+    /// How often a machine is looked at.
+    pub observe_every: Span,
+    /// How often all zones are searched for a second machine of the incident.
+    pub recheck_every: Span,
+    /// The first pause after a failed action; doubles up to `retry_cap`.
+    pub retry_after: Span,
+    /// The longest pause between two tries.
+    pub retry_cap: Span,
+    /// How long an action may take in all; after that it is looked for instead.
+    pub action_timeout: Span,
+    /// Where to create, in order of preference.
+    pub ladder: Vec<PricedRung>,
+    /// The most one incident may cost until its fuse.
+    pub budget_per_incident: Option<Usd>,
+    /// The most that incidents opened in the last 30 days may cost together.
+    pub budget_per_month: Option<Usd>,
+    /// Who is told.
+    pub mail_to: Vec<String>,
+    /// The start-up bundle is a placeholder: the machine would not follow any chain, and people are told so.
+    pub simulated: bool,
+    /// Consensus peers a ready standby has at least.
+    pub min_peers: u32,
+    /// How old its head may be.
+    pub max_head_age: Span,
+    /// How far its clock may be off.
+    pub max_clock_offset: Span,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            mode: Mode::Observe,
+            needed: 2,
+            hold_down: Span::from_mins(5),
+            suspected_mail_after: Span::from_mins(20),
+            healthy_delay: Span::from_mins(20),
+            max_unhealthy: 0.5,
+            cooldown: Span::from_hours(1),
+            max_incidents_per_day: 3,
+            standby_ttl: Span::from_hours(72),
+            report_stale_after: Span::from_mins(10),
+            provisioning_deadline: Span::from_mins(30),
+            observe_every: Span::from_secs(30),
+            recheck_every: Span::from_mins(10),
+            retry_after: Span::from_secs(10),
+            retry_cap: Span::from_mins(10),
+            action_timeout: Span::from_mins(6),
+            ladder: Vec::new(),
+            budget_per_incident: None,
+            budget_per_month: None,
+            mail_to: Vec::new(),
+            simulated: true,
+            min_peers: 5,
+            max_head_age: Span::from_secs(60),
+            max_clock_offset: Span::from_millis(500),
+        }
+    }
+}
+
+impl Policy {
+    /// The pause before try number `attempt` (from 0): doubling, never longer than the cap.
+    #[must_use]
+    pub fn backoff(&self, attempt: u32) -> Span {
+        let factor = 1i32 << attempt.min(16);
+        self.retry_after.checked_mul(factor).unwrap_or(self.retry_cap).min(self.retry_cap)
+    }
+
+    /// When the fuse of a machine created at this moment burns.
+    #[must_use]
+    pub fn fuse_at(&self, created_at: Time) -> Time {
+        created_at.checked_add(self.standby_ttl).unwrap_or(Time::MAX)
+    }
+}

@@ -1,0 +1,194 @@
+//! Why a validator stands where it stands: data first, and one set of words for it everywhere.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use super::{Doubt, IncidentId, InstanceRef, Rung, Span, Time, Usd, Verdict, View, human};
+
+/// One reason. Its `Display` is what logs, mail, status and `simulate` show.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs, reason = "the fields are explained by the sentence that `Display` makes of them")]
+pub enum Reason {
+    Well { views: Vec<View> },
+    Waiting { views: Vec<View>, needs: usize },
+    Holding { views: Vec<View>, left: Span },
+    Vetoed { views: Vec<View> },
+    Blocked { views: Vec<View>, block: Block },
+    Opened { incident: IncidentId, by: Option<String>, cause: String },
+    Looking { why: &'static str },
+    Creating { rung: Rung, name: String },
+    OutOfStock { rung: Rung, said: String },
+    QuotaExceeded { rung: Rung, said: String },
+    CloudRefused { said: String },
+    OutcomeUnknown { said: String },
+    Retrying { at: Time, what: &'static str, said: String },
+    Adopted { instance: InstanceRef },
+    NotReady { missing: Vec<String> },
+    Ready { instance: InstanceRef },
+    NoLongerReady { missing: Vec<String> },
+    ForeignReport { incident: String },
+    HomeIsBack { attesting_for: Span },
+    RecoveryWaits { left: Span, process_seen: bool },
+    Releasing { why: String },
+    Deleting { instance: InstanceRef, why: &'static str },
+    Closed { incident: IncidentId, how: String, cost: Option<Usd> },
+    InDoubt { doubt: Doubt },
+    Paused { until: Time, by: String, why: String },
+    Resumed,
+    RequestRefused { why: String },
+    Late { what: String },
+    Interrupted,
+    SuspicionOver,
+    Recovered,
+}
+
+/// Why a confirmed outage opens no incident.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs, reason = "the fields are explained by the sentence that `Display` makes of them")]
+pub enum Block {
+    ObserveMode,
+    Paused { until: Time, by: String, why: String },
+    ChainNotFinalising { epochs: u64 },
+    Slashed { keys: usize },
+    NoActiveKeys,
+    Cooldown { until: Time },
+    TooMany { limit: usize },
+    OverIncidentBudget { limit: Usd, estimate: Usd },
+    OverMonthBudget { limit: Usd, estimate: Usd, spent: Usd },
+    PriceUnknown { rung: Rung },
+    NoLadder,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Well { views } => write!(f, "watching: {}", Views(views)),
+            Self::Waiting { views, needs } => write!(f, "waiting: {}; needs {needs}", Views(views)),
+            Self::Holding { views, left } => write!(f, "holding for another {}: {}", human(*left), Views(views)),
+            Self::Vetoed { views } => write!(f, "vetoed: still attesting after the suspicion began: {}", Views(views)),
+            Self::Blocked { views, block } => write!(f, "confirmed, but {block}: {}", Views(views)),
+            Self::Opened { incident, by: None, cause } => write!(f, "incident {incident} confirmed: {cause}"),
+            Self::Opened { incident, by: Some(by), cause } => write!(f, "incident {incident} opened by {by}: {cause}"),
+            Self::Looking { why } => write!(f, "looking in every zone for machines of this incident: {why}"),
+            Self::Creating { rung, name } => write!(f, "creating {name}: {rung}"),
+            Self::OutOfStock { rung, said } => write!(f, "out of stock: {rung} ({said})"),
+            Self::QuotaExceeded { rung, said } => {
+                write!(f, "quota exceeded in {}: {said}; other zones of that region would fail as well", rung.region())
+            }
+            Self::CloudRefused { said } => write!(f, "the cloud refuses: {said}"),
+            Self::OutcomeUnknown { said } => write!(f, "outcome unknown: {said}; looking before acting again"),
+            Self::Retrying { at, what, said } => write!(f, "{what} failed ({said}); trying again at {}", clock(*at)),
+            Self::Adopted { instance } => write!(f, "the standby is {instance}"),
+            Self::NotReady { missing } => write!(f, "syncing: {}", missing.join(", ")),
+            Self::Ready { instance } => write!(f, "standby {instance} is ready"),
+            Self::NoLongerReady { missing } => write!(f, "no longer ready: {}", missing.join(", ")),
+            Self::ForeignReport { incident } => write!(f, "report ignored: it is of incident {incident}"),
+            Self::HomeIsBack { attesting_for } => {
+                write!(f, "home has attested for {} and its process is seen", human(*attesting_for))
+            }
+            Self::RecoveryWaits { left, process_seen: true } => {
+                write!(f, "home attests again; releasing in {} if it goes on", human(*left))
+            }
+            Self::RecoveryWaits { left: _, process_seen: false } => {
+                f.write_str("somebody attests again, but home's own process is not seen: not released")
+            }
+            Self::Releasing { why } => write!(f, "releasing the standby: {why}"),
+            Self::Deleting { instance, why } => write!(f, "deleting {instance}: {why}"),
+            Self::Closed { incident, how, cost: Some(cost) } => {
+                write!(f, "incident {incident} closed: {how}; it has cost about {cost}")
+            }
+            Self::Closed { incident, how, cost: None } => write!(f, "incident {incident} closed: {how}"),
+            Self::InDoubt { doubt } => write!(f, "a human has to decide: {doubt}"),
+            Self::Paused { until, by, why } => write!(f, "paused until {} by {by}: {why}", clock(*until)),
+            Self::Resumed => f.write_str("the pause is over"),
+            Self::RequestRefused { why } => write!(f, "request refused: {why}"),
+            Self::Late { what } => write!(f, "ignored: {what} is late or repeated"),
+            Self::Interrupted => f.write_str("observation was interrupted: every hold starts again"),
+            Self::SuspicionOver => f.write_str("nothing says down any more"),
+            Self::Recovered => f.write_str("restarted: signals are unknown until they are heard again"),
+        }
+    }
+}
+
+impl fmt::Display for Block {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ObserveMode => f.write_str("mode is observe, so nothing is created"),
+            Self::Paused { until, by, why } => write!(f, "paused until {} by {by} ({why})", clock(*until)),
+            Self::ChainNotFinalising { epochs } => {
+                write!(f, "the chain itself has not finalised for {epochs} epochs, so this is not home's outage alone")
+            }
+            Self::Slashed { keys } => write!(f, "{keys} of its keys are slashed: everything is frozen"),
+            Self::NoActiveKeys => f.write_str("none of its keys is active, there is nothing to fail over"),
+            Self::Cooldown { until } => {
+                write!(f, "an incident has just ended and the next may open at {}", clock(*until))
+            }
+            Self::TooMany { limit } => write!(f, "{limit} incidents opened in the last 24 hours, which is the limit"),
+            Self::OverIncidentBudget { limit, estimate } => {
+                write!(f, "it would cost up to {estimate} and one incident may cost {limit}")
+            }
+            Self::OverMonthBudget { limit, estimate, spent } => {
+                write!(
+                    f,
+                    "it would cost up to {estimate}, the last 30 days have cost {spent}, a month may cost {limit}"
+                )
+            }
+            Self::PriceUnknown { rung } => write!(f, "the price of {rung} is unknown and there is a budget"),
+            Self::NoLadder => f.write_str("no zone and machine type is configured"),
+        }
+    }
+}
+
+impl fmt::Display for Doubt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Vanished => f.write_str("the standby is gone and failover did not delete it"),
+            Self::Stopped => f.write_str("the standby was stopped, by its fuse or by somebody"),
+            Self::SignerSeen => f.write_str("a process that could sign was seen on the standby"),
+            Self::TtlEnded => f.write_str("the standby's time has ended and nobody has decided what becomes of it"),
+            Self::RecoveredButSilent => {
+                f.write_str("home is back, but the standby does not show that nothing on it signs")
+            }
+            Self::Untouchable(check) => write!(f, "{check}"),
+        }
+    }
+}
+
+/// "alert says down for 2m 10s, chain unknown because its node is 9 slots behind".
+struct Views<'a>(&'a [View]);
+
+impl fmt::Display for Views<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return f.write_str("nothing has been heard yet");
+        }
+        for (index, view) in self.0.iter().enumerate() {
+            if index > 0 {
+                f.write_str(", ")?;
+            }
+            write!(f, "{view}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for View {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let span = human(Span::from_secs(self.for_seconds));
+        match self.verdict {
+            Verdict::Unknown => write!(f, "{} unknown because {}", self.source, self.why),
+            Verdict::Down | Verdict::Partial | Verdict::Up => {
+                write!(f, "{} says {} for {span} ({})", self.source, self.verdict, self.why)
+            }
+        }
+    }
+}
+
+/// A moment as people read it: to the second, UTC.
+#[must_use]
+pub fn clock(at: Time) -> String {
+    at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
+}

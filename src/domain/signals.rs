@@ -1,0 +1,181 @@
+//! All opinions about one validator, and what they amount to together.
+//!
+//! Nothing here decides: [`super::machine`] does, from what [`Signals::assess`] answers.
+
+use std::sync::Arc;
+
+use super::{Evidence, Interval, Reading, Source, Span, Time, Verdict};
+
+/// A reading about a time later than this ahead of now comes from a clock that is wrong.
+const AHEAD: Span = Span::from_secs(60);
+
+/// The current opinion of each source on each kind of evidence.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Signals {
+    slots: Vec<Slot>,
+}
+
+/// One source's current opinion on one kind of evidence, and since when it has been that.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Slot {
+    /// Who says it.
+    pub source: Source,
+    /// What was said.
+    pub reading: Reading,
+    /// Since when, by our clock, the verdict has been this one without a break.
+    pub since: Time,
+}
+
+/// What the signals amount to at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Assessment {
+    /// The largest number of *down* that are independent of each other.
+    pub downs: usize,
+    /// Some keys are silent.
+    pub partial: bool,
+    /// The chain shows the validator at work after the suspicion began.
+    pub vetoed: bool,
+    /// The next moment at which an opinion goes stale.
+    pub stale_at: Option<Time>,
+}
+
+impl Signals {
+    /// Takes a reading in. An older one than what is known says nothing new; one about the future is *unknown*.
+    ///
+    /// Returns whether an opinion that had been *down* was interrupted, however briefly: a hold does not survive that.
+    pub fn fold(&mut self, source: Source, reading: &Reading, now: Time) -> bool {
+        let future = reading.about.to > now.checked_add(AHEAD).unwrap_or(Time::MAX);
+        let reading = if future {
+            Reading::unknown(reading.evidence, now, "it speaks of a time that has not come: a clock is wrong")
+        } else {
+            reading.clone()
+        };
+        let Some(slot) =
+            self.slots.iter_mut().find(|slot| slot.source == source && slot.reading.evidence == reading.evidence)
+        else {
+            self.slots.push(Slot { source, reading, since: now });
+            return false;
+        };
+        if reading.about.to < slot.reading.about.to {
+            return false;
+        }
+        let gap = slot.reading.verdict != Verdict::Unknown && slot.reading.fresh_until < now;
+        let interrupted = slot.reading.verdict == Verdict::Down && (gap || reading.verdict != Verdict::Down);
+        if gap || reading.verdict != slot.reading.verdict {
+            slot.since = now;
+        }
+        slot.reading = reading;
+        interrupted
+    }
+
+    /// What they amount to. A veto is an *up* or *partial* of the chain about a time after `suspected_since`.
+    #[must_use]
+    pub fn assess(&self, suspected_since: Time, now: Time) -> Assessment {
+        let mut evidence_of = [0u8; SOURCES];
+        let mut result = Assessment { downs: 0, partial: false, vetoed: false, stale_at: None };
+        for slot in &self.slots {
+            let verdict = slot.reading.verdict_at(now);
+            if verdict != Verdict::Unknown {
+                let stale_at = slot.reading.fresh_until;
+                result.stale_at = Some(result.stale_at.map_or(stale_at, |earlier| earlier.min(stale_at)));
+            }
+            match verdict {
+                Verdict::Down if slot.source != Source::Process => {
+                    evidence_of[slot.source as usize] |= 1 << slot.reading.evidence as u8;
+                }
+                Verdict::Up | Verdict::Partial if slot.source == Source::Chain => {
+                    result.partial |= verdict == Verdict::Partial;
+                    result.vetoed |= slot.reading.about.from >= suspected_since;
+                }
+                Verdict::Partial => result.partial = true,
+                Verdict::Up | Verdict::Down | Verdict::Unknown => {}
+            }
+        }
+        result.downs = independent(&evidence_of, 0);
+        result
+    }
+
+    /// Whether the chain shows it at work throughout some time after `from`.
+    #[must_use]
+    pub fn attesting_after(&self, from: Time, now: Time) -> bool {
+        self.slots.iter().any(|slot| {
+            slot.source == Source::Chain
+                && slot.reading.verdict_at(now) == Verdict::Up
+                && slot.reading.about.from >= from
+        })
+    }
+
+    /// Whether home's own process is seen running now. The chain does not show that: anybody may attest.
+    #[must_use]
+    pub fn process_seen(&self, now: Time) -> bool {
+        self.slots.iter().any(|slot| {
+            matches!(slot.source, Source::Kube | Source::Process) && slot.reading.verdict_at(now) == Verdict::Up
+        })
+    }
+
+    /// Nothing that was seen before a gap in observation can be held against anyone.
+    pub fn interrupt(&mut self, now: Time) {
+        for slot in &mut self.slots {
+            slot.since = now;
+        }
+    }
+
+    /// Every opinion as of now, in a fixed order, for showing.
+    #[must_use]
+    pub fn views(&self, now: Time) -> Vec<View> {
+        let mut views: Vec<View> = self.slots.iter().map(|slot| slot.view(now)).collect();
+        views.sort_by_key(|view| (view.source, view.evidence));
+        views
+    }
+}
+
+/// One opinion as people see it.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct View {
+    /// Who says it.
+    pub source: Source,
+    /// What it rests on.
+    pub evidence: Evidence,
+    /// What it says, as of now.
+    pub verdict: Verdict,
+    /// For how long.
+    pub for_seconds: i64,
+    /// What time it is about.
+    pub about: Interval,
+    /// Why.
+    pub why: Arc<str>,
+}
+
+impl Slot {
+    fn view(&self, now: Time) -> View {
+        let verdict = self.reading.verdict_at(now);
+        let stale = verdict != self.reading.verdict;
+        let (since, why) = if stale {
+            (self.reading.fresh_until, format!("nothing was heard since it said {}", self.reading.verdict).into())
+        } else {
+            (self.since, self.reading.why.clone())
+        };
+        let for_seconds = super::elapsed(since, now).as_secs();
+        let evidence = self.reading.evidence;
+        View { source: self.source, evidence, verdict, for_seconds, about: self.reading.about, why }
+    }
+}
+
+const SOURCES: usize = 4;
+
+/// How many opinions are independent: they come from different sources *and* rest on different evidence. An alert
+/// computed from kube-state-metrics is the API server's opinion a second time; two alerts of different evidence still
+/// come through one Prometheus.
+fn independent(evidence_of: &[u8; SOURCES], taken: u8) -> usize {
+    let Some(source) = evidence_of.iter().position(|&mask| mask != 0) else { return 0 };
+    let mut rest = *evidence_of;
+    rest[source] = 0;
+    let mut best = independent(&rest, taken);
+    let mut free = evidence_of[source] & !taken;
+    while free != 0 {
+        let evidence = free & free.wrapping_neg();
+        best = best.max(1 + independent(&rest, taken | evidence));
+        free &= !evidence;
+    }
+    best
+}

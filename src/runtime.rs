@@ -1,0 +1,13 @@
+//! The loop that decides, persists and then acts, and what it needs around it.
+//!
+//! It decides nothing itself: [`crate::domain::step`] does. It talks to nobody itself: the adapters do.
+
+pub mod engine;
+pub mod executor;
+pub mod lease;
+pub mod requests;
+pub mod status;
+pub mod store;
+mod timers;
+
+pub use engine::{Engine, EngineConfig, EngineError, Handle, Input, Outside};

@@ -1,0 +1,114 @@
+//! Carries out actions, one a validator, beside the loop. Every action ends in an outcome, whatever the cloud does.
+
+use std::{sync::Arc, time::Duration};
+
+use super::lease::Lease;
+use crate::{
+    domain::{Action, ActionId, InstanceRef, Outcome, Seen, StandbySpec, ValidatorId},
+    ports::{Cloud, CloudError, Ledger, Observed, OwnershipView, Scope, Unpromoted},
+};
+
+/// What it needs to act.
+#[derive(Clone)]
+pub struct Executor {
+    /// Where standbys live.
+    pub cloud: Arc<dyn Cloud>,
+    /// For `owners/` and `sessions/`, which are read before anything is deleted.
+    pub ledger: Arc<dyn Ledger>,
+    /// Nothing is started that could outlast it.
+    pub lease: Lease,
+    /// How long one call that changes something may take.
+    pub call_timeout: Duration,
+    /// How long an action may take in all.
+    pub action_timeout: Duration,
+}
+
+impl Executor {
+    /// Carries out one action. It is bounded in time, and ends in `Failed` or an unknown outcome rather than not at all.
+    pub async fn carry_out(&self, validator: &ValidatorId, id: ActionId, action: &Action) -> Outcome {
+        let work = async {
+            match action {
+                Action::Find => self.find(validator, id).await,
+                Action::Observe(instance) => self.observe(instance).await,
+                Action::Create(spec) => self.create(spec).await,
+                Action::Delete(instance) => self.delete(validator, id, instance).await,
+            }
+        };
+        tokio::time::timeout(self.action_timeout, work).await.unwrap_or_else(|_| {
+            let why = format!("no answer for {}s", self.action_timeout.as_secs());
+            match action {
+                Action::Create(_) => Outcome::Created(crate::domain::CreateOutcome::Unknown(why)),
+                Action::Find | Action::Observe(_) | Action::Delete(_) => Outcome::Failed(why),
+            }
+        })
+    }
+
+    async fn find(&self, validator: &ValidatorId, id: ActionId) -> Outcome {
+        match self.cloud.find(&Scope::Incident(validator.clone(), id.incident)).await {
+            Ok(machines) => Outcome::Found(machines),
+            Err(error) => Outcome::Failed(error.to_string()),
+        }
+    }
+
+    async fn observe(&self, instance: &InstanceRef) -> Outcome {
+        match self.cloud.observe(instance).await {
+            Ok(observed) => Outcome::Observed(observed.map(seen)),
+            Err(error) => Outcome::Failed(error.to_string()),
+        }
+    }
+
+    /// The call that changes something has to end before the lease does: a successor need not wait for it then.
+    async fn create(&self, spec: &StandbySpec) -> Outcome {
+        if !self.lease.has(self.call_timeout).await {
+            return Outcome::Failed("the lease is lost".into());
+        }
+        Outcome::Created(self.cloud.create(spec).await)
+    }
+
+    async fn delete(&self, validator: &ValidatorId, id: ActionId, instance: &InstanceRef) -> Outcome {
+        match self.may_delete(validator, id, instance).await {
+            Ok(None) => Outcome::Deleted,
+            Ok(Some(unpromoted)) => {
+                if !self.lease.has(self.call_timeout).await {
+                    return Outcome::Failed("the lease is lost".into());
+                }
+                match self.cloud.delete(&id, &unpromoted).await {
+                    Ok(()) => Outcome::Deleted,
+                    Err(error) => Outcome::Failed(error.to_string()),
+                }
+            }
+            Err(refusal) => refusal,
+        }
+    }
+
+    /// The check that comes right before every deletion. What cannot be read counts against it.
+    async fn may_delete(
+        &self,
+        validator: &ValidatorId,
+        id: ActionId,
+        instance: &InstanceRef,
+    ) -> Result<Option<Unpromoted>, Outcome> {
+        let failed = |error: &dyn std::fmt::Display| Outcome::Failed(error.to_string());
+        let observed = self.cloud.observe(instance).await.map_err(|error: CloudError| failed(&error))?;
+        let Some(observed) = observed else { return Ok(None) };
+        let read = |folder: &'static str| async move { self.ledger.get(&format!("{folder}/{validator}")).await };
+        let owner = read("owners").await.map_err(|error| failed(&error))?;
+        let session = read("sessions").await.map_err(|error| failed(&error))?;
+        let view = OwnershipView {
+            owner: owner.as_ref().map(|stored| stored.bytes.as_slice()),
+            session: session.as_ref().map(|stored| stored.bytes.as_slice()),
+        };
+        Unpromoted::check(&observed, validator, id.incident, view)
+            .map(Some)
+            .map_err(|untouchable| Outcome::Untouchable(untouchable.to_string()))
+    }
+}
+
+fn seen(observed: Observed) -> Seen {
+    Seen {
+        state: observed.machine.state,
+        role: observed.machine.role,
+        deletion_protection: observed.machine.deletion_protection,
+        report: observed.report,
+    }
+}

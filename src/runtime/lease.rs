@@ -1,0 +1,291 @@
+//! The lease: who decides and acts. There is one record, and holding it *is* the heartbeat.
+//!
+//! It is judged by the reader's own clock since the record last changed, never by comparing clocks.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::{
+    ports::{Expect, Ledger, LedgerError, PutError, Stored, Version},
+    records::{self, RecordError},
+};
+
+/// Its key in the ledger.
+pub const KEY: &str = "lease";
+
+/// The record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LeaseRecord {
+    /// Which process holds it; empty when it was given back.
+    pub holder: String,
+    /// Which site it watches from.
+    pub site: String,
+    /// Where its status can be asked for.
+    pub address: Option<String>,
+    /// Grows with every take-over.
+    pub token: u64,
+    /// Grows with every renewal, so that equal bytes never hide a heartbeat.
+    pub beat: u64,
+    /// How long a silence means that the holder is gone, in milliseconds.
+    pub ttl_ms: u64,
+}
+
+/// Who we are and how long the lease lasts.
+#[derive(Clone, Debug)]
+pub struct LeaseConfig {
+    /// Written into the record.
+    pub site: String,
+    /// Written into the record.
+    pub address: Option<String>,
+    /// How long a silence means that the holder is gone.
+    pub ttl: Duration,
+}
+
+/// A lease that is held, as long as it is renewed.
+#[derive(Clone, Debug)]
+pub struct Lease {
+    token: u64,
+    ttl: Duration,
+    until: watch::Receiver<Instant>,
+    lost: CancellationToken,
+}
+
+/// Why it was not obtained.
+#[derive(Debug, thiserror::Error)]
+pub enum LeaseError {
+    /// Not now, or not ever.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// The record cannot be read; it is left as it is.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// We are going away.
+    #[error("shut down while waiting for the lease")]
+    Shutdown,
+}
+
+impl Lease {
+    /// The fencing token: every record names its writer's.
+    #[must_use]
+    pub fn token(&self) -> u64 {
+        self.token
+    }
+
+    /// How much of it is left for certain.
+    #[must_use]
+    pub fn margin(&self) -> Duration {
+        if self.lost.is_cancelled() {
+            return Duration::ZERO;
+        }
+        self.until.borrow().saturating_duration_since(Instant::now())
+    }
+
+    /// Waits until this much of it is left, so that what starts now ends before it does. False when it is lost.
+    pub async fn has(&self, margin: Duration) -> bool {
+        // A lease that is shorter than the call can only promise what a fresh renewal has.
+        let margin = margin.min(self.ttl.mul_f32(0.6));
+        let mut until = self.until.clone();
+        loop {
+            if self.margin() >= margin {
+                return true;
+            }
+            tokio::select! {
+                changed = until.changed() => if changed.is_err() { return false },
+                () = self.lost.cancelled() => return false,
+            }
+        }
+    }
+
+    /// Ends when the lease is lost.
+    pub async fn lost(&self) {
+        self.lost.cancelled().await;
+    }
+}
+
+/// Waits until the lease is ours, then keeps it until `release` is cancelled, and gives it back.
+///
+/// # Errors
+/// [`LeaseError`]: the ledger cannot be used, or the record cannot be read.
+pub async fn acquire(
+    ledger: &Arc<dyn Ledger>,
+    config: &LeaseConfig,
+    shutdown: &CancellationToken,
+) -> Result<(Lease, Keeper), LeaseError> {
+    let holder = Uuid::new_v4().to_string();
+    let mut seen: Option<(Version, Instant)> = None;
+    loop {
+        let wait = match try_take(ledger, config, &holder, &mut seen).await? {
+            Attempt::Taken(record, version, since) => {
+                return Ok(keep(ledger.clone(), config.clone(), record, version, since));
+            }
+            Attempt::Wait(wait) => wait,
+        };
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = shutdown.cancelled() => return Err(LeaseError::Shutdown),
+        }
+    }
+}
+
+enum Attempt {
+    Taken(LeaseRecord, Version, Instant),
+    Wait(Duration),
+}
+
+async fn try_take(
+    ledger: &Arc<dyn Ledger>,
+    config: &LeaseConfig,
+    holder: &str,
+    seen: &mut Option<(Version, Instant)>,
+) -> Result<Attempt, LeaseError> {
+    let retry = Attempt::Wait(config.ttl / 6);
+    let current = match ledger.get(KEY).await {
+        Ok(current) => current,
+        Err(LedgerError::Unavailable(why)) => {
+            tracing::warn!(why, "the ledger is not available, waiting for it");
+            return Ok(Attempt::Wait(config.ttl / 3));
+        }
+        Err(error @ LedgerError::Unusable(_)) => return Err(error.into()),
+    };
+    let (token, expect) = match &current {
+        None => (1, Expect::Absent),
+        Some(stored) => {
+            let record: LeaseRecord = records::decode(KEY, &stored.bytes)?;
+            if let Some(left) = still_held(stored, &record, seen) {
+                // A holder that hands over does so at any moment; look often enough to follow within a second.
+                return Ok(Attempt::Wait(left.min(config.ttl / 6).min(Duration::from_millis(500))));
+            }
+            (record.token + 1, Expect::Version(stored.version.clone()))
+        }
+    };
+    let record = LeaseRecord {
+        holder: holder.to_owned(),
+        site: config.site.clone(),
+        address: config.address.clone(),
+        token,
+        beat: 0,
+        ttl_ms: u64::try_from(config.ttl.as_millis()).unwrap_or(u64::MAX),
+    };
+    let since = Instant::now();
+    match ledger.put(KEY, records::encode(&record), expect).await {
+        Ok(version) => Ok(Attempt::Taken(record, version, since)),
+        // Whoever was quicker shows at the next look; so does our own write if only its reply was lost.
+        Err(
+            PutError::Conflict { .. } | PutError::UnknownOutcome(_) | PutError::Failed(LedgerError::Unavailable(_)),
+        ) => Ok(retry),
+        Err(PutError::Failed(error @ LedgerError::Unusable(_))) => Err(error.into()),
+        Err(PutError::TooLarge(size)) => {
+            Err(LedgerError::Unusable(format!("it does not take a lease of {size} bytes")).into())
+        }
+    }
+}
+
+/// How long it may still be held, by our own clock since we saw it change. `None`: given back, or silent for too long.
+fn still_held(stored: &Stored, record: &LeaseRecord, seen: &mut Option<(Version, Instant)>) -> Option<Duration> {
+    if record.holder.is_empty() {
+        return None;
+    }
+    let changed = seen.as_ref().is_none_or(|(version, _)| *version != stored.version);
+    if changed {
+        *seen = Some((stored.version.clone(), Instant::now()));
+    }
+    let silent_for = seen.as_ref().map_or(Duration::ZERO, |(_, since)| since.elapsed());
+    Duration::from_millis(record.ttl_ms).checked_sub(silent_for).filter(|left| !left.is_zero())
+}
+
+/// Renews the lease in a task of its own until told to stop.
+#[derive(Debug)]
+pub struct Keeper {
+    release: CancellationToken,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Keeper {
+    /// Gives the lease back, so that a successor need not wait. Only to be called once nothing started under it runs.
+    pub async fn release(self) {
+        self.release.cancel();
+        let _ = self.task.await;
+    }
+
+    /// Stops renewing and lets it expire: something started under it may still run.
+    pub fn abandon(self) {
+        self.task.abort();
+    }
+}
+
+fn keep(
+    ledger: Arc<dyn Ledger>,
+    config: LeaseConfig,
+    record: LeaseRecord,
+    version: Version,
+    since: Instant,
+) -> (Lease, Keeper) {
+    let (sender, until) = watch::channel(since + config.ttl);
+    let (lost, release) = (CancellationToken::new(), CancellationToken::new());
+    let lease = Lease { token: record.token, ttl: config.ttl, until, lost: lost.clone() };
+    let task = tokio::spawn(renew(ledger, config, record, version, sender, lost, release.clone()));
+    (lease, Keeper { release, task })
+}
+
+async fn renew(
+    ledger: Arc<dyn Ledger>,
+    config: LeaseConfig,
+    mut record: LeaseRecord,
+    mut version: Version,
+    until: watch::Sender<Instant>,
+    lost: CancellationToken,
+    release: CancellationToken,
+) {
+    let _lost_at_the_end = lost.drop_guard();
+    loop {
+        let giving_back = tokio::select! {
+            () = tokio::time::sleep(config.ttl / 3) => false,
+            () = release.cancelled() => true,
+        };
+        record.beat += 1;
+        if giving_back {
+            record.holder = String::new();
+        }
+        let since = Instant::now();
+        match ledger.put(KEY, records::encode(&record), Expect::Version(version.clone())).await {
+            Ok(next) => {
+                version = next;
+                let _ = until.send(since + config.ttl);
+            }
+            Err(PutError::Conflict { .. } | PutError::UnknownOutcome(_)) => {
+                // A reply that was lost looks like somebody else's write until the record is read.
+                match ledger.get(KEY).await {
+                    Ok(Some(stored))
+                        if records::decode::<LeaseRecord>(KEY, &stored.bytes).is_ok_and(|found| found == record) =>
+                    {
+                        version = stored.version;
+                        let _ = until.send(since + config.ttl);
+                    }
+                    Ok(Some(stored))
+                        if records::decode::<LeaseRecord>(KEY, &stored.bytes)
+                            .is_ok_and(|found| found.holder == record.holder && found.token == record.token) =>
+                    {
+                        version = stored.version;
+                    }
+                    Ok(_) => {
+                        tracing::warn!("another watcher has taken the lease");
+                        return;
+                    }
+                    Err(error) => tracing::warn!(%error, "the lease could not be read"),
+                }
+            }
+            Err(error) => tracing::warn!(%error, "the lease could not be renewed"),
+        }
+        if giving_back || *until.borrow() <= Instant::now() {
+            return;
+        }
+    }
+}

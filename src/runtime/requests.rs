@@ -1,0 +1,98 @@
+//! Requests of operators: create-only records that whoever holds the lease takes and answers.
+//!
+//! The answer stands in the validator's record, where the command line waits for it. Ownership is never requested.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::Input;
+use crate::{
+    domain::{Ask, Event, Request, Time, ValidatorId},
+    ports::{Expect, Ledger, LedgerError, PutError},
+    records,
+};
+
+/// Where they stand.
+pub const PREFIX: &str = "requests/";
+
+/// A request that nobody has taken within this time was for a validator nobody knows; it is removed.
+const FORGET_AFTER: Duration = Duration::from_hours(24);
+
+/// Puts a request down and returns its id.
+///
+/// # Errors
+/// What the ledger says. A reply that was lost is sorted out: the key is ours alone.
+pub async fn send(
+    ledger: &dyn Ledger,
+    now: Time,
+    validator: &ValidatorId,
+    by: &str,
+    reason: &str,
+    ask: Ask,
+) -> Result<String, PutError> {
+    let id = format!("{}-{}", now.strftime("%Y%m%dT%H%M%S%.3fZ"), Uuid::new_v4().simple());
+    let (by, reason) = (by.to_owned(), reason.to_owned());
+    let request = Request { id: id.clone(), validator: validator.clone(), by, reason, ask };
+    let key = format!("{PREFIX}{id}");
+    match ledger.put(&key, records::encode(&request), Expect::Absent).await {
+        Ok(_) => Ok(id),
+        Err(PutError::UnknownOutcome(why)) => match ledger.get(&key).await? {
+            Some(_) => Ok(id),
+            None => Err(PutError::UnknownOutcome(why)),
+        },
+        Err(error) => Err(error),
+    }
+}
+
+/// Looks for requests and hands them to the loop, until told to stop.
+pub(super) async fn watch(
+    ledger: Arc<dyn Ledger>,
+    every: Duration,
+    inputs: mpsc::Sender<Input>,
+    stop: CancellationToken,
+) {
+    loop {
+        if let Err(error) = look(&*ledger, &inputs).await {
+            tracing::warn!(%error, "requests could not be read");
+        }
+        tokio::select! {
+            () = tokio::time::sleep(every) => {}
+            () = stop.cancelled() => return,
+        }
+    }
+}
+
+async fn look(ledger: &dyn Ledger, inputs: &mpsc::Sender<Input>) -> Result<(), LedgerError> {
+    for key in ledger.list(PREFIX, None).await? {
+        let Some(stored) = ledger.get(&key).await? else { continue };
+        let request = match records::decode::<Request>(&key, &stored.bytes) {
+            Ok(request) => request,
+            Err(error) => {
+                tracing::error!(%error, "a request cannot be read and is left where it is");
+                continue;
+            }
+        };
+        let taken = tokio::sync::oneshot::channel();
+        let event = Event::Requested(request.validator.clone(), request);
+        if inputs.send(Input::Acknowledged(event, taken.0)).await.is_err() {
+            return Ok(());
+        }
+        // The loop answers once the record that holds the answer is in the ledger. A request for a validator that is
+        // not configured here is not answered; it may be another site's.
+        if taken.1.await.is_ok() || is_old(&key) {
+            let _ = ledger.remove(&key, &stored.version).await;
+        }
+    }
+    Ok(())
+}
+
+fn is_old(key: &str) -> bool {
+    let stamp = key.trim_start_matches(PREFIX).split('-').next().unwrap_or_default();
+    let Ok(at) = jiff::civil::DateTime::strptime("%Y%m%dT%H%M%S%.fZ", stamp) else { return false };
+    let Ok(at) = at.to_zoned(jiff::tz::TimeZone::UTC) else { return false };
+    let age = Time::now().duration_since(at.timestamp());
+    age > crate::domain::Span::try_from(FORGET_AFTER).unwrap_or(crate::domain::Span::MAX)
+}

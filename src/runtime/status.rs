@@ -1,0 +1,193 @@
+//! What everybody may see: one struct for the table, the page, `--json` and the metrics.
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::{
+    ChainHealth, IncidentId, InstanceRef, Mode, OutboxState, Policy, Reason, Rung, Subject, Time, Usd, Validator,
+    ValidatorId, View, World, explain,
+};
+
+/// The whole watcher.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Status {
+    /// Which home.
+    pub site: String,
+    /// When this was true.
+    pub at: Time,
+    /// "armed" or "observe".
+    pub mode: String,
+    /// Whether the process that answers decides and acts. When not, signals are not known to it.
+    pub holds_lease: bool,
+    /// Whether the chain finalises.
+    pub chain: String,
+    /// All validators, by name.
+    pub validators: Vec<ValidatorStatus>,
+    /// Records that could not be read, and why. They are left as they are and nothing is done about them.
+    pub unreadable: Vec<String>,
+    /// What else somebody should know.
+    pub warnings: Vec<String>,
+}
+
+/// One validator.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ValidatorStatus {
+    /// Its name.
+    pub name: ValidatorId,
+    /// The phase of the machine.
+    pub phase: String,
+    /// Why it stands there, in the words used everywhere.
+    pub reason: String,
+    /// What each source says, as of now.
+    pub signals: Vec<SignalStatus>,
+    /// A pause in force.
+    pub pause: Option<String>,
+    /// The open incident.
+    pub incident: Option<IncidentStatus>,
+    /// The incident's machine.
+    pub standby: Option<StandbyStatus>,
+    /// Mail that waits for the server.
+    pub mails_waiting: usize,
+    /// Mail that every recipient has refused.
+    pub mails_failed: usize,
+}
+
+/// One source's opinion.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SignalStatus {
+    /// Who.
+    pub source: String,
+    /// What it rests on.
+    pub evidence: String,
+    /// What it says.
+    pub verdict: String,
+    /// For how long, in seconds.
+    pub for_seconds: i64,
+    /// Why.
+    pub why: String,
+}
+
+/// An open incident.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct IncidentStatus {
+    /// Its name.
+    pub id: IncidentId,
+    /// When it was confirmed.
+    pub opened_at: Time,
+    /// What confirmed it.
+    pub cause: String,
+    /// What it may cost until the fuse.
+    pub estimate: Option<Usd>,
+}
+
+/// A standby.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct StandbyStatus {
+    /// Which machine.
+    pub instance: InstanceRef,
+    /// Where, on what.
+    pub rung: Rung,
+    /// Since when it is known.
+    pub since: Time,
+    /// When it stops itself.
+    pub fuse_at: Time,
+    /// The operator keeps it.
+    pub retained: bool,
+    /// It follows no chain: its start-up bundle is a placeholder.
+    pub simulated: bool,
+    /// Percent, as it reports.
+    pub progress_percent: Option<u8>,
+    /// What it is doing, as it reports.
+    pub stage: Option<String>,
+}
+
+/// Everything about the world as of now.
+#[must_use]
+pub fn of_world(world: &World, site: &str, policy: &Policy, now: Time) -> Status {
+    let validators = world
+        .iter()
+        .map(|(id, subject)| of_subject(id, subject, explain(world, id, now, policy), policy, now))
+        .collect();
+    let chain = match world.chain.health {
+        ChainHealth::Finalising => "finalising".to_owned(),
+        ChainHealth::NotFinalising { epochs } => format!("not finalising for {epochs} epochs"),
+        ChainHealth::Unknown => "unknown".to_owned(),
+    };
+    Status {
+        site: site.to_owned(),
+        at: now,
+        mode: mode(policy.mode),
+        holds_lease: true,
+        chain,
+        validators,
+        unreadable: Vec::new(),
+        warnings: Vec::new(),
+    }
+}
+
+/// "armed" or "observe".
+#[must_use]
+pub fn mode(mode: Mode) -> String {
+    match mode {
+        Mode::Observe => "observe".into(),
+        Mode::Armed => "armed".into(),
+    }
+}
+
+/// One validator as the ledger alone shows it: signals are not known then.
+#[must_use]
+pub fn of_record(id: &ValidatorId, record: &Validator, policy: &Policy, now: Time) -> ValidatorStatus {
+    let subject = Subject { record: record.clone(), live: crate::domain::Live::default() };
+    of_subject(id, &subject, None, policy, now)
+}
+
+fn of_subject(
+    id: &ValidatorId,
+    subject: &Subject,
+    reason: Option<Reason>,
+    policy: &Policy,
+    now: Time,
+) -> ValidatorStatus {
+    let record = &subject.record;
+    let report = subject.live.report.as_ref().map(|heard| &heard.report);
+    let count = |state: OutboxState| record.outbox.iter().filter(|mail| mail.state() == state).count();
+    ValidatorStatus {
+        name: id.clone(),
+        phase: record.phase.name().to_owned(),
+        reason: reason.map_or_else(
+            || "signals are not known here: ask the watcher that holds the lease".to_owned(),
+            |reason| reason.to_string(),
+        ),
+        signals: subject.live.signals.views(now).iter().map(of_view).collect(),
+        pause: record
+            .paused_at(now)
+            .map(|pause| format!("until {} by {}: {}", crate::domain::clock(pause.until), pause.by, pause.reason)),
+        incident: record.phase.incident().map(|incident| IncidentStatus {
+            id: incident.id,
+            opened_at: incident.opened_at,
+            cause: incident.cause.clone(),
+            estimate: incident.estimate,
+        }),
+        standby: record.phase.standby().map(|standby| StandbyStatus {
+            instance: standby.instance.clone(),
+            rung: standby.rung.clone(),
+            since: standby.since,
+            fuse_at: policy.fuse_at(standby.since),
+            retained: standby.retained,
+            simulated: policy.simulated,
+            progress_percent: report.map(|report| report.progress_percent.min(100)),
+            stage: report.map(|report| report.stage.chars().filter(|c| !c.is_control()).take(80).collect()),
+        }),
+        mails_waiting: count(OutboxState::Waiting),
+        mails_failed: count(OutboxState::Failed),
+    }
+}
+
+fn of_view(view: &View) -> SignalStatus {
+    SignalStatus {
+        source: view.source.to_string(),
+        evidence: format!("{:?}", view.evidence).to_lowercase(),
+        verdict: view.verdict.to_string(),
+        for_seconds: view.for_seconds,
+        why: view.why.to_string(),
+    }
+}

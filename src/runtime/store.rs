@@ -1,0 +1,187 @@
+//! The validators' records in the ledger: read, fenced, written.
+//!
+//! Every record names its writer's lease token and a write id, so that a write whose reply was lost is recognised, and a
+//! writer that has lost the lease finds its next write refused.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::lease::Lease;
+use crate::{
+    domain::{Validator, ValidatorId},
+    ports::{Expect, Ledger, LedgerError, PutError, Version},
+    records::{self, RecordError},
+};
+
+/// A validator's record as the ledger has it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Envelope {
+    /// The lease under which it was written.
+    pub token: u64,
+    /// This very write.
+    pub write_id: Uuid,
+    /// The record.
+    pub validator: Validator,
+}
+
+/// Why a record could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The ledger.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// The record; it is left as it is.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// Somebody else writes: we no longer hold the lease, whatever we thought.
+    #[error("somebody else has written {key}: this watcher steps down")]
+    Fenced {
+        /// Which record.
+        key: String,
+    },
+    /// The lease ran out while the ledger did not answer.
+    #[error("the lease ran out before {key} was written")]
+    OutOfTime {
+        /// Which record.
+        key: String,
+    },
+}
+
+/// The key of a validator's record.
+#[must_use]
+pub fn key(id: &ValidatorId) -> String {
+    format!("validators/{id}")
+}
+
+/// Reads one record, for showing.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn read(ledger: &dyn Ledger, id: &ValidatorId) -> Result<Option<(Version, Envelope)>, StoreError> {
+    let key = key(id);
+    let Some(stored) = ledger.get(&key).await? else { return Ok(None) };
+    Ok(Some((stored.version, records::decode(&key, &stored.bytes)?)))
+}
+
+/// Writes under one lease.
+pub struct Store {
+    ledger: Arc<dyn Ledger>,
+    lease: Lease,
+    versions: HashMap<ValidatorId, Version>,
+}
+
+impl Store {
+    /// A store that writes as long as this lease is held.
+    #[must_use]
+    pub fn new(ledger: Arc<dyn Ledger>, lease: Lease) -> Self {
+        Self { ledger, lease, versions: HashMap::new() }
+    }
+
+    /// Takes a record over: reads it and writes it back under our token, which fences whoever held it before.
+    ///
+    /// # Errors
+    /// [`StoreError`]; an unreadable record is left untouched.
+    pub async fn take_over(&mut self, id: &ValidatorId) -> Result<Validator, StoreError> {
+        let found = read(&*self.ledger, id).await?;
+        let Some((version, envelope)) = found else {
+            // A record that says only "watching" need not be there: nothing can be lost with it.
+            return Ok(Validator::default());
+        };
+        self.versions.insert(id.clone(), version);
+        self.put(id, &envelope.validator).await?;
+        Ok(envelope.validator)
+    }
+
+    /// Writes a record, again and again while the ledger does not answer and the lease lasts.
+    ///
+    /// # Errors
+    /// [`StoreError::Fenced`] and [`StoreError::OutOfTime`] mean: step down. Nothing may be done on this record then.
+    pub async fn put(&mut self, id: &ValidatorId, validator: &Validator) -> Result<(), StoreError> {
+        let version = write(&*self.ledger, &self.lease, id, validator, self.versions.get(id)).await?;
+        self.versions.insert(id.clone(), version);
+        Ok(())
+    }
+
+    /// Writes several at once; the adapter lets them share a commit where it can.
+    ///
+    /// # Errors
+    /// The first error met, once all have ended.
+    pub async fn put_all(&mut self, records: Vec<(ValidatorId, Validator)>) -> Result<(), StoreError> {
+        let (ledger, lease, versions) = (&*self.ledger, &self.lease, &self.versions);
+        let writes = records.iter().map(|(id, validator)| write(ledger, lease, id, validator, versions.get(id)));
+        let results = futures::future::join_all(writes).await;
+        let mut failed = None;
+        for ((id, _), result) in records.into_iter().zip(results) {
+            match result {
+                Ok(version) => {
+                    self.versions.insert(id, version);
+                }
+                Err(error) => failed = failed.or(Some(error)),
+            }
+        }
+        failed.map_or(Ok(()), Err)
+    }
+}
+
+async fn write(
+    ledger: &dyn Ledger,
+    lease: &Lease,
+    id: &ValidatorId,
+    validator: &Validator,
+    version: Option<&Version>,
+) -> Result<Version, StoreError> {
+    let key = key(id);
+    let envelope = Envelope { token: lease.token(), write_id: Uuid::new_v4(), validator: validator.clone() };
+    let bytes = records::encode(&envelope);
+    let expect = version.map_or(Expect::Absent, |version| Expect::Version(version.clone()));
+    let mut pause = Duration::from_millis(50);
+    loop {
+        if lease.margin().is_zero() {
+            return Err(StoreError::OutOfTime { key });
+        }
+        match ledger.put(&key, bytes.clone(), expect.clone()).await {
+            Ok(version) => return Ok(version),
+            // The reply of an earlier try may have been lost: our own write id tells.
+            Err(PutError::Conflict { .. } | PutError::UnknownOutcome(_)) => {
+                if let Some(version) = our_own(ledger, &key, &envelope).await? {
+                    return Ok(version);
+                }
+            }
+            Err(PutError::Failed(LedgerError::Unavailable(why))) => {
+                tracing::warn!(key, why, "not written yet, trying again");
+            }
+            Err(PutError::Failed(error @ LedgerError::Unusable(_))) => return Err(error.into()),
+            Err(PutError::TooLarge(size)) => {
+                let why =
+                    format!("the record {key} has {size} bytes, which cannot happen: everything in it is bounded");
+                return Err(LedgerError::Unusable(why).into());
+            }
+        }
+        tokio::select! {
+            () = tokio::time::sleep(pause) => pause = (pause * 2).min(Duration::from_secs(1)),
+            () = lease.lost() => return Err(StoreError::OutOfTime { key }),
+        }
+    }
+}
+
+/// The version of our own write, if that is what is there; an error when it is somebody else's; `None` when the ledger
+/// does not answer or the old record still stands.
+async fn our_own(ledger: &dyn Ledger, key: &str, ours: &Envelope) -> Result<Option<Version>, StoreError> {
+    match ledger.get(key).await {
+        Ok(Some(stored)) => {
+            let found: Envelope = records::decode(key, &stored.bytes)?;
+            if found.write_id == ours.write_id {
+                Ok(Some(stored.version))
+            } else if found.token > ours.token {
+                Err(StoreError::Fenced { key: key.to_owned() })
+            } else {
+                Ok(None)
+            }
+        }
+        Ok(None) | Err(LedgerError::Unavailable(_)) => Ok(None),
+        Err(error @ LedgerError::Unusable(_)) => Err(error.into()),
+    }
+}

@@ -1,0 +1,353 @@
+//! The text of a scenario. One statement a line, each with the line it came from for messages.
+
+use std::{collections::BTreeMap, str::FromStr};
+
+use crate::domain::{
+    ChainHealth, Evidence, MachineState, Mode, Policy, PricedRung, Role, Rung, Source, Span, Usd, ValidatorId, Verdict,
+};
+
+/// A scenario as written.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    /// The validators it is about.
+    pub validators: Vec<ValidatorId>,
+    /// The defaults, changed by its `policy` lines.
+    pub policy: Policy,
+    /// What happens and what is expected, in order.
+    pub lines: Vec<Line>,
+}
+
+/// One statement at one moment.
+#[derive(Clone, Debug)]
+pub struct Line {
+    /// Its number in the file, from 1.
+    pub number: usize,
+    /// Time since the start.
+    pub at: Span,
+    /// What.
+    pub statement: Statement,
+}
+
+/// What a line says.
+#[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "docs/simulate.md explains the statements one by one")]
+pub enum Statement {
+    Signal {
+        validator: ValidatorId,
+        source: Source,
+        verdict: Verdict,
+        evidence: Evidence,
+        about: (Span, Span),
+        fresh: Span,
+    },
+    Keys {
+        validator: ValidatorId,
+        active: usize,
+        slashed: usize,
+        silent: usize,
+    },
+    Chain(ChainHealth),
+    Request {
+        validator: ValidatorId,
+        id: Option<String>,
+        ask: String,
+        until: Option<Span>,
+    },
+    Answer {
+        validator: ValidatorId,
+        answer: Answer,
+    },
+    Restart,
+    ClockJump,
+    Expect(Expect),
+}
+
+/// How the action under way ends.
+#[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "docs/simulate.md explains the statements one by one")]
+pub enum Answer {
+    Found(Vec<(Role, MachineState)>),
+    Created,
+    OutOfStock,
+    Quota,
+    Refused,
+    Unknown,
+    Seen { state: MachineState, role: Role, report: Option<BTreeMap<String, String>> },
+    Gone,
+    Deleted,
+    Untouchable,
+    Failed,
+}
+
+/// What must hold at that moment.
+#[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "docs/simulate.md explains the statements one by one")]
+pub enum Expect {
+    Phase(ValidatorId, String),
+    Says(ValidatorId, String),
+    Asked(ValidatorId, String),
+    Created(ValidatorId, usize),
+    Mails(ValidatorId, Vec<String>),
+    Incidents(usize),
+}
+
+/// What is wrong with the text.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}: {why}")]
+pub struct ParseError {
+    /// Its number, from 1.
+    pub line: usize,
+    /// What, and what would be right.
+    pub why: String,
+}
+
+/// Reads a scenario.
+///
+/// # Errors
+/// [`ParseError`] names the first line that is not a statement, and time running backwards.
+pub fn parse(text: &str) -> Result<Scenario, ParseError> {
+    let mut scenario = Scenario { validators: Vec::new(), policy: Policy::default(), lines: Vec::new() };
+    let mut last = Span::ZERO;
+    for (index, raw) in text.lines().enumerate() {
+        let number = index + 1;
+        let code = raw.split('#').next().unwrap_or_default();
+        let words = words(code);
+        let Some(first) = words.first() else { continue };
+        let fail = |why: String| ParseError { line: number, why };
+        match first.as_str() {
+            "validators" => {
+                for name in &words[1..] {
+                    scenario.validators.push(validator(name).map_err(fail)?);
+                }
+            }
+            "policy" => policy(&mut scenario.policy, &words[1..]).map_err(fail)?,
+            "ladder" => scenario.policy.ladder.push(rung(&words[1..]).map_err(fail)?),
+            time => {
+                let at = match time.strip_prefix('+') {
+                    Some(more) => last + span(more).map_err(fail)?,
+                    None => span(time).map_err(fail)?,
+                };
+                if at < last {
+                    return Err(fail(format!("time runs backwards: {time} comes after {last:#}")));
+                }
+                last = at;
+                let statement = statement(&words[1..]).map_err(fail)?;
+                scenario.lines.push(Line { number, at, statement });
+            }
+        }
+    }
+    if scenario.validators.is_empty() {
+        scenario.validators.push(validator("eth-0").expect("a name like every other"));
+    }
+    Ok(scenario)
+}
+
+/// Words between blanks; a text in double quotes is one word.
+fn words(line: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    for (index, part) in line.split('"').enumerate() {
+        if index % 2 == 1 {
+            words.push(part.to_owned());
+        } else {
+            words.extend(part.split_whitespace().map(str::to_owned));
+        }
+    }
+    words
+}
+
+fn span(word: &str) -> Result<Span, String> {
+    Span::from_str(word).map_err(|_| format!("'{word}' is not a time like 5m or 1h30m"))
+}
+
+fn validator(word: &str) -> Result<ValidatorId, String> {
+    ValidatorId::new(word).map_err(|error| format!("'{word}': {error}"))
+}
+
+fn number<T: FromStr>(word: &str) -> Result<T, String> {
+    word.parse().map_err(|_| format!("'{word}' is not a number"))
+}
+
+fn policy(policy: &mut Policy, words: &[String]) -> Result<(), String> {
+    let [key, value] = words else { return Err("write: policy KEY VALUE".into()) };
+    match key.as_str() {
+        "mode" => {
+            policy.mode = match value.as_str() {
+                "armed" => Mode::Armed,
+                "observe" => Mode::Observe,
+                other => return Err(format!("mode is armed or observe, not '{other}'")),
+            }
+        }
+        "needed" => policy.needed = number(value)?,
+        "hold_down" => policy.hold_down = span(value)?,
+        "suspected_mail_after" => policy.suspected_mail_after = span(value)?,
+        "healthy_delay" => policy.healthy_delay = span(value)?,
+        "max_unhealthy" => policy.max_unhealthy = number(value)?,
+        "cooldown" => policy.cooldown = span(value)?,
+        "max_incidents_per_day" => policy.max_incidents_per_day = number(value)?,
+        "standby_ttl" => policy.standby_ttl = span(value)?,
+        "report_stale_after" => policy.report_stale_after = span(value)?,
+        "provisioning_deadline" => policy.provisioning_deadline = span(value)?,
+        "budget_per_incident" => policy.budget_per_incident = Some(Usd(number(value)?)),
+        "budget_per_month" => policy.budget_per_month = Some(Usd(number(value)?)),
+        "mail_to" => policy.mail_to.push(value.clone()),
+        other => return Err(format!("no policy is called '{other}'")),
+    }
+    Ok(())
+}
+
+fn rung(words: &[String]) -> Result<PricedRung, String> {
+    let (zone, machine_type, price) = match words {
+        [zone, machine_type] => (zone, machine_type, None),
+        [zone, machine_type, price] => (zone, machine_type, Some(number::<f64>(price)?)),
+        _ => return Err("write: ladder ZONE MACHINE_TYPE [USD_PER_HOUR]".into()),
+    };
+    Ok(PricedRung {
+        rung: Rung { zone: zone.clone(), machine_type: machine_type.clone() },
+        per_hour: price.map(Usd),
+        until_fuse: price.map(|usd| Usd(usd * 72.0)),
+        after_fuse_per_month: price.map(|_| Usd(200.0)),
+    })
+}
+
+fn statement(words: &[String]) -> Result<Statement, String> {
+    let Some((verb, rest)) = words.split_first() else { return Err("a time needs a statement".into()) };
+    match verb.as_str() {
+        "alert" => signal(Source::Alert, Evidence::Process, rest),
+        "kube" => signal(Source::Kube, Evidence::Kube, rest),
+        "chain" => signal(Source::Chain, Evidence::Chain, rest),
+        "process" => signal(Source::Process, Evidence::Process, rest),
+        "keys" => {
+            let (name, options) = rest.split_first().ok_or("write: keys VALIDATOR active=8 slashed=0 silent=0")?;
+            let option = |key: &str| options.iter().find_map(|word| word.strip_prefix(key)).map_or(Ok(0), number);
+            let (active, slashed, silent) = (option("active=")?, option("slashed=")?, option("silent=")?);
+            Ok(Statement::Keys { validator: validator(name)?, active, slashed, silent })
+        }
+        "chain-finalises" => Ok(Statement::Chain(ChainHealth::Finalising)),
+        "chain-stuck" => {
+            let [epochs] = rest else { return Err("write: chain-stuck EPOCHS".into()) };
+            Ok(Statement::Chain(ChainHealth::NotFinalising { epochs: number(epochs)? }))
+        }
+        "request" => request(rest),
+        "answer" => {
+            let (name, rest) = rest.split_first().ok_or("write: answer VALIDATOR ANSWER")?;
+            Ok(Statement::Answer { validator: validator(name)?, answer: answer(rest)? })
+        }
+        "restart" => Ok(Statement::Restart),
+        "clock-jump" => Ok(Statement::ClockJump),
+        "expect" => expect(rest).map(Statement::Expect),
+        other => Err(format!("no statement is called '{other}'")),
+    }
+}
+
+fn signal(source: Source, usual: Evidence, words: &[String]) -> Result<Statement, String> {
+    let [name, verdict, options @ ..] = words else {
+        return Err(format!(
+            "write: {source} VALIDATOR up|down|partial|unknown [evidence=…] [about=-6m..-1m] [fresh=1h]"
+        ));
+    };
+    let verdict = match verdict.as_str() {
+        "up" => Verdict::Up,
+        "down" => Verdict::Down,
+        "partial" => Verdict::Partial,
+        "unknown" => Verdict::Unknown,
+        other => return Err(format!("a verdict is up, down, partial or unknown, not '{other}'")),
+    };
+    let (mut evidence, mut about, mut fresh) = (usual, (Span::ZERO, Span::ZERO), Span::from_hours(24));
+    for option in options {
+        match option.split_once('=') {
+            Some(("evidence", value)) => {
+                evidence = match value {
+                    "host" => Evidence::Host,
+                    "kube" => Evidence::Kube,
+                    "chain" => Evidence::Chain,
+                    "process" => Evidence::Process,
+                    other => return Err(format!("evidence is host, kube, chain or process, not '{other}'")),
+                }
+            }
+            Some(("about", value)) => {
+                let (from, to) = value.split_once("..").ok_or("write: about=-6m..-1m")?;
+                about = (span(from)?, span(to)?);
+            }
+            Some(("fresh", value)) => fresh = span(value)?,
+            _ => return Err(format!("'{option}' is not evidence=…, about=… or fresh=…")),
+        }
+    }
+    Ok(Statement::Signal { validator: validator(name)?, source, verdict, evidence, about, fresh })
+}
+
+fn request(words: &[String]) -> Result<Statement, String> {
+    let [name, ask, options @ ..] = words else {
+        return Err("write: request VALIDATOR open|close|pause|resume|retain [for=2h] [id=…]".into());
+    };
+    let option = |key: &str| options.iter().find_map(|word| word.strip_prefix(key));
+    let until = option("for=").map(span).transpose()?;
+    let id = option("id=").map(str::to_owned);
+    if !["open", "close", "pause", "resume", "retain"].contains(&ask.as_str()) {
+        return Err(format!("'{ask}' cannot be asked for"));
+    }
+    Ok(Statement::Request { validator: validator(name)?, id, ask: ask.clone(), until })
+}
+
+fn answer(words: &[String]) -> Result<Answer, String> {
+    let Some((verb, rest)) = words.split_first() else { return Err("an answer is missing".into()) };
+    Ok(match verb.as_str() {
+        "found" => Answer::Found(
+            rest.iter().filter(|word| *word != "none").map(|word| machine(word)).collect::<Result<_, _>>()?,
+        ),
+        "created" => Answer::Created,
+        "out-of-stock" => Answer::OutOfStock,
+        "quota" => Answer::Quota,
+        "refused" => Answer::Refused,
+        "unknown" => Answer::Unknown,
+        "gone" => Answer::Gone,
+        "deleted" => Answer::Deleted,
+        "untouchable" => Answer::Untouchable,
+        "failed" => Answer::Failed,
+        "seen" => {
+            let (kind, rest) = rest.split_first().ok_or("write: answer VALIDATOR seen running [report counter=1 …]")?;
+            let (role, state) = machine(kind)?;
+            let report = match rest.split_first() {
+                None => None,
+                Some((word, fields)) if word == "report" => {
+                    let pair = |word: &String| word.split_once('=').map(|(k, v)| (k.to_owned(), v.to_owned()));
+                    Some(fields.iter().filter_map(pair).collect())
+                }
+                Some((word, _)) => return Err(format!("'report' is expected, not '{word}'")),
+            };
+            Answer::Seen { state, role, report }
+        }
+        other => return Err(format!("no answer is called '{other}'")),
+    })
+}
+
+fn machine(word: &str) -> Result<(Role, MachineState), String> {
+    Ok(match word {
+        "running" => (Role::Standby, MachineState::Running),
+        "starting" => (Role::Standby, MachineState::Starting),
+        "stopped" => (Role::Standby, MachineState::Stopped),
+        "retained" => (Role::Retained, MachineState::Running),
+        "promoted" => (Role::Promoted, MachineState::Running),
+        other => return Err(format!("a machine is running, starting, stopped, retained or promoted, not '{other}'")),
+    })
+}
+
+fn expect(words: &[String]) -> Result<Expect, String> {
+    if let [what, count] = words
+        && what == "incidents"
+    {
+        return Ok(Expect::Incidents(number(count)?));
+    }
+    let [name, what, rest @ ..] = words else {
+        return Err("write: expect VALIDATOR phase|says|asked|created|mails …".into());
+    };
+    let name = validator(name)?;
+    let text = rest.join(" ");
+    Ok(match what.as_str() {
+        "phase" => Expect::Phase(name, text),
+        "says" => Expect::Says(name, text),
+        "asked" => Expect::Asked(name, text),
+        "created" => Expect::Created(name, number(&text)?),
+        "mails" => Expect::Mails(name, rest.iter().filter(|word| *word != "none").cloned().collect()),
+        other => return Err(format!("'{other}' cannot be expected")),
+    })
+}

@@ -1,0 +1,5 @@
+//! Against real parts, installed by `tests/parts/install.sh`; run by `make test-real`.
+
+#![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+
+mod mail;
