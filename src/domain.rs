@@ -5,6 +5,7 @@
 
 #![deny(clippy::disallowed_methods)]
 
+pub mod alerts;
 pub mod chain;
 pub mod event;
 pub mod ids;
@@ -20,6 +21,7 @@ pub mod signals;
 pub mod standby;
 pub mod world;
 
+pub use alerts::{AlertBook, AlertRecord};
 pub use chain::*;
 pub use event::*;
 pub use ids::*;

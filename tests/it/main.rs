@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
+mod alertmanager;
 mod config;
 mod mail;
 mod properties;
 mod scenarios;
+mod support;

@@ -1,0 +1,138 @@
+//! Alertmanager: its webhook messages come in here, and its list of alerts is asked for here.
+//!
+//! It decides nothing about a validator: what an alert means is [`crate::domain::alerts`].
+//!
+//! Alertmanager repeats what was answered with 5xx or not at all, and drops for good what was answered with 4xx, 429
+//! included. So: 200 only when the ledger has it, 503 for whatever may be better later, and 4xx only for what would
+//! be as wrong the next time.
+
+pub mod api;
+pub mod auth;
+pub mod load;
+pub mod mapping;
+pub mod matchers;
+mod payload;
+pub mod receiver;
+pub mod stats;
+pub mod store;
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{Request, State},
+    response::{IntoResponse, Response},
+    routing::post,
+};
+use futures::StreamExt;
+use http::{HeaderMap, StatusCode, header};
+
+pub use api::{Api, ReconcileError};
+pub use auth::{Access, Credentials, Secret};
+pub use mapping::{Mapping, Mappings};
+pub use matchers::Matchers;
+pub use payload::PayloadError;
+pub use receiver::{AlertEvent, Receiver, ReceiverConfig, Reconciled};
+pub use stats::AlertmanagerStats;
+
+use stats::add;
+
+/// The largest body taken. 413 is final for Alertmanager, so it is far above what any real group has.
+pub const MAX_BODY: usize = 16 << 20;
+/// How long a body may take to arrive. Alertmanager itself gives up after its `group_interval`.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// `POST /webhook/alertmanager`.
+pub fn routes(receiver: Arc<Receiver>) -> Router {
+    Router::new().route("/webhook/alertmanager", post(webhook)).with_state(receiver)
+}
+
+/// Why a message is answered with something else than 200.
+#[derive(Debug, thiserror::Error)]
+enum Refusal {
+    #[error("wrong or missing credentials; set authorization or basic_auth in the http_config of the webhook_config")]
+    Unauthorised,
+    #[error("the body has more than 16 MiB; use a finer group_by or max_alerts in the webhook_config")]
+    TooLarge,
+    #[error(transparent)]
+    Malformed(#[from] PayloadError),
+    #[error("the body did not arrive: {0}")]
+    Interrupted(String),
+    #[error(transparent)]
+    NotTaken(#[from] receiver::ReceiveError),
+}
+
+async fn webhook(State(receiver): State<Arc<Receiver>>, request: Request) -> Response {
+    match take(&receiver, request).await {
+        Ok(()) => StatusCode::OK.into_response(),
+        Err(refusal) => refuse(&receiver, &refusal),
+    }
+}
+
+async fn take(receiver: &Receiver, request: Request) -> Result<(), Refusal> {
+    let (head, body) = request.into_parts();
+    if !receiver.access().allows(head.headers.get(header::AUTHORIZATION)) {
+        return Err(Refusal::Unauthorised);
+    }
+    if !(receiver.config.holds_lease)() {
+        return Err(receiver::ReceiveError::NotTheHolder.into());
+    }
+    let body = tokio::time::timeout(BODY_TIMEOUT, read(&head.headers, body))
+        .await
+        .map_err(|_| Refusal::Interrupted(format!("not within {} s", BODY_TIMEOUT.as_secs())))??;
+    let message = payload::parse(&body)?;
+    drop(body);
+    Ok(receiver.take(message).await?)
+}
+
+async fn read(headers: &HeaderMap, body: Body) -> Result<Vec<u8>, Refusal> {
+    let announced = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    if announced.is_some_and(|length| length > MAX_BODY) {
+        return Err(Refusal::TooLarge);
+    }
+    // What is announced is not trusted with memory before it comes.
+    let mut bytes = Vec::with_capacity(announced.unwrap_or(0).min(64 << 10));
+    let mut chunks = body.into_data_stream();
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|error| Refusal::Interrupted(error.to_string()))?;
+        if bytes.len() + chunk.len() > MAX_BODY {
+            return Err(Refusal::TooLarge);
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes)
+}
+
+fn refuse(receiver: &Receiver, refusal: &Refusal) -> Response {
+    let stats = receiver.stats();
+    let text = format!("{refusal}\n");
+    match refusal {
+        Refusal::Unauthorised => {
+            add(&stats.unauthorised, 1);
+            tracing::warn!("a message to the Alertmanager webhook had wrong or no credentials");
+            let challenge = receiver.access().challenge();
+            (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, challenge)], text).into_response()
+        }
+        Refusal::TooLarge => {
+            add(&stats.too_large, 1);
+            tracing::error!("ALERTS ARE LOST: {refusal}");
+            (StatusCode::PAYLOAD_TOO_LARGE, text).into_response()
+        }
+        Refusal::Malformed(_) => {
+            add(&stats.malformed, 1);
+            tracing::error!("ALERTS ARE LOST: {refusal}");
+            (StatusCode::BAD_REQUEST, text).into_response()
+        }
+        Refusal::Interrupted(_) | Refusal::NotTaken(_) => {
+            add(&stats.refused, 1);
+            tracing::warn!("alertmanager has to send a message again: {refusal}");
+            (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
+        }
+    }
+}
+
+/// The beginning of a text from outside, for an error message.
+fn excerpt(text: &str) -> String {
+    crate::domain::alerts::shorten(text, 40).to_string()
+}

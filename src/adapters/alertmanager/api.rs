@@ -1,0 +1,211 @@
+//! Alertmanager's API v2: which alerts it has now. It is asked, never told anything: no silence is ever made here.
+
+use std::{sync::Arc, time::Duration};
+
+use serde::Deserialize;
+use url::Url;
+
+use super::{
+    mapping::{Mappings, Taken},
+    matchers::Labels,
+    payload::{Annotations, fingerprint, time},
+};
+use crate::domain::{
+    Span, Time,
+    alerts::{Alert, MAX_TEXT, Word, shorten},
+};
+
+/// Longer than any answer inside a cluster takes, shorter than anybody wants to wait.
+const TIMEOUT: Duration = Duration::from_secs(20);
+/// 64 MiB hold some 50,000 alerts.
+const MAX_BODY: usize = 64 << 20;
+/// After its start Alertmanager knows no alerts until Prometheus has sent them again, which takes one
+/// `--rules.alert.resend-delay` (1m); before three of them what it lacks means nothing.
+const WARM_UP: Span = Span::from_mins(3);
+
+/// Where Alertmanager is.
+#[derive(Clone, Debug)]
+pub struct Api {
+    client: reqwest::Client,
+    base: Url,
+}
+
+/// Why there is no list.
+#[derive(Debug, thiserror::Error)]
+pub enum ReconcileError {
+    /// No connection, no answer in time, an answer cut off.
+    #[error("alertmanager does not answer at {url}: {error}")]
+    Unreachable {
+        /// What was asked.
+        url: String,
+        /// What the client says, with its causes.
+        error: String,
+    },
+    /// Another status than 200.
+    #[error("alertmanager answers {status} to {url}; is the address right, and does it need credentials?")]
+    Status {
+        /// What was asked.
+        url: String,
+        /// What it answered.
+        status: u16,
+    },
+    /// Not what API v2 answers.
+    #[error("what {url} answers is not Alertmanager's API v2: {error}")]
+    NotTheApi {
+        /// What was asked.
+        url: String,
+        /// What is wrong.
+        error: String,
+    },
+    /// Another process takes the alerts.
+    #[error("this process does not hold the lease")]
+    NotTheHolder,
+    /// The list is here, but not everything of it is in the ledger.
+    #[error(transparent)]
+    Store(#[from] super::store::StoreError),
+    /// The runtime is gone.
+    #[error("nobody takes the alerts any more")]
+    Closed,
+}
+
+/// What Alertmanager has now.
+#[derive(Debug)]
+pub struct Listing {
+    /// Alerts that count for a validator, with what is said of them.
+    pub alerts: Vec<(Alert, Word)>,
+    /// Whether an alert that is not in it does not fire. Not so just after Alertmanager's own start.
+    pub complete: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ListedAlert {
+    labels: Labels,
+    annotations: Option<Annotations>,
+    starts_at: Option<String>,
+    fingerprint: Option<String>,
+    status: Option<ListedStatus>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ListedStatus {
+    silenced_by: Option<Vec<String>>,
+}
+
+#[derive(Deserialize)]
+struct ServerStatus {
+    /// In spite of its name, when Alertmanager started.
+    uptime: String,
+}
+
+impl Api {
+    /// Takes the address as in Alertmanager's `--web.external-url`; a user and password in it are used.
+    #[must_use]
+    pub fn new(client: reqwest::Client, base: Url) -> Self {
+        Self { client, base }
+    }
+
+    /// Asks for every alert, also silenced and inhibited ones.
+    ///
+    /// # Errors
+    /// [`ReconcileError`] when there is no complete answer.
+    pub async fn list(&self, mappings: &Mappings) -> Result<Listing, ReconcileError> {
+        // First the age: a restart between the two questions then looks old, so the list is asked in between.
+        let before = self.started().await?;
+        let url = self.url("alerts?active=true&silenced=true&inhibited=true&unprocessed=true")?;
+        let (body, _) = self.get(&url).await?;
+        let listed: Vec<ListedAlert> = from_json(&url, &body)?;
+        let after = self.started().await?;
+        let complete = match (before, after) {
+            (Some((start, _)), Some((same, now))) => start == same && now.duration_since(start) >= WARM_UP,
+            _ => false,
+        };
+        let alerts = listed.into_iter().flat_map(|alert| taken(alert, mappings)).collect();
+        Ok(Listing { alerts, complete })
+    }
+
+    /// When it started and what time it is, both by Alertmanager's own clock. `None` when it does not say.
+    async fn started(&self) -> Result<Option<(Time, Time)>, ReconcileError> {
+        let url = self.url("status")?;
+        let (body, date) = self.get(&url).await?;
+        let status: ServerStatus = from_json(&url, &body)?;
+        Ok(time(&status.uptime).zip(date))
+    }
+
+    fn url(&self, path: &str) -> Result<Url, ReconcileError> {
+        let text = format!("{}/api/v2/{path}", self.base.as_str().trim_end_matches('/'));
+        Url::parse(&text).map_err(|error| ReconcileError::NotTheApi { url: text, error: error.to_string() })
+    }
+
+    async fn get(&self, url: &Url) -> Result<(Vec<u8>, Option<Time>), ReconcileError> {
+        let unreachable = |error: reqwest::Error| ReconcileError::Unreachable {
+            url: shown(url),
+            error: causes(&error.without_url()),
+        };
+        let request = self.client.get(url.clone()).timeout(TIMEOUT);
+        let mut response = request.send().await.map_err(unreachable)?;
+        let status = response.status();
+        if status != reqwest::StatusCode::OK {
+            return Err(ReconcileError::Status { url: shown(url), status: status.as_u16() });
+        }
+        let date = response.headers().get(http::header::DATE).and_then(|date| date.to_str().ok());
+        let date = date.and_then(|date| jiff::fmt::rfc2822::parse(date).ok()).map(|date| date.timestamp());
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
+            if body.len() + chunk.len() > MAX_BODY {
+                let error = format!("more than {} MiB", MAX_BODY >> 20);
+                return Err(ReconcileError::NotTheApi { url: shown(url), error });
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok((body, date))
+    }
+}
+
+fn from_json<'a, T: Deserialize<'a>>(url: &Url, body: &'a [u8]) -> Result<T, ReconcileError> {
+    serde_json::from_slice(body)
+        .map_err(|error| ReconcileError::NotTheApi { url: shown(url), error: error.to_string() })
+}
+
+/// An address may hold a password, which has no business in a log.
+fn shown(url: &Url) -> String {
+    let mut url = url.clone();
+    // Both fail only for addresses that cannot have them.
+    let _ = url.set_password(None);
+    let _ = url.set_username("");
+    url.to_string()
+}
+
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+fn taken(listed: ListedAlert, mappings: &Mappings) -> Vec<(Alert, Word)> {
+    let silenced_by = listed.status.and_then(|status| status.silenced_by).unwrap_or_default();
+    // An inhibited alert still fires: a graver one only speaks in its place.
+    let word = match silenced_by.as_slice() {
+        [] => Word::Listed,
+        [..] => Word::ListedSilenced { by: shorten(&silenced_by.join(", "), MAX_TEXT) },
+    };
+    let fingerprint = fingerprint(listed.fingerprint.as_deref(), &listed.labels);
+    let starts_at = listed.starts_at.as_deref().and_then(time);
+    let name: Arc<str> = shorten(listed.labels.get("alertname").map_or("", String::as_str), MAX_TEXT);
+    let summary = shorten(&listed.annotations.unwrap_or_default().into_summary(), MAX_TEXT);
+    let alert = |taken: Taken| Alert {
+        validator: taken.validator,
+        evidence: taken.evidence,
+        mapping: taken.mapping,
+        fingerprint: fingerprint.clone(),
+        starts_at,
+        name: Arc::clone(&name),
+        summary: Arc::clone(&summary),
+    };
+    mappings.take(&listed.labels).into_iter().map(|taken| (alert(taken), word.clone())).collect()
+}

@@ -1,0 +1,279 @@
+//! From a message to the ledger and then to the runtime. It knows nothing of HTTP; [`super::routes`] does.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use futures::{StreamExt, stream};
+use tokio::sync::{Notify, mpsc};
+
+use super::{
+    api::{Api, ReconcileError},
+    auth::Access,
+    load::{Loaded, load},
+    mapping::Mappings,
+    payload::{Message, Status, ToldAlert},
+    stats::{AlertmanagerStats, add},
+    store::{Store, StoreError},
+};
+use crate::{
+    domain::{
+        AlertRecord, Time,
+        alerts::{Alert, AlertState, Freshness, Heard, MAX_TEXT, Word, shorten},
+    },
+    ports::{Ledger, LedgerError},
+};
+
+/// What the runtime is told. Everything in it is durable already.
+#[derive(Clone, Debug)]
+pub enum AlertEvent {
+    /// Alerts as they are known now; those that only were repeated have a new `seen_at`.
+    Heard {
+        /// When the message came, by the watcher's clock.
+        received_at: Time,
+        /// One for each alert and validator.
+        records: Vec<Arc<AlertRecord>>,
+    },
+    /// The Watchdog came: the way from Prometheus to here works.
+    WatchdogSeen(Time),
+}
+
+/// What the receiver has to know.
+pub struct ReceiverConfig {
+    /// Which alerts count for whom.
+    pub mappings: Mappings,
+    /// Who may send, until [`Receiver::set_access`] says otherwise.
+    pub access: Access,
+    /// How alerts are known to be fresh; a Watchdog that comes back after a gap asks for reconciliation.
+    pub freshness: Freshness,
+    /// The watcher's clock.
+    pub now: Arc<dyn Fn() -> Time + Send + Sync>,
+    /// Whether this process holds the lease *and* has called [`Receiver::load`] since it took it.
+    pub holds_lease: Arc<dyn Fn() -> bool + Send + Sync>,
+}
+
+/// Takes alerts for the holder of the lease.
+pub struct Receiver {
+    pub(super) config: ReceiverConfig,
+    access: RwLock<Arc<Access>>,
+    store: Store,
+    events: mpsc::Sender<AlertEvent>,
+    stats: Arc<AlertmanagerStats>,
+    reconcile_wanted: Notify,
+}
+
+/// Why a message was not taken. Alertmanager sends it again.
+#[derive(Debug, thiserror::Error)]
+pub enum ReceiveError {
+    /// Another process is to take it.
+    #[error("this process does not hold the lease")]
+    NotTheHolder,
+    /// The ledger does not have it.
+    #[error("the ledger does not have {missing} of {all} alerts: {error}")]
+    Store {
+        /// How many are missing.
+        missing: usize,
+        /// Of how many.
+        all: usize,
+        /// Why, for the first of them.
+        error: StoreError,
+    },
+    /// The runtime is gone; the ledger has it, but nobody would act on it.
+    #[error("failover is shutting down")]
+    Closed,
+}
+
+/// What a reconciliation found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reconciled {
+    /// Alerts in Alertmanager's list that count for a validator.
+    pub listed: usize,
+    /// Alerts that were believed to fire and are not in the list.
+    pub ended: usize,
+    /// Whether what the list lacks was believed.
+    pub complete: bool,
+}
+
+impl Receiver {
+    /// Makes a receiver; [`super::routes`] connects it to HTTP.
+    #[must_use]
+    pub fn new(config: ReceiverConfig, ledger: Arc<dyn Ledger>, events: mpsc::Sender<AlertEvent>) -> Self {
+        let (store, stats) = (Store::new(ledger), Arc::default());
+        let access = RwLock::new(Arc::new(config.access.clone()));
+        Self { config, access, store, events, stats, reconcile_wanted: Notify::new() }
+    }
+
+    /// From now on these may send: a secret was renewed.
+    pub fn set_access(&self, access: Access) {
+        *self.access.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(access);
+    }
+
+    pub(super) fn access(&self) -> Arc<Access> {
+        Arc::clone(&self.access.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What has come in.
+    #[must_use]
+    pub fn stats(&self) -> &Arc<AlertmanagerStats> {
+        &self.stats
+    }
+
+    /// Ends when Alertmanager's list should be looked at: after a start, a truncated message, a Watchdog that was
+    /// missing, an alert that is doubtful. One call is enough for any number of reasons.
+    pub async fn reconcile_wanted(&self) {
+        self.reconcile_wanted.notified().await;
+    }
+
+    /// Reads all alerts from the ledger and removes old ones. Called each time this process takes the lease, before it
+    /// takes messages: another holder may have changed every one of them. Its records belong into the books.
+    ///
+    /// # Errors
+    /// [`LedgerError`] when the ledger cannot be read completely.
+    pub async fn load(&self) -> Result<Loaded, LedgerError> {
+        let (loaded, known) = load(self.store.ledger(), &self.config.mappings, (self.config.now)()).await?;
+        self.store.replace(known);
+        self.reconcile_wanted.notify_one();
+        Ok(loaded)
+    }
+
+    /// Takes one message. When it answers `Ok` everything in it is durable and on its way to the runtime.
+    pub(super) async fn take(&self, message: Message) -> Result<(), ReceiveError> {
+        let now = (self.config.now)();
+        let (heard, watchdog) = self.sort(message, now);
+        let all = heard.len();
+        let (records, failed) = self.store_all(heard).await;
+        if records.iter().any(|record| matches!(record.state, AlertState::Doubtful { .. })) {
+            self.reconcile_wanted.notify_one();
+        }
+        // A holder that lost the lease meanwhile may have written after its successor has read everything.
+        if !(self.config.holds_lease)() {
+            return Err(ReceiveError::NotTheHolder);
+        }
+        // What is durable is told even when the rest is not: the sooner it is known the better.
+        if !records.is_empty() {
+            self.tell(AlertEvent::Heard { received_at: now, records }).await?;
+        }
+        if watchdog {
+            self.tell(AlertEvent::WatchdogSeen(now)).await?;
+        }
+        let missing = failed.len();
+        match failed.into_iter().next() {
+            None => Ok(()),
+            Some(error) => Err(ReceiveError::Store { missing, all, error }),
+        }
+    }
+
+    fn sort(&self, message: Message, now: Time) -> (Vec<(Alert, Heard)>, bool) {
+        add(&self.stats.received, message.alerts.len() as u64);
+        if message.truncated > 0 {
+            add(&self.stats.truncated, message.truncated);
+            tracing::warn!(
+                missing = message.truncated,
+                "alertmanager has left alerts out of a message; remove max_alerts from the webhook_config"
+            );
+            self.reconcile_wanted.notify_one();
+        }
+        let mut watchdog = false;
+        let mut heard = Vec::with_capacity(message.alerts.len());
+        for told in message.alerts {
+            if self.config.mappings.is_watchdog(&told.labels) {
+                // A Watchdog that has ended is no sign of life.
+                watchdog |= told.status == Status::Firing;
+            } else {
+                self.sort_one(told, now, &mut heard);
+            }
+        }
+        if watchdog {
+            self.note_watchdog(now);
+        }
+        (heard, watchdog)
+    }
+
+    fn sort_one(&self, told: ToldAlert, now: Time, heard: &mut Vec<(Alert, Heard)>) {
+        let taken = self.config.mappings.take(&told.labels);
+        let word = match told.status {
+            Status::Firing => Some(Word::Firing),
+            Status::Resolved => Some(Word::Resolved { ends_at: told.ends_at }),
+            Status::Other => None,
+        };
+        let Some(word) = word.filter(|_| !taken.is_empty()) else {
+            self.stats.unmatched(told.name());
+            return;
+        };
+        add(&self.stats.matched, 1);
+        let name = shorten(told.name(), MAX_TEXT);
+        let summary = shorten(&told.summary, MAX_TEXT);
+        for taken in taken {
+            let alert = Alert {
+                validator: taken.validator,
+                evidence: taken.evidence,
+                mapping: taken.mapping,
+                fingerprint: told.fingerprint.clone(),
+                starts_at: told.starts_at,
+                name: Arc::clone(&name),
+                summary: Arc::clone(&summary),
+            };
+            heard.push((alert, Heard { word: word.clone(), at: now }));
+        }
+    }
+
+    fn note_watchdog(&self, now: Time) {
+        let before = self.stats.watchdog(now);
+        if let (Freshness::Watchdog { timeout }, Some(before)) = (&self.config.freshness, before)
+            && now.duration_since(before) > *timeout
+        {
+            self.reconcile_wanted.notify_one();
+        }
+    }
+
+    /// All at once; the store bounds how many are under way.
+    async fn store_all(&self, heard: Vec<(Alert, Heard)>) -> (Vec<Arc<AlertRecord>>, Vec<StoreError>) {
+        let mut records = Vec::with_capacity(heard.len());
+        let mut failed = Vec::new();
+        let mut writes = stream::iter(heard)
+            .map(|(alert, heard)| async move { self.store.record(&alert, &heard).await })
+            .buffer_unordered(64);
+        while let Some(outcome) = writes.next().await {
+            match outcome {
+                Ok(record) => records.push(record),
+                Err(error) => failed.push(error),
+            }
+        }
+        (records, failed)
+    }
+
+    async fn tell(&self, event: AlertEvent) -> Result<(), ReceiveError> {
+        self.events.send(event).await.map_err(|_| ReceiveError::Closed)
+    }
+
+    /// Asks Alertmanager what it has, and believes it about everything that no later message is about.
+    ///
+    /// # Errors
+    /// [`ReconcileError`]; then nothing is lost, and it can be called again.
+    pub async fn reconcile(&self, api: &Api) -> Result<Reconciled, ReconcileError> {
+        let asked_at = (self.config.now)();
+        let listing = api.list(&self.config.mappings).await?;
+        if !(self.config.holds_lease)() {
+            return Err(ReconcileError::NotTheHolder);
+        }
+        let listed = listing.alerts.len();
+        let mut heard: Vec<_> =
+            listing.alerts.into_iter().map(|(alert, word)| (alert, Heard { word, at: asked_at })).collect();
+        if listing.complete {
+            let there: std::collections::HashSet<String> = heard.iter().map(|(alert, _)| alert.key()).collect();
+            for record in self.store.unresolved() {
+                if record.seen_at <= asked_at && !there.contains(&record.alert.key()) {
+                    heard.push((record.alert.clone(), Heard { word: Word::NotListed, at: asked_at }));
+                }
+            }
+        }
+        let ended = heard.len() - listed;
+        let (records, failed) = self.store_all(heard).await;
+        if !records.is_empty() {
+            let event = AlertEvent::Heard { received_at: asked_at, records };
+            self.events.send(event).await.map_err(|_| ReconcileError::Closed)?;
+        }
+        match failed.into_iter().next() {
+            Some(error) => Err(error.into()),
+            None => Ok(Reconciled { listed, ended, complete: listing.complete }),
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! What has come in, counted for the metrics and the status page. Nothing is decided by these numbers.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicI64, AtomicU64, Ordering},
+    },
+};
+
+use crate::domain::{
+    Time,
+    alerts::{MAX_TEXT, shorten},
+};
+
+/// How many names of unmatched alerts are kept: what fits on a status page.
+const KEPT: usize = 20;
+
+/// Counters since the start, and two things worth showing.
+#[derive(Debug, Default)]
+pub struct AlertmanagerStats {
+    /// Alerts received, each time.
+    pub received: AtomicU64,
+    /// Of these, counted for at least one validator.
+    pub matched: AtomicU64,
+    /// Of these, neither matched nor the Watchdog.
+    pub unmatched: AtomicU64,
+    /// Alerts that Alertmanager left out because of `max_alerts`.
+    pub truncated: AtomicU64,
+    /// Messages without the right credentials.
+    pub unauthorised: AtomicU64,
+    /// Messages larger than we take, which Alertmanager drops for good.
+    pub too_large: AtomicU64,
+    /// Messages that are not payload version 4.
+    pub malformed: AtomicU64,
+    /// Messages refused with 503, which Alertmanager sends again.
+    pub refused: AtomicU64,
+    /// In milliseconds since 1970; 0 is never.
+    watchdog: AtomicI64,
+    names: Mutex<VecDeque<Arc<str>>>,
+}
+
+impl AlertmanagerStats {
+    /// When the last Watchdog came.
+    #[must_use]
+    pub fn last_watchdog(&self) -> Option<Time> {
+        let milliseconds = self.watchdog.load(Ordering::Relaxed);
+        (milliseconds != 0).then(|| Time::from_millisecond(milliseconds).unwrap_or(Time::MAX))
+    }
+
+    /// Names of the last alerts that no mapping took, each once, the latest last.
+    #[must_use]
+    pub fn unmatched_names(&self) -> Vec<Arc<str>> {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+
+    /// Notes a Watchdog and answers when the one before came.
+    pub(super) fn watchdog(&self, at: Time) -> Option<Time> {
+        let before = self.last_watchdog();
+        self.watchdog.fetch_max(at.as_millisecond(), Ordering::Relaxed);
+        before
+    }
+
+    pub(super) fn unmatched(&self, name: &str) {
+        add(&self.unmatched, 1);
+        let name = shorten(name, MAX_TEXT);
+        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        names.retain(|known| *known != name);
+        names.push_back(name);
+        if names.len() > KEPT {
+            names.pop_front();
+        }
+    }
+}
+
+pub(super) fn add(counter: &AtomicU64, number: u64) {
+    counter.fetch_add(number, Ordering::Relaxed);
+}

@@ -1,0 +1,199 @@
+//! Brings words about alerts into the ledger, each alert under its own key. It does not know where the words come from.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::sync::Semaphore;
+
+use crate::{
+    domain::{
+        AlertRecord,
+        alerts::{Alert, AlertState, Heard, merge},
+    },
+    ports::{Expect, Ledger, LedgerError, PutError, Version},
+    records::{RecordError, decode, encode},
+};
+
+/// How many alerts are remembered to spare a read: about 10 MB at most.
+const MAX_CACHED: usize = 10_000;
+/// How many alerts are on their way to the ledger at one time. Enough for SQLite to commit many together, few enough
+/// for an object store's connections.
+const MAX_WRITES: usize = 128;
+/// How often one alert is tried against other writers. Only this process writes alerts while it holds the lease, so
+/// more than two means that something is wrong.
+const ATTEMPTS: u32 = 8;
+
+/// Why an alert is not in the ledger.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The ledger does not answer.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// Others change the same record all the time.
+    #[error("{0} is being changed by somebody else all the time; is there a second watcher?")]
+    Contended(String),
+    /// A reply was lost, and reading again did not tell.
+    #[error("it is not known whether {key} was written: {reason}")]
+    UnknownOutcome {
+        /// Which record.
+        key: String,
+        /// What the ledger said.
+        reason: String,
+    },
+    /// What is there cannot be read, and is left as it is.
+    #[error(transparent)]
+    Unreadable(#[from] RecordError),
+    /// Cannot happen while texts are bounded.
+    #[error("the record of {key} would have {bytes} bytes")]
+    TooLarge {
+        /// Which record.
+        key: String,
+        /// Its size.
+        bytes: usize,
+    },
+}
+
+pub(super) struct Store {
+    ledger: Arc<dyn Ledger>,
+    cache: Mutex<Cache>,
+    writes: Semaphore,
+}
+
+#[derive(Default)]
+struct Cache {
+    known: HashMap<Arc<str>, (Version, Arc<AlertRecord>)>,
+    order: VecDeque<Arc<str>>,
+}
+
+impl Store {
+    pub(super) fn new(ledger: Arc<dyn Ledger>) -> Self {
+        Self { ledger, cache: Mutex::default(), writes: Semaphore::new(MAX_WRITES) }
+    }
+
+    pub(super) fn ledger(&self) -> &dyn Ledger {
+        &*self.ledger
+    }
+
+    /// Forgets what was known and starts again with this.
+    pub(super) fn replace(&self, records: impl IntoIterator<Item = (Version, Arc<AlertRecord>)>) {
+        let mut cache = Cache::default();
+        for (version, record) in records {
+            cache.set(record.alert.key().into(), version, record);
+        }
+        *self.cache() = cache;
+    }
+
+    /// The alerts remembered that could be ended by a listing in which they are missing.
+    pub(super) fn unresolved(&self) -> Vec<Arc<AlertRecord>> {
+        let cache = self.cache();
+        let records = cache.known.values().map(|(_, record)| record);
+        records.filter(|record| !is_resolved(record)).map(Arc::clone).collect()
+    }
+
+    /// Answers when the word is durable, with the record it made.
+    pub(super) async fn record(&self, alert: &Alert, heard: &Heard) -> Result<Arc<AlertRecord>, StoreError> {
+        let key: Arc<str> = alert.key().into();
+        let _permit = self.writes.acquire().await.expect("it is never closed");
+        for _ in 0..ATTEMPTS {
+            let known = self.cache().known.get(&key).cloned();
+            let merged = merge(known.as_ref().map(|(_, record)| &**record), alert, heard);
+            let record = Arc::new(merged.record);
+            let expect = match known {
+                Some((version, _)) if !merged.write => {
+                    self.cache().advance(key, version, Arc::clone(&record));
+                    return Ok(record);
+                }
+                Some((version, _)) => Expect::Version(version),
+                None => Expect::Absent,
+            };
+            let bytes = encode(&record);
+            match self.ledger.put(&key, bytes.clone(), expect).await {
+                Ok(version) => {
+                    self.cache().advance(key, version, Arc::clone(&record));
+                    return Ok(record);
+                }
+                Err(PutError::Conflict { .. }) => {
+                    self.look(&key).await?;
+                }
+                Err(PutError::UnknownOutcome(reason)) => {
+                    let unknown = |_| StoreError::UnknownOutcome { key: key.to_string(), reason };
+                    self.forget(&key);
+                    if self.look_for(&key, &bytes).await.map_err(unknown)? {
+                        return Ok(record);
+                    }
+                }
+                Err(PutError::Failed(error)) => return Err(error.into()),
+                Err(PutError::TooLarge(bytes)) => return Err(StoreError::TooLarge { key: key.to_string(), bytes }),
+            }
+        }
+        Err(StoreError::Contended(key.to_string()))
+    }
+
+    /// Reads what is there, for the next attempt.
+    async fn look(&self, key: &Arc<str>) -> Result<(), StoreError> {
+        self.look_for(key, &[]).await.map(|_| ())
+    }
+
+    /// Reads what is there, and whether it is exactly this.
+    async fn look_for(&self, key: &Arc<str>, bytes: &[u8]) -> Result<bool, StoreError> {
+        let Some(stored) = self.ledger.get(key).await? else {
+            self.forget(key);
+            return Ok(false);
+        };
+        let record: AlertRecord = decode(key, &stored.bytes)?;
+        self.cache().set(Arc::clone(key), stored.version, Arc::new(record));
+        Ok(stored.bytes == bytes)
+    }
+
+    fn forget(&self, key: &Arc<str>) {
+        self.cache().known.remove(key);
+    }
+
+    fn cache(&self) -> MutexGuard<'_, Cache> {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Cache {
+    /// Takes a record unless a later one is there: answers of several writers overtake each other.
+    fn advance(&mut self, key: Arc<str>, version: Version, record: Arc<AlertRecord>) {
+        let later = |known: &AlertRecord| (known.revision, known.seen_at) > (record.revision, record.seen_at);
+        if !self.known.get(&key).is_some_and(|(_, known)| later(known)) {
+            self.set(key, version, record);
+        }
+    }
+
+    /// Takes what the ledger says.
+    fn set(&mut self, key: Arc<str>, version: Version, record: Arc<AlertRecord>) {
+        if self.known.insert(Arc::clone(&key), (version, record)).is_none() {
+            self.order.push_back(key);
+        }
+        // A key forgotten and learned again stands twice in the order; then it only goes earlier than it had to.
+        while self.order.len() > MAX_CACHED {
+            self.evict();
+        }
+    }
+
+    /// Drops the oldest; but one that is not resolved gets a second chance while there are others.
+    fn evict(&mut self) {
+        for _ in 0..16 {
+            let Some(oldest) = self.order.pop_front() else { return };
+            match self.known.get(&oldest) {
+                Some((_, record)) if !is_resolved(record) => self.order.push_back(oldest),
+                Some(_) | None => {
+                    self.known.remove(&oldest);
+                    return;
+                }
+            }
+        }
+        if let Some(oldest) = self.order.pop_front() {
+            self.known.remove(&oldest);
+        }
+    }
+}
+
+fn is_resolved(record: &AlertRecord) -> bool {
+    matches!(record.state, AlertState::Resolved { .. })
+}

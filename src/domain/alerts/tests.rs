@@ -1,0 +1,259 @@
+//! The rules of [`super::merge`] and of the book, one by one and over random conversations.
+
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::domain::{Reading, Verdict};
+
+const REPEAT: Freshness = Freshness::Repetition { stale_after: Freshness::STALE_AFTER };
+const WATCHDOG: Freshness = Freshness::Watchdog { timeout: Freshness::WATCHDOG_TIMEOUT };
+
+fn at(seconds: i64) -> Time {
+    Time::from_second(1_800_000_000 + seconds).expect("a time in this century")
+}
+
+fn alert(fingerprint: &str, evidence: Evidence) -> Alert {
+    Alert {
+        validator: ValidatorId::new("eth-0").expect("a name"),
+        fingerprint: Fingerprint::new(fingerprint).expect("16 digits"),
+        starts_at: Some(at(-60)),
+        evidence,
+        mapping: "{alertname=\"ProcessDown\"}".into(),
+        name: "ProcessDown".into(),
+        summary: "no metrics".into(),
+    }
+}
+
+fn process() -> Alert {
+    alert("e1552dd47b7bee5f", Evidence::Process)
+}
+
+fn resolved_word() -> Word {
+    Word::Resolved { ends_at: None }
+}
+
+fn told(words: &[(Word, i64)]) -> AlertRecord {
+    let mut known = None;
+    for (word, seconds) in words {
+        known = Some(merge(known.as_ref(), &process(), &Heard { word: word.clone(), at: at(*seconds) }).record);
+    }
+    known.expect("at least one word")
+}
+
+fn opinion_of(record: AlertRecord, now: i64, freshness: &Freshness, watchdog: Option<i64>) -> Reading {
+    let mut book = AlertBook::default();
+    book.apply(Arc::new(record));
+    let mut readings = book.readings(at(now), freshness, watchdog.map(at));
+    assert_eq!(readings.len(), 1);
+    readings.remove(0)
+}
+
+fn verdict(words: &[(Word, i64)], now: i64) -> Verdict {
+    opinion_of(told(words), now, &REPEAT, None).verdict
+}
+
+#[test]
+fn a_firing_alert_says_down_about_the_time_from_its_start_to_its_last_word() {
+    let reading = opinion_of(told(&[(Word::Firing, 0), (Word::Firing, 300)]), 310, &REPEAT, None);
+    assert_eq!(reading.verdict, Verdict::Down);
+    assert_eq!((reading.about.from, reading.about.to), (at(-60), at(300)));
+    assert_eq!(&*reading.why, "ProcessDown fires: no metrics");
+}
+
+#[test]
+fn a_resolved_alert_is_unknown_because_resolved_is_not_recovery() {
+    let ended = Word::Resolved { ends_at: Some(at(50)) };
+    let reading = opinion_of(told(&[(Word::Firing, 0), (ended, 60)]), 61, &REPEAT, None);
+    assert_eq!(reading.verdict, Verdict::Unknown);
+    assert_eq!(&*reading.why, "ProcessDown was resolved at 2027-01-15T08:00:50Z, which is not recovery");
+}
+
+#[test]
+fn no_alert_is_no_opinion() {
+    assert!(AlertBook::default().readings(at(0), &REPEAT, None).is_empty());
+}
+
+#[test]
+fn firing_after_resolved_counts_only_after_a_second_message_30_s_later() {
+    let back = [(Word::Firing, 0), (resolved_word(), 10), (Word::Firing, 20)];
+    assert_eq!(verdict(&back, 21), Verdict::Unknown);
+    let with = |more: i64| [back.as_slice(), &[(Word::Firing, more)]].concat();
+    assert_eq!(verdict(&with(49), 50), Verdict::Unknown, "a duplicate of the late message");
+    assert_eq!(verdict(&with(50), 50), Verdict::Down);
+    let reading = opinion_of(told(&with(50)), 50, &REPEAT, None);
+    assert_eq!(reading.about.from, at(20), "the time before it was resolved is not claimed");
+}
+
+#[test]
+fn a_listing_confirms_what_is_doubtful_and_ends_what_it_lacks() {
+    let back = [(Word::Firing, 0), (resolved_word(), 10), (Word::Firing, 20)];
+    assert_eq!(verdict(&[back.as_slice(), &[(Word::Listed, 21)]].concat(), 22), Verdict::Down);
+    assert_eq!(verdict(&[back.as_slice(), &[(Word::NotListed, 21)]].concat(), 22), Verdict::Unknown);
+    assert_eq!(verdict(&[(Word::Firing, 0), (Word::NotListed, 21)], 22), Verdict::Unknown);
+}
+
+#[test]
+fn a_listing_asked_for_before_the_last_message_changes_nothing() {
+    assert_eq!(verdict(&[(Word::Firing, 10), (resolved_word(), 20), (Word::Listed, 19)], 22), Verdict::Unknown);
+    assert_eq!(verdict(&[(Word::Firing, 20), (Word::NotListed, 19)], 22), Verdict::Down);
+}
+
+#[test]
+fn a_silenced_alert_is_unknown_and_says_by_what() {
+    let silenced = Word::ListedSilenced { by: "4711".into() };
+    let reading = opinion_of(told(&[(Word::Firing, 0), (silenced.clone(), 5)]), 6, &REPEAT, None);
+    assert_eq!((reading.verdict, &*reading.why), (Verdict::Unknown, "ProcessDown is silenced by 4711"));
+    assert_eq!(verdict(&[(Word::Firing, 0), (silenced, 5), (Word::Firing, 9)], 10), Verdict::Down, "silence over");
+}
+
+#[test]
+fn a_repetition_writes_nothing_but_once_an_hour() {
+    let known = told(&[(Word::Firing, 0)]);
+    let soon = merge(Some(&known), &process(), &Heard { word: Word::Firing, at: at(300) });
+    assert!(!soon.write);
+    assert_eq!((soon.record.seen_at, soon.record.revision), (at(300), 1));
+    assert!(merge(Some(&soon.record), &process(), &Heard { word: Word::Firing, at: at(3_600) }).write);
+}
+
+#[test]
+fn without_a_watchdog_an_alert_goes_stale_after_its_last_word() {
+    let record = told(&[(Word::Firing, 0)]);
+    let edge = Freshness::STALE_AFTER.as_secs();
+    assert_eq!(opinion_of(record.clone(), edge, &REPEAT, None).verdict, Verdict::Down);
+    let stale = opinion_of(record, edge + 1, &REPEAT, None);
+    assert_eq!((stale.verdict, &*stale.why), (Verdict::Unknown, "ProcessDown was last heard 4h 10m ago"));
+}
+
+#[test]
+fn with_a_watchdog_all_is_unknown_when_it_is_missing() {
+    let record = told(&[(Word::Firing, 0)]);
+    let fresh = opinion_of(record.clone(), 40_000, &WATCHDOG, Some(39_900));
+    assert_eq!((fresh.verdict, fresh.fresh_until), (Verdict::Down, at(39_900 + 300)));
+    let missing = opinion_of(record.clone(), 360, &WATCHDOG, Some(0));
+    assert_eq!((missing.verdict, &*missing.why), (Verdict::Unknown, "no Watchdog from Alertmanager for 6m"));
+    assert_eq!(opinion_of(record.clone(), 1, &WATCHDOG, None).verdict, Verdict::Unknown);
+    let late = MAX_SILENCE_SECONDS + 1;
+    assert_eq!(opinion_of(record, late, &WATCHDOG, Some(late)).verdict, Verdict::Unknown, "a lost resolved message");
+}
+
+const MAX_SILENCE_SECONDS: i64 = book::MAX_SILENCE.as_secs();
+
+#[test]
+fn any_firing_alert_of_an_evidence_says_down_and_another_evidence_speaks_for_itself() {
+    let mut book = AlertBook::default();
+    let word = |word, seconds| Heard { word, at: at(seconds) };
+    let take = |book: &mut AlertBook, alert: Alert, heard| book.apply(Arc::new(merge(None, &alert, &heard).record));
+    take(&mut book, alert("aaaaaaaaaaaaaaaa", Evidence::Process), word(resolved_word(), 9));
+    take(&mut book, alert("bbbbbbbbbbbbbbbb", Evidence::Process), word(Word::Firing, 3));
+    take(&mut book, alert("cccccccccccccccc", Evidence::Host), word(resolved_word(), 4));
+    let verdicts: Vec<_> =
+        book.readings(at(10), &REPEAT, None).into_iter().map(|reading| (reading.evidence, reading.verdict)).collect();
+    assert_eq!(verdicts, [(Evidence::Host, Verdict::Unknown), (Evidence::Process, Verdict::Down)]);
+}
+
+#[test]
+fn a_start_in_the_future_is_now_and_absurd_times_do_not_panic() {
+    for starts_at in [None, Some(Time::MAX), Some(Time::MIN)] {
+        let alert = Alert { starts_at, ..process() };
+        let record = merge(None, &alert, &Heard { word: Word::Firing, at: at(0) }).record;
+        let reading = opinion_of(record.clone(), 1, &REPEAT, None);
+        assert_eq!(reading.verdict, Verdict::Down);
+        assert!(reading.about.from <= at(0));
+        let _ = opinion_of(record, 1, &Freshness::Repetition { stale_after: Span::MAX }, None);
+    }
+}
+
+#[test]
+fn the_book_is_bounded_and_forgets_what_fires_last() {
+    let mut book = AlertBook::default();
+    let mut apply = |number: usize, word: Word| {
+        let alert = alert(&format!("{number:016x}"), Evidence::Chain);
+        book.apply(Arc::new(merge(None, &alert, &Heard { word, at: at(0) }).record));
+    };
+    apply(0, Word::Firing);
+    for number in 1..=book::MAX_ALERTS + 10 {
+        apply(number, resolved_word());
+    }
+    assert_eq!(book.alerts().count(), book::MAX_ALERTS);
+    assert_eq!(book.readings(at(1), &REPEAT, None)[0].verdict, Verdict::Down);
+}
+
+#[test]
+fn a_long_text_is_cut_between_characters() {
+    let text = "é".repeat(MAX_TEXT);
+    let cut = shorten(&text, MAX_TEXT);
+    assert!(cut.len() <= MAX_TEXT && cut.ends_with('…') && cut.len() > MAX_TEXT - 5);
+}
+
+fn any_word() -> impl Strategy<Value = Word> {
+    prop_oneof![
+        3 => Just(Word::Firing),
+        2 => (0..100_i64).prop_map(|end| Word::Resolved { ends_at: Some(at(end)) }),
+        1 => Just(Word::Listed),
+        1 => Just(Word::NotListed),
+        1 => Just(Word::ListedSilenced { by: "1".into() }),
+    ]
+}
+
+fn is_down(record: &AlertRecord) -> bool {
+    matches!(record.state, AlertState::Firing { .. })
+}
+
+proptest! {
+    /// The exact property: of webhook messages heard within 30 s, only the *set* of words matters.
+    #[test]
+    fn within_30_s_neither_order_nor_duplication_changes_the_verdict(
+        words in proptest::collection::vec(prop_oneof![Just(Word::Firing), Just(resolved_word())], 1..12),
+    ) {
+        let timed: Vec<_> = words.iter().cloned().zip(0..).collect();
+        let expected = if words.contains(&resolved_word()) { Verdict::Unknown } else { Verdict::Down };
+        prop_assert_eq!(verdict(&timed, 29), expected);
+    }
+
+    #[test]
+    fn an_alert_whose_last_word_is_resolved_never_says_down(
+        words in proptest::collection::vec((any_word(), 0..500_i64), 0..30),
+        last in 0..500_i64,
+    ) {
+        // Words come with any times, also backwards: several connections answer at once.
+        let all = [words, vec![(resolved_word(), last)]].concat();
+        prop_assert!(!is_down(&told(&all)));
+        prop_assert_eq!(verdict(&all, 500), Verdict::Unknown);
+    }
+
+    #[test]
+    fn an_alert_never_says_up_and_never_down_without_a_firing_word(
+        words in proptest::collection::vec((any_word(), 0..500_i64), 1..30),
+    ) {
+        let fired = words.iter().any(|(word, _)| matches!(word, Word::Firing | Word::Listed));
+        let verdict = verdict(&words, 500);
+        prop_assert!(verdict == Verdict::Unknown || (verdict == Verdict::Down && fired));
+    }
+
+    #[test]
+    fn the_book_does_not_depend_on_the_order_in_which_records_come(
+        words in proptest::collection::vec(any_word(), 1..20),
+        shuffle in any::<u64>(),
+    ) {
+        let mut states = Vec::new();
+        let mut known: Option<AlertRecord> = None;
+        for (word, seconds) in words.into_iter().zip((0..).step_by(20)) {
+            let merged = merge(known.as_ref(), &process(), &Heard { word, at: at(seconds) });
+            states.push(Arc::new(merged.record.clone()));
+            known = Some(merged.record);
+        }
+        let last = states.last().cloned();
+        let mut book = AlertBook::default();
+        let mut seed = shuffle;
+        while !states.is_empty() {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let index = usize::try_from(seed >> 33).expect("31 bits") % states.len();
+            let state = states.swap_remove(index);
+            book.apply(Arc::clone(&state));
+            book.apply(state);
+        }
+        prop_assert_eq!(book.alerts().next(), last.as_deref());
+    }
+}
