@@ -3,5 +3,9 @@
 pub mod alertmanager;
 pub mod clock;
 pub mod http;
+pub mod ledger_gcs;
 pub mod ledger_sqlite;
 pub mod mail;
+pub mod monitor;
+pub mod process_probe;
+pub mod web;

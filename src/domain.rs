@@ -8,6 +8,7 @@
 pub mod alerts;
 pub mod chain;
 pub mod event;
+pub mod gates;
 pub mod ids;
 pub mod machine;
 pub mod money;

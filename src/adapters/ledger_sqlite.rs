@@ -43,7 +43,10 @@ impl LedgerSqlite {
     /// # Errors
     /// [`LedgerError::Unusable`] with the next step: a folder, no permission, another program's file, a newer schema.
     pub fn open(path: &Path) -> Result<Self, LedgerError> {
-        let connection = connect(path)?;
+        Self::over(connect(path)?, path)
+    }
+
+    fn over(connection: Connection, path: &Path) -> Result<Self, LedgerError> {
         let (requests, queue) = mpsc::channel(BATCH);
         thread::Builder::new()
             .name("ledger".into())
@@ -334,5 +337,42 @@ impl Request {
             Self::Put(_, _, _, answer) => drop(answer.send(Err(error.into()))),
             Self::Remove(_, _, answer) => drop(answer.send(Err(error.into()))),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_full_disk_is_not_available_and_loses_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger");
+        let connection = connect(&path).unwrap();
+        // SQLite answers as it does when the disk is full.
+        connection.pragma_update(None, "max_page_count", 12).unwrap();
+        let ledger = LedgerSqlite::over(connection, &path).unwrap();
+        let version = ledger.put("k", b"before".to_vec(), Expect::Absent).await.unwrap();
+        let refused = ledger.put("big", vec![b'x'; 500_000], Expect::Absent).await;
+        assert!(
+            matches!(&refused, Err(PutError::Failed(LedgerError::Unavailable(why))) if why.contains("is full")),
+            "{refused:?}"
+        );
+        assert_eq!(ledger.get("k").await.unwrap().unwrap().version, version);
+        assert_eq!(ledger.get("big").await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn a_read_only_file_says_what_has_to_change() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger");
+        drop(connect(&path).unwrap());
+        let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
+        let ledger = LedgerSqlite::over(Connection::open_with_flags(&path, flags).unwrap(), &path).unwrap();
+        let refused = ledger.put("k", b"x".to_vec(), Expect::Absent).await;
+        assert!(
+            matches!(&refused, Err(PutError::Failed(LedgerError::Unusable(why))) if why.contains("writable")),
+            "{refused:?}"
+        );
     }
 }

@@ -4,6 +4,7 @@
 
 mod alertmanager;
 mod config;
+mod ledger;
 mod mail;
 mod properties;
 mod scenarios;

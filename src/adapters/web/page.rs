@@ -40,7 +40,8 @@ pub(super) fn render(status: &Status) -> String {
         }
         if let Some(standby) = &validator.standby {
             let simulated = if standby.simulated { " (simulated)" } else { "" };
-            let progress = standby.progress_percent.map_or_else(|| "no report".into(), |percent| format!("{percent} %"));
+            let progress =
+                standby.progress_percent.map_or_else(|| "no report".into(), |percent| format!("{percent} %"));
             let stage = standby.stage.as_deref().unwrap_or_default();
             let _ = write!(
                 page,

@@ -1,0 +1,109 @@
+//! `failover plan`: what would be created, where, and what it would cost.
+
+use comfy_table::{Table, presets};
+use serde::Serialize;
+
+use super::{ConfigPath, Exit};
+use crate::{
+    assembly,
+    domain::{Mode, Policy, PricedRung, Usd, human},
+};
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: failover plan --config failover.yaml")]
+pub(super) struct Options {
+    /// For one validator; the plan is the same for all.
+    validator: Option<String>,
+    /// Print as JSON.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    path: ConfigPath,
+}
+
+#[derive(Serialize)]
+struct Plan<'a> {
+    mode: Mode,
+    fuse: String,
+    rungs: Vec<Row<'a>>,
+    budget_per_incident: Option<Usd>,
+    budget_per_month: Option<Usd>,
+    simulated: bool,
+    prices: String,
+}
+
+#[derive(Serialize)]
+struct Row<'a> {
+    zone: &'a str,
+    machine_type: &'a str,
+    per_hour: Option<Usd>,
+    until_fuse: Option<Usd>,
+    after_fuse_per_month: Option<Usd>,
+    within_budget: bool,
+}
+
+pub(super) async fn run(options: &Options) -> anyhow::Result<Exit> {
+    let config = options.path.load(false)?;
+    if let Some(name) = &options.validator {
+        super::ask::known(&config, name)?;
+    }
+    let policy = assembly::policy(&config);
+    let plan = plan(&policy, assembly::cloud::price_source(&config));
+    if options.json {
+        println!("{}", serde_json::to_string_pretty(&plan)?);
+        return Ok(Exit::Done);
+    }
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING);
+    table.set_header(["", "ZONE", "MACHINE", "PER HOUR", "UNTIL THE FUSE", "THEN PER MONTH", ""]);
+    for (index, row) in plan.rungs.iter().enumerate() {
+        table.add_row([
+            (index + 1).to_string(),
+            row.zone.to_owned(),
+            row.machine_type.to_owned(),
+            show(row.per_hour),
+            show(row.until_fuse),
+            show(row.after_fuse_per_month),
+            if row.within_budget { String::new() } else { "over budget".to_owned() },
+        ]);
+    }
+    println!("{table}");
+    println!("The fuse stops the machine after {}; its disk remains until somebody or the sweeper deletes it.", plan.fuse);
+    println!("Prices: {}", plan.prices);
+    if plan.simulated {
+        println!("Simulated: the start-up script of this version is a placeholder, the machine would follow no chain.");
+    }
+    if policy.mode == Mode::Observe {
+        println!("Mode is observe: nothing of this is created.");
+    }
+    Ok(Exit::Done)
+}
+
+fn plan(policy: &Policy, prices: String) -> Plan<'_> {
+    Plan {
+        mode: policy.mode,
+        fuse: human(policy.standby_ttl),
+        rungs: policy.ladder.iter().map(|rung| row(rung, policy)).collect(),
+        budget_per_incident: policy.budget_per_incident,
+        budget_per_month: policy.budget_per_month,
+        simulated: policy.simulated,
+        prices,
+    }
+}
+
+fn row<'a>(rung: &'a PricedRung, policy: &Policy) -> Row<'a> {
+    let limits = [policy.budget_per_incident, policy.budget_per_month];
+    let fits = |limit: &Usd| rung.until_fuse.is_some_and(|price| price <= *limit);
+    Row {
+        zone: &rung.rung.zone,
+        machine_type: &rung.rung.machine_type,
+        per_hour: rung.per_hour,
+        until_fuse: rung.until_fuse,
+        after_fuse_per_month: rung.after_fuse_per_month,
+        within_budget: limits.iter().flatten().all(fits),
+    }
+}
+
+fn show(usd: Option<Usd>) -> String {
+    usd.map_or_else(|| "unknown".to_owned(), |usd| usd.to_string())
+}

@@ -1,0 +1,61 @@
+//! `failover retain`: keeps a standby, with the operator's own credentials.
+
+use anyhow::{Context as _, bail};
+
+use super::{ConfigPath, Exit};
+use crate::{
+    assembly,
+    domain::{Ask, Time},
+    ports::Cloud as _,
+    runtime::{requests, store},
+};
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example: failover retain eth-0 --reason 'migrating the keys tonight'
+
+Uses your own Google credentials (gcloud auth application-default login): the watcher's may not do this.")]
+pub(super) struct Options {
+    /// Whose standby.
+    validator: String,
+    /// Why; it stands in the ledger.
+    #[arg(short, long)]
+    reason: String,
+    /// Who asks.
+    #[arg(long, env = "USER", default_value = "operator")]
+    by: String,
+    /// Print as JSON.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    path: ConfigPath,
+}
+
+pub(super) async fn run(options: Options) -> anyhow::Result<Exit> {
+    let config = options.path.load(false)?;
+    let validator = super::ask::known(&config, &options.validator)?;
+    let ledger = assembly::ledger(&config)?;
+    let cloud = assembly::cloud::operators_cloud(&config)?.context("there is no `compute` section")?;
+    let record = store::read(&*ledger, &validator).await?.map(|(_, envelope)| envelope.validator);
+    let Some(standby) = record.as_ref().and_then(|record| record.phase.standby()) else {
+        bail!("{validator} has no standby to retain; see `failover status`");
+    };
+    // The machine first: it is what matters. The watcher sees its label even if the request is lost.
+    let retained = cloud.retain(&standby.instance).await?;
+    requests::send(&*ledger, Time::now(), &validator, &options.by, &options.reason, Ask::Retain)
+        .await
+        .context("the machine is retained, but the watcher could not be told; it sees the label by itself")?;
+    if options.json {
+        println!("{}", serde_json::to_string_pretty(&retained)?);
+    } else {
+        println!("{}: deletion protection is on, automation leaves it alone", standby.instance);
+        match (&retained.fuse_cleared, &retained.remaining) {
+            (true, None) => println!("its fuse is cleared: it runs, and costs, until you delete it"),
+            (_, remaining) => println!(
+                "its fuse is NOT cleared: {}",
+                remaining.as_deref().unwrap_or("it will be stopped at its end, not deleted")
+            ),
+        }
+    }
+    Ok(if retained.protected { Exit::Done } else { Exit::Failed })
+}

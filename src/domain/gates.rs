@@ -1,0 +1,246 @@
+//! The gates between a ready standby and its promotion, each with its evidence. Pure: what is known comes in.
+//!
+//! None of this promotes. The gates that need the fence at home cannot be proved yet, and one that is not proved is not
+//! passed.
+
+use serde::Serialize;
+
+use super::{ChainHealth, ChainView, KeyStates, Machine, Phase, Pause, Report, Span, Time, clock, human};
+
+/// How a gate stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GateState {
+    /// Proved.
+    Pass,
+    /// Disproved.
+    Fail,
+    /// Could not be found out. It is not safe.
+    Unknown,
+    /// Nothing here can prove it yet. It is not safe.
+    NotChecked,
+}
+
+/// One gate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Gate {
+    /// What has to be true.
+    pub name: &'static str,
+    /// How it stands.
+    pub state: GateState,
+    /// What was seen.
+    pub evidence: String,
+    /// What would change it; empty when it passes.
+    pub next: &'static str,
+}
+
+/// Everything the gates are judged by. `None` is "could not be found out".
+#[derive(Clone, Debug, Default)]
+pub struct Evidence {
+    /// From the ledger.
+    pub phase: Option<Phase>,
+    /// From the ledger.
+    pub pause: Option<Pause>,
+    /// Read from the cloud just now: every machine of this validator, whatever the incident.
+    pub machines: Option<Vec<Machine>>,
+    /// The standby's own words, read just now.
+    pub report: Option<Report>,
+    /// From beacon nodes, just now.
+    pub keys: Option<KeyStates>,
+    /// From beacon nodes, just now.
+    pub chain: ChainView,
+    /// Silent epochs without a gap, as written down while they passed, up to the latest.
+    pub silent_epochs: Option<SilentEpochs>,
+    /// How far this machine's clock is off, by somebody else's.
+    pub clock_offset: Option<Span>,
+}
+
+/// What the watcher wrote down, epoch by epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct SilentEpochs {
+    /// How many in a row, with the control group live.
+    pub count: u64,
+    /// The last of them.
+    pub last: u64,
+    /// How many nodes saw it.
+    pub nodes: usize,
+}
+
+/// A restarted client under doppelganger protection is itself silent for up to 4 epochs, so fewer than 5 prove nothing
+/// (Lighthouse book, "Doppelganger Protection").
+pub const SILENT_EPOCHS: u64 = 5;
+/// Two sources that see the chain from different places.
+pub const NODES: usize = 2;
+/// What a clock may be off for slots to mean the same here and there.
+const CLOCK: Span = Span::from_millis(500);
+
+/// Judges every gate, in the order in which an operator can do something about them.
+#[must_use]
+pub fn gates(evidence: &Evidence, now: Time) -> Vec<Gate> {
+    vec![
+        ready(evidence),
+        keys(evidence),
+        finalising(evidence),
+        silent(evidence),
+        missed(),
+        fenced(),
+        only_one(evidence),
+        watermark(),
+        no_pause(evidence, now),
+        clock_right(evidence),
+    ]
+}
+
+fn gate(name: &'static str, state: GateState, evidence: impl Into<String>, next: &'static str) -> Gate {
+    let next = if state == GateState::Pass { "" } else { next };
+    Gate { name, state, evidence: evidence.into(), next }
+}
+
+fn ready(evidence: &Evidence) -> Gate {
+    let name = "the standby is ready";
+    let next = "wait until it is ready: failover status --watch";
+    let (state, seen) = match (&evidence.phase, &evidence.report) {
+        (None, _) => (GateState::Unknown, "the ledger could not be read".to_owned()),
+        (Some(Phase::Ready(_, standby)), Some(report)) if report.synced && !report.optimistic && !report.signer_seen => (
+            // Ready for three epochs, read from the machine itself, is proved with the fence; a report is a hint.
+            GateState::Unknown,
+            format!("{} reports synced, head {} s old; three epochs are not proved yet", standby.instance, report.head_age_seconds),
+        ),
+        (Some(Phase::Ready(_, standby)), _) => {
+            (GateState::Unknown, format!("{} was ready, its report cannot be read now", standby.instance))
+        }
+        (Some(phase), _) => (GateState::Fail, format!("the phase is {}", phase.name())),
+    };
+    gate(name, state, seen, next)
+}
+
+fn keys(evidence: &Evidence) -> Gate {
+    let name = "all keys are active or exited, none is slashed";
+    let next = "a slashed key must not be moved; wait for pending ones";
+    match &evidence.keys {
+        None => gate(name, GateState::Unknown, "no beacon node could say", "configure a beacon node that answers"),
+        Some(keys) => {
+            let seen = format!(
+                "{} active, {} pending, {} exited, {} slashed",
+                keys.active,
+                keys.pending,
+                keys.exited,
+                keys.slashed.len()
+            );
+            let fine = keys.slashed.is_empty() && keys.pending == 0 && keys.active > 0;
+            gate(name, if fine { GateState::Pass } else { GateState::Fail }, seen, next)
+        }
+    }
+}
+
+fn finalising(evidence: &Evidence) -> Gate {
+    let name = "the chain finalises";
+    let next = "wait: without finality nothing that is seen is settled";
+    match evidence.chain.health {
+        ChainHealth::Finalising => gate(name, GateState::Pass, "finality is where it should be", ""),
+        ChainHealth::NotFinalising { epochs } => {
+            gate(name, GateState::Fail, format!("not for {epochs} epochs"), next)
+        }
+        ChainHealth::Unknown => gate(name, GateState::Unknown, "no beacon node could say", next),
+    }
+}
+
+fn silent(evidence: &Evidence) -> Gate {
+    let name = "nothing has signed with these keys for 5 epochs";
+    let next = "wait, and let the watcher write down what two beacon nodes outside home see";
+    match evidence.silent_epochs {
+        None => gate(name, GateState::Unknown, "the watcher has written nothing down", next),
+        Some(SilentEpochs { count, last, nodes }) => {
+            let seen = format!("silent in {count} epochs in a row up to {last}, seen by {nodes} node(s)");
+            let state = match () {
+                () if count == 0 => GateState::Fail,
+                () if count >= SILENT_EPOCHS && nodes >= NODES => GateState::Pass,
+                () => GateState::Unknown,
+            };
+            gate(name, state, seen, next)
+        }
+    }
+}
+
+fn missed() -> Gate {
+    let next = "this check comes with the fence";
+    gate("duties were missed in finalised epochs", GateState::NotChecked, "not checked by this version", next)
+}
+
+fn fenced() -> Gate {
+    gate(
+        "home is fenced: it cannot come back and sign",
+        GateState::NotChecked,
+        "there is no gate at home in this version, so nothing can prove it",
+        "keep home off; promotion comes with the fence",
+    )
+}
+
+fn only_one(evidence: &Evidence) -> Gate {
+    let name = "there is no other standby";
+    let next = "let the watcher remove the others: failover status";
+    match &evidence.machines {
+        None => gate(name, GateState::Unknown, "not every zone has answered", "try again when every zone answers"),
+        Some(machines) if machines.len() == 1 => gate(name, GateState::Pass, machines[0].instance.to_string(), ""),
+        Some(machines) => gate(name, GateState::Fail, format!("{} machines carry its label", machines.len()), next),
+    }
+}
+
+fn watermark() -> Gate {
+    let next = "this check comes with the fence";
+    gate("the slashing protection has a watermark", GateState::NotChecked, "not checked by this version", next)
+}
+
+fn no_pause(evidence: &Evidence, now: Time) -> Gate {
+    let name = "nobody has asked for quiet";
+    match (&evidence.phase, &evidence.pause) {
+        (None, _) => gate(name, GateState::Unknown, "the ledger could not be read", "reach the ledger"),
+        (Some(_), Some(pause)) if now < pause.until => {
+            let seen = format!("paused until {} by {}: {}", clock(pause.until), pause.by, pause.reason);
+            gate(name, GateState::Fail, seen, "failover resume VALIDATOR --reason …")
+        }
+        (Some(_), _) => gate(name, GateState::Pass, "no pause", ""),
+    }
+}
+
+fn clock_right(evidence: &Evidence) -> Gate {
+    let name = "this machine's clock is right";
+    let next = "set the clock (chrony, systemd-timesyncd) and try again";
+    match evidence.clock_offset {
+        None => gate(name, GateState::Unknown, "nothing to compare it with", next),
+        Some(offset) => {
+            let state = if offset.abs() <= CLOCK { GateState::Pass } else { GateState::Fail };
+            gate(name, state, format!("off by {}", human(offset.abs())), next)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_known_passes_nothing() {
+        let gates = gates(&Evidence::default(), Time::UNIX_EPOCH);
+        assert_eq!(gates.len(), 10);
+        assert!(gates.iter().all(|gate| gate.state != GateState::Pass), "{gates:?}");
+        assert!(gates.iter().all(|gate| !gate.next.is_empty()), "every refusal names the next thing to do");
+    }
+
+    #[test]
+    fn four_silent_epochs_are_what_a_restarted_client_shows_too() {
+        let evidence = |count, nodes| Evidence {
+            silent_epochs: Some(SilentEpochs { count, last: 9, nodes }),
+            ..Evidence::default()
+        };
+        assert_eq!(silent(&evidence(4, 2)).state, GateState::Unknown);
+        assert_eq!(silent(&evidence(5, 1)).state, GateState::Unknown);
+        assert_eq!(silent(&evidence(5, 2)).state, GateState::Pass);
+        assert_eq!(silent(&evidence(0, 2)).state, GateState::Fail);
+    }
+
+    #[test]
+    fn the_fence_is_never_passed_here() {
+        assert_eq!(fenced().state, GateState::NotChecked);
+    }
+}

@@ -1,0 +1,233 @@
+//! A fake bucket: the part of Cloud Storage's JSON API that the ledger uses, with generations and scripted faults.
+//!
+//! Whether it answers as the real one does is shown by the same conformance suite against a real server.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    io,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use axum::{
+    Json, Router,
+    body::{Body, Bytes},
+    extract::{DefaultBodyLimit, Path, Query, Request, State},
+    http::{StatusCode, header},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use serde_json::json;
+use tokio::{net::TcpListener, task::JoinHandle};
+
+/// What happens to the next change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// It is done, and the connection closes without a reply.
+    LoseReply,
+    /// It is not done; 503.
+    Unavailable,
+    /// It is not done; 429.
+    Busy,
+}
+
+/// Called with method and path before a request is handled.
+pub type Hook = Box<dyn Fn(&str, &str) + Send + Sync>;
+
+#[derive(Default)]
+struct Bucket {
+    objects: BTreeMap<String, (u64, Vec<u8>)>,
+    generation: u64,
+    faults: VecDeque<Fault>,
+    log: Vec<String>,
+}
+
+#[derive(Clone, Default)]
+struct Shared {
+    bucket: Arc<Mutex<Bucket>>,
+    hook: Arc<Mutex<Option<Hook>>>,
+}
+
+impl Shared {
+    fn bucket(&self) -> MutexGuard<'_, Bucket> {
+        self.bucket.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A running fake bucket; gone when dropped.
+pub struct FakeObjectStore {
+    url: String,
+    shared: Shared,
+    server: JoinHandle<()>,
+}
+
+impl Drop for FakeObjectStore {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+impl FakeObjectStore {
+    /// Starts it on a free port. Every bucket's name is served and is the same bucket.
+    ///
+    /// # Errors
+    /// When no port can be had.
+    pub async fn start() -> io::Result<Self> {
+        let shared = Shared::default();
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let url = format!("http://{}", listener.local_addr()?);
+        let router = Router::new()
+            .route("/upload/storage/v1/b/{bucket}/o", post(upload))
+            .route("/storage/v1/b/{bucket}/o", get(list))
+            .route("/storage/v1/b/{bucket}/o/{*object}", get(read).delete(remove))
+            .layer(DefaultBodyLimit::max(8 << 20))
+            .layer(middleware::from_fn_with_state(shared.clone(), note))
+            .with_state(shared.clone());
+        let server = tokio::spawn(async move {
+            let _ = axum::serve(listener, router).await;
+        });
+        Ok(Self { url, shared, server })
+    }
+
+    /// Its address.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The next changes meet these, in this order.
+    pub fn script(&self, faults: impl IntoIterator<Item = Fault>) {
+        self.shared.bucket().faults.extend(faults);
+    }
+
+    /// "POST /upload/…", in order.
+    #[must_use]
+    pub fn log(&self) -> Vec<String> {
+        self.shared.bucket().log.clone()
+    }
+
+    /// Called before each request is handled.
+    pub fn on_request(&self, hook: Hook) {
+        *self.shared.hook.lock().unwrap_or_else(PoisonError::into_inner) = Some(hook);
+    }
+
+    /// Every object as text, by name.
+    #[must_use]
+    pub fn dump(&self) -> BTreeMap<String, String> {
+        let bucket = self.shared.bucket();
+        let text =
+            |(name, (_, bytes)): (&String, &(u64, Vec<u8>))| (name.clone(), String::from_utf8_lossy(bytes).into());
+        bucket.objects.iter().map(text).collect()
+    }
+}
+
+async fn note(State(shared): State<Shared>, request: Request, next: Next) -> Response {
+    let (method, path) = (request.method().to_string(), request.uri().path().to_owned());
+    if let Some(hook) = &*shared.hook.lock().unwrap_or_else(PoisonError::into_inner) {
+        hook(&method, &path);
+    }
+    shared.bucket().log.push(format!("{method} {path}"));
+    next.run(request).await
+}
+
+type Params = Query<BTreeMap<String, String>>;
+
+fn refuse(status: StatusCode, reason: &str, message: &str) -> Response {
+    let errors = json!([{"message": message, "domain": "global", "reason": reason}]);
+    (status, Json(json!({"error": {"code": status.as_u16(), "message": message, "errors": errors}}))).into_response()
+}
+
+/// Before a change: a fault that prevents it. After it: a fault that hides it.
+fn faulty(fault: Option<Fault>) -> Option<Response> {
+    match fault {
+        Some(Fault::Unavailable) => Some(refuse(StatusCode::SERVICE_UNAVAILABLE, "backendError", "try again")),
+        Some(Fault::Busy) => Some(refuse(StatusCode::TOO_MANY_REQUESTS, "rateLimitExceeded", "slow down")),
+        Some(Fault::LoseReply) | None => None,
+    }
+}
+
+/// A body that breaks off before its end: the client cannot tell whether the change was made.
+fn lost() -> Response {
+    let broken = futures::stream::once(async { Err::<Bytes, _>(io::Error::other("the connection breaks")) });
+    ([(header::CONTENT_LENGTH, "100")], Body::from_stream(broken)).into_response()
+}
+
+fn as_expected(found: Option<u64>, params: &BTreeMap<String, String>) -> bool {
+    params.get("ifGenerationMatch").is_none_or(|wanted| *wanted == found.unwrap_or(0).to_string())
+}
+
+fn mismatch() -> Response {
+    refuse(
+        StatusCode::PRECONDITION_FAILED,
+        "conditionNotMet",
+        "At least one of the pre-conditions you specified did not hold.",
+    )
+}
+
+async fn upload(State(shared): State<Shared>, Query(params): Params, body: Bytes) -> Response {
+    let mut bucket = shared.bucket();
+    let fault = bucket.faults.pop_front();
+    if let Some(response) = faulty(fault) {
+        return response;
+    }
+    let Some(name) = params.get("name").cloned() else {
+        return refuse(StatusCode::BAD_REQUEST, "required", "Required object name");
+    };
+    let found = bucket.objects.get(&name).map(|(generation, _)| *generation);
+    if !as_expected(found, &params) {
+        return mismatch();
+    }
+    bucket.generation += 1;
+    let generation = bucket.generation;
+    bucket.objects.insert(name.clone(), (generation, body.to_vec()));
+    if fault == Some(Fault::LoseReply) {
+        return lost();
+    }
+    Json(json!({"kind": "storage#object", "name": name, "generation": generation.to_string()})).into_response()
+}
+
+async fn read(State(shared): State<Shared>, Path((_, object)): Path<(String, String)>) -> Response {
+    match shared.bucket().objects.get(&object) {
+        None => refuse(StatusCode::NOT_FOUND, "notFound", "No such object"),
+        Some((generation, bytes)) => ([("x-goog-generation", generation.to_string())], bytes.clone()).into_response(),
+    }
+}
+
+async fn remove(
+    State(shared): State<Shared>,
+    Path((_, object)): Path<(String, String)>,
+    Query(params): Params,
+) -> Response {
+    let mut bucket = shared.bucket();
+    let fault = bucket.faults.pop_front();
+    if let Some(response) = faulty(fault) {
+        return response;
+    }
+    let found = bucket.objects.get(&object).map(|(generation, _)| *generation);
+    if found.is_none() {
+        return refuse(StatusCode::NOT_FOUND, "notFound", "No such object");
+    }
+    if !as_expected(found, &params) {
+        return mismatch();
+    }
+    bucket.objects.remove(&object);
+    if fault == Some(Fault::LoseReply) { lost() } else { StatusCode::NO_CONTENT.into_response() }
+}
+
+/// Pages of two, so that paging is met by every test.
+async fn list(State(shared): State<Shared>, Query(params): Params) -> Response {
+    let bucket = shared.bucket();
+    let text = |key: &str| params.get(key).cloned().unwrap_or_default();
+    let (prefix, from, token) = (text("prefix"), text("startOffset"), text("pageToken"));
+    let wanted = |name: &&String| name.starts_with(&prefix) && **name >= from && **name > token;
+    let mut names = bucket.objects.keys().filter(wanted);
+    let page: Vec<&String> = names.by_ref().take(2).collect();
+    let mut answer = json!({"kind": "storage#objects"});
+    if !page.is_empty() {
+        answer["items"] = page.iter().map(|name| json!({"name": name})).collect();
+    }
+    if names.next().is_some() {
+        answer["nextPageToken"] = json!(page.last());
+    }
+    Json(answer).into_response()
+}
