@@ -1,0 +1,103 @@
+//! Metrics: gauges made from the status at the moment they are asked for, and counters kept elsewhere.
+
+use std::sync::atomic::AtomicU64;
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{counter::ConstCounter, family::Family, gauge::Gauge},
+    registry::{Registry, Unit},
+};
+
+use crate::runtime::status::Status;
+
+/// OpenMetrics, as Prometheus asks for it.
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// A counter kept elsewhere, as it is now.
+#[derive(Clone, Debug)]
+pub struct Counter {
+    /// Without the prefix and without `_total`.
+    pub name: &'static str,
+    /// What it counts.
+    pub help: &'static str,
+    /// Its value.
+    pub value: u64,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Of {
+    validator: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct InPhase {
+    validator: String,
+    phase: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Opinion {
+    validator: String,
+    source: String,
+    evidence: String,
+    verdict: String,
+}
+
+/// The text. Without a status only what every process knows.
+#[must_use]
+pub fn render(status: Option<&Status>, counters: &[Counter]) -> String {
+    let mut registry = Registry::with_prefix("failover");
+    let leads: Gauge = Gauge::default();
+    leads.set(i64::from(status.is_some()));
+    registry.register("leads", "Whether this process holds the lease", leads);
+    if let Some(status) = status {
+        gauges(&mut registry, status);
+    }
+    for counter in counters {
+        registry.register(counter.name, counter.help, ConstCounter::new(counter.value));
+    }
+    let mut text = String::new();
+    // Writing into a String does not fail.
+    let _ = encode(&mut text, &registry);
+    text
+}
+
+fn gauges(registry: &mut Registry, status: &Status) {
+    let phases = Family::<InPhase, Gauge>::default();
+    let opinions = Family::<Opinion, Gauge>::default();
+    let mails = Family::<Of, Gauge>::default();
+    let failed = Family::<Of, Gauge>::default();
+    let progress = Family::<Of, Gauge>::default();
+    let fuses = Family::<Of, Gauge<f64, AtomicU64>>::default();
+    for validator in &status.validators {
+        let name = validator.name.to_string();
+        let of = || Of { validator: name.clone() };
+        let phase = validator.phase.replace(' ', "_");
+        phases.get_or_create(&InPhase { validator: name.clone(), phase }).set(1);
+        for signal in &validator.signals {
+            let opinion = Opinion {
+                validator: name.clone(),
+                source: signal.source.clone(),
+                evidence: signal.evidence.clone(),
+                verdict: signal.verdict.clone(),
+            };
+            opinions.get_or_create(&opinion).set(1);
+        }
+        let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+        mails.get_or_create(&of()).set(count(validator.mails_waiting));
+        failed.get_or_create(&of()).set(count(validator.mails_failed));
+        if let Some(standby) = &validator.standby {
+            progress.get_or_create(&of()).set(standby.progress_percent.map_or(0, i64::from));
+            fuses.get_or_create(&of()).set(standby.fuse_at.as_second() as f64);
+        }
+    }
+    registry.register("validator_phase", "1 for the phase a validator is in", phases);
+    registry.register("signal", "1 for what a source says now", opinions);
+    registry.register("mails_waiting", "Mail the server has not taken yet", mails);
+    registry.register("mails_failed", "Mail that every recipient has refused", failed);
+    registry.register("standby_progress_percent", "What the standby reports", progress);
+    registry.register_with_unit("standby_fuse_timestamp", "When the standby stops itself", Unit::Seconds, fuses);
+    let unreadable: Gauge = Gauge::default();
+    unreadable.set(i64::try_from(status.unreadable.len()).unwrap_or(i64::MAX));
+    registry.register("unreadable_records", "Records of the ledger that cannot be read", unreadable);
+}
