@@ -111,7 +111,7 @@ impl Api {
     /// # Errors
     /// [`ReconcileError`] when there is no complete answer.
     pub async fn list(&self, mappings: &Mappings) -> Result<Listing, ReconcileError> {
-        // First the age: a restart between the two questions then looks old, so the list is asked in between.
+        // Its start is asked for before and after: a restart in between would make an empty list look trustworthy.
         let before = self.started().await?;
         let url = self.url("alerts?active=true&silenced=true&inhibited=true&unprocessed=true")?;
         let (body, _) = self.get(&url).await?;

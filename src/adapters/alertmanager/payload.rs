@@ -154,7 +154,11 @@ pub(super) fn time(text: &str) -> Option<Time> {
         Err(_) => return None,
     };
     let milliseconds = time.as_millisecond();
-    if milliseconds <= 0 { None } else { Time::from_millisecond(milliseconds).ok() }
+    if milliseconds <= 0 {
+        return None;
+    }
+    // The very last second there is has no milliseconds of its own.
+    Time::from_millisecond(milliseconds).or_else(|_| Time::from_second(milliseconds / 1_000)).ok()
 }
 
 #[cfg(test)]

@@ -244,6 +244,21 @@ impl Receiver {
         self.events.send(event).await.map_err(|_| ReceiveError::Closed)
     }
 
+    /// Tells without waiting: whoever reconciles may be the one who takes the events, and would wait for itself when
+    /// the channel is full. The books do not depend on the order of events.
+    fn tell_later(&self, event: AlertEvent) -> Result<(), ReconcileError> {
+        match self.events.try_send(event) {
+            Ok(()) => Ok(()),
+            Err(mpsc::error::TrySendError::Closed(_)) => Err(ReconcileError::Closed),
+            Err(mpsc::error::TrySendError::Full(event)) => {
+                let events = self.events.clone();
+                // It ends when there is room or when nobody takes events any more, and then there is nobody to tell.
+                tokio::spawn(async move { events.send(event).await });
+                Ok(())
+            }
+        }
+    }
+
     /// Asks Alertmanager what it has, and believes it about everything that no later message is about.
     ///
     /// # Errors
@@ -268,8 +283,7 @@ impl Receiver {
         let ended = heard.len() - listed;
         let (records, failed) = self.store_all(heard).await;
         if !records.is_empty() {
-            let event = AlertEvent::Heard { received_at: asked_at, records };
-            self.events.send(event).await.map_err(|_| ReconcileError::Closed)?;
+            self.tell_later(AlertEvent::Heard { received_at: asked_at, records })?;
         }
         match failed.into_iter().next() {
             Some(error) => Err(error.into()),

@@ -1,7 +1,7 @@
 //! Reconciliation with a small stand-in for API v2; the real one is in `tests/real`.
 
 use axum::{Router, http::StatusCode, routing::get};
-use failover::adapters::alertmanager::{Api, ReconcileError, Reconciled};
+use failover::adapters::alertmanager::{AlertEvent, Api, ReconcileError, Reconciled};
 use tokio::{net::TcpListener, task::JoinHandle};
 
 use super::rig::{Rig, firing, resolved};
@@ -103,4 +103,21 @@ async fn a_list_that_cannot_be_stored_is_an_error_and_the_next_one_is_taken() {
     assert!(matches!(rig.receiver.reconcile(&api.api).await, Err(ReconcileError::Store(_))));
     rig.assert_silent();
     assert_eq!(states(&mut rig, &api).await.1.len(), 1);
+}
+
+#[tokio::test]
+async fn whoever_takes_the_events_may_reconcile_although_the_channel_is_full() {
+    let mut rig = Rig::start().await;
+    let api = alertmanager(format!("[{}]", listed(2, "[]")), LONG_AGO).await;
+    let full = rig.events.max_capacity();
+    for _ in 0..full {
+        rig.post(&firing(1)).await;
+    }
+    let reconcile = tokio::time::timeout(std::time::Duration::from_secs(10), rig.receiver.reconcile(&api.api));
+    reconcile.await.expect("it does not wait for itself").expect("reconciles");
+    for _ in 0..full {
+        rig.heard();
+    }
+    let Some(AlertEvent::Heard { records, .. }) = rig.events.recv().await else { panic!("the runtime hears it") };
+    assert!(records.iter().any(|record| record.alert.fingerprint.to_string().ends_with('2')));
 }

@@ -65,6 +65,16 @@ async fn a_process_without_the_lease_answers_503_and_touches_nothing() {
 }
 
 #[tokio::test]
+async fn a_lease_lost_while_writing_is_503_because_the_successor_may_have_read_before() {
+    let mut rig = Rig::start().await;
+    let lease = Arc::clone(&rig.holds_lease);
+    rig.ledger.during_put(move || lease.store(false, Ordering::SeqCst));
+    assert_eq!(rig.post(&firing(1)).await.0, 503);
+    assert_eq!(rig.ledger.dump().len(), 1);
+    rig.assert_silent();
+}
+
+#[tokio::test]
 async fn without_a_runtime_the_answer_is_503() {
     let mut rig = Rig::start().await;
     rig.events.close();

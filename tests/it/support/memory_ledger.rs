@@ -26,6 +26,7 @@ struct State {
     records: BTreeMap<String, Stored>,
     counter: u64,
     faults: VecDeque<Fault>,
+    during_put: Option<Box<dyn Fn() + Send>>,
     puts: usize,
     gets: usize,
     reads_fail: bool,
@@ -44,6 +45,11 @@ impl MemoryLedger {
     /// From now on reads fail, or do not.
     pub fn fail_reads(&self, fail: bool) {
         self.state().reads_fail = fail;
+    }
+
+    /// From now on every put does this before it answers.
+    pub fn during_put(&self, action: impl Fn() + Send + 'static) {
+        self.state().during_put = Some(Box::new(action));
     }
 
     /// How many puts were asked for.
@@ -107,6 +113,9 @@ impl Ledger for MemoryLedger {
     async fn put(&self, key: &str, bytes: Vec<u8>, expect: Expect) -> Result<Version, PutError> {
         let mut state = self.state();
         state.puts += 1;
+        if let Some(action) = &state.during_put {
+            action();
+        }
         match state.faults.pop_front() {
             None => state.put(key, bytes, &expect),
             Some(Fault::Unavailable) => Err(LedgerError::Unavailable("scripted".into()).into()),

@@ -1,0 +1,98 @@
+//! A real Alertmanager sends to the real receiver; `amtool` and `promtool` judge what we ship and how we read matchers.
+
+mod examples;
+mod server;
+
+use std::sync::{Arc, atomic::Ordering};
+
+use failover::{
+    adapters::{
+        alertmanager::{AlertEvent, Api},
+        http,
+    },
+    domain::alerts::AlertState,
+};
+use server::{Alertmanager, Home};
+
+fn is_firing(state: &AlertState) -> bool {
+    matches!(state, AlertState::Firing { .. })
+}
+
+#[tokio::test]
+async fn firing_and_resolved_arrive_and_a_restart_of_alertmanager_repeats_without_a_second_record() {
+    let mut home = Home::new().await;
+    home.serve();
+    let alertmanager = Alertmanager::start(&home.url()).await;
+    let start = Alertmanager::now();
+    alertmanager.fire("ValidatorDown", &start, None).await;
+    let first = home.alert().await;
+    assert!(is_firing(&first.state), "{first:?}");
+
+    // Its memory is lost with it; the alert is the same one all the same, by its key.
+    drop(alertmanager);
+    let alertmanager = Alertmanager::start(&home.url()).await;
+    alertmanager.fire("ValidatorDown", &start, None).await;
+    let again = home.alert().await;
+    assert_eq!((again.alert.key(), again.revision), (first.alert.key(), 1));
+    assert!(is_firing(&again.state));
+
+    alertmanager.fire("ValidatorDown", &start, Some(&Alertmanager::now())).await;
+    let ended = home.until(|record| !is_firing(&record.state)).await;
+    assert!(matches!(ended.state, AlertState::Resolved { absent: false, .. }) && ended.ends_at.is_some(), "{ended:?}");
+    assert_eq!(ended.alert.key(), first.alert.key());
+}
+
+#[tokio::test]
+async fn a_message_answered_with_503_comes_again() {
+    let mut home = Home::new().await;
+    home.holds_lease.store(false, Ordering::SeqCst);
+    home.serve();
+    let alertmanager = Alertmanager::start(&home.url()).await;
+    alertmanager.fire("ValidatorDown", &Alertmanager::now(), None).await;
+    assert_eq!(home.answer().await, 503);
+    home.holds_lease.store(true, Ordering::SeqCst);
+    assert!(is_firing(&home.alert().await.state));
+}
+
+#[tokio::test]
+async fn a_message_to_a_receiver_that_dies_before_its_answer_comes_again_to_the_next() {
+    let mut home = Home::new().await;
+    let alertmanager = Alertmanager::start(&home.url()).await;
+    alertmanager.fire("ValidatorDown", &Alertmanager::now(), None).await;
+    home.take_a_message_and_die().await;
+    home.serve();
+    assert!(is_firing(&home.alert().await.state));
+    assert_eq!(home.answer().await, 200);
+}
+
+#[tokio::test]
+async fn the_watchdog_arrives_as_a_sign_of_life() {
+    let mut home = Home::new().await;
+    home.serve();
+    let alertmanager = Alertmanager::start(&home.url()).await;
+    alertmanager.fire("Watchdog", &Alertmanager::now(), None).await;
+    assert!(matches!(home.event().await, AlertEvent::WatchdogSeen(_)));
+}
+
+#[tokio::test]
+async fn the_list_names_an_alert_as_the_message_did_and_a_silence_makes_it_unknown() {
+    let mut home = Home::new().await;
+    home.serve();
+    let alertmanager = Alertmanager::start(&home.url()).await;
+    alertmanager.fire("ValidatorDown", &Alertmanager::now(), None).await;
+    let heard = home.alert().await;
+    let client = http::client(std::time::Duration::from_secs(10)).unwrap();
+    let api = Api::new(client, alertmanager.url.parse().unwrap());
+    let found = home.receiver.reconcile(&api).await.unwrap();
+    assert_eq!((found.listed, found.ended), (1, 0));
+    assert!(!found.complete, "an Alertmanager that has just started does not know everything yet");
+    let listed = home.until(|_| true).await;
+    assert_eq!((listed.alert.key(), is_firing(&listed.state)), (heard.alert.key(), true));
+
+    let silence = alertmanager.silence("ValidatorDown").await;
+    let found = home.receiver.reconcile(&api).await.unwrap();
+    assert_eq!((found.listed, found.ended), (1, 0));
+    let silenced = home.until(|record| !is_firing(&record.state)).await;
+    assert_eq!(silenced.state, AlertState::Silenced { by: silence.into() });
+    assert_eq!(Arc::clone(&silenced).alert.key(), heard.alert.key());
+}

@@ -1,0 +1,244 @@
+//! A real Alertmanager process, and the receiver it sends to, whose answers can be waited for.
+
+use std::{
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    extract::Request,
+    middleware::{self, Next},
+};
+use failover::{
+    adapters::{
+        alertmanager::{self, Access, AlertEvent, Credentials, Mapping, Mappings, Receiver, ReceiverConfig, Secret},
+        http,
+        ledger_sqlite::LedgerSqlite,
+    },
+    domain::{AlertRecord, Evidence, Time, ValidatorId, alerts::Freshness},
+};
+use serde_json::json;
+use tokio::{io::AsyncReadExt, net::TcpListener, sync::mpsc, task::JoinHandle, time::timeout};
+
+/// Far more than anything here takes; only a failure waits so long.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A program of a part, as the installer of real parts says.
+pub fn program(part: &str, name: &str) -> PathBuf {
+    let installer = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/parts/install.sh");
+    let output = Command::new(installer).args(["--path", part]).stderr(Stdio::inherit()).output();
+    let output = output.expect("tests/parts/install.sh can be run");
+    assert!(output.status.success(), "{part} is not installed; run `make test-real`");
+    let path = PathBuf::from(String::from_utf8(output.stdout).unwrap().trim());
+    // The installer may name the folder or the part's first program.
+    let path = if path.is_dir() { path.join(name) } else { path.with_file_name(name) };
+    assert!(path.is_file(), "{part} is installed without {}", path.display());
+    path
+}
+
+pub struct Alertmanager {
+    pub url: String,
+    process: Child,
+    client: reqwest::Client,
+    _folder: tempfile::TempDir,
+}
+
+impl Alertmanager {
+    /// With an empty memory, on a free port, sending everything to this address.
+    pub async fn start(webhook: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let config = json!({
+            "route": {
+                "receiver": "failover", "group_by": ["..."],
+                "group_wait": "100ms", "group_interval": "200ms", "repeat_interval": "1h",
+            },
+            "receivers": [{ "name": "failover", "webhook_configs": [{
+                "url": webhook, "http_config": { "authorization": { "credentials": "s3cret" } },
+            }]}],
+        });
+        // JSON is YAML.
+        let file = folder.path().join("alertmanager.yaml");
+        std::fs::write(&file, config.to_string()).unwrap();
+        let (process, url) = tokio::task::spawn_blocking({
+            let data = folder.path().join("data");
+            move || spawn(&file, &data)
+        })
+        .await
+        .unwrap();
+        let client = http::client(PATIENCE).unwrap();
+        let alertmanager = Self { url, process, client, _folder: folder };
+        // It listens before it is ready, and answers only then.
+        let ready = alertmanager.client.get(format!("{}/-/ready", alertmanager.url)).send().await.unwrap();
+        assert_eq!(ready.status(), 200);
+        alertmanager
+    }
+
+    pub fn now() -> String {
+        Time::now().to_string()
+    }
+
+    /// What Prometheus would send.
+    pub async fn fire(&self, name: &str, starts_at: &str, ends_at: Option<&str>) {
+        let mut alert = json!({ "labels": { "alertname": name, "instance": "home-1" }, "startsAt": starts_at,
+            "annotations": { "summary": "it is down" } });
+        if let Some(ends_at) = ends_at {
+            alert["endsAt"] = ends_at.into();
+        }
+        let response = self.client.post(format!("{}/api/v2/alerts", self.url)).json(&[alert]).send().await.unwrap();
+        assert_eq!(response.status(), 200, "{}", response.text().await.unwrap());
+    }
+
+    /// Answers with the silence's id.
+    pub async fn silence(&self, name: &str) -> String {
+        let until = Time::now() + Duration::from_secs(3_600);
+        let silence = json!({ "matchers": [{ "name": "alertname", "value": name, "isRegex": false, "isEqual": true }],
+            "startsAt": Self::now(), "endsAt": until.to_string(), "createdBy": "a test", "comment": "I know" });
+        let response = self.client.post(format!("{}/api/v2/silences", self.url)).json(&silence).send().await.unwrap();
+        let answer: serde_json::Value = response.json().await.unwrap();
+        answer["silenceID"].as_str().unwrap().to_owned()
+    }
+}
+
+fn spawn(config: &Path, data: &Path) -> (Child, String) {
+    let mut process = Command::new(program("alertmanager", "alertmanager"))
+        .arg(format!("--config.file={}", config.display()))
+        .arg(format!("--storage.path={}", data.display()))
+        .args(["--web.listen-address=127.0.0.1:0", "--cluster.listen-address=", "--log.level=info"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
+    let mut said = String::new();
+    let address = loop {
+        let Some(Ok(line)) = lines.next() else {
+            let _ = process.kill();
+            panic!("alertmanager ended without listening: {said}");
+        };
+        said = format!("{said}\n{line}");
+        if let Some((_, rest)) = line.split_once("address=").filter(|_| line.contains("Listening on")) {
+            break rest.split_whitespace().next().unwrap().trim_matches('"').to_owned();
+        }
+    };
+    // Its log is read to the end, or it would stand still when the pipe is full.
+    std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
+    (process, format!("http://{address}"))
+}
+
+impl Drop for Alertmanager {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Where the messages go.
+pub struct Home {
+    pub receiver: Arc<Receiver>,
+    pub holds_lease: Arc<AtomicBool>,
+    events: mpsc::Receiver<AlertEvent>,
+    listener: std::net::TcpListener,
+    answers: (mpsc::UnboundedSender<u16>, mpsc::UnboundedReceiver<u16>),
+    server: Option<JoinHandle<()>>,
+    _folder: tempfile::TempDir,
+}
+
+impl Home {
+    /// A port that is open and that nobody serves yet.
+    pub async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = LedgerSqlite::open(&folder.path().join("ledger.sqlite")).unwrap();
+        let holds_lease = Arc::new(AtomicBool::new(true));
+        let lease = Arc::clone(&holds_lease);
+        let mapping = Mapping {
+            validator: ValidatorId::new("eth-0").unwrap(),
+            matchers: "alertname=ValidatorDown".parse().unwrap(),
+            evidence: Evidence::Process,
+        };
+        let config = ReceiverConfig {
+            mappings: Mappings::new(vec![mapping], Some("alertname=Watchdog".parse().unwrap())),
+            access: Access::Only(vec![Credentials::Bearer(Secret::new("s3cret").unwrap())]),
+            freshness: Freshness::Watchdog { timeout: Freshness::WATCHDOG_TIMEOUT },
+            now: Arc::new(Time::now),
+            holds_lease: Arc::new(move || lease.load(Ordering::SeqCst)),
+        };
+        let (sender, events) = mpsc::channel(64);
+        let receiver = Arc::new(Receiver::new(config, Arc::new(ledger), sender));
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let answers = mpsc::unbounded_channel();
+        Self { receiver, holds_lease, events, listener, answers, server: None, _folder: folder }
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}/webhook/alertmanager", self.listener.local_addr().unwrap())
+    }
+
+    fn port(&self) -> TcpListener {
+        TcpListener::from_std(self.listener.try_clone().unwrap()).unwrap()
+    }
+
+    pub fn serve(&mut self) {
+        let answers = self.answers.0.clone();
+        let note = move |request: Request, next: Next| {
+            let answers = answers.clone();
+            async move {
+                let response = next.run(request).await;
+                let _ = answers.send(response.status().as_u16());
+                response
+            }
+        };
+        let app: Router = alertmanager::routes(Arc::clone(&self.receiver)).layer(middleware::from_fn(note));
+        let listener = self.port();
+        self.server = Some(tokio::spawn(async move { axum::serve(listener, app).await.unwrap() }));
+    }
+
+    /// Reads some of a message and closes the connection without an answer, as a killed process does.
+    pub async fn take_a_message_and_die(&self) {
+        let (mut connection, _) = timeout(PATIENCE, self.port().accept()).await.expect("a message").unwrap();
+        let mut some = [0; 64];
+        connection.read_exact(&mut some).await.unwrap();
+        assert!(some.starts_with(b"POST /webhook/alertmanager"));
+    }
+
+    pub async fn answer(&mut self) -> u16 {
+        timeout(PATIENCE, self.answers.1.recv()).await.expect("an answer").unwrap()
+    }
+
+    pub async fn event(&mut self) -> AlertEvent {
+        timeout(PATIENCE, self.events.recv()).await.expect("an event").unwrap()
+    }
+
+    /// The next event, which is one alert.
+    pub async fn alert(&mut self) -> Arc<AlertRecord> {
+        match self.event().await {
+            AlertEvent::Heard { records, .. } if records.len() == 1 => Arc::clone(&records[0]),
+            other => panic!("expected one alert, got {other:?}"),
+        }
+    }
+
+    /// The next alert that is so; Alertmanager may repeat others before.
+    pub async fn until(&mut self, wanted: impl Fn(&AlertRecord) -> bool) -> Arc<AlertRecord> {
+        loop {
+            let record = self.alert().await;
+            if wanted(&record) {
+                return record;
+            }
+        }
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        if let Some(server) = &self.server {
+            server.abort();
+        }
+    }
+}
