@@ -2,6 +2,7 @@
 
 pub mod alertmanager;
 pub mod clock;
+pub mod gce;
 pub mod http;
 pub mod ledger_gcs;
 pub mod ledger_sqlite;

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     adapters::{
-        alertmanager::{self, AlertmanagerStats, Api, Credentials, Mapping, Mappings, Receiver, ReceiverConfig, Secret},
+        alertmanager::{self, Access, AlertmanagerStats, Api, Credentials, Mapping, Mappings, Receiver, ReceiverConfig, Secret},
         clock::SystemClock,
         http,
         ledger_gcs::{GcsConfig, LedgerGcs},
@@ -106,7 +106,7 @@ impl Watcher {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let outside = Outside {
             ledger: ledger(config)?,
-            cloud: cloud::cloud(config)?.map(|gce| gce as Arc<dyn Cloud>),
+            cloud: cloud::cloud(config).await?.map(|gce| gce as Arc<dyn Cloud>),
             notifier: notifier(config)?,
             clock: clock.clone(),
         };
@@ -206,7 +206,7 @@ fn alert_source(
     let (now, holds) = (clock.clone(), receiving.clone());
     let receiver_config = ReceiverConfig {
         mappings: mappings(config)?,
-        accepted: credentials(&settings.auth)?,
+        access: access(&settings.auth)?,
         freshness,
         now: Arc::new(move || now.now()),
         holds_lease: Arc::new(move || holds.load(Ordering::Acquire)),
@@ -224,13 +224,14 @@ fn alert_source(
     Ok((routes, stats))
 }
 
-fn credentials(auth: &WebhookAuth) -> anyhow::Result<Vec<Credentials>> {
+fn access(auth: &WebhookAuth) -> anyhow::Result<Access> {
     Ok(match auth {
-        WebhookAuth::Bearer(file) => vec![Credentials::Bearer(Secret::new(file.read()?.expose())?)],
+        WebhookAuth::Bearer(file) => Access::Only(vec![Credentials::Bearer(Secret::new(file.read()?.expose())?)]),
         WebhookAuth::Basic { username, password } => {
-            vec![Credentials::Basic { user: username.clone(), password: Secret::new(password.read()?.expose())? }]
+            let password = Secret::new(password.read()?.expose())?;
+            Access::Only(vec![Credentials::Basic { user: username.clone(), password }])
         }
-        WebhookAuth::None => vec![Credentials::Anybody],
+        WebhookAuth::None => Access::Anybody,
     })
 }
 

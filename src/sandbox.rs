@@ -2,5 +2,6 @@
 //!
 //! It is not a mock of our own code: production code talks to it through its own adapters and cannot tell.
 
+pub mod compute;
 pub mod object_store;
 pub mod smtp;

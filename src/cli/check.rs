@@ -57,7 +57,7 @@ async fn check(config: &Config) -> anyhow::Result<Vec<Finding>> {
     findings.extend(alertmanager(config).await);
     findings.extend(assembly::probe_chain(config).await);
     findings.extend(process_ports(config).await);
-    match assembly::cloud::cloud(config) {
+    match assembly::cloud::cloud(config).await {
         Ok(Some(cloud)) => findings.extend(crate::ports::Cloud::check(&*cloud).await),
         Ok(None) => findings.push(finding(
             "cloud",

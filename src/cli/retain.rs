@@ -35,7 +35,7 @@ pub(super) async fn run(options: Options) -> anyhow::Result<Exit> {
     let config = options.path.load(false)?;
     let validator = super::ask::known(&config, &options.validator)?;
     let ledger = assembly::ledger(&config)?;
-    let cloud = assembly::cloud::operators_cloud(&config)?.context("there is no `compute` section")?;
+    let cloud = assembly::cloud::operators_cloud(&config).await?.context("there is no `compute` section")?;
     let record = store::read(&*ledger, &validator).await?.map(|(_, envelope)| envelope.validator);
     let Some(standby) = record.as_ref().and_then(|record| record.phase.standby()) else {
         bail!("{validator} has no standby to retain; see `failover status`");

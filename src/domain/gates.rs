@@ -5,7 +5,7 @@
 
 use serde::Serialize;
 
-use super::{ChainHealth, ChainView, KeyStates, Machine, Phase, Pause, Report, Span, Time, clock, human};
+use super::{ChainHealth, ChainView, KeyStates, Machine, Pause, Phase, Report, Span, Time, clock, human};
 
 /// How a gate stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -101,11 +101,18 @@ fn ready(evidence: &Evidence) -> Gate {
     let next = "wait until it is ready: failover status --watch";
     let (state, seen) = match (&evidence.phase, &evidence.report) {
         (None, _) => (GateState::Unknown, "the ledger could not be read".to_owned()),
-        (Some(Phase::Ready(_, standby)), Some(report)) if report.synced && !report.optimistic && !report.signer_seen => (
-            // Ready for three epochs, read from the machine itself, is proved with the fence; a report is a hint.
-            GateState::Unknown,
-            format!("{} reports synced, head {} s old; three epochs are not proved yet", standby.instance, report.head_age_seconds),
-        ),
+        (Some(Phase::Ready(_, standby)), Some(report))
+            if report.synced && !report.optimistic && !report.signer_seen =>
+        {
+            (
+                // Ready for three epochs, read from the machine itself, is proved with the fence; a report is a hint.
+                GateState::Unknown,
+                format!(
+                    "{} reports synced, head {} s old; three epochs are not proved yet",
+                    standby.instance, report.head_age_seconds
+                ),
+            )
+        }
         (Some(Phase::Ready(_, standby)), _) => {
             (GateState::Unknown, format!("{} was ready, its report cannot be read now", standby.instance))
         }
@@ -138,9 +145,7 @@ fn finalising(evidence: &Evidence) -> Gate {
     let next = "wait: without finality nothing that is seen is settled";
     match evidence.chain.health {
         ChainHealth::Finalising => gate(name, GateState::Pass, "finality is where it should be", ""),
-        ChainHealth::NotFinalising { epochs } => {
-            gate(name, GateState::Fail, format!("not for {epochs} epochs"), next)
-        }
+        ChainHealth::NotFinalising { epochs } => gate(name, GateState::Fail, format!("not for {epochs} epochs"), next),
         ChainHealth::Unknown => gate(name, GateState::Unknown, "no beacon node could say", next),
     }
 }

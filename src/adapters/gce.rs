@@ -1,0 +1,283 @@
+//! Compute Engine, through Google's own client: looking, creating, observing, deleting, retaining.
+//!
+//! It decides nothing: which rung, when to look again and what an unknown outcome means is the domain's. Nothing that
+//! may have happened is sent twice from here.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use google_cloud_auth::credentials::Credentials;
+use google_cloud_compute_v1::{
+    client::{Images, Instances, MachineTypes, Regions, ZoneOperations, Zones},
+    model::Instance,
+};
+use google_cloud_gax::{options::RequestOptionsBuilder, retry_policy::NeverRetry};
+use url::Url;
+
+use crate::{
+    domain::{ActionId, CreateOutcome, InstanceRef, Machine, Report, Rung, StandbySpec},
+    ports::{Cloud, CloudError, Finding, Observed, Retained, Scope, Unpromoted},
+};
+
+mod body;
+mod check;
+mod errors;
+mod operation;
+mod read;
+mod retain;
+
+pub use check::PERMISSIONS;
+use errors::{Failure, classify};
+
+/// What tells our machines from others.
+pub const APP: &str = "failover";
+/// The guest attribute a standby reports in.
+pub const REPORT: &str = "failover/report";
+/// A report is a few hundred bytes; more is not one.
+const MAX_REPORT: usize = 16 * 1024;
+
+/// Where and how machines are made.
+#[derive(Clone, Debug)]
+pub struct GceConfig {
+    /// The project's id.
+    pub project: String,
+    /// Another address of Compute Engine.
+    pub endpoint: Option<Url>,
+    /// Another address of the Resource Manager, which knows permissions.
+    pub resource_manager: Option<Url>,
+    /// Who we are.
+    pub credentials: Credentials,
+    /// Where machines are made; every zone in it is looked into.
+    pub ladder: Vec<Rung>,
+    /// Becomes a label.
+    pub site: String,
+    /// For example `regions/us-central1/subnetworks/standby`; the default network otherwise.
+    pub subnetwork: Option<String>,
+    /// Network tags, for firewall rules.
+    pub tags: Vec<String>,
+    /// Of the boot disk.
+    pub image: String,
+    /// Of the boot disk.
+    pub boot_disk_gb: u32,
+    /// For example `pd-balanced`.
+    pub disk_type: String,
+    /// Of the data disk.
+    pub disk_gb: u32,
+    /// Runs as root at every boot. Anybody who may look at the machine can read it.
+    pub startup_script: String,
+    /// How long one call may take.
+    pub call_timeout: Duration,
+    /// How long one operation is followed.
+    pub operation_timeout: Duration,
+    /// How often an operation is asked for.
+    pub poll_every: Duration,
+}
+
+/// Compute Engine.
+pub struct Gce {
+    config: GceConfig,
+    instances: Instances,
+    operations: ZoneOperations,
+    zones: Zones,
+    regions: Regions,
+    machine_types: MachineTypes,
+    images: Images,
+}
+
+/// Why the client cannot be made.
+#[derive(Debug, thiserror::Error)]
+#[error("the Compute Engine client cannot be made: {0}")]
+pub struct GceError(String);
+
+impl Gce {
+    /// Makes the clients; nothing is asked yet.
+    ///
+    /// # Errors
+    /// [`GceError`] when the credentials or the system's certificates cannot be used.
+    pub async fn new(config: GceConfig) -> Result<Self, GceError> {
+        super::http::install_tls_provider();
+        macro_rules! client {
+            ($service:ident) => {{
+                let mut builder = $service::builder().with_credentials(config.credentials.clone());
+                if let Some(endpoint) = &config.endpoint {
+                    builder = builder.with_endpoint(endpoint.as_str().trim_end_matches('/'));
+                }
+                builder.build().await.map_err(|error| GceError(error.to_string()))?
+            }};
+        }
+        let (instances, operations) = (client!(Instances), client!(ZoneOperations));
+        let (zones, regions) = (client!(Zones), client!(Regions));
+        let (machine_types, images) = (client!(MachineTypes), client!(Images));
+        Ok(Self { config, instances, operations, zones, regions, machine_types, images })
+    }
+
+    /// Every call is one try and bounded: what to do after a failure is not for a client library to decide.
+    fn once<B: RequestOptionsBuilder>(&self, request: B) -> B {
+        request.with_attempt_timeout(self.config.call_timeout).with_retry_policy(NeverRetry)
+    }
+
+    async fn bounded<T>(
+        &self,
+        call: impl Future<Output = google_cloud_compute_v1::Result<T>> + Send,
+    ) -> Result<T, Failure> {
+        match tokio::time::timeout(self.config.call_timeout, call).await {
+            Ok(result) => result.map_err(|error| classify(&error)),
+            Err(_) => Err(Failure::Unanswered(format!("no answer in {:?}", self.config.call_timeout))),
+        }
+    }
+
+    async fn get(&self, zone: &str, name: &str) -> Result<Option<Instance>, Failure> {
+        let request = self.instances.get().set_project(&self.config.project).set_zone(zone).set_instance(name);
+        match self.bounded(self.once(request).send()).await {
+            Ok(instance) => Ok(Some(instance)),
+            Err(Failure::NotFound(_)) => Ok(None),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// This very machine, by its numeric id: one of the same name made later is another.
+    async fn get_exactly(&self, instance: &InstanceRef) -> Result<Option<Instance>, Failure> {
+        let found = self.get(&instance.zone, &instance.name).await?;
+        Ok(found.filter(|found| found.id == Some(instance.id)))
+    }
+
+    /// A machine of this name stands there: ours only if its labels are this very incident's.
+    async fn already_there(&self, spec: &StandbySpec) -> CreateOutcome {
+        let (zone, name) = (&spec.rung.zone, spec.machine_name());
+        let found = match self.get(zone, &name).await {
+            Ok(Some(found)) => found,
+            Ok(None) => return CreateOutcome::Unknown(format!("{name} is said to exist in {zone}, but is not found")),
+            Err(failure) => return CreateOutcome::Unknown(failure.to_string()),
+        };
+        if read::is_ours(&found, &spec.validator, spec.action.incident) {
+            self.verified(found)
+        } else {
+            CreateOutcome::Refused(format!(
+                "a machine called {name} that is not this incident's stands in {zone}: rename or delete it"
+            ))
+        }
+    }
+
+    /// What was made is looked at once more: a disk that was there before would bring whatever is on it.
+    fn verified(&self, found: Instance) -> CreateOutcome {
+        let Some(instance) = read::instance_ref(&found) else {
+            return CreateOutcome::Unknown("the machine has no name, zone or id".into());
+        };
+        match body::disks_are_new(&found) {
+            Ok(()) => CreateOutcome::Created(instance),
+            Err(why) => CreateOutcome::Refused(format!("{instance}: {why}; look at it and delete it by hand")),
+        }
+    }
+
+    async fn report(&self, instance: &InstanceRef) -> Result<Option<Report>, Failure> {
+        let request = self
+            .instances
+            .get_guest_attributes()
+            .set_project(&self.config.project)
+            .set_zone(&instance.zone)
+            .set_instance(&instance.name)
+            .set_query_path("failover/");
+        let attributes = match self.bounded(self.once(request).send()).await {
+            Ok(attributes) => attributes,
+            // Nothing was ever written.
+            Err(Failure::NotFound(_)) => return Ok(None),
+            Err(failure) => return Err(failure),
+        };
+        let items = attributes.query_value.map(|value| value.items).unwrap_or_default();
+        let text = items.into_iter().find(|item| item.key.as_deref() == Some("report")).and_then(|item| item.value);
+        Ok(text.and_then(|text| read::report(instance, &text)))
+    }
+}
+
+#[async_trait]
+impl Cloud for Gce {
+    async fn find(&self, scope: &Scope) -> Result<Vec<Machine>, CloudError> {
+        let mut machines = Vec::new();
+        let mut token: Option<String> = None;
+        loop {
+            let request = self
+                .instances
+                .aggregated_list()
+                .set_project(&self.config.project)
+                .set_filter(read::filter(scope))
+                .set_or_clear_page_token(token.clone());
+            // The client does not offer `returnPartialSuccess`, so one bad zone fails the whole list. That is as well: a
+            // list that may lack a machine is no list. Zones that are named as missing all the same count too.
+            let page = self.bounded(self.once(request).send()).await?;
+            read::complete(&page)?;
+            for instance in page.items.into_values().flat_map(|scoped| scoped.instances) {
+                machines.extend(read::machine(&instance).filter(|machine| read::in_scope(machine, scope)));
+            }
+            token = page.next_page_token.filter(|token| !token.is_empty());
+            if token.is_none() {
+                return Ok(machines);
+            }
+        }
+    }
+
+    async fn create(&self, spec: &StandbySpec) -> CreateOutcome {
+        let request = self
+            .instances
+            .insert()
+            .set_project(&self.config.project)
+            .set_zone(&spec.rung.zone)
+            .set_request_id(spec.action.request_id(&spec.rung.zone).to_string())
+            .set_body(body::instance(&self.config, spec));
+        let operation = match self.bounded(self.once(request).send()).await {
+            Ok(operation) => operation,
+            Err(Failure::Exists(_)) => return self.already_there(spec).await,
+            Err(failure) => return failure.into_create_outcome(),
+        };
+        if let Err(failure) = self.follow(&spec.rung.zone, operation).await {
+            return match failure {
+                Failure::Exists(_) => self.already_there(spec).await,
+                other => other.into_create_outcome(),
+            };
+        }
+        // Success is what is seen, not what an operation says.
+        match self.get(&spec.rung.zone, &spec.machine_name()).await {
+            Ok(Some(found)) => self.verified(found),
+            Ok(None) => CreateOutcome::Unknown("the operation ended well, but the machine is not found".into()),
+            Err(failure) => CreateOutcome::Unknown(failure.to_string()),
+        }
+    }
+
+    async fn observe(&self, instance: &InstanceRef) -> Result<Option<Observed>, CloudError> {
+        let Some(found) = self.get_exactly(instance).await? else { return Ok(None) };
+        let Some(machine) = read::machine(&found) else {
+            return Err(CloudError::Unknown(format!("{instance} has no name, zone or id")));
+        };
+        let report = self.report(instance).await?;
+        Ok(Some(Observed { machine, report }))
+    }
+
+    async fn delete(&self, action: &ActionId, unpromoted: &Unpromoted) -> Result<(), CloudError> {
+        let instance = unpromoted.instance();
+        if self.get_exactly(instance).await?.is_none() {
+            return Ok(());
+        }
+        let request = self
+            .instances
+            .delete()
+            .set_project(&self.config.project)
+            .set_zone(&instance.zone)
+            .set_instance(&instance.name)
+            .set_request_id(action.request_id(&instance.zone).to_string());
+        let deleted = match self.bounded(self.once(request).send()).await {
+            Ok(operation) => self.follow(&instance.zone, operation).await,
+            Err(failure) => Err(failure),
+        };
+        match deleted {
+            Ok(()) | Err(Failure::NotFound(_)) => Ok(()),
+            Err(failure) => Err(failure.into()),
+        }
+    }
+
+    async fn retain(&self, instance: &InstanceRef) -> Result<Retained, CloudError> {
+        retain::retain(self, instance).await
+    }
+
+    async fn check(&self) -> Vec<Finding> {
+        check::check(self).await
+    }
+}

@@ -1,0 +1,200 @@
+//! What would fail on the day, looked at today: permissions, zones, machine types, quotas, the image.
+
+use std::collections::BTreeSet;
+
+use google_cloud_auth::credentials::CacheableResource;
+use google_cloud_compute_v1::model::{Region, zone};
+use serde::Deserialize;
+
+use super::{Gce, errors::Failure};
+use crate::{
+    domain::Rung,
+    ports::{Finding, FindingState},
+};
+
+/// Everything the watcher needs, and nothing else: `docs/permissions.md` lists the same as a custom role, and a test
+/// holds the two equal.
+pub const PERMISSIONS: &[&str] = &[
+    "compute.disks.create",
+    "compute.disks.setLabels",
+    "compute.images.getFromFamily",
+    "compute.images.useReadOnly",
+    "compute.instances.create",
+    "compute.instances.delete",
+    "compute.instances.get",
+    "compute.instances.getGuestAttributes",
+    "compute.instances.getSerialPortOutput",
+    "compute.instances.list",
+    "compute.instances.setLabels",
+    "compute.instances.setMetadata",
+    "compute.instances.setTags",
+    "compute.machineTypes.get",
+    "compute.projects.get",
+    "compute.regions.get",
+    "compute.subnetworks.use",
+    "compute.subnetworks.useExternalIp",
+    "compute.zoneOperations.get",
+    "compute.zones.get",
+];
+
+/// What only the operator may do; whoever has one of these can undo what keeps a promoted machine safe.
+const WITHHELD: &[&str] = &[
+    "compute.disks.createSnapshot",
+    "compute.instances.setDeletionProtection",
+    "compute.instances.setScheduling",
+    "compute.instances.setServiceAccount",
+];
+
+const RESOURCE_MANAGER: &str = "https://cloudresourcemanager.googleapis.com";
+
+#[derive(Deserialize, Default)]
+struct Granted {
+    #[serde(default)]
+    permissions: Vec<String>,
+}
+
+fn finding(subject: impl Into<String>, state: FindingState, detail: impl Into<String>) -> Finding {
+    Finding { subject: subject.into(), state, detail: detail.into() }
+}
+
+fn failed(subject: String, failure: &Failure, next: &str) -> Finding {
+    let state = match failure {
+        Failure::Busy(_) | Failure::Unanswered(_) | Failure::Stale(_) => FindingState::Unknown,
+        Failure::NotFound(_)
+        | Failure::Exists(_)
+        | Failure::OutOfStock(_)
+        | Failure::Quota(_)
+        | Failure::Refused(_) => FindingState::Problem,
+    };
+    finding(subject, state, format!("{failure}; {next}"))
+}
+
+pub(super) async fn check(gce: &Gce) -> Vec<Finding> {
+    let mut findings = permissions(gce).await;
+    findings.push(image(gce).await);
+    let mut regions = BTreeSet::new();
+    for rung in &gce.config.ladder {
+        findings.push(zone(gce, rung).await);
+        findings.push(machine_type(gce, rung).await);
+        if regions.insert(rung.region().to_owned()) {
+            findings.extend(quotas(gce, rung).await);
+        }
+    }
+    findings
+}
+
+async fn permissions(gce: &Gce) -> Vec<Finding> {
+    let subject = format!("permissions in {}", gce.config.project);
+    let granted = match granted(gce).await {
+        Ok(granted) => granted,
+        Err(why) => return vec![finding(subject, FindingState::Unknown, why)],
+    };
+    let missing: Vec<&str> = PERMISSIONS.iter().copied().filter(|wanted| !granted.contains(*wanted)).collect();
+    let excess: Vec<&str> = WITHHELD.iter().copied().filter(|withheld| granted.contains(*withheld)).collect();
+    let mut findings = Vec::new();
+    findings.push(if missing.is_empty() {
+        finding(subject.clone(), FindingState::Ok, format!("all {} are granted", PERMISSIONS.len()))
+    } else {
+        let detail = format!("missing: {}; grant the custom role of docs/permissions.md", missing.join(", "));
+        finding(subject.clone(), FindingState::Problem, detail)
+    });
+    if !excess.is_empty() {
+        let detail = format!("these should be withheld from the watcher: {}", excess.join(", "));
+        findings.push(finding(subject, FindingState::Warning, detail));
+    }
+    findings
+}
+
+async fn granted(gce: &Gce) -> Result<BTreeSet<String>, String> {
+    let base = gce.config.resource_manager.as_ref().map_or(RESOURCE_MANAGER, |url| url.as_str());
+    let url = format!("{}/v3/projects/{}:testIamPermissions", base.trim_end_matches('/'), gce.config.project);
+    let headers = match gce.config.credentials.headers(http::Extensions::new()).await {
+        Ok(CacheableResource::New { data, .. }) => data,
+        Ok(CacheableResource::NotModified) => http::HeaderMap::new(),
+        Err(error) => return Err(format!("no credentials: {error}")),
+    };
+    let wanted: Vec<&str> = PERMISSIONS.iter().chain(WITHHELD).copied().collect();
+    let ask = async {
+        let client = crate::adapters::http::client(gce.config.call_timeout)?;
+        let body = serde_json::json!({ "permissions": wanted });
+        client.post(url).headers(headers).json(&body).send().await?.error_for_status()?.json::<Granted>().await
+    };
+    ask.await.map(|granted| granted.permissions.into_iter().collect()).map_err(|error| error.without_url().to_string())
+}
+
+async fn image(gce: &Gce) -> Finding {
+    let image = &gce.config.image;
+    let subject = format!("image {image}");
+    let parts: Vec<&str> = image.split('/').collect();
+    let ["projects", project, "global", "images", "family", family] = parts[..] else {
+        return finding(subject, FindingState::Warning, "not an image family; it is not looked at");
+    };
+    let request = gce.images.get_from_family().set_project(project).set_family(family);
+    match gce.bounded(gce.once(request).send()).await {
+        Ok(found) => finding(subject, FindingState::Ok, found.name.unwrap_or_default()),
+        Err(failure) => failed(subject, &failure, "correct `compute.image`"),
+    }
+}
+
+async fn zone(gce: &Gce, rung: &Rung) -> Finding {
+    let subject = format!("zone {}", rung.zone);
+    let request = gce.zones.get().set_project(&gce.config.project).set_zone(&rung.zone);
+    match gce.bounded(gce.once(request).send()).await {
+        Ok(found) if found.status == Some(zone::Status::Up) => finding(subject, FindingState::Ok, "up"),
+        Ok(_) => finding(subject, FindingState::Problem, "Google says that it is down"),
+        Err(failure) => failed(subject, &failure, "correct `compute.ladder`"),
+    }
+}
+
+async fn machine_type(gce: &Gce, rung: &Rung) -> Finding {
+    let subject = format!("machine type {rung}");
+    let request = gce
+        .machine_types
+        .get()
+        .set_project(&gce.config.project)
+        .set_zone(&rung.zone)
+        .set_machine_type(&rung.machine_type);
+    match gce.bounded(gce.once(request).send()).await {
+        Ok(found) => finding(subject, FindingState::Ok, format!("{} CPUs", found.guest_cpus.unwrap_or_default())),
+        Err(failure) => failed(subject, &failure, "this zone has no such machine: correct `compute.ladder`"),
+    }
+}
+
+async fn quotas(gce: &Gce, rung: &Rung) -> Vec<Finding> {
+    let subject = format!("quotas of {}", rung.region());
+    let request = gce.regions.get().set_project(&gce.config.project).set_region(rung.region());
+    match gce.bounded(gce.once(request).send()).await {
+        Ok(region) => judge(gce, rung, &subject, &region),
+        Err(failure) => vec![failed(subject, &failure, "correct `compute.ladder`")],
+    }
+}
+
+/// A quota that is not listed is not limited, or not known here by that name.
+fn judge(gce: &Gce, rung: &Rung, subject: &str, region: &Region) -> Vec<Finding> {
+    let family = rung.machine_type.split('-').next().unwrap_or_default().to_uppercase();
+    let cpus = rung.machine_type.rsplit('-').next().and_then(|count| count.parse::<f64>().ok()).unwrap_or(1.0);
+    let disk = f64::from(gce.config.disk_gb) + f64::from(gce.config.boot_disk_gb);
+    let needs = [
+        (format!("{family}_CPUS"), cpus),
+        ("CPUS".to_owned(), cpus),
+        // pd-balanced counts as SSD, and new projects often have 500 GB of it.
+        ("SSD_TOTAL_GB".to_owned(), disk),
+        ("IN_USE_ADDRESSES".to_owned(), 1.0),
+        ("INSTANCES".to_owned(), 1.0),
+    ];
+    let mut findings = Vec::new();
+    for (metric, need) in needs {
+        let named = |quota: &&google_cloud_compute_v1::model::Quota| {
+            quota.metric.as_ref().and_then(|found| found.name()) == Some(metric.as_str())
+        };
+        let Some(quota) = region.quotas.iter().find(named) else { continue };
+        let (limit, usage) = (quota.limit.unwrap_or_default(), quota.usage.unwrap_or_default());
+        let detail = format!("{metric}: {usage} of {limit} used, a standby needs {need}");
+        findings.push(if usage + need <= limit {
+            finding(subject, FindingState::Ok, detail)
+        } else {
+            finding(subject, FindingState::Problem, format!("{detail}; ask Google for more today, it can take days"))
+        });
+    }
+    findings
+}

@@ -1,0 +1,126 @@
+//! What Compute Engine's refusals mean. Its errors carry no gRPC status, so they are told apart by HTTP status and reason.
+
+use google_cloud_compute_v1::Error;
+use serde::Deserialize;
+
+use crate::{domain::CreateOutcome, ports::CloudError};
+
+/// How a call failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Failure {
+    /// There is no such thing.
+    #[error("not found: {0}")]
+    NotFound(String),
+    /// Something of this name stands there.
+    #[error("exists already: {0}")]
+    Exists(String),
+    /// The fingerprint is stale: somebody else has changed it.
+    #[error("changed meanwhile: {0}")]
+    Stale(String),
+    /// This zone has none to give.
+    #[error("out of stock: {0}")]
+    OutOfStock(String),
+    /// A quota of the region or the project.
+    #[error("quota exceeded: {0}")]
+    Quota(String),
+    /// Not until somebody changes something.
+    #[error("{0}")]
+    Refused(String),
+    /// Not now, and nothing has happened.
+    #[error("{0}")]
+    Busy(String),
+    /// It may have happened.
+    #[error("{0}")]
+    Unanswered(String),
+}
+
+#[derive(Deserialize)]
+struct Body {
+    error: Detail,
+}
+
+#[derive(Deserialize)]
+struct Detail {
+    #[serde(default)]
+    message: String,
+    #[serde(default)]
+    errors: Vec<Reason>,
+}
+
+#[derive(Deserialize)]
+struct Reason {
+    #[serde(default)]
+    reason: String,
+}
+
+pub(super) fn classify(error: &Error) -> Failure {
+    let Some(status) = error.http_status_code() else {
+        // A connection that was never made has carried nothing; any other may have.
+        return if error.is_connect() || error.is_authentication() {
+            Failure::Busy(error.to_string())
+        } else {
+            Failure::Unanswered(error.to_string())
+        };
+    };
+    let detail = error.http_payload().and_then(|payload| serde_json::from_slice::<Body>(payload).ok());
+    let (message, reason) = match detail {
+        Some(Body { error }) => {
+            let reason = error.errors.into_iter().next().map(|first| first.reason).unwrap_or_default();
+            (error.message, reason)
+        }
+        None => (error.to_string(), String::new()),
+    };
+    let said = format!("{status} {reason}: {}", message.chars().take(300).collect::<String>());
+    by_code(&reason, &said).unwrap_or_else(|| by_status(status, said))
+}
+
+/// The codes that stand in operations, and sometimes as the reason of a call.
+pub(super) fn by_code(code: &str, said: &str) -> Option<Failure> {
+    let said = said.to_owned();
+    Some(match code {
+        "ZONE_RESOURCE_POOL_EXHAUSTED"
+        | "ZONE_RESOURCE_POOL_EXHAUSTED_WITH_DETAILS"
+        | "STOCKOUT"
+        | "resourcePoolExhausted" => Failure::OutOfStock(said),
+        "QUOTA_EXCEEDED" | "quotaExceeded" => Failure::Quota(said),
+        "rateLimitExceeded" | "userRateLimitExceeded" => Failure::Busy(said),
+        "RESOURCE_ALREADY_EXISTS" | "alreadyExists" => Failure::Exists(said),
+        "RESOURCE_NOT_FOUND" | "notFound" => Failure::NotFound(said),
+        _ => return None,
+    })
+}
+
+fn by_status(status: u16, said: String) -> Failure {
+    match status {
+        404 => Failure::NotFound(said),
+        409 => Failure::Exists(said),
+        412 => Failure::Stale(said),
+        429 => Failure::Busy(said),
+        400..=499 => Failure::Refused(said),
+        // A server error may come after the change; so may anything that is no answer of Compute Engine's.
+        _ => Failure::Unanswered(said),
+    }
+}
+
+impl Failure {
+    pub(super) fn into_create_outcome(self) -> CreateOutcome {
+        match self {
+            Self::OutOfStock(said) => CreateOutcome::OutOfStock(said),
+            Self::Quota(said) => CreateOutcome::QuotaExceeded(said),
+            Self::Refused(said) | Self::NotFound(said) | Self::Stale(said) => CreateOutcome::Refused(said),
+            Self::Exists(said) | Self::Busy(said) | Self::Unanswered(said) => CreateOutcome::Unknown(said),
+        }
+    }
+}
+
+impl From<Failure> for CloudError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Busy(said) | Failure::Stale(said) | Failure::OutOfStock(said) | Failure::Quota(said) => {
+                Self::Retry(said)
+            }
+            Failure::Refused(said) | Failure::NotFound(said) | Failure::Exists(said) => Self::Refused(said),
+            Failure::Unanswered(said) => Self::Unknown(said),
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! Following an operation to its end. DONE is not success: failures stand in the operation.
+
+use std::time::Instant;
+
+use google_cloud_compute_v1::model::{Operation, operation::Status};
+
+use super::{
+    Gce,
+    errors::{Failure, by_code},
+};
+
+impl Gce {
+    /// Until it is done, or until patience ends; then the outcome is unknown.
+    pub(super) async fn follow(&self, zone: &str, mut operation: Operation) -> Result<(), Failure> {
+        let Some(name) = operation.name.clone() else {
+            return Err(Failure::Unanswered("the answer names no operation".into()));
+        };
+        let until = Instant::now() + self.config.operation_timeout;
+        loop {
+            if operation.status == Some(Status::Done) {
+                return ended(&operation);
+            }
+            if Instant::now() >= until {
+                return Err(Failure::Unanswered(format!("operation {name} has not ended")));
+            }
+            tokio::time::sleep(self.config.poll_every).await;
+            let request = self.operations.get().set_project(&self.config.project).set_zone(zone).set_operation(&name);
+            match self.bounded(self.once(request).send()).await {
+                Ok(next) => operation = next,
+                // Asking again changes nothing; only its own end tells how it ended.
+                Err(Failure::Busy(_) | Failure::Unanswered(_)) => {}
+                Err(failure) => return Err(Failure::Unanswered(format!("operation {name}: {failure}"))),
+            }
+        }
+    }
+}
+
+fn ended(operation: &Operation) -> Result<(), Failure> {
+    let errors = operation.error.as_ref().map(|error| error.errors.as_slice()).unwrap_or_default();
+    let Some(first) = errors.first() else {
+        return match operation.http_error_status_code {
+            None | Some(200..=299) => Ok(()),
+            Some(status) => Err(Failure::Refused(format!(
+                "{status}: {}",
+                operation.http_error_message.as_deref().unwrap_or("the operation failed")
+            ))),
+        };
+    };
+    let code = first.code.as_deref().unwrap_or_default();
+    let said =
+        format!("{code}: {}", first.message.as_deref().unwrap_or_default().chars().take(300).collect::<String>());
+    Err(by_code(code, &said).unwrap_or(Failure::Refused(said)))
+}

@@ -1,0 +1,118 @@
+//! Compute Engine's words as ours. What cannot be read is not guessed.
+
+use google_cloud_compute_v1::model::{Instance, InstanceAggregatedList, instance::Status, instances_scoped_list};
+
+use super::{APP, MAX_REPORT};
+use crate::{
+    domain::{IncidentId, InstanceRef, Machine, MachineState, Report, Role, ValidatorId},
+    ports::{CloudError, Scope},
+};
+
+/// AIP-160, as Compute Engine reads it.
+pub(super) fn filter(scope: &Scope) -> String {
+    let ours = format!("labels.app=\"{APP}\"");
+    match scope {
+        Scope::Everything => ours,
+        Scope::Validator(validator) => format!("({ours}) (labels.validator=\"{validator}\")"),
+        Scope::Incident(validator, incident) => {
+            format!("({ours}) (labels.validator=\"{validator}\") (labels.incident=\"{incident}\")")
+        }
+    }
+}
+
+/// A server that does not filter must not make us touch what is not ours.
+pub(super) fn in_scope(machine: &Machine, scope: &Scope) -> bool {
+    match scope {
+        Scope::Everything => true,
+        Scope::Validator(validator) => machine.validator == validator.as_str(),
+        Scope::Incident(validator, incident) => {
+            machine.validator == validator.as_str() && machine.incident == incident.to_string()
+        }
+    }
+}
+
+/// Whether every zone has answered. One that has not may hold the machine we look for.
+pub(super) fn complete(page: &InstanceAggregatedList) -> Result<(), CloudError> {
+    let unknown = |what: String| Err(CloudError::Unknown(what));
+    if let Some(zone) = page.unreachables.first() {
+        return unknown(format!("{zone} did not answer"));
+    }
+    if page.warning.is_some() {
+        return unknown("the list is not complete".into());
+    }
+    for (zone, scoped) in &page.items {
+        let Some(warning) = &scoped.warning else { continue };
+        if warning.code != Some(instances_scoped_list::warning::Code::NoResultsOnPage) {
+            let message = warning.message.as_deref().unwrap_or("no reason given");
+            return unknown(format!("{zone} did not answer: {message}"));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a machine is this incident's.
+pub(super) fn is_ours(found: &Instance, validator: &ValidatorId, incident: IncidentId) -> bool {
+    let label = |key: &str| found.labels.get(key).map(String::as_str);
+    label("app") == Some(APP)
+        && label("validator") == Some(validator.as_str())
+        && label("incident") == Some(incident.to_string().as_str())
+}
+
+pub(super) fn instance_ref(found: &Instance) -> Option<InstanceRef> {
+    let zone = found.zone.as_deref()?.rsplit('/').next()?.to_owned();
+    Some(InstanceRef { zone, name: found.name.clone()?, id: found.id? })
+}
+
+/// `None` for a machine that is not ours or that has no name, zone or id.
+pub(super) fn machine(found: &Instance) -> Option<Machine> {
+    let label = |key: &str| found.labels.get(key).cloned().unwrap_or_default();
+    if label("app") != APP {
+        return None;
+    }
+    let machine_type = found.machine_type.as_deref().and_then(|url| url.rsplit('/').next()).unwrap_or_default();
+    Some(Machine {
+        instance: instance_ref(found)?,
+        validator: label("validator"),
+        incident: label("incident"),
+        role: role(&label("role")),
+        state: state(found.status.as_ref()),
+        deletion_protection: found.deletion_protection == Some(true),
+        machine_type: machine_type.to_owned(),
+        created_at: found.creation_timestamp.as_deref().and_then(|text| text.parse().ok()),
+    })
+}
+
+fn role(label: &str) -> Role {
+    match label {
+        "standby" => Role::Standby,
+        "retained" => Role::Retained,
+        "promoted" => Role::Promoted,
+        _ => Role::Other,
+    }
+}
+
+fn state(status: Option<&Status>) -> MachineState {
+    match status {
+        Some(Status::Running | Status::Repairing) => MachineState::Running,
+        Some(Status::Stopping | Status::Stopped | Status::Terminated | Status::Suspending | Status::Suspended) => {
+            MachineState::Stopped
+        }
+        // Provisioning, staging, and whatever Google adds: wait and look again.
+        Some(_) | None => MachineState::Starting,
+    }
+}
+
+/// Any process on the machine may have written this: it is taken as a hint, or not at all.
+pub(super) fn report(instance: &InstanceRef, text: &str) -> Option<Report> {
+    if text.len() > MAX_REPORT {
+        tracing::warn!(%instance, bytes = text.len(), "its report is too large and is ignored");
+        return None;
+    }
+    match serde_json::from_str(text) {
+        Ok(report) => Some(report),
+        Err(error) => {
+            tracing::warn!(%instance, %error, "its report cannot be read and is ignored");
+            None
+        }
+    }
+}

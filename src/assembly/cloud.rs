@@ -1,0 +1,116 @@
+//! The cloud from the configuration: credentials, prices, the client.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use google_cloud_auth::credentials::{self, Credentials, anonymous, external_account, service_account};
+
+use crate::{
+    adapters::gce::{Gce, GceConfig},
+    config::{ComputeSettings, Config, CredentialSettings},
+    domain::{PriceTable, PricedRung},
+    ports::CALL_TIMEOUT,
+};
+
+/// The start-up script of this version makes no node of the machine. Status and mail say *simulated*, and since it
+/// writes no report, such a standby is never ready.
+pub const IS_PLACEHOLDER: bool = true;
+const STARTUP_SCRIPT: &str = "#!/bin/sh\n\
+# A placeholder: this version of failover does not set the node up.\n\
+echo 'failover: placeholder start-up script, nothing is installed' > /dev/ttyS0\n";
+
+/// Who we are to Google.
+///
+/// # Errors
+/// A file that is no credential.
+pub fn credentials(settings: &CredentialSettings) -> anyhow::Result<Credentials> {
+    match settings {
+        CredentialSettings::Anonymous => Ok(anonymous::Builder::new().build()),
+        CredentialSettings::ApplicationDefault => credentials::Builder::default()
+            .build()
+            .context("no application default credentials: run `gcloud auth application-default login`, or name a key_file"),
+        CredentialSettings::KeyFile(path) => {
+            let name = path.display();
+            let text = std::fs::read_to_string(path).with_context(|| format!("{name} cannot be read"))?;
+            let json: serde_json::Value =
+                serde_json::from_str(&text).with_context(|| format!("{name} is not a credential file"))?;
+            let built = match json.get("type").and_then(|kind| kind.as_str()) {
+                Some("external_account") => external_account::Builder::new(json).build(),
+                _ => service_account::Builder::new(json).build(),
+            };
+            built.with_context(|| format!("{name} is not a credential file that can be used"))
+        }
+    }
+}
+
+/// The watcher's cloud, if one is configured.
+///
+/// # Errors
+/// Credentials that cannot be used.
+pub async fn cloud(config: &Config) -> anyhow::Result<Option<Arc<Gce>>> {
+    let Some(compute) = &config.compute else { return Ok(None) };
+    let gce = Gce::new(gce_config(config, compute, credentials(&compute.credentials)?)).await?;
+    Ok(Some(Arc::new(gce)))
+}
+
+/// The same cloud with the operator's own rights: what the environment offers, never the watcher's key file.
+///
+/// # Errors
+/// Credentials that cannot be used.
+pub async fn operators_cloud(config: &Config) -> anyhow::Result<Option<Arc<Gce>>> {
+    let Some(compute) = &config.compute else { return Ok(None) };
+    let own = match &compute.credentials {
+        CredentialSettings::Anonymous => &CredentialSettings::Anonymous,
+        CredentialSettings::ApplicationDefault | CredentialSettings::KeyFile(_) => {
+            &CredentialSettings::ApplicationDefault
+        }
+    };
+    Ok(Some(Arc::new(Gce::new(gce_config(config, compute, credentials(own)?)).await?)))
+}
+
+fn gce_config(config: &Config, compute: &ComputeSettings, credentials: Credentials) -> GceConfig {
+    let operation_timeout = compute.operation_timeout.try_into().unwrap_or(Duration::from_mins(5));
+    GceConfig {
+        project: compute.project.clone(),
+        endpoint: compute.endpoint.clone(),
+        // An endpoint of one's own serves both; Google's own are two.
+        resource_manager: compute.endpoint.clone(),
+        credentials,
+        ladder: compute.ladder.clone(),
+        site: config.site.clone(),
+        subnetwork: compute.subnetwork.clone(),
+        tags: compute.tags.clone(),
+        image: compute.image.clone(),
+        boot_disk_gb: compute.boot_disk_gb,
+        disk_type: compute.disk_type.clone(),
+        disk_gb: compute.disk_gb,
+        startup_script: STARTUP_SCRIPT.to_owned(),
+        call_timeout: call_timeout(config),
+        operation_timeout,
+        // A creation takes 20 to 60 seconds; a hundred looks in the longest time allowed cost nothing.
+        poll_every: (operation_timeout / 100).min(Duration::from_secs(3)),
+    }
+}
+
+/// How long one call that changes something may take: it has to end within what a renewed lease has left.
+#[must_use]
+pub fn call_timeout(config: &Config) -> Duration {
+    let lease = Duration::try_from(config.policy.lease).unwrap_or(Duration::ZERO);
+    Duration::try_from(CALL_TIMEOUT).unwrap_or(Duration::MAX).min(lease.mul_f32(0.6))
+}
+
+/// The ladder with what each rung costs.
+#[must_use]
+pub fn priced_ladder(config: &Config) -> Vec<PricedRung> {
+    let Some(compute) = &config.compute else { return Vec::new() };
+    let (table, fuse) = (PriceTable::builtin(), config.policy.standby_ttl);
+    let price = |rung| table.price(rung, &compute.disk_type, compute.disk_gb, compute.boot_disk_gb, fuse);
+    compute.ladder.iter().map(price).collect()
+}
+
+/// Where the prices come from.
+#[must_use]
+pub fn price_source(_config: &Config) -> String {
+    let table = PriceTable::builtin();
+    format!("{} (as of {})", table.source, table.as_of)
+}

@@ -1,0 +1,272 @@
+//! A fake Compute Engine: Google's JSON over HTTP, with state, operations that take time, and faults by script.
+//!
+//! Whatever it does not implement it answers with 501, in Google's own form, and says so. It is driven by the official
+//! clients, and its bodies are checked against Google's published schema (`tests/real/compute.rs`).
+
+use std::{
+    io,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    extract::{Request, State},
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde_json::{Value, json};
+use tokio::{net::TcpListener, sync::broadcast, task::JoinHandle};
+
+use crate::{
+    domain::{Report, Span, Time},
+    ports::Clock,
+};
+
+mod fault;
+mod routes;
+mod world;
+
+pub use fault::{Fault, Method};
+pub use world::FakeMachine;
+use world::World;
+
+/// One request, as the log shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestLine {
+    /// GET, POST or DELETE.
+    pub method: String,
+    /// With the query.
+    pub path: String,
+    /// What was answered; 0 when the connection was closed instead.
+    pub status: u16,
+}
+
+/// A body that was taken or sent, and what Google's schema calls it.
+#[derive(Clone, Debug)]
+pub struct Recorded {
+    /// "Instance", "Operation" …
+    pub schema: &'static str,
+    /// The body.
+    pub body: Value,
+}
+
+/// Called with method and path before a request is handled.
+pub type Hook = Box<dyn Fn(&str, &str) + Send + Sync>;
+
+#[derive(Clone)]
+struct Shared {
+    world: Arc<Mutex<World>>,
+    log: Arc<Mutex<Vec<RequestLine>>>,
+    bodies: Arc<Mutex<Vec<Recorded>>>,
+    hook: Arc<Mutex<Option<Hook>>>,
+    lines: broadcast::Sender<RequestLine>,
+    clock: Arc<dyn Clock>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A running fake; gone when dropped.
+pub struct FakeCompute {
+    url: String,
+    shared: Shared,
+    server: JoinHandle<()>,
+}
+
+impl Drop for FakeCompute {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+impl FakeCompute {
+    /// Starts it on a free port, with these zones and with operations that take this long.
+    ///
+    /// # Errors
+    /// When no port can be had.
+    pub async fn start(zones: &[&str], operation_time: Span, clock: Arc<dyn Clock>) -> io::Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let url = format!("http://{}", listener.local_addr()?);
+        let world = World::new(url.clone(), zones, operation_time);
+        let shared = Shared {
+            world: Arc::new(Mutex::new(world)),
+            log: Arc::default(),
+            bodies: Arc::default(),
+            hook: Arc::default(),
+            lines: broadcast::channel(1024).0,
+            clock,
+        };
+        let router = Router::new().fallback(handle).with_state(shared.clone());
+        let server = tokio::spawn(async move {
+            let _ = axum::serve(listener, router).await;
+        });
+        Ok(Self { url, shared, server })
+    }
+
+    /// Its address.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The next call of this method meets this.
+    pub fn fault(&self, method: Method, fault: Fault) {
+        lock(&self.shared.world).faults.push(method, fault);
+    }
+
+    /// A zone that does not answer, or answers again.
+    pub fn set_reachable(&self, zone: &str, reachable: bool) {
+        lock(&self.shared.world).set_reachable(zone, reachable);
+    }
+
+    /// A permission that is not granted.
+    pub fn deny(&self, permission: &str) {
+        lock(&self.shared.world).denied.insert(permission.to_owned());
+    }
+
+    /// Every machine there is, late ones included.
+    #[must_use]
+    pub fn machines(&self) -> Vec<FakeMachine> {
+        let now = self.shared.clock.now();
+        let mut world = lock(&self.shared.world);
+        world.advance(now);
+        world.machines.clone()
+    }
+
+    /// Writes what the agent on the machine would write.
+    pub fn report(&self, machine: &str, report: &Report) {
+        let text = serde_json::to_string(report).unwrap_or_default();
+        self.guest_attribute(machine, "report", &text);
+    }
+
+    /// Writes a guest attribute of the namespace `failover`.
+    pub fn guest_attribute(&self, machine: &str, key: &str, value: &str) {
+        let mut world = lock(&self.shared.world);
+        if let Some(machine) = world.machines.iter_mut().find(|found| found.name == machine) {
+            machine.attributes.insert(key.to_owned(), value.to_owned());
+        }
+    }
+
+    /// The machine is gone, as if somebody had deleted it.
+    pub fn vanish(&self, machine: &str) {
+        lock(&self.shared.world).machines.retain(|found| found.name != machine);
+    }
+
+    /// Changes a machine behind everybody's back: `change` gets its JSON.
+    pub fn tamper(&self, machine: &str, change: impl FnOnce(&mut Value)) {
+        let mut world = lock(&self.shared.world);
+        if let Some(machine) = world.machines.iter_mut().find(|found| found.name == machine) {
+            change(&mut machine.json);
+        }
+    }
+
+    /// Every request so far.
+    #[must_use]
+    pub fn log(&self) -> Vec<RequestLine> {
+        lock(&self.shared.log).clone()
+    }
+
+    /// Every request from now on.
+    #[must_use]
+    pub fn subscribe(&self) -> broadcast::Receiver<RequestLine> {
+        self.shared.lines.subscribe()
+    }
+
+    /// Every body taken or sent so far.
+    #[must_use]
+    pub fn bodies(&self) -> Vec<Recorded> {
+        lock(&self.shared.bodies).clone()
+    }
+
+    /// Called before each request is handled.
+    pub fn on_request(&self, hook: Hook) {
+        *lock(&self.shared.hook) = Some(hook);
+    }
+}
+
+/// What a route answers.
+struct Answer {
+    status: StatusCode,
+    schema: &'static str,
+    body: Value,
+    /// The connection breaks instead.
+    lost: bool,
+}
+
+impl Answer {
+    fn ok(schema: &'static str, body: Value) -> Self {
+        Self { status: StatusCode::OK, schema, body, lost: false }
+    }
+
+    /// Google's form of an error.
+    fn error(status: StatusCode, reason: &str, message: &str) -> Self {
+        let errors = json!([{"message": message, "domain": "global", "reason": reason}]);
+        let body = json!({"error": {"code": status.as_u16(), "message": message, "errors": errors}});
+        Self { status, schema: "", body, lost: false }
+    }
+}
+
+async fn handle(State(shared): State<Shared>, request: Request) -> Response {
+    let method = request.method().to_string();
+    let path = request.uri().path_and_query().map(ToString::to_string).unwrap_or_default();
+    if let Some(hook) = &*lock(&shared.hook) {
+        hook(&method, &path);
+    }
+    let (head, body) = request.into_parts();
+    let body = axum::body::to_bytes(body, 4 << 20).await.unwrap_or_default();
+    let now = shared.clock.now();
+    let answer = {
+        let mut world = lock(&shared.world);
+        world.advance(now);
+        routes::route(&mut world, &head.method, head.uri.path(), head.uri.query().unwrap_or_default(), &body, now)
+    };
+    let hang = matches!(answer, routes::Reply::Hang);
+    let answer = match answer {
+        routes::Reply::Answer(answer) => answer,
+        routes::Reply::Closed | routes::Reply::Hang => {
+            note(&shared, &method, &path, 0);
+            if hang {
+                std::future::pending::<()>().await;
+            }
+            return broken();
+        }
+    };
+    record(&shared, &head.method, head.uri.path(), &body, &answer);
+    note(&shared, &method, &path, if answer.lost { 0 } else { answer.status.as_u16() });
+    if answer.lost {
+        return broken();
+    }
+    (answer.status, [(header::CONTENT_TYPE, "application/json; charset=UTF-8")], answer.body.to_string())
+        .into_response()
+}
+
+fn note(shared: &Shared, method: &str, path: &str, status: u16) {
+    let line = RequestLine { method: method.to_owned(), path: path.to_owned(), status };
+    lock(&shared.log).push(line.clone());
+    let _ = shared.lines.send(line);
+}
+
+fn record(shared: &Shared, method: &http::Method, path: &str, body: &Bytes, answer: &Answer) {
+    let mut bodies = lock(&shared.bodies);
+    if method == http::Method::POST
+        && let (Some(schema), Ok(body)) = (routes::request_schema(path), serde_json::from_slice(body))
+    {
+        bodies.push(Recorded { schema, body });
+    }
+    if !answer.schema.is_empty() {
+        bodies.push(Recorded { schema: answer.schema, body: answer.body.clone() });
+    }
+}
+
+/// An answer that breaks off: the caller cannot know what has happened.
+fn broken() -> Response {
+    let body = futures::stream::once(async { Err::<Bytes, _>(io::Error::other("the connection breaks")) });
+    ([(header::CONTENT_LENGTH, "100")], Body::from_stream(body)).into_response()
+}
+
+/// RFC 3339 as Google writes it.
+fn timestamp(at: Time) -> String {
+    at.strftime("%Y-%m-%dT%H:%M:%S%.3f+00:00").to_string()
+}

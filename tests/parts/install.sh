@@ -1,0 +1,155 @@
+#!/usr/bin/env bash
+# Installs the real programs that `make test-real` tests against, into a cache outside the checkout.
+#
+#   install.sh [NAME…]      all of them, or the named ones; what is there already costs nothing
+#   install.sh --list       name, version and folder of each
+#   install.sh --path NAME  the folder of one; exit code 1 if it is not installed
+#
+# Each part has a folder of its own, NAME-VERSION: a new version here is a new folder, never a changed old one.
+# A part that cannot be had is one line, "missing: NAME: reason", after the others were tried, and exit code 1.
+set -euo pipefail
+
+self=$(realpath "${BASH_SOURCE[0]}")
+here=$(dirname "$self")
+cache=${FAILOVER_PARTS:-${XDG_CACHE_HOME:-$HOME/.cache}/failover-parts}
+[[ $cache == /* ]] || cache=$PWD/$cache # builds run in a folder of their own
+
+parts=(python compute-schema promtool alertmanager fake-gcs-server geth prysm) # quick ones first
+
+version() {
+  case $1 in
+    geth) echo 1.16.7 ;;            # 1.17 needs a module that is not served
+    prysm) echo 5.3.1 ;;            # the last one whose modules are all served
+    alertmanager) echo 0.28.1 ;;    # 0.34's module lacks its built web page and does not compile
+    fake-gcs-server) echo 1.56.1 ;;
+    compute-schema) echo 2.202.0 ;; # of google-api-python-client, whose wheel has the schema in it
+    promtool) echo 2.42.0 ;;        # the one of Debian 12
+    python) sha256sum "$here/python.txt" | cut -c1-8 ;; # other pins, other folder
+    *) echo "unknown part: $1 (there are: ${parts[*]})" >&2; return 2 ;;
+  esac
+}
+
+folder() { local v; v=$(version "$1") && echo "$cache/$1-$v"; }
+
+# A folder is only ever moved here when finished; `-e` follows links, so a venv whose Python has gone counts as absent.
+installed() { [[ -d $1 && ( $1 != */python-* || -e $1/bin/python ) ]]; }
+
+# --- How each part is made: in an empty working folder, results into out/, the last line said is the reason for failing.
+
+fail() { echo "$*"; exit 1; }
+
+# Debian's package for a tool, or nothing where Debian 12 has none that would do (its Go is too old for all of these).
+package_for() { case $1 in gcc) echo gcc libc6-dev ;; ensurepip) echo python3-venv ;; esac; }
+
+has() { if [[ $1 == ensurepip ]]; then python3 -c 'import ensurepip'; else command -v "$1"; fi > /dev/null 2>&1; }
+
+need() {
+  local tool packages
+  for tool; do
+    has "$tool" && continue
+    read -ra packages <<< "$(package_for "$tool")"
+    if [[ ${#packages[@]} -gt 0 && $(id -u) == 0 ]] && has apt-get; then
+      apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${packages[@]}" || true
+    fi
+    has "$tool" || fail "needs $tool, which is not installed${packages[0]+ (Debian: ${packages[*]})}"
+  done
+}
+
+go_install() { # package@version, then linker flags
+  GOBIN=$PWD/out go install -trimpath -ldflags "-s -w ${2-}" "$1"
+}
+
+build_geth() { need go gcc; go_install "github.com/ethereum/go-ethereum/cmd/geth@v$1"; }
+
+build_fake_gcs_server() { need go; go_install "github.com/fsouza/fake-gcs-server@v$1"; }
+
+build_alertmanager() {
+  need go
+  local program
+  for program in alertmanager amtool; do # without the flag --version has nothing to say
+    go_install "github.com/prometheus/alertmanager/cmd/$program@v$1" "-X github.com/prometheus/common/version.Version=$1"
+  done
+}
+
+# `go install` refuses a module that replaces others, so Prysm is built from a module of ours that replaces the same.
+build_prysm() {
+  need go gcc
+  go mod init failover.invalid/parts
+  go mod edit -require="github.com/prysmaticlabs/prysm/v5@v$1" \
+    -replace=github.com/json-iterator/go=github.com/prestonvanloon/go@v1.1.7-0.20190722034630-4f2e55fcf87b
+  mkdir out
+  go build -mod=mod -trimpath -ldflags "-s -w" -o out/ \
+    github.com/prysmaticlabs/prysm/v5/cmd/{beacon-chain,validator,prysmctl}
+}
+
+build_python() {
+  need python3 ensurepip
+  python3 -m venv out
+  out/bin/python -m pip install --no-deps -r "$here/python.txt"
+  out/bin/python -m pip check
+  # The folder is about to move and scripts name their interpreter by its path: leave only the interpreter, for `-m`.
+  find out/bin ! -type d ! -name 'python*' -delete
+}
+
+build_compute_schema() {
+  need python3 ensurepip
+  python3 -m venv venv
+  venv/bin/python -m pip download --no-deps --dest . "google-api-python-client==$1"
+  mkdir out
+  python3 -c 'import sys, zipfile; sys.stdout.buffer.write(zipfile.ZipFile(sys.argv[1]).read(sys.argv[2]))' \
+    ./*.whl googleapiclient/discovery_cache/documents/compute.v1.json > out/compute.v1.json
+  python3 -m json.tool out/compute.v1.json > /dev/null
+}
+
+# Unpacked and not installed: the package would start a Prometheus on this machine.
+build_promtool() {
+  has apt-get || fail "comes from Debian's package prometheus, and there is no apt here"
+  apt-get download "prometheus=$1*" || { apt-get update && apt-get download "prometheus=$1*"; }
+  dpkg-deb -x ./*.deb deb
+  install -D deb/usr/bin/promtool out/promtool
+}
+
+# --- What was asked for.
+
+install_parts() {
+  local name final work reason new=0 missing=()
+  for name; do version "$name" > /dev/null; done # a misspelt name is an error before the first long build
+  for name; do
+    final=$(folder "$name")
+    installed "$final" && continue
+    mkdir -p "$cache"
+    if [[ ! -v locked ]]; then # two runs at once would do everything twice; what a killed run left is in nobody's use
+      exec 9> "$cache/lock" && flock 9 && locked=yes && rm -rf "$cache"/building.*
+      installed "$final" && continue # the other run did it while this one waited
+    fi
+    printf '[%4ds] %s: installing\n' "$SECONDS" "${final##*/}"
+    work=$(mktemp -d "$cache/building.XXXXXX")
+    # A process of its own: in a function called under `||`, `set -e` would not hold.
+    if (cd "$work" && exec bash "$self" --build "$name") < /dev/null > "$final.log" 2>&1; then
+      rm -rf "$final" && mv -T "$work/out" "$final" && rm -f "$final.log" && new=$((new + 1))
+      printf '[%4ds] %s: done\n' "$SECONDS" "${final##*/}"
+    else
+      reason=$(grep -v '^[[:space:]]*$' "$final.log" | tail -1)
+      missing+=("missing: $name: ${reason:-it failed without a word} (all of it: $final.log)")
+    fi
+    chmod -R u+w "$work" 2> /dev/null || true; rm -rf "$work"
+  done
+  [[ ${#missing[@]} == 0 ]] || printf '%s\n' "${missing[@]}" >&2
+  echo "$(($# - ${#missing[@]})) of $# parts in $cache, $new of them new, $SECONDS s"
+  [[ ${#missing[@]} == 0 ]]
+}
+
+case ${1-} in
+  --list)
+    for name in "${parts[@]}"; do
+      where=$(folder "$name"); installed "$where" || where="$where (not installed)"
+      printf '%-16s %-9s %s\n' "$name" "$(version "$name")" "$where"
+    done ;;
+  --path)
+    where=$(folder "${2:?--path needs the name of a part}")
+    installed "$where" || { echo "missing: $2: not installed; run ${self/#$PWD\//} $2" >&2; exit 1; }
+    echo "$where" ;;
+  --build) "build_${2//-/_}" "$(version "$2")" ;; # only for install_parts above
+  -*) sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "$self" >&2; exit 2 ;;
+  *) [[ $# -gt 0 ]] || set -- "${parts[@]}"; install_parts "$@" ;;
+esac
