@@ -1,0 +1,358 @@
+//! The Compute Engine adapter against the fake: every way in which creating once can become creating twice, or deleting
+//! what is not ours.
+
+use std::{sync::Arc, time::Duration};
+
+use failover::{
+    adapters::{
+        clock::SystemClock,
+        gce::{Gce, GceConfig, PERMISSIONS},
+    },
+    domain::{
+        ActionId, CreateOutcome, IncidentId, InstanceRef, MachineState, Report, Role, Rung, Span, StandbySpec, Step,
+        Time, ValidatorId,
+    },
+    ports::{Cloud, CloudError, FindingState, Observed, OwnershipView, Scope, Unpromoted},
+    sandbox::compute::{FakeCompute, Fault, Method},
+};
+use google_cloud_auth::credentials::anonymous;
+use serde_json::json;
+
+const ZONES: [&str; 3] = ["us-central1-a", "us-central1-b", "europe-west4-a"];
+
+struct Rig {
+    fake: FakeCompute,
+    gce: Gce,
+}
+
+async fn rig() -> Rig {
+    let fake = FakeCompute::start(&ZONES, Span::from_millis(1), Arc::new(SystemClock)).await.unwrap();
+    let config = GceConfig {
+        project: "home-failover".into(),
+        endpoint: Some(fake.url().parse().unwrap()),
+        resource_manager: Some(fake.url().parse().unwrap()),
+        credentials: anonymous::Builder::new().build(),
+        ladder: ZONES.map(|zone| Rung { zone: zone.into(), machine_type: "n2-standard-8".into() }).into(),
+        site: "home".into(),
+        subnetwork: None,
+        tags: vec!["p2p".into()],
+        image: "projects/debian-cloud/global/images/family/debian-12".into(),
+        boot_disk_gb: 50,
+        disk_type: "pd-balanced".into(),
+        disk_gb: 2048,
+        startup_script: "#!/bin/sh\n".into(),
+        call_timeout: Duration::from_secs(2),
+        operation_timeout: Duration::from_secs(5),
+        poll_every: Duration::from_millis(2),
+    };
+    Rig { gce: Gce::new(config).await.unwrap(), fake }
+}
+
+fn validator() -> ValidatorId {
+    ValidatorId::new("eth-0").unwrap()
+}
+
+fn incident() -> IncidentId {
+    IncidentId::derive(&validator(), Time::UNIX_EPOCH)
+}
+
+fn spec(zone: &str, attempt: u32) -> StandbySpec {
+    StandbySpec {
+        action: ActionId { incident: incident(), step: Step::Create, attempt },
+        validator: validator(),
+        rung: Rung { zone: zone.into(), machine_type: "n2-standard-8".into() },
+        fuse: Span::from_hours(72),
+    }
+}
+
+async fn created(rig: &Rig) -> InstanceRef {
+    match rig.gce.create(&spec(ZONES[0], 0)).await {
+        CreateOutcome::Created(instance) => instance,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn scope() -> Scope {
+    Scope::Incident(validator(), incident())
+}
+
+fn unpromoted(observed: &Observed) -> Unpromoted {
+    let view = OwnershipView { owner: None, session: None };
+    Unpromoted::check(observed, &validator(), incident(), view).unwrap()
+}
+
+fn delete_action() -> ActionId {
+    ActionId { incident: incident(), step: Step::Delete, attempt: 1 }
+}
+
+#[tokio::test]
+async fn a_standby_has_no_rights_no_keys_no_way_in_and_an_end() {
+    let rig = rig().await;
+    let instance = created(&rig).await;
+    let machine = &rig.fake.machines()[0];
+    assert_eq!((machine.zone.as_str(), machine.status()), (ZONES[0], "RUNNING"));
+    let body = &rig.fake.bodies().into_iter().find(|body| body.schema == "Instance").unwrap().body;
+    assert_eq!(body.get("serviceAccounts"), None, "no service account");
+    assert_eq!(body["scheduling"]["maxRunDuration"]["seconds"], "259200");
+    assert_eq!(body["scheduling"]["instanceTerminationAction"], "STOP");
+    assert_eq!(body["shieldedInstanceConfig"]["enableSecureBoot"], true);
+    for disk in body["disks"].as_array().unwrap() {
+        assert_eq!(disk["autoDelete"], true);
+        assert_eq!(disk["initializeParams"].get("diskName"), None, "a disk of that name would be attached as it is");
+    }
+    let metadata = body["metadata"]["items"].to_string();
+    assert!(metadata.contains(r#"{"key":"block-project-ssh-keys","value":"TRUE"}"#), "{metadata}");
+    assert!(metadata.contains(r#"{"key":"enable-guest-attributes","value":"TRUE"}"#), "{metadata}");
+    assert_eq!(machine.label("incident"), incident().to_string());
+    let found = rig.gce.find(&scope()).await.unwrap();
+    assert_eq!(found.len(), 1);
+    assert_eq!((&found[0].instance, found[0].role, found[0].state), (&instance, Role::Standby, MachineState::Running));
+}
+
+#[tokio::test]
+async fn a_failed_operation_is_told_by_its_code_and_leaves_nothing() {
+    let rig = rig().await;
+    rig.fake.fault(Method::Insert, Fault::OutOfStock);
+    rig.fake.fault(Method::Insert, Fault::Quota);
+    assert!(matches!(rig.gce.create(&spec(ZONES[0], 0)).await, CreateOutcome::OutOfStock(_)));
+    assert!(matches!(rig.gce.create(&spec(ZONES[1], 1)).await, CreateOutcome::QuotaExceeded(_)));
+    assert!(rig.fake.machines().is_empty());
+}
+
+#[tokio::test]
+async fn a_lost_reply_is_an_unknown_outcome_and_the_same_request_creates_nothing_twice() {
+    let rig = rig().await;
+    rig.fake.fault(Method::Insert, Fault::LoseReply);
+    assert!(matches!(rig.gce.create(&spec(ZONES[0], 0)).await, CreateOutcome::Unknown(_)));
+    assert_eq!(rig.gce.find(&scope()).await.unwrap().len(), 1, "looking tells");
+    assert!(matches!(rig.gce.create(&spec(ZONES[0], 0)).await, CreateOutcome::Created(_)), "the same request id");
+    assert!(matches!(rig.gce.create(&spec(ZONES[0], 1)).await, CreateOutcome::Created(_)), "409, and the labels match");
+    assert_eq!(rig.fake.machines().len(), 1);
+}
+
+#[tokio::test]
+async fn a_strangers_machine_of_the_same_name_is_refused_and_left_alone() {
+    let rig = rig().await;
+    let instance = created(&rig).await;
+    rig.fake.tamper(&instance.name, |json| json["labels"] = json!({"app": "theirs"}));
+    let outcome = rig.gce.create(&spec(ZONES[0], 7)).await;
+    assert!(matches!(&outcome, CreateOutcome::Refused(why) if why.contains("not this incident's")), "{outcome:?}");
+    assert!(rig.gce.find(&scope()).await.unwrap().is_empty());
+    assert_eq!(rig.fake.machines().len(), 1);
+}
+
+#[tokio::test]
+async fn every_bad_answer_to_an_insert_is_refused_or_unknown_and_creates_nothing() {
+    let bad = [
+        (Fault::Status(403, "forbidden"), false),
+        (Fault::Status(404, "notFound"), false),
+        (Fault::Status(412, "conditionNotMet"), false),
+        (Fault::Status(400, "invalid"), false),
+        (Fault::Status(409, "alreadyExists"), true),
+        (Fault::Status(429, "rateLimitExceeded"), true),
+        (Fault::Status(500, "backendError"), true),
+        (Fault::Status(503, "backendError"), true),
+        (Fault::Drop, true),
+        (Fault::NoOperation, true),
+        (Fault::Hang, true),
+    ];
+    let rig = rig().await;
+    for (attempt, (fault, unknown)) in (0..).zip(bad) {
+        rig.fake.fault(Method::Insert, fault.clone());
+        let outcome = rig.gce.create(&spec(ZONES[0], attempt)).await;
+        let as_expected = match &outcome {
+            CreateOutcome::Unknown(_) => unknown,
+            CreateOutcome::Refused(_) => !unknown,
+            CreateOutcome::Created(_) | CreateOutcome::OutOfStock(_) | CreateOutcome::QuotaExceeded(_) => false,
+        };
+        assert!(as_expected, "{fault:?} became {outcome:?}");
+        assert!(rig.fake.machines().is_empty(), "{fault:?}");
+    }
+    rig.fake.fault(Method::Insert, Fault::Status(403, "quotaExceeded"));
+    assert!(matches!(rig.gce.create(&spec(ZONES[0], 99)).await, CreateOutcome::QuotaExceeded(_)));
+}
+
+#[tokio::test]
+async fn a_zone_that_does_not_answer_makes_the_look_unknown() {
+    let rig = rig().await;
+    rig.fake.set_reachable(ZONES[1], false);
+    assert!(matches!(rig.gce.find(&scope()).await, Err(CloudError::Unknown(_))));
+    rig.fake.set_reachable(ZONES[1], true);
+    assert!(rig.gce.find(&scope()).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn every_bad_answer_to_a_look_is_an_error_and_never_an_empty_list() {
+    let rig = rig().await;
+    created(&rig).await;
+    for fault in [
+        Fault::Status(403, "forbidden"),
+        Fault::Status(404, "notFound"),
+        Fault::Status(429, "rateLimitExceeded"),
+        Fault::Status(500, "backendError"),
+        Fault::Drop,
+        Fault::Hang,
+        Fault::LoseReply,
+    ] {
+        rig.fake.fault(Method::AggregatedList, fault.clone());
+        assert!(rig.gce.find(&scope()).await.is_err(), "{fault:?}");
+    }
+    assert_eq!(rig.gce.find(&scope()).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_disk_that_was_there_before_makes_the_machine_refused() {
+    let rig = rig().await;
+    let instance = created(&rig).await;
+    rig.fake.tamper(&instance.name, |json| json["disks"][1]["source"] = json!("zones/z/disks/old-keys"));
+    let outcome = rig.gce.create(&spec(ZONES[0], 1)).await;
+    assert!(matches!(&outcome, CreateOutcome::Refused(why) if why.contains("was there before")), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn a_report_is_read_and_nonsense_is_none() {
+    let rig = rig().await;
+    let instance = created(&rig).await;
+    let observe = || async { rig.gce.observe(&instance).await.unwrap().unwrap().report };
+    assert_eq!(observe().await, None, "nothing written yet");
+    let report = Report {
+        incident: incident().to_string(),
+        boot_id: "b".into(),
+        counter: 1,
+        progress_percent: 40,
+        stage: "headers".into(),
+        synced: false,
+        optimistic: true,
+        head_age_seconds: 900,
+        peers: 3,
+        genesis_root: "0x00".into(),
+        clock_offset_ms: 2,
+        signer_seen: false,
+    };
+    rig.fake.report(&instance.name, &report);
+    assert_eq!(observe().await, Some(report));
+    let long = "x".repeat(100_000);
+    for nonsense in ["", "{", "[]", "{\"counter\": -1}", &long] {
+        rig.fake.guest_attribute(&instance.name, "report", nonsense);
+        assert_eq!(observe().await, None);
+    }
+}
+
+#[tokio::test]
+async fn a_machine_of_the_same_name_made_later_is_another_one() {
+    let rig = rig().await;
+    let first = created(&rig).await;
+    let observed = rig.gce.observe(&first).await.unwrap().unwrap();
+    rig.fake.vanish(&first.name);
+    assert_eq!(rig.gce.observe(&first).await.unwrap(), None);
+    let CreateOutcome::Created(second) = rig.gce.create(&spec(ZONES[0], 1)).await else { panic!("not created") };
+    assert_ne!(first.id, second.id);
+    assert_eq!(rig.gce.observe(&first).await.unwrap(), None, "the name is not the machine");
+    rig.gce.delete(&delete_action(), &unpromoted(&observed)).await.unwrap();
+    assert_eq!(rig.fake.machines().len(), 1, "the second one is not ours to delete by the first one's proof");
+}
+
+#[tokio::test]
+async fn deleting_may_be_repeated_and_an_unknown_outcome_is_said() {
+    let rig = rig().await;
+    let instance = created(&rig).await;
+    let proof = unpromoted(&rig.gce.observe(&instance).await.unwrap().unwrap());
+    rig.fake.fault(Method::Delete, Fault::Status(500, "backendError"));
+    assert!(matches!(rig.gce.delete(&delete_action(), &proof).await, Err(CloudError::Unknown(_))));
+    rig.fake.fault(Method::Delete, Fault::LoseReply);
+    assert!(matches!(rig.gce.delete(&delete_action(), &proof).await, Err(CloudError::Unknown(_))));
+    rig.gce.delete(&delete_action(), &proof).await.unwrap();
+    assert!(rig.fake.machines().is_empty());
+    rig.gce.delete(&delete_action(), &proof).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_retained_is_protected_and_out_of_reach() {
+    let rig = rig().await;
+    let instance = created(&rig).await;
+    rig.fake.fault(Method::SetLabels, Fault::Status(412, "conditionNotMet"));
+    let retained = rig.gce.retain(&instance).await.unwrap();
+    assert!(retained.protected && retained.fuse_cleared, "{retained:?}");
+    let observed = rig.gce.observe(&instance).await.unwrap().unwrap();
+    assert_eq!((observed.machine.role, observed.machine.deletion_protection), (Role::Retained, true));
+    let view = OwnershipView { owner: None, session: None };
+    Unpromoted::check(&observed, &validator(), incident(), view).unwrap_err();
+    assert_eq!(rig.fake.machines()[0].json["scheduling"].get("maxRunDuration"), None);
+}
+
+#[tokio::test]
+async fn a_fuse_that_cannot_be_cleared_is_said_with_what_to_do() {
+    let rig = rig().await;
+    let instance = created(&rig).await;
+    rig.fake.fault(Method::SetScheduling, Fault::Status(400, "invalid"));
+    let retained = rig.gce.retain(&instance).await.unwrap();
+    assert!(retained.protected && !retained.fuse_cleared);
+    assert!(retained.remaining.unwrap().contains("--clear-max-run-duration"));
+}
+
+#[test]
+fn a_signer_an_owner_or_a_foreign_label_makes_a_machine_untouchable() {
+    let machine = failover::domain::Machine {
+        instance: InstanceRef { zone: "z".into(), name: "m".into(), id: 1 },
+        validator: "eth-0".into(),
+        incident: incident().to_string(),
+        role: Role::Standby,
+        state: MachineState::Running,
+        deletion_protection: false,
+        machine_type: "t".into(),
+        created_at: None,
+    };
+    let seen = |change: fn(&mut failover::domain::Machine)| {
+        let mut machine = machine.clone();
+        change(&mut machine);
+        Observed { machine, report: None }
+    };
+    let check = |observed: &Observed, owner: Option<&[u8]>, session: Option<&[u8]>| {
+        Unpromoted::check(observed, &validator(), incident(), OwnershipView { owner, session }).is_ok()
+    };
+    let plain = seen(|_| {});
+    assert!(check(&plain, None, None));
+    assert!(check(&plain, Some(br#"{"place":"home"}"#), None));
+    assert!(!check(&plain, Some(br#"{"place":"cloud"}"#), None));
+    assert!(!check(&plain, Some(b"garbage"), None), "in doubt it names the cloud");
+    assert!(!check(&plain, None, Some(br#"{"place":"cloud"}"#)));
+    assert!(!check(&seen(|machine| machine.role = Role::Promoted), None, None));
+    assert!(!check(&seen(|machine| machine.role = Role::Other), None, None));
+    assert!(!check(&seen(|machine| machine.deletion_protection = true), None, None));
+    assert!(!check(&seen(|machine| machine.incident = "ffffffff".into()), None, None));
+    assert!(!check(&seen(|machine| machine.validator = "eth-1".into()), None, None));
+}
+
+#[tokio::test]
+async fn check_names_what_would_fail_on_the_day() {
+    let rig = rig().await;
+    let problems = |findings: &[failover::ports::Finding]| {
+        let bad = findings.iter().filter(|finding| finding.state != FindingState::Ok);
+        bad.map(|finding| format!("{}: {}", finding.subject, finding.detail)).collect::<Vec<_>>()
+    };
+    assert_eq!(problems(&rig.gce.check().await), Vec::<String>::new());
+    rig.fake.deny("compute.instances.create");
+    let found = problems(&rig.gce.check().await);
+    assert!(found.len() == 1 && found[0].contains("missing: compute.instances.create"), "{found:?}");
+}
+
+#[test]
+fn the_role_in_the_docs_is_the_list_in_the_code() {
+    let docs = include_str!("../../docs/permissions.md");
+    let start = docs.find("includedPermissions:").unwrap();
+    let listed: Vec<&str> =
+        docs[start..].lines().skip(1).map_while(|line| line.trim().strip_prefix("- ")).collect();
+    assert_eq!(listed, PERMISSIONS);
+    for withheld in ["setDeletionProtection", "setScheduling", "setServiceAccount", "createSnapshot"] {
+        assert!(PERMISSIONS.iter().all(|permission| !permission.ends_with(withheld)));
+    }
+}
+
+#[tokio::test]
+async fn what_the_fake_does_not_implement_it_says() {
+    let rig = rig().await;
+    let url = format!("{}/compute/v1/projects/p/global/networks", rig.fake.url());
+    let answer = reqwest::get(url).await.unwrap();
+    assert_eq!(answer.status(), 501);
+    assert!(answer.text().await.unwrap().contains("does not implement"));
+}
