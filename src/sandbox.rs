@@ -2,4 +2,5 @@
 //!
 //! It is not a mock of our own code: production code talks to it through its own adapters and cannot tell.
 
+pub mod beacon;
 pub mod smtp;
