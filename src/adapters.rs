@@ -1,6 +1,7 @@
 //! The outside: one module for each thing we talk to. They never import each other.
 
 pub mod alertmanager;
+pub mod beacon;
 pub mod clock;
 pub mod gce;
 pub mod http;

@@ -16,7 +16,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     adapters::{
-        alertmanager::{self, Access, AlertmanagerStats, Api, Credentials, Mapping, Mappings, Receiver, ReceiverConfig, Secret},
+        alertmanager::{
+            self, Access, AlertmanagerStats, Api, Credentials, Mapping, Mappings, Receiver, ReceiverConfig, Secret,
+        },
         clock::SystemClock,
         http,
         ledger_gcs::{GcsConfig, LedgerGcs},
@@ -34,6 +36,8 @@ use crate::{
 mod alerts;
 mod chain;
 pub mod cloud;
+
+pub use chain::{chain_evidence, probe_chain, silent_epochs};
 
 /// How often the validator process's own port is asked.
 const PROBE_EVERY: Duration = Duration::from_secs(15);
@@ -287,9 +291,8 @@ fn web_state(handle: &Handle, stats: Option<Arc<AlertmanagerStats>>) -> WebState
 }
 
 fn counters(stats: &AlertmanagerStats) -> Vec<Counter> {
-    let counter = |name, help, value: &std::sync::atomic::AtomicU64| {
-        Counter { name, help, value: value.load(Ordering::Relaxed) }
-    };
+    let counter =
+        |name, help, value: &std::sync::atomic::AtomicU64| Counter { name, help, value: value.load(Ordering::Relaxed) };
     vec![
         counter("alerts_received", "Alerts received, each time", &stats.received),
         counter("alerts_matched", "Alerts that counted for a validator", &stats.matched),

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
-    adapters::alertmanager,
+    adapters::alertmanager::Matchers,
     config::{self, Checks, Config},
 };
 
@@ -106,7 +106,8 @@ impl ConfigPath {
 }
 
 fn checks(files: bool) -> Checks {
-    Checks { files, matchers: alertmanager::check_matchers, ..Checks::default() }
+    let matchers = |text: &str| text.parse::<Matchers>().map(drop).map_err(|error| error.to_string());
+    Checks { files, matchers, ..Checks::default() }
 }
 
 /// How the program ends.

@@ -23,7 +23,7 @@ pub mod standby;
 pub mod world;
 
 pub use alerts::{AlertBook, AlertRecord};
-pub use chain::*;
+pub use chain::{ChainEvidence, ChainHealth, ChainObservation, KeyStates, PublicKey, ValidatorObservation};
 pub use event::*;
 pub use ids::*;
 pub use machine::{explain, step};

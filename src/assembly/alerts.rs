@@ -91,7 +91,9 @@ impl Alerts {
     async fn reconcile(&self) {
         let Some(api) = &self.api else { return };
         match self.receiver.reconcile(api).await {
-            Ok(found) => tracing::info!(listed = found.listed, ended = found.ended, "compared with Alertmanager's list"),
+            Ok(found) => {
+                tracing::info!(listed = found.listed, ended = found.ended, "compared with Alertmanager's list")
+            }
             Err(error) => tracing::warn!(%error, "Alertmanager's list could not be read"),
         }
     }

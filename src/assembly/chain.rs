@@ -1,0 +1,199 @@
+//! The chain's opinions: to the loop at once, and into the ledger once an epoch.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use tokio::{sync::mpsc, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    adapters::{
+        beacon::{self, BeaconConfig, BeaconWatch, NodeConfig, NodeProbe},
+        clock::SystemClock,
+    },
+    config::{Config, EthereumSettings, ValidatorSettings},
+    domain::{
+        ChainEvidence, ChainHealth, ChainObservation, ChainView, Event, PublicKey, Source, ValidatorId, Verdict,
+        gates::{Evidence, SilentEpochs},
+    },
+    ports::{Expect, Finding, FindingState, Ledger, PutError},
+    records,
+    runtime::{Handle, Outside},
+};
+
+/// The longest that one request to a beacon node may take.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+fn nodes(settings: &EthereumSettings) -> Vec<NodeConfig> {
+    let node = |node: &crate::config::BeaconNodeSettings| NodeConfig { name: node.name.clone(), url: node.url.clone() };
+    settings.beacon_nodes.iter().map(node).collect()
+}
+
+fn keys(validator: &ValidatorSettings) -> anyhow::Result<Vec<PublicKey>> {
+    let parse = |key: &crate::config::PublicKeyHex| key.as_str().parse().map_err(|error| anyhow::anyhow!("{error}"));
+    validator.public_keys.iter().map(parse).collect()
+}
+
+/// Starts watching, if beacon nodes are configured.
+pub(super) fn spawn(
+    config: &Config,
+    outside: &Outside,
+    handle: &Handle,
+    tasks: &mut JoinSet<()>,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
+    let Some(settings) = &config.ethereum else { return Ok(()) };
+    let mut validators = Vec::new();
+    for validator in &config.validators {
+        validators.push((validator.name.clone(), keys(validator)?));
+    }
+    let mut beacon = BeaconConfig::new(nodes(settings));
+    beacon.genesis_root.clone_from(&settings.genesis_root);
+    beacon.timeout = TIMEOUT;
+    let watch = BeaconWatch::new(beacon, validators, outside.clock.clone()).context("ethereum")?;
+    let (sender, observations) = mpsc::channel(16);
+    tasks.spawn(watch.run(sender, stop.clone()));
+    tasks.spawn(tell(observations, handle.clone(), outside.ledger.clone()));
+    Ok(())
+}
+
+async fn tell(mut observations: mpsc::Receiver<ChainObservation>, handle: Handle, ledger: Arc<dyn Ledger>) {
+    while let Some(observation) = observations.recv().await {
+        handle.tell(Event::ChainSeen(observation.chain)).await;
+        for seen in observation.validators {
+            if let Some(keys) = seen.keys {
+                handle.tell(Event::KeysSeen(seen.validator.clone(), keys)).await;
+            }
+            handle.tell(Event::Observed(seen.validator.clone(), Source::Chain, seen.reading)).await;
+            // Only the holder of the lease writes; the records of another process's eyes are not this one's.
+            if handle.leads()
+                && !seen.records.is_empty()
+                && let Err(error) = write_down(&*ledger, &seen.validator, seen.records).await
+            {
+                tracing::warn!(validator = %seen.validator, %error, "an epoch could not be written down");
+            }
+        }
+    }
+}
+
+fn key(validator: &ValidatorId) -> String {
+    format!("chain/{validator}")
+}
+
+/// An epoch is written once, when it was seen, and never filled in later.
+async fn write_down(
+    ledger: &dyn Ledger,
+    validator: &ValidatorId,
+    seen: Vec<crate::domain::chain::EpochRecord>,
+) -> anyhow::Result<()> {
+    let key = key(validator);
+    for _ in 0..3 {
+        let stored = ledger.get(&key).await?;
+        let (mut evidence, expect) = match &stored {
+            None => (ChainEvidence::default(), Expect::Absent),
+            Some(stored) => {
+                (records::decode::<ChainEvidence>(&key, &stored.bytes)?, Expect::Version(stored.version.clone()))
+            }
+        };
+        evidence.add(seen.clone());
+        match ledger.put(&key, records::encode(&evidence), expect).await {
+            Ok(_) => return Ok(()),
+            // Repeating is harmless: what is there already stays.
+            Err(PutError::Conflict { .. } | PutError::UnknownOutcome(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    anyhow::bail!("somebody else writes {key} all the time")
+}
+
+/// How many epochs in a row, up to the latest, every node that had an opinion saw the validator silent.
+pub async fn silent_epochs(ledger: &dyn Ledger, validator: &ValidatorId) -> Option<SilentEpochs> {
+    let key = key(validator);
+    let stored = ledger.get(&key).await.ok()??;
+    let evidence: ChainEvidence = records::decode(&key, &stored.bytes).ok()?;
+    count_silent(&evidence)
+}
+
+fn count_silent(evidence: &ChainEvidence) -> Option<SilentEpochs> {
+    let last = evidence.records().next_back()?.epoch;
+    let (mut count, mut nodes, mut epoch) = (0, usize::MAX, last.0);
+    loop {
+        let seen: Vec<_> = evidence.records().filter(|record| record.epoch.0 == epoch).collect();
+        let silent = seen.iter().filter(|record| record.verdict == Verdict::Down).count();
+        let other = seen.iter().any(|record| matches!(record.verdict, Verdict::Up | Verdict::Partial));
+        if silent == 0 || other {
+            break;
+        }
+        count += 1;
+        nodes = nodes.min(silent);
+        let Some(previous) = epoch.checked_sub(1) else { break };
+        epoch = previous;
+    }
+    Some(SilentEpochs { count, last: last.0, nodes: if count == 0 { 0 } else { nodes } })
+}
+
+/// Asks every beacon node once, for `check`.
+pub async fn probe_chain(config: &Config) -> Vec<Finding> {
+    let Some(settings) = &config.ethereum else {
+        let detail = "no `ethereum` section: nothing is known from the chain".to_owned();
+        return vec![Finding { subject: "chain".into(), state: FindingState::Problem, detail }];
+    };
+    let all: Vec<PublicKey> = config.validators.iter().filter_map(|validator| keys(validator).ok()).flatten().collect();
+    let mut findings = Vec::new();
+    for node in nodes(settings) {
+        let probe = probe(&node, settings, &all).await;
+        let subject = format!("beacon node {}", node.name);
+        let mut add = |state, detail: String| findings.push(Finding { subject: subject.clone(), state, detail });
+        match &probe.version {
+            Ok(version) => add(FindingState::Ok, version.clone()),
+            Err(why) => {
+                add(FindingState::Problem, format!("{} at {}: {why}", node.name, node.url));
+                continue;
+            }
+        }
+        match &probe.genesis_root {
+            Ok(root) => add(FindingState::Ok, format!("follows {root}")),
+            Err(why) => add(FindingState::Problem, why.clone()),
+        }
+        match &probe.synced {
+            Ok(()) => add(FindingState::Ok, "synced, and its clock agrees with ours".into()),
+            Err(why) => add(FindingState::Problem, why.clone()),
+        }
+        match &probe.keys {
+            Ok(keys) if keys.slashed.is_empty() => {
+                let text = format!("{} keys active, {} pending, {} exited", keys.active, keys.pending, keys.exited);
+                add(if keys.active > 0 { FindingState::Ok } else { FindingState::Warning }, text);
+            }
+            Ok(keys) => add(FindingState::Problem, format!("{} keys are slashed", keys.slashed.len())),
+            Err(why) => add(FindingState::Unknown, why.clone()),
+        }
+    }
+    if settings.beacon_nodes.len() < crate::domain::gates::NODES {
+        let detail = "one beacon node: promotion will need what two see from different places".to_owned();
+        findings.push(Finding { subject: "beacon nodes".into(), state: FindingState::Warning, detail });
+    }
+    findings
+}
+
+async fn probe(node: &NodeConfig, settings: &EthereumSettings, keys: &[PublicKey]) -> NodeProbe {
+    beacon::probe(node, settings.genesis_root.as_deref(), keys, TIMEOUT, Arc::new(SystemClock)).await
+}
+
+/// What the chain shows of one validator now, for the gates.
+pub async fn chain_evidence(config: &Config, validator: &ValidatorId) -> Evidence {
+    let mut evidence = Evidence::default();
+    let Some(settings) = &config.ethereum else { return evidence };
+    let ours = config.validators.iter().find(|found| found.name == *validator);
+    let Some(keys) = ours.and_then(|found| keys(found).ok()) else { return evidence };
+    for node in nodes(settings) {
+        let probe = probe(&node, settings, &keys).await;
+        if probe.synced.is_ok() {
+            evidence.keys = evidence.keys.or(probe.keys.ok());
+            evidence.chain = ChainView {
+                health: probe.finality.unwrap_or(ChainHealth::Unknown),
+                genesis_root: probe.genesis_root.ok(),
+            };
+        }
+    }
+    evidence
+}

@@ -26,9 +26,9 @@ echo 'failover: placeholder start-up script, nothing is installed' > /dev/ttyS0\
 pub fn credentials(settings: &CredentialSettings) -> anyhow::Result<Credentials> {
     match settings {
         CredentialSettings::Anonymous => Ok(anonymous::Builder::new().build()),
-        CredentialSettings::ApplicationDefault => credentials::Builder::default()
-            .build()
-            .context("no application default credentials: run `gcloud auth application-default login`, or name a key_file"),
+        CredentialSettings::ApplicationDefault => credentials::Builder::default().build().context(
+            "no application default credentials: run `gcloud auth application-default login`, or name a key_file",
+        ),
         CredentialSettings::KeyFile(path) => {
             let name = path.display();
             let text = std::fs::read_to_string(path).with_context(|| format!("{name} cannot be read"))?;

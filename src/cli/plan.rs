@@ -54,7 +54,7 @@ pub(super) async fn run(options: &Options) -> anyhow::Result<Exit> {
         return Ok(Exit::Done);
     }
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING);
+    table.load_style(presets::NOTHING);
     table.set_header(["", "ZONE", "MACHINE", "PER HOUR", "UNTIL THE FUSE", "THEN PER MONTH", ""]);
     for (index, row) in plan.rungs.iter().enumerate() {
         table.add_row([
@@ -68,7 +68,10 @@ pub(super) async fn run(options: &Options) -> anyhow::Result<Exit> {
         ]);
     }
     println!("{table}");
-    println!("The fuse stops the machine after {}; its disk remains until somebody or the sweeper deletes it.", plan.fuse);
+    println!(
+        "The fuse stops the machine after {}; its disk remains until somebody or the sweeper deletes it.",
+        plan.fuse
+    );
     println!("Prices: {}", plan.prices);
     if plan.simulated {
         println!("Simulated: the start-up script of this version is a placeholder, the machine would follow no chain.");

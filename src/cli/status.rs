@@ -147,7 +147,7 @@ pub(crate) fn table(status: &Status) -> String {
         if status.holds_lease { "" } else { " (from the ledger alone)" }
     )];
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
     table.set_header(["VALIDATOR", "PHASE", "WHY", "STANDBY"]);
     for validator in &status.validators {
         let standby = validator.standby.as_ref().map_or_else(String::new, |standby| {

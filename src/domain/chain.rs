@@ -1,31 +1,97 @@
-//! What the chain shows of a validator's keys, and of itself.
+//! What the chain shows of a validator's keys, and of itself: the judgement, from answers that a beacon node gave.
+//!
+//! It asks nobody: [`crate::adapters::beacon`] asks, once an epoch, and hands the answers in. The rules, each measured
+//! on a running network: only the epoch just ended is judged, late in the next one; an answer in which the control group
+//! is silent says nothing; a node counts only if it was well throughout; *silent* is written down at once and never
+//! asked for later, because nodes answer a wrong `false` about older epochs.
+
+mod agree;
+mod judge;
+mod key;
+mod record;
+#[cfg(test)]
+mod tests;
+mod time;
+mod trouble;
+mod watch;
+
+pub use agree::{Agreed, agree, cannot_say, chain_view, observe};
+pub use judge::{KeyInfo, KeyStatus, Liveness, NodeEpoch, NodeOpinion, key_states, opinion};
+pub use key::{BadKey, PublicKey};
+pub use record::{ChainEvidence, Control, EpochRecord, KeyCounts, Rewards};
+pub use time::{BadTiming, ChainTime, Epoch, Slot};
+pub use trouble::Trouble;
+pub use watch::{NodeWatch, SyncStatus, assess};
+
+use super::{ChainView, Reading, ValidatorId};
 
 /// What became of the keys that were asked about.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeyStates {
-    /// active_*
+    /// `active_*` and not slashed: these have duties.
     pub active: usize,
-    /// pending_*
+    /// `pending_*`: not yet.
     pub pending: usize,
-    /// exited, withdrawn
+    /// Exited or withdrawn: no longer.
     pub exited: usize,
-    /// slashed
+    /// Slashed, in short form. They freeze everything.
     pub slashed: Vec<String>,
-    /// active and silent in the last epoch judged
+    /// The chain has never heard of them: a typing error, or a deposit not yet seen.
+    pub missing: usize,
+    /// Active and silent in the last epoch judged.
     pub silent: usize,
 }
 
 /// Whether the chain finalises.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ChainHealth {
-    /// yes
+    /// It does.
     Finalising,
-    /// no
+    /// The last finalised epoch is older than [`MAX_UNFINALISED`] epochs.
     NotFinalising {
-        /// epochs
+        /// How old it is.
         epochs: u64,
     },
-    /// unknown
+    /// No node could say.
     #[default]
     Unknown,
+}
+
+/// From here on the chain leaks inactive validators (`MIN_EPOCHS_TO_INACTIVITY_PENALTY`, consensus-specs): not normal by
+/// the chain's own measure. In good times the last finalised epoch is two or three old.
+pub const MAX_UNFINALISED: u64 = 4;
+
+impl ChainHealth {
+    /// From the last finalised epoch.
+    #[must_use]
+    pub fn of(current: Epoch, finalised: Epoch) -> Self {
+        match current.0.saturating_sub(finalised.0) {
+            epochs if epochs > MAX_UNFINALISED => Self::NotFinalising { epochs },
+            _ => Self::Finalising,
+        }
+    }
+}
+
+/// What one look at an epoch came to, for all validators: to be told to the loop and written down, once.
+#[derive(Clone, Debug)]
+pub struct ChainObservation {
+    /// The epoch that was judged; `None` while there was nothing to judge yet.
+    pub epoch: Option<Epoch>,
+    /// The chain as a whole.
+    pub chain: ChainView,
+    /// Every validator, in the order given.
+    pub validators: Vec<ValidatorObservation>,
+}
+
+/// One validator in a [`ChainObservation`].
+#[derive(Clone, Debug)]
+pub struct ValidatorObservation {
+    /// Which.
+    pub validator: ValidatorId,
+    /// The opinion on which the nodes agree.
+    pub reading: Reading,
+    /// What became of its keys, if any node could say.
+    pub keys: Option<KeyStates>,
+    /// What each node said, for `chain/<validator>` in the ledger ([`ChainEvidence::add`]).
+    pub records: Vec<EpochRecord>,
 }

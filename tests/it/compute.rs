@@ -340,8 +340,7 @@ async fn check_names_what_would_fail_on_the_day() {
 fn the_role_in_the_docs_is_the_list_in_the_code() {
     let docs = include_str!("../../docs/permissions.md");
     let start = docs.find("includedPermissions:").unwrap();
-    let listed: Vec<&str> =
-        docs[start..].lines().skip(1).map_while(|line| line.trim().strip_prefix("- ")).collect();
+    let listed: Vec<&str> = docs[start..].lines().skip(1).map_while(|line| line.trim().strip_prefix("- ")).collect();
     assert_eq!(listed, PERMISSIONS);
     for withheld in ["setDeletionProtection", "setScheduling", "setServiceAccount", "createSnapshot"] {
         assert!(PERMISSIONS.iter().all(|permission| !permission.ends_with(withheld)));

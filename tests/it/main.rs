@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 mod alertmanager;
+mod beacon;
 mod compute;
 mod config;
 mod ledger;

@@ -1,0 +1,238 @@
+//! The chain source: watches beacon nodes once a slot and asks them once an epoch what the chain shows of our keys.
+//!
+//! It decides nothing and writes nothing: what it hears is judged by [`crate::domain::chain`] and sent to the loop. It
+//! holds no key and asks for none; public keys are all it sends.
+
+use std::{sync::Arc, time::Duration};
+
+use futures::future::join_all;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+use crate::{
+    domain::{
+        ChainObservation, ChainView, PublicKey, Span, Time, ValidatorId, Verdict,
+        chain::{self, ChainTime, Epoch, NodeEpoch, Slot, Trouble, ValidatorObservation},
+    },
+    ports::Clock,
+};
+
+mod api;
+mod client;
+mod control;
+mod node;
+mod probe;
+mod wire;
+
+pub use probe::{NodeProbe, probe};
+
+use client::Client;
+use control::Sampler;
+use node::Node;
+
+type Asked<T> = Result<T, Trouble>;
+
+/// A node to ask.
+#[derive(Clone, Debug)]
+pub struct NodeConfig {
+    /// Its name, for people.
+    pub name: String,
+    /// Its beacon API.
+    pub url: Url,
+}
+
+/// How to watch.
+#[derive(Clone, Debug)]
+pub struct BeaconConfig {
+    /// At least one, with unique names.
+    pub nodes: Vec<NodeConfig>,
+    /// The chain they have to follow (genesis_validators_root, `0x…`), if the operator has said.
+    pub genesis_root: Option<String>,
+    /// The longest that one request may take.
+    pub timeout: Duration,
+    /// How much of a slot is over when it is looked at, 0 to 0.9. A block is spread by the first third.
+    pub into_slot: f64,
+    /// Makes the control groups the same in every run; for tests and the sandbox.
+    pub seed: Option<u64>,
+}
+
+impl BeaconConfig {
+    /// The defaults for these nodes.
+    #[must_use]
+    pub fn new(nodes: Vec<NodeConfig>) -> Self {
+        Self { nodes, genesis_root: None, timeout: Duration::from_secs(5), into_slot: 1.0 / 3.0, seed: None }
+    }
+}
+
+/// Watches all validators on all nodes. [`BeaconWatch::run`] is one task.
+pub struct BeaconWatch {
+    nodes: Vec<Node>,
+    validators: Vec<(ValidatorId, Vec<PublicKey>)>,
+    all_keys: Vec<PublicKey>,
+    into_slot: f64,
+    clock: Arc<dyn Clock>,
+    /// Up to when the readings told so far speak.
+    told_to: Time,
+    /// What was last told while nothing could be judged, to tell it once.
+    told: Option<String>,
+}
+
+/// How long to wait before trying again to find any node that answers.
+const RETRY: Span = Span::from_secs(5);
+
+impl BeaconWatch {
+    /// Prepares; nothing is sent before [`BeaconWatch::run`].
+    ///
+    /// # Errors
+    /// When the system has no certificate authorities at all.
+    pub fn new(
+        config: BeaconConfig,
+        validators: Vec<(ValidatorId, Vec<PublicKey>)>,
+        clock: Arc<dyn Clock>,
+    ) -> reqwest::Result<Self> {
+        let mut rng = config.seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed);
+        let mut nodes = Vec::new();
+        for node in config.nodes {
+            let client = Client::new(&node.url, config.timeout)?;
+            let (expected, sampler) = (config.genesis_root.clone(), Sampler::new(rng.fork()));
+            nodes.push(Node::new(node.name, client, expected, config.timeout, sampler, clock.clone()));
+        }
+        let mut all_keys: Vec<PublicKey> = validators.iter().flat_map(|(_, keys)| keys).copied().collect();
+        all_keys.sort_unstable();
+        all_keys.dedup();
+        let into_slot = config.into_slot.clamp(0.0, 0.9);
+        Ok(Self { nodes, validators, all_keys, into_slot, clock, told_to: Time::UNIX_EPOCH, told: None })
+    }
+
+    /// Runs until told to stop or until nobody listens.
+    pub async fn run(mut self, tx: mpsc::Sender<ChainObservation>, shutdown: CancellationToken) {
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            () = self.watch(&tx) => {}
+        }
+    }
+
+    async fn watch(&mut self, tx: &mpsc::Sender<ChainObservation>) {
+        let Some(time) = self.find_chain(tx).await else { return };
+        loop {
+            let (slot, at) = self.next_look(&time);
+            self.clock.sleep_until(at).await;
+            // Woken late: the machine slept or the clock jumped. That slot was not watched, and nobody pretends it was.
+            if time.slot_at(self.clock.now()) != Some(slot) {
+                continue;
+            }
+            let current = time.epoch_of(slot);
+            let told = match current.previous() {
+                Some(epoch) if time.is_last(slot) => self.ask_all(epoch, &time, tx).await,
+                Some(_) | None => {
+                    let rest = time.start_of(Slot(slot.0 + 1)).duration_since(self.clock.now());
+                    let budget = Duration::try_from(rest).unwrap_or_default();
+                    join_all(self.nodes.iter_mut().map(|node| node.look(&time, budget))).await;
+                    self.tell_once(time.interval(current).from, tx).await
+                }
+            };
+            if told.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Waits for the first node that says which chain it follows.
+    async fn find_chain(&mut self, tx: &mpsc::Sender<ChainObservation>) -> Option<ChainTime> {
+        loop {
+            join_all(self.nodes.iter_mut().map(Node::connect)).await;
+            if let Some(time) = self.nodes.iter().find_map(Node::chain_time) {
+                return Some(time);
+            }
+            let now = self.clock.now();
+            self.tell_once(now, tx).await.ok()?;
+            self.clock.sleep_until(now.checked_add(RETRY).unwrap_or(Time::MAX)).await;
+        }
+    }
+
+    /// The next slot that is to be looked at, and when. Never the one just looked at.
+    fn next_look(&self, time: &ChainTime) -> (Slot, Time) {
+        let now = self.clock.now();
+        let into = time.slot().mul_f64(self.into_slot);
+        let at = |slot| time.start_of(slot).checked_add(into).unwrap_or(Time::MAX);
+        let slot = time.slot_at(now).unwrap_or(Slot(0));
+        if at(slot) > now { (slot, at(slot)) } else { (Slot(slot.0 + 1), at(Slot(slot.0 + 1))) }
+    }
+
+    async fn ask_all(
+        &mut self,
+        epoch: Epoch,
+        time: &ChainTime,
+        tx: &mpsc::Sender<ChainObservation>,
+    ) -> Result<(), mpsc::error::SendError<ChainObservation>> {
+        let keys = &self.all_keys;
+        let looks = join_all(self.nodes.iter_mut().map(|node| node.ask(epoch, keys, time))).await;
+        for look in &looks {
+            log(look);
+        }
+        let validators =
+            self.validators.iter().map(|(id, keys)| chain::observe(epoch, &looks, id, keys, time)).collect();
+        let observation = ChainObservation { epoch: Some(epoch), chain: chain::chain_view(&looks), validators };
+        self.told = Some(String::new());
+        self.send(observation, tx).await
+    }
+
+    /// Before the first epoch is judged, says why there is no opinion; again only when the reason changes.
+    async fn tell_once(
+        &mut self,
+        at: Time,
+        tx: &mpsc::Sender<ChainObservation>,
+    ) -> Result<(), mpsc::error::SendError<ChainObservation>> {
+        let alone = self.nodes.len() == 1;
+        let name = |node: &Node| if alone { "its node".into() } else { format!("node {}", node.name) };
+        let why: Vec<String> = self
+            .nodes
+            .iter()
+            .map(|node| match node.chain_time() {
+                Some(_) => format!("{} is watched until a whole epoch has passed", name(node)),
+                None => format!("{} {}", name(node), node.trouble),
+            })
+            .collect();
+        let why = why.join("; ");
+        if self.told.as_ref().is_some_and(|told| told.is_empty() || *told == why) {
+            return Ok(());
+        }
+        let validators = self.validators.iter().map(|(id, _)| ValidatorObservation {
+            validator: id.clone(),
+            reading: chain::cannot_say(at, &why),
+            keys: None,
+            records: Vec::new(),
+        });
+        let observation =
+            ChainObservation { epoch: None, chain: ChainView::default(), validators: validators.collect() };
+        self.told = Some(why);
+        self.send(observation, tx).await
+    }
+
+    /// Sends, and sees to it that what is *unknown* is not taken for older than what it replaces.
+    async fn send(
+        &mut self,
+        mut observation: ChainObservation,
+        tx: &mpsc::Sender<ChainObservation>,
+    ) -> Result<(), mpsc::error::SendError<ChainObservation>> {
+        let mut told_to = self.told_to;
+        for seen in &mut observation.validators {
+            let about = &mut seen.reading.about;
+            if seen.reading.verdict == Verdict::Unknown && about.to < self.told_to {
+                (about.from, about.to) = (self.told_to, self.told_to);
+            }
+            told_to = told_to.max(about.to);
+        }
+        self.told_to = told_to;
+        tx.send(observation).await
+    }
+}
+
+fn log(look: &NodeEpoch) {
+    let NodeEpoch { node, epoch, .. } = look;
+    match &look.liveness {
+        Ok(liveness) => tracing::debug!(%node, %epoch, asked = liveness.live.len(), "the epoch was asked about"),
+        Err(trouble) => tracing::info!(%node, %epoch, "the node {trouble}"),
+    }
+}

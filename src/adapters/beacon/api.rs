@@ -1,0 +1,98 @@
+//! The calls of the beacon API that are used, each by its meaning.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    client::Client,
+    wire::{AttestationRewards, Checkpoints, Data, Genesis, Live, PeerCount, Spec, StateValidator, Syncing, Version},
+};
+use crate::domain::chain::{ChainTime, Epoch, SyncStatus, Trouble};
+
+/// More ids in one GET are refused (beacon API: "max 64").
+const MAX_IDS_IN_URL: usize = 64;
+
+/// Which chain a node follows, and its time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Chain {
+    pub(super) genesis_root: String,
+    pub(super) time: ChainTime,
+}
+
+impl Client {
+    /// Chain and time. If `expected` is given, a node of another chain is in trouble.
+    pub(super) async fn chain(&self, expected: Option<&str>) -> Result<Chain, Trouble> {
+        let genesis = self.get::<Data<Genesis>>("/eth/v1/beacon/genesis").await?.data;
+        let genesis_root = genesis.root()?;
+        if expected.is_some_and(|expected| !expected.eq_ignore_ascii_case(&genesis_root)) {
+            return Err(Trouble::OtherChain { genesis_root });
+        }
+        let spec = self.get::<Data<Spec>>("/eth/v1/config/spec").await?.data;
+        Ok(Chain { genesis_root, time: spec.time(&genesis)? })
+    }
+
+    /// Whether it still follows this chain: behind one address another node may stand by now.
+    pub(super) async fn still_on(&self, chain: &Chain) -> Result<(), Trouble> {
+        let genesis_root = self.get::<Data<Genesis>>("/eth/v1/beacon/genesis").await?.data.root()?;
+        if genesis_root == chain.genesis_root { Ok(()) } else { Err(Trouble::OtherChain { genesis_root }) }
+    }
+
+    pub(super) async fn syncing(&self) -> Result<SyncStatus, Trouble> {
+        let answer = self.get::<Data<Syncing>>("/eth/v1/node/syncing").await?;
+        Ok(SyncStatus::from(&answer.data))
+    }
+
+    /// The validators of these ids (public keys or indices) at the head. Those it does not know are left out.
+    pub(super) async fn validators(&self, ids: &[String]) -> Result<Vec<StateValidator>, Trouble> {
+        const PATH: &str = "/eth/v1/beacon/states/head/validators";
+        if ids.is_empty() {
+            // An empty list asks for all there are.
+            return Ok(Vec::new());
+        }
+        let body = serde_json::json!({ "ids": ids });
+        match self.post::<Data<Vec<StateValidator>>>(PATH, &body).await {
+            // Older nodes have the GET only.
+            Err(Trouble::Status { status: 404 | 405 | 415 | 501, .. }) => {}
+            other => return other.map(|answer| answer.data),
+        }
+        let mut all = Vec::new();
+        for ids in ids.chunks(MAX_IDS_IN_URL) {
+            let path = format!("{PATH}?id={}", ids.join(","));
+            all.extend(self.get::<Data<Vec<StateValidator>>>(&path).await?.data);
+        }
+        Ok(all)
+    }
+
+    /// Who was live. An index that was asked for and is not in the answer is not in the map.
+    pub(super) async fn liveness(&self, epoch: Epoch, asked: &BTreeSet<u64>) -> Result<BTreeMap<u64, bool>, Trouble> {
+        let path = format!("/eth/v1/validator/liveness/{epoch}");
+        let answer = self.post::<Data<Vec<Live>>>(&path, &texts(asked)).await?;
+        let live = answer.data.iter().map(|live| (live.index, live.is_live));
+        Ok(live.filter(|(index, _)| asked.contains(index)).collect())
+    }
+
+    /// The reward for the right target in this epoch, by index.
+    pub(super) async fn rewards(&self, epoch: Epoch, asked: &BTreeSet<u64>) -> Result<BTreeMap<u64, i64>, Trouble> {
+        let path = format!("/eth/v1/beacon/rewards/attestations/{epoch}");
+        let answer = self.post::<Data<AttestationRewards>>(&path, &texts(asked)).await?;
+        Ok(answer.data.total_rewards.iter().map(|reward| (reward.validator_index, reward.target)).collect())
+    }
+
+    pub(super) async fn finalised(&self) -> Result<Epoch, Trouble> {
+        let path = "/eth/v1/beacon/states/head/finality_checkpoints";
+        Ok(self.get::<Data<Checkpoints>>(path).await?.data.finalised())
+    }
+
+    /// What it calls itself. The first call is the newer one and not everywhere.
+    pub(super) async fn version(&self) -> Result<String, Trouble> {
+        let answer = self.get::<Data<Version>>("/eth/v1/node/version").await?;
+        Ok(Trouble::clean(&answer.data.version))
+    }
+
+    pub(super) async fn peers(&self) -> Result<u64, Trouble> {
+        Ok(self.get::<Data<PeerCount>>("/eth/v1/node/peer_count").await?.data.connected)
+    }
+}
+
+fn texts(indices: &BTreeSet<u64>) -> Vec<String> {
+    indices.iter().map(u64::to_string).collect()
+}

@@ -1,0 +1,91 @@
+//! HTTP to one beacon node: bounded in time and size, every failure a [`Trouble`]. It knows no meaning of an answer.
+
+use std::time::Duration;
+
+use reqwest::{RequestBuilder, StatusCode, header::CONTENT_TYPE};
+use serde::{Serialize, de::DeserializeOwned};
+use url::Url;
+
+use crate::{adapters::http, domain::chain::Trouble};
+
+/// Some 20,000 validators as the API shows them: far more than we ever ask for in one call.
+const MAX_BODY: usize = 8 << 20;
+
+/// Talks to one node.
+#[derive(Clone, Debug)]
+pub(super) struct Client {
+    http: reqwest::Client,
+    base: String,
+}
+
+impl Client {
+    /// Takes the node's address; nothing is sent.
+    pub(super) fn new(base: &Url, timeout: Duration) -> reqwest::Result<Self> {
+        Ok(Self { http: http::client(timeout)?, base: base.as_str().trim_end_matches('/').to_owned() })
+    }
+
+    pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Trouble> {
+        self.ask(self.http.get(format!("{}{path}", self.base))).await
+    }
+
+    pub(super) async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, Trouble> {
+        self.ask(self.http.post(format!("{}{path}", self.base)).json(body)).await
+    }
+
+    async fn ask<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, Trouble> {
+        let mut response = request.header("accept", "application/json").send().await.map_err(|error| of(&error))?;
+        let status = response.status();
+        let html = response.headers().get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|error| of(&error))? {
+            if body.len() + chunk.len() > MAX_BODY {
+                return Err(Trouble::TooLarge);
+            }
+            body.extend_from_slice(&chunk);
+        }
+        read(status, html, &body)
+    }
+}
+
+fn read<T: DeserializeOwned>(status: StatusCode, html: bool, body: &[u8]) -> Result<T, Trouble> {
+    let html = html || body.trim_ascii_start().starts_with(b"<");
+    if !status.is_success() {
+        let message = if html { "HTML".into() } else { message(body) };
+        return Err(Trouble::Status { status: status.as_u16(), message });
+    }
+    if html {
+        return Err(Trouble::Html);
+    }
+    serde_json::from_slice(body).map_err(|error| {
+        if error.is_eof() { Trouble::HalfJson } else { Trouble::NotBeaconApi(Trouble::clean(&error.to_string())) }
+    })
+}
+
+/// The beacon API's errors are `{"code": 400, "message": "…"}`.
+fn message(body: &[u8]) -> String {
+    #[derive(serde::Deserialize)]
+    struct Refusal {
+        message: String,
+    }
+    match serde_json::from_slice::<Refusal>(body) {
+        Ok(refusal) => Trouble::clean(&refusal.message),
+        Err(_) => Trouble::clean(&String::from_utf8_lossy(&body[..body.len().min(200)])),
+    }
+}
+
+fn of(error: &reqwest::Error) -> Trouble {
+    use std::{error::Error, io};
+    if error.is_timeout() {
+        return Trouble::NoAnswer;
+    }
+    let mut refused = false;
+    let mut root: &dyn Error = error;
+    while let Some(cause) = root.source() {
+        refused |= cause.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::ConnectionRefused);
+        root = cause;
+    }
+    if refused {
+        return Trouble::Refused;
+    }
+    Trouble::Broken(Trouble::clean(&root.to_string()))
+}

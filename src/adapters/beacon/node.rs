@@ -1,0 +1,176 @@
+//! One node: watched once a slot, asked once an epoch. It judges nothing; [`crate::domain::chain`] does.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::time::timeout;
+
+use super::{api::Chain, client::Client, control::Sampler};
+use crate::{
+    domain::{
+        PublicKey,
+        chain::{ChainTime, Epoch, KeyInfo, KeyStatus, Liveness, NodeEpoch, NodeWatch, Trouble},
+    },
+    ports::Clock,
+};
+
+/// A node and all that is known of it.
+pub(super) struct Node {
+    pub(super) name: String,
+    client: Client,
+    expected: Option<String>,
+    timeout: Duration,
+    chain: Option<Chain>,
+    /// Why there is no `chain`, as of the last try.
+    pub(super) trouble: Trouble,
+    watch: NodeWatch,
+    sampler: Sampler,
+    clock: Arc<dyn Clock>,
+}
+
+/// What an epoch's liveness rests on.
+struct Answers {
+    keys: BTreeMap<PublicKey, KeyInfo>,
+    liveness: Liveness,
+}
+
+impl Node {
+    pub(super) fn new(
+        name: String,
+        client: Client,
+        expected: Option<String>,
+        timeout: Duration,
+        sampler: Sampler,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let (watch, trouble) = (NodeWatch::default(), Trouble::NotAsked);
+        Self { name, client, expected, timeout, chain: None, trouble, watch, sampler, clock }
+    }
+
+    pub(super) fn chain_time(&self) -> Option<ChainTime> {
+        self.chain.as_ref().map(|chain| chain.time)
+    }
+
+    pub(super) fn genesis_root(&self) -> Option<String> {
+        self.chain.as_ref().map(|chain| chain.genesis_root.clone())
+    }
+
+    /// Finds out which chain it follows, once.
+    pub(super) async fn connect(&mut self) -> Result<(), Trouble> {
+        if self.chain.is_some() {
+            return Ok(());
+        }
+        let answer = timeout(self.timeout, self.client.chain(self.expected.as_deref())).await;
+        match answer.unwrap_or(Err(Trouble::NoAnswer)) {
+            Ok(chain) => {
+                self.chain = Some(chain);
+                Ok(())
+            }
+            Err(trouble) => {
+                self.trouble = trouble.clone();
+                Err(trouble)
+            }
+        }
+    }
+
+    /// One look at how it is, within `budget`.
+    pub(super) async fn look(&mut self, time: &ChainTime, budget: Duration) {
+        let answer = timeout(budget, self.ask_status(time)).await.unwrap_or(Err(Trouble::NoAnswer));
+        self.heard(answer, time);
+    }
+
+    async fn ask_status(&mut self, time: &ChainTime) -> Result<crate::domain::chain::SyncStatus, Trouble> {
+        self.connect().await?;
+        if let Some(chain) = self.chain.as_ref().filter(|chain| chain.time != *time) {
+            return Err(Trouble::OtherChain { genesis_root: chain.genesis_root.clone() });
+        }
+        self.client.syncing().await
+    }
+
+    fn heard(&mut self, answer: Result<crate::domain::chain::SyncStatus, Trouble>, time: &ChainTime) {
+        self.watch.heard(answer.as_ref().map_err(Clone::clone), time, self.clock.now());
+    }
+
+    /// Asks everything about `epoch`, which has to be the one before the current: about any other, nodes answer wrongly.
+    pub(super) async fn ask(&mut self, epoch: Epoch, ours: &[PublicKey], time: &ChainTime) -> NodeEpoch {
+        let end = time.interval(Epoch(epoch.0 + 1)).to;
+        let budget = Duration::try_from(end.duration_since(self.clock.now())).unwrap_or_default();
+        let asked = timeout(budget, self.ask_liveness(epoch, ours, time)).await.unwrap_or(Err(Trouble::NoAnswer));
+        let (keys, liveness) = match asked {
+            Ok((answers, judged)) => (Some(answers.keys), judged.map(|()| answers.liveness)),
+            Err(trouble) => (None, Err(trouble)),
+        };
+        let well = self.watch.well_since().is_some() && keys.is_some();
+        let indices: BTreeSet<u64> = liveness.as_ref().map(|l| l.live.keys().copied().collect()).unwrap_or_default();
+        let (rewards, finalised) = if well {
+            let rewards = async {
+                let before = epoch.previous().ok_or(Trouble::NotAsked)?;
+                if indices.is_empty() {
+                    return Err(Trouble::NotAsked);
+                }
+                self.client.rewards(before, &indices).await
+            };
+            let both = timeout(self.timeout, async { tokio::join!(rewards, self.client.finalised()) }).await;
+            both.unwrap_or((Err(Trouble::NoAnswer), Err(Trouble::NoAnswer)))
+        } else {
+            (Err(Trouble::NotAsked), Err(Trouble::NotAsked))
+        };
+        NodeEpoch {
+            node: self.name.clone(),
+            epoch,
+            genesis_root: self.genesis_root(),
+            well_since: self.watch.well_since(),
+            keys,
+            liveness,
+            rewards,
+            finalised: finalised.ok(),
+            observed_at: self.clock.now(),
+        }
+    }
+
+    /// The part that has to be over before the epoch is. The inner result is about liveness only: a node that is well
+    /// now can say what became of the keys, even if it was not well throughout.
+    async fn ask_liveness(
+        &mut self,
+        epoch: Epoch,
+        ours: &[PublicKey],
+        time: &ChainTime,
+    ) -> Result<(Answers, Result<(), Trouble>), Trouble> {
+        self.status_now(time).await?;
+        if let Some(chain) = &self.chain
+            && let Err(trouble) = self.client.still_on(chain).await
+        {
+            // From here on it counts for nothing until it is back on its chain, and then only from the next epoch on.
+            self.watch.heard(Err(trouble.clone()), time, self.clock.now());
+            return Err(trouble);
+        }
+        let (keys, control) = self.sampler.resolve(&self.client, ours).await?;
+        if let Err(trouble) = self.watch.well_throughout(time.interval(epoch), time) {
+            return Ok((Answers { keys, liveness: Liveness::default() }, Err(trouble)));
+        }
+        let active = keys.values().filter(|info| info.status == KeyStatus::Active).map(|info| info.index);
+        let asked: BTreeSet<u64> = active.chain(control.iter().copied()).collect();
+        let live = self.client.liveness(epoch, &asked).await;
+        // It may have stumbled while it answered, and the answer is right only while the next epoch lasts.
+        self.status_now(time).await?;
+        let judged = match live {
+            Err(trouble) => Err(trouble),
+            Ok(_) if time.epoch_at(self.clock.now()) != Some(Epoch(epoch.0 + 1)) => Err(Trouble::TooLate),
+            Ok(live) if live.len() < asked.len() => {
+                Err(Trouble::Incomplete { answered: live.len(), asked: asked.len() })
+            }
+            Ok(live) => return Ok((Answers { keys, liveness: Liveness { live, control } }, Ok(()))),
+        };
+        Ok((Answers { keys, liveness: Liveness::default() }, judged))
+    }
+
+    async fn status_now(&mut self, time: &ChainTime) -> Result<(), Trouble> {
+        let answer = self.ask_status(time).await;
+        let now = answer.clone();
+        self.heard(answer, time);
+        now.and_then(|status| crate::domain::chain::assess(&status, time, self.clock.now()))
+    }
+}

@@ -1,0 +1,175 @@
+//! The beacon API's JSON, as far as it is read here. Integers are decimal strings; fields nobody needs are passed over.
+
+use serde::{Deserialize, Deserializer, de::Error};
+
+use crate::domain::chain::{ChainTime, Epoch, KeyInfo, KeyStatus, PublicKey, Slot, SyncStatus, Trouble};
+
+/// Everything comes wrapped.
+#[derive(Debug, Deserialize)]
+pub(super) struct Data<T> {
+    pub(super) data: T,
+}
+
+/// A decimal string, as the specification says; a plain number is taken too, because some proxies rewrite it.
+fn number<'de, D: Deserializer<'de>, N: TryFrom<i64> + std::str::FromStr>(input: D) -> Result<N, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Either {
+        Text(String),
+        Number(i64),
+    }
+    match Either::deserialize(input)? {
+        Either::Text(text) => text.parse().map_err(|_| Error::custom(format!("'{text}' is not a number"))),
+        Either::Number(number) => N::try_from(number).map_err(|_| Error::custom(format!("{number} is out of range"))),
+    }
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Genesis {
+    #[serde(deserialize_with = "number")]
+    pub(super) genesis_time: i64,
+    pub(super) genesis_validators_root: String,
+}
+
+impl Genesis {
+    /// The root, checked: it is shown to people and compared.
+    pub(super) fn root(&self) -> Result<String, Trouble> {
+        let root = self.genesis_validators_root.to_ascii_lowercase();
+        let digits = root.strip_prefix("0x").unwrap_or_default();
+        if digits.len() == 64 && digits.bytes().all(|c| c.is_ascii_hexdigit()) {
+            Ok(root)
+        } else {
+            Err(Trouble::NotBeaconApi("its genesis_validators_root is not 32 bytes".into()))
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Spec {
+    #[serde(rename = "SECONDS_PER_SLOT", default, deserialize_with = "some_number")]
+    seconds_per_slot: Option<u64>,
+    /// From Gloas on; it wins where both are there.
+    #[serde(rename = "SLOT_DURATION_MS", default, deserialize_with = "some_number")]
+    slot_duration_ms: Option<u64>,
+    #[serde(rename = "SLOTS_PER_EPOCH", deserialize_with = "number")]
+    slots_per_epoch: u64,
+}
+
+fn some_number<'de, D: Deserializer<'de>>(input: D) -> Result<Option<u64>, D::Error> {
+    number(input).map(Some)
+}
+
+impl Spec {
+    pub(super) fn time(&self, genesis: &Genesis) -> Result<ChainTime, Trouble> {
+        let slot_ms = self.slot_duration_ms.or(self.seconds_per_slot.map(|seconds| seconds.saturating_mul(1000)));
+        let slot_ms = slot_ms.ok_or_else(|| Trouble::NotBeaconApi("its spec has no slot duration".into()))?;
+        ChainTime::new(genesis.genesis_time, slot_ms, self.slots_per_epoch)
+            .map_err(|error| Trouble::NotBeaconApi(error.to_string()))
+    }
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Syncing {
+    #[serde(deserialize_with = "number")]
+    head_slot: u64,
+    #[serde(deserialize_with = "number")]
+    sync_distance: u64,
+    is_syncing: bool,
+    is_optimistic: bool,
+    /// Required by the specification; a node without it cannot tell us, so it does not pass for online.
+    el_offline: bool,
+}
+
+impl From<&Syncing> for SyncStatus {
+    fn from(syncing: &Syncing) -> Self {
+        Self {
+            head: Slot(syncing.head_slot),
+            distance: syncing.sync_distance,
+            syncing: syncing.is_syncing,
+            optimistic: syncing.is_optimistic,
+            el_offline: syncing.el_offline,
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct StateValidator {
+    #[serde(deserialize_with = "number")]
+    index: u64,
+    status: String,
+    validator: ValidatorPart,
+}
+
+#[derive(Debug, Deserialize)]
+struct ValidatorPart {
+    pubkey: String,
+    slashed: bool,
+}
+
+impl StateValidator {
+    pub(super) fn info(&self) -> Result<(PublicKey, KeyInfo), Trouble> {
+        let key =
+            self.validator.pubkey.parse().map_err(|_| Trouble::NotBeaconApi("a pubkey is not 48 bytes".into()))?;
+        let status = KeyStatus::from_api(&self.status, self.validator.slashed).ok_or_else(|| {
+            Trouble::NotBeaconApi(Trouble::clean(&format!("it has the validator status '{}'", self.status)))
+        })?;
+        Ok((key, KeyInfo { index: self.index, status }))
+    }
+
+    /// Whether it can stand in a control group: on duty, and neither leaving nor slashed.
+    pub(super) fn is_ongoing(&self) -> bool {
+        self.status == "active_ongoing" && !self.validator.slashed
+    }
+
+    pub(super) fn index(&self) -> u64 {
+        self.index
+    }
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Live {
+    #[serde(deserialize_with = "number")]
+    pub(super) index: u64,
+    pub(super) is_live: bool,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct AttestationRewards {
+    pub(super) total_rewards: Vec<Reward>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Reward {
+    #[serde(deserialize_with = "number")]
+    pub(super) validator_index: u64,
+    #[serde(deserialize_with = "number")]
+    pub(super) target: i64,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Checkpoints {
+    finalized: Checkpoint,
+}
+
+#[derive(Debug, Deserialize)]
+struct Checkpoint {
+    #[serde(deserialize_with = "number")]
+    epoch: u64,
+}
+
+impl Checkpoints {
+    pub(super) fn finalised(&self) -> Epoch {
+        Epoch(self.finalized.epoch)
+    }
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Version {
+    pub(super) version: String,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct PeerCount {
+    #[serde(deserialize_with = "number")]
+    pub(super) connected: u64,
+}

@@ -1,0 +1,52 @@
+//! `failover sandbox`.
+
+use anyhow::Context as _;
+
+use super::Exit;
+use crate::sandbox::story::{self, Narrator, STORIES};
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  failover sandbox                       the plug is pulled, and everything that comes of it
+  failover sandbox --story lost-reply    another story
+  failover sandbox --keep                leaves the world up for curl and `failover status`")]
+pub(super) struct Options {
+    /// Which story.
+    #[arg(long, default_value = STORIES[0].name)]
+    story: String,
+    /// List the stories.
+    #[arg(long)]
+    list: bool,
+    /// Leave the world up at the end, until interrupted.
+    #[arg(long)]
+    keep: bool,
+}
+
+pub(super) async fn run(options: Options) -> anyhow::Result<Exit> {
+    if options.list {
+        for story in STORIES {
+            println!("{:16} {}", story.name, story.about);
+        }
+        return Ok(Exit::Done);
+    }
+    let program = std::env::current_exe().context("this program cannot be found to run the watcher")?;
+    let stage = story::tell(&options.story, &program, &Narrator::aloud()).await?;
+    println!("\nThe story ended as it has to.");
+    if options.keep {
+        println!("\nThe world stays up until you press Ctrl-C:");
+        println!("  failover status --config {}", stage.config_path().display());
+        println!("  curl {}/metrics", stage.watcher_url);
+        println!("  curl {}/eth/v1/node/syncing", stage.beacon.url());
+        println!("  curl {}/compute/v1/projects/sandbox/aggregated/instances", stage.cloud.url());
+        println!("  watcher's log: {}", stage.log_path().display());
+        let mut requests = stage.cloud.subscribe();
+        loop {
+            tokio::select! {
+                Ok(line) = requests.recv() => println!("  {} {} → {}", line.method, line.path, line.status),
+                _ = tokio::signal::ctrl_c() => break,
+            }
+        }
+    }
+    Ok(Exit::Done)
+}

@@ -1,0 +1,159 @@
+//! Why a node cannot say. Data, so that the same words are shown everywhere.
+
+use std::fmt;
+
+use super::{Epoch, Slot};
+
+/// Why a node's answer counts for nothing. Its text is what comes after "its node": "is 9 slots behind".
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// It has not been asked yet.
+    NotAsked,
+    /// Nobody takes the connection.
+    Refused,
+    /// It took too long.
+    NoAnswer,
+    /// The connection broke, or what came was no HTTP.
+    Broken(String),
+    /// It answered with an error.
+    Status {
+        /// The HTTP status.
+        status: u16,
+        /// What it said, shortened.
+        message: String,
+    },
+    /// It sent a web page: a proxy or a login in front of it.
+    Html,
+    /// What came ended in the middle.
+    HalfJson,
+    /// It sent more than any such answer can have.
+    TooLarge,
+    /// It sent something that is not what the beacon API says.
+    NotBeaconApi(String),
+    /// Another chain than the configured one, or than before.
+    OtherChain {
+        /// The root it names.
+        genesis_root: String,
+    },
+    /// It says that it is syncing.
+    Syncing {
+        /// How far it has to go.
+        distance: u64,
+    },
+    /// Its head is old.
+    Behind {
+        /// By how many slots.
+        slots: u64,
+    },
+    /// Its head is old by this clock, yet it calls itself in step by its own.
+    ClocksDiffer {
+        /// By how many slots.
+        slots: u64,
+    },
+    /// Its head is not verified by its execution layer.
+    Optimistic,
+    /// Its execution layer does not answer.
+    ExecutionOffline,
+    /// It shows a slot that by this clock has not come.
+    ClockBehind {
+        /// Its head.
+        head: Slot,
+        /// How far ahead that is.
+        slots: u64,
+    },
+    /// It was well only since this epoch, or was only watched since.
+    WellSince {
+        /// The epoch in which that began.
+        epoch: Epoch,
+        /// What was wrong before, if it is known.
+        before: Option<Box<Trouble>>,
+    },
+    /// Its answer came when the next epoch had begun; then it is wrong about the one asked for.
+    TooLate,
+    /// It left out indices that were asked for.
+    Incomplete {
+        /// How many answers there were.
+        answered: usize,
+        /// How many were asked for.
+        asked: usize,
+    },
+    /// There is nobody to compare with.
+    NoControl {
+        /// How many others were found.
+        found: usize,
+    },
+    /// The control group is silent as well.
+    ControlSilent {
+        /// How many of it were live.
+        live: usize,
+        /// How many there are.
+        total: usize,
+    },
+    /// Genesis has not come.
+    BeforeGenesis,
+    /// This process could not look in time.
+    Unobserved,
+}
+
+/// Short enough for a line on a phone; what a node sends is not to be trusted with more.
+const MAX_TEXT: usize = 100;
+
+impl Trouble {
+    /// A stranger's text, shortened and without control characters.
+    #[must_use]
+    pub fn clean(text: &str) -> String {
+        let plain: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_TEXT + 1).collect();
+        let plain = plain.split_whitespace().collect::<Vec<_>>().join(" ");
+        if plain.chars().count() > MAX_TEXT { plain.chars().take(MAX_TEXT - 1).chain(['…']).collect() } else { plain }
+    }
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotAsked => f.write_str("has not been asked yet"),
+            Self::Refused => f.write_str("refuses connections"),
+            Self::NoAnswer => f.write_str("did not answer in time"),
+            Self::Broken(why) => write!(f, "did not answer ({why})"),
+            Self::Status { status, message } if message.is_empty() => write!(f, "answered {status}"),
+            Self::Status { status, message } => write!(f, "answered {status} ({message})"),
+            Self::Html => f.write_str("answered HTML, not the beacon API"),
+            Self::HalfJson => f.write_str("answered half a JSON"),
+            Self::TooLarge => f.write_str("answered more than any such answer can have"),
+            Self::NotBeaconApi(why) => write!(f, "does not answer as the beacon API says ({why})"),
+            Self::OtherChain { genesis_root } => write!(f, "follows another chain (genesis root {genesis_root})"),
+            Self::Syncing { distance } => write!(f, "is syncing, {}", to_go(*distance)),
+            Self::Behind { slots } => write!(f, "is {} behind", count(*slots)),
+            Self::ClocksDiffer { slots } => {
+                write!(f, "is {} behind this clock but not by its own: one of the two is wrong", count(*slots))
+            }
+            Self::Optimistic => f.write_str("is optimistic: its execution layer has not verified the head"),
+            Self::ExecutionOffline => f.write_str("says that the execution layer is offline"),
+            Self::ClockBehind { head, slots } => {
+                write!(f, "shows slot {head}, {} ahead: this clock is behind the chain", count(*slots))
+            }
+            Self::WellSince { epoch, before: None } => {
+                write!(f, "has been watched only since epoch {epoch}")
+            }
+            Self::WellSince { epoch, before: Some(before) } => {
+                write!(f, "has been well only since epoch {epoch} (before that it {before})")
+            }
+            Self::TooLate => f.write_str("answered when the next epoch had begun, which is too late"),
+            Self::Incomplete { answered, asked } => write!(f, "answered about {answered} of {asked} keys"),
+            Self::NoControl { found } => write!(f, "knows only {found} other validators, too few to compare with"),
+            Self::ControlSilent { live, total } => {
+                write!(f, "shows only {live} of {total} others live, so its silence means nothing")
+            }
+            Self::BeforeGenesis => f.write_str("is on a chain that has not begun"),
+            Self::Unobserved => f.write_str("could not be asked in time"),
+        }
+    }
+}
+
+fn count(slots: u64) -> String {
+    if slots == 1 { "1 slot".into() } else { format!("{slots} slots") }
+}
+
+fn to_go(distance: u64) -> String {
+    format!("{} to go", count(distance))
+}

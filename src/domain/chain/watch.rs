@@ -1,0 +1,122 @@
+//! Whether a node was well throughout: looked at once a slot, because one look late in an epoch cannot know.
+//!
+//! A node that was down, behind or cut off for a part of an epoch wrongly shows validators as silent in it.
+
+use super::{ChainTime, Epoch, Slot, Trouble};
+use crate::domain::{Interval, Time};
+
+/// What a node says of itself (`/eth/v1/node/syncing`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SyncStatus {
+    /// Its newest block's slot.
+    pub head: Slot,
+    /// How far behind it believes to be.
+    pub distance: u64,
+    /// It is catching up.
+    pub syncing: bool,
+    /// Its head is not verified by the execution layer.
+    pub optimistic: bool,
+    /// Its execution layer does not answer.
+    pub el_offline: bool,
+}
+
+/// Whether a node's answers count right now.
+///
+/// # Errors
+/// The first thing that is wrong with it, the most telling first.
+pub fn assess(status: &SyncStatus, time: &ChainTime, now: Time) -> Result<(), Trouble> {
+    let latest = now.checked_add(time.disparity()).unwrap_or(Time::MAX);
+    let (Some(clock), Some(latest)) = (time.slot_at(now), time.slot_at(latest)) else {
+        return Err(Trouble::BeforeGenesis);
+    };
+    if status.head > latest {
+        return Err(Trouble::ClockBehind { head: status.head, slots: status.head.0 - clock.0 });
+    }
+    if status.el_offline {
+        return Err(Trouble::ExecutionOffline);
+    }
+    let behind = clock.0.saturating_sub(status.head.0);
+    if status.syncing {
+        return Err(Trouble::Syncing { distance: status.distance.max(behind) });
+    }
+    if status.optimistic {
+        return Err(Trouble::Optimistic);
+    }
+    let allowed = time.lag_allowed();
+    if status.distance > allowed {
+        return Err(Trouble::Behind { slots: status.distance });
+    }
+    if behind > allowed {
+        return Err(if status.distance == 0 {
+            Trouble::ClocksDiffer { slots: behind }
+        } else {
+            Trouble::Behind { slots: behind }
+        });
+    }
+    Ok(())
+}
+
+/// One node's record of being well. Fed once a slot.
+#[derive(Clone, Debug, Default)]
+pub struct NodeWatch {
+    /// Since when it has been well without a break.
+    since: Option<Time>,
+    /// When it was last heard to be well.
+    heard: Option<Time>,
+    /// What is wrong now, or was before `since`.
+    trouble: Option<Trouble>,
+}
+
+/// After so many slots without a word nobody knows what was in between. One lost answer is nothing; a process that was
+/// suspended, or a network that was down, is.
+const MAX_GAP_SLOTS: i32 = 3;
+
+impl NodeWatch {
+    /// Takes one look in: how the node answered, at `now`.
+    pub fn heard(&mut self, answer: Result<&SyncStatus, Trouble>, time: &ChainTime, now: Time) {
+        let gap = time.slot().saturating_mul(MAX_GAP_SLOTS);
+        if self.heard.is_some_and(|heard| now < heard || now.duration_since(heard) > gap) {
+            self.since = None;
+            self.heard = None;
+            self.trouble = Some(Trouble::Unobserved);
+        }
+        match answer.and_then(|status| assess(status, time, now)) {
+            Ok(()) => {
+                self.since.get_or_insert(now);
+                self.heard = Some(now);
+            }
+            Err(trouble) => self.fail(trouble),
+        }
+    }
+
+    fn fail(&mut self, trouble: Trouble) {
+        // A lost answer is not an answer: only if several are lost, the gap above breaks the watch.
+        let lost = matches!(trouble, Trouble::NoAnswer | Trouble::Broken(_));
+        if !lost || self.since.is_none() {
+            self.since = None;
+            self.heard = None;
+            self.trouble = Some(trouble);
+        }
+    }
+
+    /// Since when it has been well without a break, if it is.
+    #[must_use]
+    pub fn well_since(&self) -> Option<Time> {
+        self.since
+    }
+
+    /// Whether it was well from before this epoch began until now.
+    ///
+    /// # Errors
+    /// What is wrong, or since when it is right.
+    pub fn well_throughout(&self, epoch: Interval, time: &ChainTime) -> Result<Time, Trouble> {
+        match self.since {
+            Some(since) if since <= epoch.from => Ok(since),
+            Some(since) => {
+                let epoch = time.epoch_at(since).unwrap_or(Epoch(0));
+                Err(Trouble::WellSince { epoch, before: self.trouble.clone().map(Box::new) })
+            }
+            None => Err(self.trouble.clone().unwrap_or(Trouble::NotAsked)),
+        }
+    }
+}

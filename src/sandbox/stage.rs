@@ -1,0 +1,282 @@
+//! The stage of a story: every far end on loopback, and the real program as a process of its own between them.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tempfile::TempDir;
+
+use super::{
+    beacon::{FakeBeacon, FakeChain, FakeChainConfig},
+    compute::FakeCompute,
+    home::{FakeAlertmanager, FakeHome},
+    smtp::SmtpSink,
+};
+use crate::{
+    adapters::clock::SystemClock,
+    domain::{Report, Span, Time},
+    runtime::status::Status,
+};
+
+/// The zones of the fake cloud, in the order of the ladder.
+pub const ZONES: [&str; 3] = ["us-central1-a", "us-central1-b", "europe-west4-a"];
+/// Our validators on the fake chain.
+pub const OURS: std::ops::Range<u64> = 0..8;
+const TOKEN: &str = "sandbox-token";
+
+/// Everything of one story.
+pub struct Stage {
+    /// The cloud.
+    pub cloud: Arc<FakeCompute>,
+    /// The chain.
+    pub chain: FakeChain,
+    /// The node that shows it.
+    pub beacon: FakeBeacon,
+    /// The mail server.
+    pub mail: SmtpSink,
+    /// The house.
+    pub home: FakeHome,
+    /// What alerts.
+    pub alertmanager: FakeAlertmanager,
+    /// Where the watcher answers.
+    pub watcher_url: String,
+    client: reqwest::Client,
+    program: PathBuf,
+    folder: TempDir,
+    watcher: Option<Child>,
+    agent: tokio::task::JoinHandle<()>,
+    watchdog: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        self.agent.abort();
+        self.watchdog.abort();
+        self.kill_watcher();
+    }
+}
+
+impl Stage {
+    /// Builds everything and starts the watcher. `program` is the `failover` to run.
+    ///
+    /// # Errors
+    /// What could not be started.
+    pub async fn build(program: &Path) -> anyhow::Result<Self> {
+        let clock = Arc::new(SystemClock);
+        let cloud = Arc::new(FakeCompute::start(&ZONES, Span::from_millis(900), clock).await?);
+        let chain = FakeChain::new(FakeChainConfig {
+            validators: 64,
+            slot: Duration::from_millis(250),
+            slots_per_epoch: 6,
+            // Old enough to be finalising.
+            genesis_time: Time::now().as_second() - 60,
+        });
+        let beacon = chain.node().await?;
+        let (mail, home) = (SmtpSink::start().await?, FakeHome::start().await?);
+        let port = free_port()?;
+        let watcher_url = format!("http://127.0.0.1:{port}");
+        let alertmanager = FakeAlertmanager::new(format!("{watcher_url}/webhook/alertmanager"), TOKEN.into())?;
+        let agent = tokio::spawn(agent(cloud.clone(), chain.genesis_root()));
+        let watchdog = tokio::spawn(watchdog(alertmanager.clone()));
+        let mut stage = Self {
+            cloud,
+            chain,
+            beacon,
+            mail,
+            home,
+            alertmanager,
+            watcher_url,
+            client: crate::adapters::http::client(Duration::from_secs(2))?,
+            program: program.to_owned(),
+            folder: tempfile::Builder::new().prefix("failover-sandbox-").tempdir()?,
+            watcher: None,
+            agent,
+            watchdog,
+        };
+        fs::write(stage.folder.path().join("token"), TOKEN)?;
+        fs::write(stage.config_path(), stage.config(port))?;
+        stage.start_watcher()?;
+        Ok(stage)
+    }
+
+    /// The configuration the watcher runs with.
+    #[must_use]
+    pub fn config_path(&self) -> PathBuf {
+        self.folder.path().join("failover.yaml")
+    }
+
+    /// What the watcher logs.
+    #[must_use]
+    pub fn log_path(&self) -> PathBuf {
+        self.folder.path().join("watcher.log")
+    }
+
+    /// Time is compressed here and nowhere else: by the policy, and by the chain's own `config/spec`.
+    fn config(&self, port: u16) -> String {
+        let keys: Vec<String> = OURS.map(|index| format!("\"{}\"", self.chain.public_key(index))).collect();
+        let ladder: Vec<String> =
+            ZONES.iter().map(|zone| format!("{{zone: {zone}, machine_type: n2-standard-8}}")).collect();
+        let folder = self.folder.path().display();
+        format!(
+            "site: sandbox\n\
+             mode: armed\n\
+             ledger: {{sqlite: {{path: {folder}/ledger.sqlite}}}}\n\
+             http: {{listen: '127.0.0.1:{port}', address: '{watcher}'}}\n\
+             alertmanager:\n  auth: {{bearer_file: {folder}/token}}\n  \
+               watchdog: {{matchers: '{{alertname=\"Watchdog\"}}', timeout: 20s}}\n\
+             ethereum:\n  beacon_nodes: [{{name: home, url: '{beacon}'}}]\n\
+             validators:\n  - name: eth-0\n    kind: ethereum\n    public_keys: [{keys}]\n    \
+               alerts: [{{matchers: '{{alertname=\"ValidatorDown\", validator=\"eth-0\"}}', evidence: process}}]\n    \
+               process: {{url: '{home}'}}\n\
+             policy: {{hold_down: 2s, healthy_delay: 3s, cooldown: 5s, lease: 1500ms, observe_every: 300ms, \
+               recheck_every: 3s, requests_every: 300ms, retry_after: 500ms, retry_cap: 2s, report_stale_after: 4s, \
+               action_timeout: 20s, provisioning_deadline: 60s, suspected_mail_after: 60s}}\n\
+             compute:\n  project: sandbox\n  endpoint: '{cloud}'\n  credentials: anonymous\n  \
+               ladder: [{ladder}]\n  disk: {{type: pd-balanced, size_gb: 2048}}\n  operation_timeout: 10s\n\
+             budget: {{per_incident_usd: 60, per_month_usd: 200}}\n\
+             mail: {{host: 127.0.0.1, port: {smtp}, tls: none, from: failover@sandbox.example, \
+               to: [operator@sandbox.example], timeout: 5s}}\n",
+            watcher = self.watcher_url,
+            beacon = self.beacon.url(),
+            home = self.home.url(),
+            cloud = self.cloud.url(),
+            smtp = self.mail.address().port(),
+            keys = keys.join(", "),
+            ladder = ladder.join(", "),
+        )
+    }
+
+    /// Starts the real program.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start_watcher(&mut self) -> io::Result<()> {
+        let log = fs::OpenOptions::new().create(true).append(true).open(self.log_path())?;
+        let child = Command::new(&self.program)
+            .args(["serve", "--config"])
+            .arg(self.config_path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()?;
+        self.watcher = Some(child);
+        Ok(())
+    }
+
+    /// The watcher's process.
+    #[must_use]
+    pub fn watcher_pid(&self) -> Option<u32> {
+        self.watcher.as_ref().map(Child::id)
+    }
+
+    /// kill -9.
+    pub fn kill_watcher(&mut self) {
+        if let Some(mut watcher) = self.watcher.take() {
+            let _ = watcher.kill();
+            let _ = watcher.wait();
+        }
+    }
+
+    /// Whether the watcher's process has ended by itself or by a signal.
+    pub fn watcher_has_ended(&mut self) -> bool {
+        self.watcher.as_mut().is_some_and(|watcher| watcher.try_wait().is_ok_and(|ended| ended.is_some()))
+    }
+
+    /// Runs another command of the program against this stage.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub async fn run(&self, arguments: &[&str]) -> io::Result<std::process::Output> {
+        let mut command = tokio::process::Command::new(&self.program);
+        command.args(arguments).arg("--config").arg(self.config_path()).stdin(Stdio::null());
+        command.output().await
+    }
+
+    /// What the watcher says, if it leads.
+    pub async fn status(&self) -> Option<Status> {
+        let response = self.client.get(format!("{}/api/v1/status", self.watcher_url)).send().await.ok()?;
+        response.error_for_status().ok()?.json().await.ok()
+    }
+
+    /// Waits until the status is as wanted. Looking again and again is what an operator does as well.
+    ///
+    /// # Errors
+    /// What was waited for, when it has not come in time.
+    pub async fn until(
+        &self,
+        what: &str,
+        patience: Duration,
+        mut look: impl FnMut(&Status) -> bool,
+    ) -> anyhow::Result<Status> {
+        let until = Instant::now() + patience;
+        loop {
+            if let Some(status) = self.status().await
+                && look(&status)
+            {
+                return Ok(status);
+            }
+            if Instant::now() > until {
+                let log = fs::read_to_string(self.log_path()).unwrap_or_default();
+                let tail: Vec<&str> = log.lines().rev().take(25).collect();
+                let tail: Vec<&str> = tail.into_iter().rev().collect();
+                anyhow::bail!("waited in vain for this: {what}\nthe watcher's log ends with\n{}", tail.join("\n"));
+            }
+            tokio::time::sleep(Duration::from_millis(40)).await;
+        }
+    }
+}
+
+fn free_port() -> io::Result<u16> {
+    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+/// What the agent on a machine does: reports, with progress.
+async fn agent(cloud: Arc<FakeCompute>, genesis_root: String) {
+    let mut progress: std::collections::HashMap<String, u64> = std::collections::HashMap::new();
+    loop {
+        for machine in cloud.machines() {
+            if machine.status() == "RUNNING" {
+                let counter = progress.entry(machine.json["id"].to_string()).or_default();
+                *counter += 1;
+                cloud.report(&machine.name, &report(machine.label("incident"), *counter, &genesis_root));
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
+}
+
+fn report(incident: &str, counter: u64, genesis_root: &str) -> Report {
+    let percent = (counter * 7).min(100);
+    let stage = match percent {
+        0..20 => "unpacking and starting the clients",
+        20..60 => "execution client: state sync",
+        60..100 => "execution client: blocks",
+        _ => "synced",
+    };
+    Report {
+        incident: incident.to_owned(),
+        boot_id: "sandbox".into(),
+        counter,
+        progress_percent: u8::try_from(percent).unwrap_or(100),
+        stage: stage.into(),
+        synced: percent >= 100,
+        optimistic: percent < 100,
+        head_age_seconds: if percent < 100 { 3600 } else { 2 },
+        peers: 48,
+        genesis_root: genesis_root.to_owned(),
+        clock_offset_ms: 3,
+        signer_seen: false,
+    }
+}
+
+async fn watchdog(alertmanager: FakeAlertmanager) {
+    let since = Time::now();
+    loop {
+        alertmanager.send("Watchdog", "", since, None).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}

@@ -1,0 +1,144 @@
+//! How a story is told: a line for each thing that happens, with the time since the beginning.
+
+use std::{
+    collections::BTreeMap,
+    io::IsTerminal,
+    sync::{Mutex, PoisonError},
+    time::Instant,
+};
+
+use crate::runtime::status::Status;
+
+/// Prints to standard output, or to nobody.
+pub struct Narrator {
+    start: Instant,
+    quiet: bool,
+    colour: bool,
+    told: Mutex<Told>,
+}
+
+#[derive(Default)]
+struct Told {
+    /// What each source said last.
+    verdicts: BTreeMap<String, String>,
+    phase: String,
+    percent: u8,
+    in_bar: bool,
+}
+
+impl Narrator {
+    /// Tells people.
+    #[must_use]
+    pub fn aloud() -> Self {
+        Self { start: Instant::now(), quiet: false, colour: std::io::stdout().is_terminal(), told: Mutex::default() }
+    }
+
+    /// Tells nobody.
+    #[must_use]
+    pub fn silent() -> Self {
+        Self { quiet: true, ..Self::aloud() }
+    }
+
+    fn print(&self, text: &str) {
+        if !self.quiet {
+            println!("{text}");
+        }
+    }
+
+    fn bold(&self, text: &str) -> String {
+        if self.colour { format!("\x1b[1m{text}\x1b[0m") } else { text.to_owned() }
+    }
+
+    /// The beginning.
+    pub fn title(&self, text: &str) {
+        self.print(&self.bold(&format!("failover sandbox: {text}")));
+    }
+
+    /// Something about the telling.
+    pub fn aside(&self, text: &str) {
+        self.print(&format!("  {text}"));
+    }
+
+    /// A new part.
+    pub fn chapter(&self, text: &str) {
+        self.end_of_bar();
+        self.print(&format!("\n{}", self.bold(&format!("── {text}"))));
+    }
+
+    /// One thing that happened.
+    pub fn line(&self, who: &str, what: &str) {
+        self.end_of_bar();
+        self.print(&format!("{:6.1}s  {who:>12}  {what}", self.start.elapsed().as_secs_f64()));
+    }
+
+    /// What a command printed.
+    pub fn text(&self, text: &str) {
+        for line in text.lines() {
+            self.print(&format!("          {line}"));
+        }
+    }
+
+    /// A mail as it arrived.
+    pub fn mail(&self, subject: &str, body: &str) {
+        self.line("mail", &format!("Subject: {subject}"));
+        self.text(body);
+    }
+
+    /// Tells what has changed since the last time: verdicts, the phase with its reason, progress.
+    pub fn status(&self, status: &Status) {
+        let Some(validator) = status.validators.first() else { return };
+        let mut lines = Vec::new();
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        for signal in &validator.signals {
+            if told.verdicts.get(&signal.source) != Some(&signal.verdict) {
+                told.verdicts.insert(signal.source.clone(), signal.verdict.clone());
+                lines.push((signal.source.clone(), format!("{}: {}", signal.verdict, signal.why)));
+            }
+        }
+        // The words change every second; a new kind of standing is worth a line.
+        let phase: String = validator.reason.chars().filter(|c| c.is_alphabetic()).take(20).collect();
+        if told.phase != phase {
+            told.phase = phase;
+            if validator.phase != "syncing" || validator.standby.as_ref().is_none_or(|s| s.progress_percent.is_none()) {
+                lines.push((validator.phase.clone(), validator.reason.clone()));
+            }
+        }
+        let standby = validator.standby.as_ref();
+        let percent = standby.and_then(|standby| standby.progress_percent).unwrap_or(0);
+        let bar =
+            (percent > told.percent).then(|| standby.and_then(|standby| standby.stage.clone()).unwrap_or_default());
+        told.percent = told.percent.max(percent);
+        drop(told);
+        for (who, what) in lines {
+            self.line(&who, &what);
+        }
+        if let Some(stage) = bar {
+            self.bar(percent, &stage);
+        }
+    }
+
+    /// On a terminal the bar moves; elsewhere it is a line for each step.
+    fn bar(&self, percent: u8, stage: &str) {
+        if self.quiet {
+            return;
+        }
+        let full = usize::from(percent) * 30 / 100;
+        let text = format!("[{}{}] {percent:3} %  {stage}", "█".repeat(full), "·".repeat(30 - full));
+        if self.colour {
+            use std::io::Write as _;
+            print!("\r{:6.1}s  {:>12}  {text:80}", self.start.elapsed().as_secs_f64(), "standby");
+            let _ = std::io::stdout().flush();
+            self.told.lock().unwrap_or_else(PoisonError::into_inner).in_bar = true;
+        } else {
+            self.print(&format!("{:6.1}s  {:>12}  {text}", self.start.elapsed().as_secs_f64(), "standby"));
+        }
+    }
+
+    /// What comes next begins on a line of its own.
+    pub fn end_of_bar(&self) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if std::mem::take(&mut told.in_bar) && !self.quiet {
+            println!();
+        }
+    }
+}
