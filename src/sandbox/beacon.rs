@@ -1,1 +1,227 @@
-//! x
+//! A proof-of-stake chain and the beacon nodes that show it: the far end of the chain source.
+//!
+//! It holds no consensus: validators attest or do not, and the nodes answer about that as real ones were measured to,
+//! wrong answers included. Times follow from the clock; nothing has to be driven.
+
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
+
+use tokio::{net::TcpListener, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+use crate::{adapters::clock::SystemClock, ports::Clock};
+
+mod api;
+mod world;
+
+use world::World;
+
+/// What kind of chain.
+#[derive(Clone, Debug)]
+pub struct FakeChainConfig {
+    /// How many validators there are, all on duty at first.
+    pub validators: u64,
+    /// The length of a slot. Parts of a second are told as `SLOT_DURATION_MS`.
+    pub slot: Duration,
+    /// Slots in an epoch.
+    pub slots_per_epoch: u64,
+    /// When it began, in seconds since 1970.
+    pub genesis_time: i64,
+}
+
+/// The chain, shared by its nodes.
+#[derive(Clone)]
+pub struct FakeChain {
+    world: Arc<World>,
+}
+
+/// One beacon node. It stops when it is dropped.
+pub struct FakeBeacon {
+    address: SocketAddr,
+    node: Arc<NodeState>,
+    server: Mutex<Option<(CancellationToken, JoinHandle<()>)>>,
+}
+
+/// How a node is, as far as it differs from a good one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Condition {
+    /// Its head is so many slots old.
+    pub behind: u64,
+    /// It hides that: its own clock is as wrong as its head.
+    pub believes_in_step: bool,
+    /// It says that it is syncing.
+    pub syncing: bool,
+    /// Its head is not verified.
+    pub optimistic: bool,
+    /// Its execution layer is gone.
+    pub el_offline: bool,
+    /// It follows another chain.
+    pub other_chain: bool,
+    /// It sees nobody's attestations, as if it were cut off.
+    pub blind: bool,
+    /// It does not see these validators, for whatever reason.
+    pub deaf_to: Vec<u64>,
+    /// It is older than `POST …/validators`.
+    pub no_post: bool,
+    /// It does not answer as a beacon node at all.
+    pub fault: Option<Fault>,
+}
+
+/// How an answer can be spoilt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// A login page.
+    Html,
+    /// The first half of the answer.
+    HalfJson,
+    /// No answer.
+    Hang,
+    /// 500
+    ServerError,
+    /// Good JSON of another kind.
+    WrongTypes,
+    /// 16 MiB.
+    Huge,
+}
+
+struct NodeState {
+    world: Arc<World>,
+    condition: Mutex<Condition>,
+    requests: Mutex<Vec<String>>,
+    /// When it was started; of what came before it knows nothing.
+    started_ms: Mutex<i64>,
+}
+
+impl FakeChain {
+    /// A chain by this machine's clock.
+    #[must_use]
+    pub fn new(config: FakeChainConfig) -> Self {
+        Self::with_clock(config, Arc::new(SystemClock))
+    }
+
+    /// A chain by this clock.
+    #[must_use]
+    pub fn with_clock(config: FakeChainConfig, clock: Arc<dyn Clock>) -> Self {
+        Self { world: Arc::new(World::new(config, clock)) }
+    }
+
+    /// The public key of the validator with this index, `0x…`.
+    #[must_use]
+    pub fn public_key(&self, index: u64) -> String {
+        world::public_key(index)
+    }
+
+    /// Which chain it is.
+    #[must_use]
+    pub fn genesis_root(&self) -> String {
+        world::GENESIS_ROOT.to_owned()
+    }
+
+    /// The slot and the epoch it is in.
+    #[must_use]
+    pub fn slot_and_epoch(&self) -> (u64, u64) {
+        let slot = self.world.slot();
+        (slot, self.world.epoch_of(slot))
+    }
+
+    /// From now on these validators attest, or do not.
+    pub fn set_attesting(&self, indices: impl IntoIterator<Item = u64>, attesting: bool) {
+        self.world.set_attesting(indices, attesting);
+    }
+
+    /// Gives a validator a status, in the API's words (`exited_unslashed`, `active_slashed` …).
+    pub fn set_status(&self, index: u64, status: &str) {
+        self.world.set_status(index, status);
+    }
+
+    /// Stops finalising whatever is attested, or goes on.
+    pub fn stop_finalising(&self, stopped: bool) {
+        self.world.stop_finalising(stopped);
+    }
+
+    /// A new node that shows this chain, on a free port of loopback. It knows the chain from its beginning.
+    ///
+    /// # Errors
+    /// When no port can be had.
+    pub async fn node(&self) -> io::Result<FakeBeacon> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let node = Arc::new(NodeState {
+            world: self.world.clone(),
+            condition: Mutex::default(),
+            requests: Mutex::default(),
+            started_ms: Mutex::new(i64::MIN),
+        });
+        let beacon = FakeBeacon { address: listener.local_addr()?, node, server: Mutex::default() };
+        beacon.serve(listener);
+        Ok(beacon)
+    }
+}
+
+impl FakeBeacon {
+    /// Its beacon API.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Changes how it is.
+    pub fn change(&self, change: impl FnOnce(&mut Condition)) {
+        change(&mut lock(&self.node.condition));
+    }
+
+    /// What it was asked so far: method and path.
+    #[must_use]
+    pub fn requests(&self) -> Vec<String> {
+        lock(&self.node.requests).clone()
+    }
+
+    /// Stops it: its port refuses connections.
+    pub async fn down(&self) {
+        let server = lock(&self.server).take();
+        if let Some((stop, server)) = server {
+            stop.cancel();
+            // It ends when its connections have; nothing is to be learnt from how.
+            let _ = server.await;
+        }
+    }
+
+    /// Starts it again on the same port. Of the epochs before it wrongly shows everybody silent.
+    ///
+    /// # Errors
+    /// When somebody else has taken the port meanwhile.
+    pub async fn up(&self) -> io::Result<()> {
+        self.down().await;
+        *lock(&self.node.started_ms) = self.node.world.now_ms();
+        self.serve(TcpListener::bind(self.address).await?);
+        Ok(())
+    }
+
+    fn serve(&self, listener: TcpListener) {
+        let stop = CancellationToken::new();
+        let app = api::router(self.node.clone(), stop.clone());
+        let stopped = stop.clone().cancelled_owned();
+        let server = tokio::spawn(async move {
+            if let Err(error) = axum::serve(listener, app).with_graceful_shutdown(stopped).await {
+                tracing::warn!(%error, "the fake beacon node has ended");
+            }
+        });
+        *lock(&self.server) = Some((stop, server));
+    }
+}
+
+impl Drop for FakeBeacon {
+    fn drop(&mut self) {
+        if let Some((stop, server)) = lock(&self.server).take() {
+            stop.cancel();
+            server.abort();
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("nothing panics while it holds this lock")
+}
