@@ -10,7 +10,7 @@ async fn nodes_that_agree_say_it_once() {
     rig.chain.set_attesting(0..4, false);
     let ours = rig.epochs_to(12).await;
     assert_eq!((ours.reading.verdict, ours.records.len()), (Verdict::Down, 2));
-    assert_eq!(&*ours.reading.why, "silent in epoch 11, 32 of 32 others live");
+    assert_eq!(&*ours.reading.why, "silent in epoch 11, 32 of 32 others live; missed on the chain in epoch 10");
     rig.stop().await;
 }
 
@@ -23,7 +23,7 @@ async fn a_node_that_cannot_say_is_left_out_and_named() {
     assert_eq!(ours.reading.verdict, Verdict::Down);
     assert_eq!(
         &*ours.reading.why,
-        "silent in epoch 11, 32 of 32 others live; node far is 9 slots behind and is left out"
+        "silent in epoch 11, 32 of 32 others live; missed on the chain in epoch 10; node far is 9 slots behind and is left out"
     );
     assert_eq!(ours.records[1].unknown_because.as_deref(), Some("the node is 9 slots behind"));
     rig.nodes[0].change(|node| node.optimistic = true);
