@@ -63,6 +63,8 @@ pub struct Condition {
     pub other_chain: bool,
     /// It sees nobody's attestations, as if it were cut off.
     pub blind: bool,
+    /// It does not see these validators, for whatever reason.
+    pub deaf_to: Vec<u64>,
     /// It is older than `POST …/validators`.
     pub no_post: bool,
     /// It does not answer as a beacon node at all.

@@ -3,4 +3,5 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 mod alertmanager;
+mod chain;
 mod mail;

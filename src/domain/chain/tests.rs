@@ -1,1 +1,177 @@
+//! The rules that need no HTTP: continuity, clocks, agreement, the ring.
 
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::domain::{Time, Verdict};
+
+const GENESIS: i64 = 1_700_000_000;
+
+fn mainnet() -> ChainTime {
+    ChainTime::new(GENESIS, 12_000, 32).unwrap()
+}
+
+/// So many seconds into this slot.
+fn at(slot: u64, seconds: i64) -> Time {
+    Time::from_second(mainnet().start_of(Slot(slot)).as_second() + seconds).unwrap()
+}
+
+fn well(slot: u64) -> SyncStatus {
+    SyncStatus { head: Slot(slot), distance: 0, syncing: false, optimistic: false, el_offline: false }
+}
+
+fn key(number: u8) -> PublicKey {
+    PublicKey::new([number; 48])
+}
+
+/// A node that saw these of keys 1..=4 live in epoch 9, and so many of 32 others.
+fn look(node: &str, live: &[u8], control: u64) -> NodeEpoch {
+    let keys: BTreeMap<_, _> =
+        (1..=4).map(|n| (key(n), KeyInfo { index: n.into(), status: KeyStatus::Active })).collect();
+    let ours = (1..=4).map(|n| (u64::from(n), live.contains(&n)));
+    let others = (100..132).map(|index| (index, index < 100 + control));
+    NodeEpoch {
+        node: node.into(),
+        epoch: Epoch(9),
+        genesis_root: Some("0x1".into()),
+        well_since: Some(at(0, 0)),
+        keys: Some(keys),
+        liveness: Ok(Liveness { live: ours.chain(others).collect(), control: (100..132).collect() }),
+        rewards: Err(Trouble::NotAsked),
+        finalised: Some(Epoch(8)),
+        observed_at: at(351, 4),
+    }
+}
+
+fn keys() -> Vec<PublicKey> {
+    (1..=4).map(key).collect()
+}
+
+#[test]
+fn a_head_that_has_not_come_means_a_clock_behind_the_chain() {
+    assert_eq!(assess(&well(100), &mainnet(), at(100, 0)), Ok(()));
+    assert_eq!(assess(&well(101), &mainnet(), at(101, 0) - super::super::Span::from_millis(400)), Ok(()));
+    let ahead = assess(&well(400), &mainnet(), at(100, 0));
+    assert_eq!(ahead, Err(Trouble::ClockBehind { head: Slot(400), slots: 300 }));
+    assert_eq!(assess(&well(0), &mainnet(), Time::UNIX_EPOCH), Err(Trouble::BeforeGenesis));
+}
+
+#[test]
+fn some_empty_slots_are_not_behind() {
+    let status = |behind| SyncStatus { distance: behind, ..well(100 - behind) };
+    assert_eq!(assess(&status(4), &mainnet(), at(100, 4)), Ok(()));
+    assert_eq!(assess(&status(5), &mainnet(), at(100, 4)), Err(Trouble::Behind { slots: 5 }));
+    let lying = SyncStatus { distance: 0, ..status(9) };
+    assert_eq!(assess(&lying, &mainnet(), at(100, 4)), Err(Trouble::ClocksDiffer { slots: 9 }));
+}
+
+#[test]
+fn one_lost_answer_breaks_no_watch_and_four_do() {
+    let (time, mut watch) = (mainnet(), NodeWatch::default());
+    for slot in 64..100 {
+        let answer = if slot == 70 || slot == 71 { Err(Trouble::NoAnswer) } else { Ok(well(slot)) };
+        watch.heard(answer.as_ref().map_err(Clone::clone), &time, at(slot, 4));
+    }
+    assert_eq!(watch.well_since(), Some(at(64, 4)));
+    for slot in 100..104 {
+        watch.heard(Err(Trouble::NoAnswer), &time, at(slot, 4));
+    }
+    assert_eq!(watch.well_throughout(time.interval(Epoch(3)), &time), Err(Trouble::NoAnswer));
+    watch.heard(Ok(&well(104)), &time, at(104, 4));
+    let since = watch.well_throughout(time.interval(Epoch(3)), &time);
+    assert_eq!(since, Err(Trouble::WellSince { epoch: Epoch(3), before: Some(Box::new(Trouble::NoAnswer)) }));
+}
+
+#[test]
+fn a_clock_that_went_back_breaks_the_watch() {
+    let (time, mut watch) = (mainnet(), NodeWatch::default());
+    watch.heard(Ok(&well(100)), &time, at(100, 4));
+    watch.heard(Ok(&well(90)), &time, at(90, 4));
+    assert_eq!(watch.well_since(), Some(at(90, 4)), "what was before cannot be placed in time any more");
+}
+
+#[test]
+fn being_well_since_within_the_epoch_is_not_enough() {
+    let (time, mut watch) = (mainnet(), NodeWatch::default());
+    watch.heard(Ok(&well(64)), &time, at(64, 4));
+    assert!(watch.well_throughout(time.interval(Epoch(2)), &time).is_err());
+    assert_eq!(watch.well_throughout(time.interval(Epoch(3)), &time), Ok(at(64, 4)));
+}
+
+#[test]
+fn two_thirds_of_the_control_group_have_to_be_live() {
+    assert_eq!(agree(Epoch(9), &[look("a", &[], 22)], &keys()).verdict, Verdict::Down);
+    let sick = agree(Epoch(9), &[look("a", &[], 21)], &keys());
+    assert_eq!(sick.verdict, Verdict::Unknown);
+    assert_eq!(sick.why, "its node shows only 21 of 32 others live, so its silence means nothing");
+    assert_eq!(agree(Epoch(9), &[look("a", &[1, 2, 3, 4], 0)], &keys()).verdict, Verdict::Unknown);
+}
+
+#[test]
+fn without_others_there_is_nothing_to_compare_with() {
+    let mut alone = look("a", &[], 0);
+    alone.liveness = Ok(Liveness { live: (1..=4).map(|n| (n, false)).collect(), control: vec![] });
+    let agreed = agree(Epoch(9), &[alone], &keys());
+    assert_eq!(agreed.verdict, Verdict::Unknown);
+    assert_eq!(agreed.why, "its node knows only 0 other validators, too few to compare with");
+}
+
+#[test]
+fn an_answer_that_leaves_a_key_out_counts_for_nothing() {
+    let mut partial = look("a", &[], 32);
+    partial.liveness.as_mut().unwrap().live.remove(&3);
+    let agreed = agree(Epoch(9), &[partial], &keys());
+    assert_eq!((agreed.verdict, &*agreed.why), (Verdict::Unknown, "its node answered about 3 of 4 keys"));
+}
+
+#[test]
+fn a_key_that_any_node_calls_slashed_is_slashed() {
+    let mut other = look("b", &[1, 2, 3, 4], 32);
+    other.keys.as_mut().unwrap().get_mut(&key(2)).unwrap().status = KeyStatus::Slashed;
+    let agreed = agree(Epoch(9), &[look("a", &[1, 2, 3, 4], 32), other], &keys());
+    assert_eq!(agreed.keys.unwrap().slashed, [key(2).to_string()]);
+}
+
+#[test]
+fn one_node_that_sees_no_finality_is_enough_to_be_careful() {
+    let stuck = NodeEpoch { finalised: Some(Epoch(3)), ..look("b", &[], 32) };
+    let view = chain_view(&[look("a", &[], 32), stuck]);
+    assert_eq!(view.health, ChainHealth::NotFinalising { epochs: 7 });
+    let silent = NodeEpoch { finalised: None, ..look("a", &[], 32) };
+    assert_eq!(chain_view(&[silent]).health, ChainHealth::Unknown);
+}
+
+#[test]
+fn the_ring_keeps_the_last_epochs_and_never_fills_in_later() {
+    let mut evidence = ChainEvidence::default();
+    let time = mainnet();
+    let validator = crate::domain::ValidatorId::new("eth-0").unwrap();
+    let records = |epoch| {
+        let look = NodeEpoch { epoch: Epoch(epoch), ..look("a", &[], 32) };
+        observe(Epoch(epoch), &[look], &validator, &keys(), &time).records
+    };
+    for epoch in (0..200).filter(|epoch| *epoch != 190) {
+        evidence.add(records(epoch));
+    }
+    evidence.add(records(190));
+    let epochs: Vec<u64> = evidence.records().map(|record| record.epoch.0).collect();
+    assert_eq!((epochs.first(), epochs.last(), epochs.len()), (Some(&136), Some(&199), 63));
+    assert!(!epochs.contains(&190), "an epoch that was not written when it ended stays unknown");
+    let bytes = crate::records::encode(&evidence).len();
+    assert!(bytes < 64 * 1024, "{bytes} bytes for one node");
+}
+
+#[test]
+fn a_status_of_the_api_is_known_or_refused() {
+    assert_eq!(KeyStatus::from_api("active_exiting", false), Some(KeyStatus::Active));
+    assert_eq!(KeyStatus::from_api("active_ongoing", true), Some(KeyStatus::Slashed));
+    assert_eq!(KeyStatus::from_api("withdrawal_possible", true), Some(KeyStatus::Slashed));
+    assert_eq!(KeyStatus::from_api("withdrawal_possible", false), Some(KeyStatus::Exited));
+    assert_eq!(KeyStatus::from_api("asleep", false), None);
+}
+
+#[test]
+fn a_strangers_text_is_shortened_and_made_plain() {
+    let text = Trouble::clean(&format!("a\n\u{1b}[31m{}", "b".repeat(1000)));
+    assert!(text.chars().count() <= 100 && !text.contains('\u{1b}') && text.ends_with('…'), "{text}");
+}

@@ -102,7 +102,8 @@ impl Trouble {
     /// A stranger's text, shortened and without control characters.
     #[must_use]
     pub fn clean(text: &str) -> String {
-        let plain: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_TEXT + 1).collect();
+        let start = text.chars().take(4 * MAX_TEXT);
+        let plain: String = start.map(|c| if c.is_control() { ' ' } else { c }).collect();
         let plain = plain.split_whitespace().collect::<Vec<_>>().join(" ");
         if plain.chars().count() > MAX_TEXT { plain.chars().take(MAX_TEXT - 1).chain(['…']).collect() } else { plain }
     }

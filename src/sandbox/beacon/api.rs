@@ -207,6 +207,7 @@ impl NodeState {
         let condition = self.condition();
         watched
             && !condition.blind
+            && !condition.deaf_to.contains(&index)
             && !condition.syncing
             && self.world.duty(index, epoch) <= self.head()
             && self.world.attested(index, epoch)

@@ -1,0 +1,174 @@
+//! The chain source against a real network: geth, Prysm, 64 validators of which eight are "ours".
+//!
+//! Everything is waited for in epochs. A machine that is too busy for a slot makes the run say nothing: that is
+//! reported, and the run is repeated once.
+
+use std::{path::Path, process::Command, sync::Arc, time::Duration};
+
+use failover::{
+    adapters::{
+        beacon::{BeaconConfig, BeaconWatch, NodeConfig, probe},
+        clock::SystemClock,
+        http,
+    },
+    domain::{ChainHealth, ChainObservation, PublicKey, Reading, Time, ValidatorId, Verdict},
+};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::{sync::mpsc, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+/// Slots the network lost by itself, for want of a processor: such a run proves nothing in either direction.
+#[derive(Debug)]
+struct Invalid(String);
+
+/// The network. Everything in it is stopped when it is dropped, and also when this process dies.
+struct Devnet {
+    folder: TempDir,
+}
+
+impl Devnet {
+    fn up() -> Self {
+        let devnet = Self { folder: tempfile::tempdir().unwrap() };
+        devnet.run(&["up"], &["--watch", &std::process::id().to_string()]);
+        devnet
+    }
+
+    fn run(&self, verb: &[&str], rest: &[&str]) {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/parts/ethereum.sh");
+        let output = Command::new(script).args(verb).arg(self.folder.path()).args(rest).output();
+        let output = output.expect("tests/parts/ethereum.sh can be run");
+        assert!(output.status.success(), "{verb:?} {rest:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    fn stop(&self, name: &str) {
+        self.run(&["stop"], &[name]);
+    }
+
+    fn beacon(&self) -> String {
+        let text = std::fs::read_to_string(Path::new(self.folder.path()).join("node1.json")).unwrap();
+        serde_json::from_str::<Value>(&text).unwrap()["beacon"].as_str().unwrap().to_owned()
+    }
+
+    /// The public keys 0 to 7, as the node has them.
+    async fn our_keys(&self) -> Vec<PublicKey> {
+        let url = format!("{}/eth/v1/beacon/states/genesis/validators?id=0,1,2,3,4,5,6,7", self.beacon());
+        let client = http::client(Duration::from_secs(10)).unwrap();
+        let answer: Value = client.get(url).send().await.unwrap().json().await.unwrap();
+        let keys = answer["data"].as_array().unwrap_or_else(|| panic!("no validators: {answer}"));
+        keys.iter().map(|key| key["validator"]["pubkey"].as_str().unwrap().parse().unwrap()).collect()
+    }
+}
+
+impl Drop for Devnet {
+    fn drop(&mut self) {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/parts/ethereum.sh");
+        let _ = Command::new(script).arg("stop").arg(self.folder.path()).status();
+    }
+}
+
+/// Our watcher on the network.
+struct Watch {
+    rx: mpsc::Receiver<ChainObservation>,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Watch {
+    fn start(node: NodeConfig, keys: Vec<PublicKey>) -> Self {
+        let ours = vec![(ValidatorId::new("eth-0").unwrap(), keys)];
+        let watch = BeaconWatch::new(BeaconConfig::new(vec![node]), ours, Arc::new(SystemClock)).unwrap();
+        let (tx, rx) = mpsc::channel(16);
+        let stop = CancellationToken::new();
+        Self { rx, task: tokio::spawn(watch.run(tx, stop.clone())), stop }
+    }
+
+    /// What is said at the end of the next epoch.
+    async fn epoch(&mut self) -> (u64, Reading, ChainHealth) {
+        loop {
+            // Two minutes are five epochs: then it is the watcher that is stuck.
+            let seen = tokio::time::timeout(Duration::from_secs(120), self.rx.recv()).await;
+            let seen = seen.expect("an epoch comes to something").expect("the watcher runs");
+            let reading = seen.validators[0].reading.clone();
+            println!("epoch {:?}: {} ({}), chain {:?}", seen.epoch, reading.verdict, reading.why, seen.chain.health);
+            if let Some(epoch) = seen.epoch {
+                return (epoch.0, reading, seen.chain.health);
+            }
+        }
+    }
+
+    /// Waits so many epochs at most for this verdict.
+    async fn until(&mut self, verdict: Verdict, epochs: usize) -> Result<Reading, Invalid> {
+        let mut last = None;
+        for _ in 0..epochs {
+            let (_, reading, _) = self.epoch().await;
+            if reading.verdict == verdict {
+                return Ok(reading);
+            }
+            last = Some(reading);
+        }
+        let last = last.unwrap();
+        let late = ["behind", "in time", "too late", "others live, so"].iter().any(|text| last.why.contains(text));
+        if last.verdict == Verdict::Unknown && late {
+            return Err(Invalid(last.why.to_string()));
+        }
+        panic!("not {verdict} within {epochs} epochs, but {}: {}", last.verdict, last.why);
+    }
+
+    async fn stop(self) {
+        self.stop.cancel();
+        self.task.await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn the_chain_shows_who_is_dead_and_never_takes_a_sick_node_for_it() {
+    if let Err(Invalid(why)) = story().await {
+        println!("this run says nothing ({why}): a slot came late; once more");
+        if let Err(Invalid(why)) = story().await {
+            panic!("invalid twice: this machine is too busy for four-second slots ({why})");
+        }
+    }
+}
+
+async fn story() -> Result<(), Invalid> {
+    let devnet = Devnet::up();
+    let keys = devnet.our_keys().await;
+    assert_eq!(keys.len(), 8);
+    let node = NodeConfig { name: "home".into(), url: devnet.beacon().parse().unwrap() };
+    let mut watch = Watch::start(node.clone(), keys.clone());
+
+    // Epochs 0 and 1 may be watched in part only; Prysm starts slowly.
+    let up = watch.until(Verdict::Up, 6).await?;
+    assert!(up.why.contains("32 of 32 others live") || up.why.contains("31 of 32"), "{}", up.why);
+    let seen = probe(&node, None, &keys, Duration::from_secs(5), Arc::new(SystemClock)).await;
+    assert!(seen.version.as_ref().is_ok_and(|version| version.contains("Prysm")), "{seen:?}");
+    assert_eq!(seen.keys.as_ref().map(|keys| (keys.active, keys.missing)), Ok((8, 0)), "{seen:?}");
+
+    // Killed in epoch N: N+1 is the first complete one; it is judged at the end of N+2. Three looks, two epochs.
+    devnet.stop("ours");
+    let killed_at = Time::now();
+    let down = watch.until(Verdict::Down, 3).await?;
+    assert!(down.about.to > killed_at, "it is about a time when they were dead: {down:?}");
+
+    devnet.run(&["ours"], &["ours", "1"]);
+    let back_at = Time::now();
+    let back = watch.until(Verdict::Up, 4).await?;
+    assert!(back.about.to > back_at, "it is about a time when they were back: {back:?}");
+
+    devnet.stop("geth1");
+    let unknown = watch.until(Verdict::Unknown, 3).await?;
+    println!("without its execution layer: {}", unknown.why);
+    // Nobody can attest to anything now; that must never look like our death.
+    for _ in 0..2 {
+        let (epoch, reading, _) = watch.epoch().await;
+        assert_eq!(reading.verdict, Verdict::Unknown, "epoch {epoch}: {}", reading.why);
+    }
+
+    devnet.stop("beacon1");
+    let (_, reading, health) = watch.epoch().await;
+    assert_eq!((reading.verdict, health), (Verdict::Unknown, ChainHealth::Unknown), "{}", reading.why);
+    assert_eq!(&*reading.why, "its node refuses connections");
+    watch.stop().await;
+    Ok(())
+}
