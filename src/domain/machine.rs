@@ -1,6 +1,6 @@
 //! The machine: one event in, one decision out.
 //!
-//! Two moves. [`fold`] takes the event into what is known; the phase is then advanced from what is known. Nothing is
+//! Two moves. `fold` takes the event into what is known; the phase is then advanced from what is known. Nothing is
 //! done here: the runtime persists the decision's record first and carries out its actions second.
 
 mod detect;

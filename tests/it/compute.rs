@@ -169,7 +169,8 @@ async fn every_bad_answer_to_an_insert_is_refused_or_unknown_and_creates_nothing
         assert!(rig.fake.machines().is_empty(), "{fault:?}");
     }
     rig.fake.fault(Method::Insert, Fault::Status(403, "quotaExceeded"));
-    assert!(matches!(rig.gce.create(&spec(ZONES[0], 99)).await, CreateOutcome::QuotaExceeded(_)));
+    let outcome = rig.gce.create(&spec(ZONES[0], 99)).await;
+    assert!(matches!(outcome, CreateOutcome::QuotaExceeded(_)), "{outcome:?}");
 }
 
 #[tokio::test]

@@ -24,7 +24,7 @@ fn python() -> PathBuf {
     let output = Command::new(installer).args(["--path", "python"]).stderr(Stdio::inherit()).output();
     let output = output.expect("tests/parts/install.sh can be run");
     assert!(output.status.success(), "python with aiosmtpd is not installed; run `make test-real`");
-    PathBuf::from(String::from_utf8(output.stdout).unwrap().trim())
+    Path::new(String::from_utf8(output.stdout).unwrap().trim()).join("bin/python")
 }
 
 /// A running server with its authority; ends with the test, because its standard input does.

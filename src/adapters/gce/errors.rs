@@ -1,7 +1,7 @@
 //! What Compute Engine's refusals mean. Its errors carry no gRPC status, so they are told apart by HTTP status and reason.
 
 use google_cloud_compute_v1::Error;
-use serde::Deserialize;
+use google_cloud_gax::error::rpc::StatusDetails;
 
 use crate::{domain::CreateOutcome, ports::CloudError};
 
@@ -34,25 +34,6 @@ pub(super) enum Failure {
     Unanswered(String),
 }
 
-#[derive(Deserialize)]
-struct Body {
-    error: Detail,
-}
-
-#[derive(Deserialize)]
-struct Detail {
-    #[serde(default)]
-    message: String,
-    #[serde(default)]
-    errors: Vec<Reason>,
-}
-
-#[derive(Deserialize)]
-struct Reason {
-    #[serde(default)]
-    reason: String,
-}
-
 pub(super) fn classify(error: &Error) -> Failure {
     let Some(status) = error.http_status_code() else {
         // A connection that was never made has carried nothing; any other may have.
@@ -62,14 +43,13 @@ pub(super) fn classify(error: &Error) -> Failure {
             Failure::Unanswered(error.to_string())
         };
     };
-    let detail = error.http_payload().and_then(|payload| serde_json::from_slice::<Body>(payload).ok());
-    let (message, reason) = match detail {
-        Some(Body { error }) => {
-            let reason = error.errors.into_iter().next().map(|first| first.reason).unwrap_or_default();
-            (error.message, reason)
-        }
-        None => (error.to_string(), String::new()),
-    };
+    // Compute's older form of an error has its reasons in `error.errors`; the client makes details of them.
+    let reason = error.status().into_iter().flat_map(|status| &status.details).find_map(|detail| match detail {
+        StatusDetails::ErrorInfo(info) if !info.reason.is_empty() => Some(info.reason.clone()),
+        _ => None,
+    });
+    let reason = reason.unwrap_or_default();
+    let message = error.status().map_or_else(|| error.to_string(), |status| status.message.clone());
     let said = format!("{status} {reason}: {}", message.chars().take(300).collect::<String>());
     by_code(&reason, &said).unwrap_or_else(|| by_status(status, said))
 }

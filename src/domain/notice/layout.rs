@@ -1,6 +1,6 @@
 //! Laying out a plain text for a phone: short lines, one thought each, commands on lines of their own.
 //!
-//! It knows no notice; see [`super::render`].
+//! It knows no notice; see `render`.
 
 use crate::domain::Time;
 

@@ -10,7 +10,7 @@ use super::{
     Answer,
     fault::{Fault, Method},
     timestamp,
-    world::{FakeMachine, Then, World},
+    world::{FakeMachine, Target, Then, World},
 };
 use crate::domain::Time;
 
@@ -21,6 +21,8 @@ pub(super) enum Reply {
 }
 
 type Query = BTreeMap<String, String>;
+/// What answers one kind of path: the segments after the project, and the fault it meets.
+type Route = fn(&mut World, &Call<'_>, &[&str], Option<&Fault>) -> Answer;
 
 /// What Google's schema calls the body of a POST.
 pub(super) fn request_schema(path: &str) -> Option<&'static str> {
@@ -45,26 +47,25 @@ pub(super) fn route(world: &mut World, verb: &Verb, path: &str, query: &str, bod
     }
     let ["compute", "v1", "projects", project, rest @ ..] = &segments[..] else { return not_implemented(path) };
     let call = Call { project, query: &query, body, now };
-    let (method, answer): (Option<Method>, fn(&mut World, &Call<'_>, &[&str], Option<&Fault>) -> Answer) =
-        match (verb.as_str(), rest) {
-            ("POST", ["zones", _, "instances"]) => (Some(Method::Insert), insert),
-            ("GET", ["aggregated", "instances"]) => (Some(Method::AggregatedList), aggregated_list),
-            ("GET", ["zones", _, "instances"]) => (None, list),
-            ("GET", ["zones", _, "instances", _]) => (Some(Method::Get), get),
-            ("DELETE", ["zones", _, "instances", _]) => (Some(Method::Delete), delete),
-            ("GET", ["zones", _, "instances", _, "getGuestAttributes"]) => {
-                (Some(Method::GuestAttributes), guest_attributes)
-            }
-            ("POST", ["zones", _, "instances", _, "setLabels"]) => (Some(Method::SetLabels), set_labels),
-            ("POST", ["zones", _, "instances", _, "setDeletionProtection"]) => (None, set_deletion_protection),
-            ("POST", ["zones", _, "instances", _, "setScheduling"]) => (Some(Method::SetScheduling), set_scheduling),
-            ("GET", ["zones", _, "operations", _]) => (Some(Method::Operation), operation),
-            ("GET", ["zones", _]) => (None, zone),
-            ("GET", ["zones", _, "machineTypes", _]) => (None, machine_type),
-            ("GET", ["regions", _]) => (None, region),
-            ("GET", ["global", "images", "family", _]) => (None, image),
-            _ => return not_implemented(path),
-        };
+    let (method, answer): (Option<Method>, Route) = match (verb.as_str(), rest) {
+        ("POST", ["zones", _, "instances"]) => (Some(Method::Insert), insert),
+        ("GET", ["aggregated", "instances"]) => (Some(Method::AggregatedList), aggregated_list),
+        ("GET", ["zones", _, "instances"]) => (None, list),
+        ("GET", ["zones", _, "instances", _]) => (Some(Method::Get), get),
+        ("DELETE", ["zones", _, "instances", _]) => (Some(Method::Delete), delete),
+        ("GET", ["zones", _, "instances", _, "getGuestAttributes"]) => {
+            (Some(Method::GuestAttributes), guest_attributes)
+        }
+        ("POST", ["zones", _, "instances", _, "setLabels"]) => (Some(Method::SetLabels), set_labels),
+        ("POST", ["zones", _, "instances", _, "setDeletionProtection"]) => (None, set_deletion_protection),
+        ("POST", ["zones", _, "instances", _, "setScheduling"]) => (Some(Method::SetScheduling), set_scheduling),
+        ("GET", ["zones", _, "operations", _]) => (Some(Method::Operation), operation),
+        ("GET", ["zones", _]) => (None, zone),
+        ("GET", ["zones", _, "machineTypes", _]) => (None, machine_type),
+        ("GET", ["regions", _]) => (None, region),
+        ("GET", ["global", "images", "family", _]) => (None, image),
+        _ => return not_implemented(path),
+    };
     let fault = method.and_then(|method| world.faults.take(method));
     if let ["zones", zone, ..] = rest {
         if !world.zones.contains(*zone) {
@@ -94,6 +95,12 @@ struct Call<'a> {
     query: &'a Query,
     body: &'a Bytes,
     now: Time,
+}
+
+impl<'a> Call<'a> {
+    fn target(&self, zone: &'a str, name: &'a str) -> Target<'a> {
+        Target { project: self.project, zone, name }
+    }
 }
 
 fn not_implemented(path: &str) -> Reply {
@@ -168,7 +175,7 @@ fn insert(world: &mut World, call: &Call<'_>, rest: &[&str], fault: Option<&Faul
         },
         _ => Then::Run(name.clone()),
     };
-    let mut operation = world.operate(call.project, zone, "insert", &name, fault, then, call.now);
+    let mut operation = world.operate(call.target(zone, &name), "insert", fault, then, call.now);
     if let Some(request) = request {
         let operation_name = operation["name"].as_str().unwrap_or_default().to_owned();
         operation["clientOperationId"] = json!(request);
@@ -347,7 +354,7 @@ fn delete(world: &mut World, call: &Call<'_>, rest: &[&str], fault: Option<&Faul
         Some(machine) => machine.json["status"] = json!("STOPPING"),
     }
     let then = Then::Remove(name.to_owned());
-    Answer::ok("Operation", world.operate(call.project, zone, "delete", name, fault, then, call.now))
+    Answer::ok("Operation", world.operate(call.target(zone, name), "delete", fault, then, call.now))
 }
 
 fn guest_attributes(world: &mut World, call: &Call<'_>, rest: &[&str], _fault: Option<&Fault>) -> Answer {
@@ -365,7 +372,7 @@ fn guest_attributes(world: &mut World, call: &Call<'_>, rest: &[&str], _fault: O
 }
 
 fn done(world: &mut World, call: &Call<'_>, rest: &[&str], kind: &str) -> Answer {
-    Answer::ok("Operation", world.operate(call.project, rest[1], kind, rest[3], None, Then::Nothing, call.now))
+    Answer::ok("Operation", world.operate(call.target(rest[1], rest[3]), kind, None, Then::Nothing, call.now))
 }
 
 fn set_labels(world: &mut World, call: &Call<'_>, rest: &[&str], _fault: Option<&Fault>) -> Answer {

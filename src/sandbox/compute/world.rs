@@ -46,6 +46,14 @@ pub(super) struct Operation {
     pub(super) then: Then,
 }
 
+/// Which machine an operation is about.
+#[derive(Clone, Copy)]
+pub(super) struct Target<'a> {
+    pub(super) project: &'a str,
+    pub(super) zone: &'a str,
+    pub(super) name: &'a str,
+}
+
 /// What an operation does when it ends.
 #[derive(Clone, Debug)]
 pub(super) enum Then {
@@ -174,14 +182,13 @@ impl World {
     /// Begins an operation and returns its resource.
     pub(super) fn operate(
         &mut self,
-        project: &str,
-        zone: &str,
+        target: Target<'_>,
         kind: &str,
-        target: &str,
         fault: Option<&Fault>,
         then: Then,
         now: Time,
     ) -> Value {
+        let Target { project, zone, name: target } = target;
         let id = self.id();
         let name = format!("operation-{id}");
         let duration = if let Some(Fault::Slow(duration)) = fault { *duration } else { self.operation_time };

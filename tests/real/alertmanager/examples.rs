@@ -34,7 +34,7 @@ fn receivers(config: &Path, labels: &[(&str, &str)], options: &[&str]) -> Output
 
 #[test]
 fn promtool_accepts_the_example_rules() {
-    let output = run(Command::new(program("prometheus", "promtool"))
+    let output = run(Command::new(program("promtool", "promtool"))
         .args(["check", "rules"])
         .arg(example("prometheus-rules.yaml")));
     assert!(output.status.success(), "{}", text(&output));

@@ -1,0 +1,26 @@
+# The few commands people type.
+
+.PHONY: demo test test-real bench lint parts
+
+# Real parts (a real Alertmanager, beacon node, mail server …) go into a cache outside the checkout.
+PARTS := tests/parts/install.sh
+
+demo: ## the whole story on this machine, without any account
+	cargo run --quiet -- sandbox
+
+test: ## everything that needs nothing but Rust
+	cargo test --lib --bins --test it
+
+parts:
+	bash $(PARTS)
+
+test-real: parts ## everything against real parts, one suite at a time
+	cargo test --test real -- --test-threads=1
+
+bench: ## one table; ratios of one run where there is something to compare with
+	cargo bench --bench table
+
+lint:
+	cargo fmt --check
+	cargo clippy --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items
