@@ -10,6 +10,7 @@ demo: ## the whole story on this machine, without any account
 
 test: ## everything that needs nothing but Rust
 	cargo test --lib --bins --test it
+	cargo test --test stories
 
 parts:
 	bash $(PARTS)

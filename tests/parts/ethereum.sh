@@ -11,7 +11,7 @@
 # A client that was stopped comes back with `ours DIR ours 1`, with its slashing protection as it was.
 set -euo pipefail
 
-here=$(dirname "$(realpath "$0")")
+self=$(realpath "$0") here=$(dirname "$(realpath "$0")") # now, while a relative name still leads there
 # shellcheck source-path=SCRIPTDIR
 source "$here/processes.sh"
 usage() { sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "$0" >&2; exit 2; }
@@ -22,8 +22,8 @@ node() { # N, then flags of the beacon node
   "$geth" --datadir "geth$n" init genesis.json > "geth$n.init.log" 2>&1 ||
     die "geth has no use for genesis.json: $(tail -n 1 "geth$n.init.log")"
   # Without peers: its blocks come from its beacon node.
-  start "geth$n" "$geth" --datadir "geth$n" --syncmode full --ipcdisable \
-    --nodiscover --maxpeers 0 --port 0 --nat none --netrestrict 127.0.0.0/8 \
+  start "geth$n" "$geth" --config geth.toml --datadir "geth$n" --syncmode full --ipcdisable \
+    --nodiscover --maxpeers 0 --nat none \
     --http --http.addr 127.0.0.1 --http.port "$http" \
     --authrpc.addr 127.0.0.1 --authrpc.port "$engine" --authrpc.jwtsecret jwt.hex
   await "geth$n" curl -s "http://127.0.0.1:$engine"
@@ -51,6 +51,7 @@ client() { # name, node, first key, number of keys
 genesis() {
   cp "$here/ethereum.yml" .
   od -An -N32 -tx1 /dev/urandom | tr -d ' \n' > jwt.hex
+  printf '[Node.P2P]\nListenAddr = ""\n' > geth.toml # no flag keeps it from listening to the whole world for peers
   # Prysm crashes when it misses the first slot, and two cores need a while to start everything.
   "$prysm/prysmctl" testnet generate-genesis --fork deneb --num-validators 64 --genesis-time-delay 30 \
     --chain-config-file ethereum.yml --geth-genesis-json-out genesis.json --output-ssz genesis.ssz > genesis.log 2>&1 ||
@@ -83,7 +84,7 @@ case $verb in
   up)
     [[ ! -e genesis.ssz ]] || die "$PWD has a chain already"
     trap '[[ $? == 0 ]] || stop_all' EXIT # half a network is of no use to anyone
-    case ${1-} in '') ;; --watch) watch "${2-}" ;; *) usage ;; esac
+    case ${1-} in '') ;; --watch) watch "$self" "${2-}" ;; *) usage ;; esac
     genesis
     node 1 --min-sync-peers 0 --interop-eth1data-votes
     client ours 1 0 8

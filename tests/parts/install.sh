@@ -32,13 +32,13 @@ version() {
 folder() { local v; v=$(version "$1") && echo "$cache/$1-$v"; }
 
 # A folder is only ever moved here when finished; `-e` follows links, so a venv whose Python has gone counts as absent.
-installed() { [[ -d $1 && ( $1 != */python-* || -e $1/bin/python ) ]]; }
+installed() { [[ -d $1 && ( ${1##*/} != python-* || -e $1/bin/python ) ]]; }
 
 # --- How each part is made: in an empty working folder, results into out/, the last line said is the reason for failing.
 
 fail() { echo "$*"; exit 1; }
 
-# Debian's package for a tool, or nothing where Debian 12 has none that would do (its Go is too old for all of these).
+# Debian's package for a tool, or nothing where Debian 12 has none that would do: its Go is too old for all of these.
 package_for() { case $1 in gcc) echo gcc libc6-dev ;; ensurepip) echo python3-venv ;; esac; }
 
 has() { if [[ $1 == ensurepip ]]; then python3 -c 'import ensurepip'; else command -v "$1"; fi > /dev/null 2>&1; }

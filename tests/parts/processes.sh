@@ -50,15 +50,15 @@ stop() { # name
   fi
 }
 
-# Starts what calls this script's verb `stop` when that process has ended, however it ended.
-watch() { # number
+# Starts what calls `SCRIPT stop .` when that process has ended, however it ended.
+watch() { # script, number
   local owner
-  owner=$(identity "$1") || die "there is no process ${1:-without a number} to watch"
+  owner=$(identity "$2") || die "there is no process ${2:-without a number} to watch"
   # shellcheck disable=SC2016,SC2086 # the text is for the other shell; the owner is two words
   start watch bash -c "$(declare -f identity)"'
     while [[ $(identity "$2") == "$2 $3" ]]; do sleep 0.5; done
     rm -f watch.pid # or it would stop itself first
-    exec "$1" stop .' watch "$(realpath "$0")" $owner
+    exec "$1" stop .' watch "$1" $owner
 }
 
 # One verb at a time: a stop that comes while another verb is still starting things waits, and then finds all of them.

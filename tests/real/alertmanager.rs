@@ -1,7 +1,7 @@
 //! A real Alertmanager sends to the real receiver; `amtool` and `promtool` judge what we ship and how we read matchers.
 
 mod examples;
-mod server;
+pub mod server;
 
 use std::sync::{Arc, atomic::Ordering};
 

@@ -23,12 +23,12 @@ use tokio_util::sync::CancellationToken;
 struct Invalid(String);
 
 /// The network. Everything in it is stopped when it is dropped, and also when this process dies.
-struct Devnet {
+pub struct Devnet {
     folder: TempDir,
 }
 
 impl Devnet {
-    fn up() -> Self {
+    pub fn up() -> Self {
         let devnet = Self { folder: tempfile::tempdir().unwrap() };
         devnet.run(&["up"], &["--watch", &std::process::id().to_string()]);
         devnet
@@ -41,17 +41,17 @@ impl Devnet {
         assert!(output.status.success(), "{verb:?} {rest:?}: {}", String::from_utf8_lossy(&output.stderr));
     }
 
-    fn stop(&self, name: &str) {
+    pub fn stop(&self, name: &str) {
         self.run(&["stop"], &[name]);
     }
 
-    fn beacon(&self) -> String {
+    pub fn beacon(&self) -> String {
         let text = std::fs::read_to_string(Path::new(self.folder.path()).join("node1.json")).unwrap();
         serde_json::from_str::<Value>(&text).unwrap()["beacon"].as_str().unwrap().to_owned()
     }
 
     /// The public keys 0 to 7, as the node has them.
-    async fn our_keys(&self) -> Vec<PublicKey> {
+    pub async fn our_keys(&self) -> Vec<PublicKey> {
         let url = format!("{}/eth/v1/beacon/states/genesis/validators?id=0,1,2,3,4,5,6,7", self.beacon());
         let client = http::client(Duration::from_secs(10)).unwrap();
         let answer: Value = client.get(url).send().await.unwrap().json().await.unwrap();

@@ -16,15 +16,13 @@ use serde_json::Value;
 use tempfile::TempDir;
 use uuid::Uuid;
 
+use crate::parts::part;
+
 const ID: Uuid = Uuid::from_u128(0x1234);
 
-/// The Python that has aiosmtpd, as the installer of real parts says.
+/// The Python that has aiosmtpd.
 fn python() -> PathBuf {
-    let installer = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/parts/install.sh");
-    let output = Command::new(installer).args(["--path", "python"]).stderr(Stdio::inherit()).output();
-    let output = output.expect("tests/parts/install.sh can be run");
-    assert!(output.status.success(), "python with aiosmtpd is not installed; run `make test-real`");
-    Path::new(String::from_utf8(output.stdout).unwrap().trim()).join("bin/python")
+    part("python").join("bin/python")
 }
 
 /// A running server with its authority; ends with the test, because its standard input does.

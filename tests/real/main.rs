@@ -4,4 +4,8 @@
 
 mod alertmanager;
 mod chain;
+mod compute;
+mod ledger;
 mod mail;
+mod parts;
+mod path;

@@ -32,13 +32,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A program of a part, as the installer of real parts says.
 pub fn program(part: &str, name: &str) -> PathBuf {
-    let installer = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/parts/install.sh");
-    let output = Command::new(installer).args(["--path", part]).stderr(Stdio::inherit()).output();
-    let output = output.expect("tests/parts/install.sh can be run");
-    assert!(output.status.success(), "{part} is not installed; run `make test-real`");
-    let path = PathBuf::from(String::from_utf8(output.stdout).unwrap().trim());
-    // The installer may name the folder or the part's first program.
-    let path = if path.is_dir() { path.join(name) } else { path.with_file_name(name) };
+    let path = crate::parts::part(part).join(name);
     assert!(path.is_file(), "{part} is installed without {}", path.display());
     path
 }

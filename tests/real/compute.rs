@@ -1,0 +1,150 @@
+//! The fake Compute Engine before its judges: Google's own Python client, and Google's own schema.
+
+use std::{fs, process::Command, sync::Arc, time::Duration};
+
+use failover::{
+    adapters::{
+        clock::SystemClock,
+        gce::{Gce, GceConfig},
+    },
+    domain::{ActionId, CreateOutcome, IncidentId, Report, Rung, Span, StandbySpec, Step, Time, ValidatorId},
+    ports::{Cloud, OwnershipView, Scope, Unpromoted},
+    sandbox::compute::{FakeCompute, Fault, Method},
+};
+use google_cloud_auth::credentials::anonymous;
+use serde_json::{Value, json};
+
+use crate::parts::part;
+
+async fn fake() -> FakeCompute {
+    let zones = ["us-central1-a", "us-central1-b"];
+    FakeCompute::start(&zones, Span::from_millis(1), Arc::new(SystemClock)).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn googles_python_client_sees_a_compute_engine() {
+    let fake = fake().await;
+    fake.fault(Method::Insert, Fault::OutOfStock);
+    let mut command = Command::new(part("python").join("bin/python"));
+    command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/real/compute_client.py")).arg(fake.url());
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success() && out.contains("done"), "{out}\n{err}");
+    assert!(fake.machines().is_empty());
+    check_bodies(&fake);
+}
+
+/// A whole life of a standby, then every body that was taken or sent against the published schema.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_body_is_as_googles_schema_has_it() {
+    let fake = fake().await;
+    let rung = Rung { zone: "us-central1-a".into(), machine_type: "n2-standard-8".into() };
+    let gce = Gce::new(GceConfig {
+        project: "home-failover".into(),
+        endpoint: Some(fake.url().parse().unwrap()),
+        resource_manager: Some(fake.url().parse().unwrap()),
+        credentials: anonymous::Builder::new().build(),
+        ladder: vec![rung.clone()],
+        site: "home".into(),
+        subnetwork: Some("regions/us-central1/subnetworks/standby".into()),
+        tags: vec!["p2p".into()],
+        image: "projects/debian-cloud/global/images/family/debian-12".into(),
+        boot_disk_gb: 50,
+        disk_type: "pd-balanced".into(),
+        disk_gb: 2048,
+        startup_script: "#!/bin/sh\n".into(),
+        call_timeout: Duration::from_secs(5),
+        operation_timeout: Duration::from_secs(5),
+        poll_every: Duration::from_millis(2),
+    })
+    .await
+    .unwrap();
+    let validator = ValidatorId::new("eth-0").unwrap();
+    let incident = IncidentId::derive(&validator, Time::UNIX_EPOCH);
+    let action = |step, attempt| ActionId { incident, step, attempt };
+    let fuse = Span::from_hours(72);
+    let spec = |attempt| StandbySpec {
+        action: action(Step::Create, attempt),
+        validator: validator.clone(),
+        rung: rung.clone(),
+        fuse,
+    };
+    fake.fault(Method::Insert, Fault::OutOfStock);
+    assert!(matches!(gce.create(&spec(0)).await, CreateOutcome::OutOfStock(_)));
+    let CreateOutcome::Created(instance) = gce.create(&spec(1)).await else { panic!("not created") };
+    let report = Report {
+        incident: incident.to_string(),
+        boot_id: "b".into(),
+        counter: 1,
+        progress_percent: 1,
+        stage: "s".into(),
+        synced: false,
+        optimistic: true,
+        head_age_seconds: 1,
+        peers: 1,
+        genesis_root: "0x00".into(),
+        clock_offset_ms: 1,
+        signer_seen: false,
+    };
+    fake.report(&instance.name, &report);
+    let observed = gce.observe(&instance).await.unwrap().unwrap();
+    assert_eq!(gce.find(&Scope::Everything).await.unwrap().len(), 1);
+    gce.check().await;
+    let view = OwnershipView { owner: None, session: None };
+    let proof = Unpromoted::check(&observed, &validator, incident, view).unwrap();
+    gce.delete(&action(Step::Delete, 1), &proof).await.unwrap();
+    let CreateOutcome::Created(instance) = gce.create(&spec(2)).await else { panic!("not created") };
+    gce.retain(&instance).await.unwrap();
+    check_bodies(&fake);
+}
+
+fn check_bodies(fake: &FakeCompute) {
+    let text = fs::read_to_string(part("compute-schema").join("compute.v1.json")).unwrap();
+    let document: Value = serde_json::from_str(&text).unwrap();
+    let mut definitions = document["schemas"].clone();
+    convert(&mut definitions);
+    let bodies = fake.bodies();
+    assert!(bodies.len() > 5, "there is something to check");
+    let mut wrong = Vec::new();
+    for recorded in bodies {
+        let schema = json!({"$ref": format!("#/$defs/{}", recorded.schema), "$defs": definitions});
+        let validator = jsonschema::validator_for(&schema).unwrap();
+        for error in validator.iter_errors(&recorded.body) {
+            wrong.push(format!("{} at {}: {error}", recorded.schema, error.instance_path()));
+        }
+    }
+    wrong.sort();
+    wrong.dedup();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Google's discovery format to JSON Schema: references, no field but those listed, whole patterns.
+fn convert(value: &mut Value) {
+    match value {
+        Value::Array(all) => all.iter_mut().for_each(convert),
+        Value::Object(object) => {
+            if let Some(Value::String(name)) = object.get("$ref") {
+                let reference = format!("#/$defs/{name}");
+                object.insert("$ref".into(), reference.into());
+            }
+            if object.get("type") == Some(&json!("object"))
+                && object.get("properties").is_some_and(Value::is_object)
+                && !object.contains_key("additionalProperties")
+            {
+                object.insert("additionalProperties".into(), false.into());
+            }
+            if let Some(Value::String(pattern)) = object.get("pattern") {
+                let whole = format!("^(?:{pattern})$");
+                object.insert("pattern".into(), whole.into());
+            }
+            // Descriptions, ids and formats of numbers say nothing that JSON Schema understands.
+            for key in ["id", "format", "annotations", "enumDescriptions", "enumDeprecated", "default"] {
+                if object.get(key).is_some_and(|found| !found.is_object()) {
+                    object.remove(key);
+                }
+            }
+            object.values_mut().for_each(convert);
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
