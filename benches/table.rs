@@ -144,10 +144,10 @@ async fn serve(folder: &Path, validators: usize) -> (Watcher, String, Duration) 
         .stdout(Stdio::null())
         .spawn()
         .unwrap();
-    let url = format!("http://127.0.0.1:{port}");
+    let (watcher, url) = (Watcher(child), format!("http://127.0.0.1:{port}"));
     for _ in 0..2000 {
         if client.get(format!("{url}/readyz")).send().await.is_ok_and(|answer| answer.status().is_success()) {
-            return (Watcher(child), url, since.elapsed());
+            return (watcher, url, since.elapsed());
         }
         tokio::time::sleep(Duration::from_millis(2)).await;
     }

@@ -5,12 +5,15 @@ use std::sync::Arc;
 use failover::ports::{Expect, Ledger, MAX_RECORD, PutError, Version};
 
 /// Runs everything. The ledger may hold other records; the suite's are under `suite/`.
-pub async fn run(ledger: Arc<dyn Ledger>) {
+///
+/// `removes_conditionally` is false for a server that ignores `ifGenerationMatch` of a deletion (fake-gcs-server 1.56);
+/// then a stale removal is not tried. Cloud Storage itself honours it.
+pub async fn run(ledger: Arc<dyn Ledger>, removes_conditionally: bool) {
     absent_then_present(&*ledger).await;
     of_two_writers_one_wins(ledger.clone()).await;
     keys_of_any_kind(&*ledger).await;
     listing(&*ledger).await;
-    removing(&*ledger).await;
+    removing(&*ledger, removes_conditionally).await;
     too_large(&*ledger).await;
 }
 
@@ -85,11 +88,13 @@ async fn listing(ledger: &dyn Ledger) {
     assert!(ledger.list("suite/list/", Some("suite/list/9")).await.unwrap().is_empty());
 }
 
-async fn removing(ledger: &dyn Ledger) {
+async fn removing(ledger: &dyn Ledger, conditionally: bool) {
     let key = "suite/gone";
     let first = put(ledger, key, b"x", Expect::Absent).await;
     let second = put(ledger, key, b"y", Expect::Version(first.clone())).await;
-    assert!(matches!(ledger.remove(key, &first).await, Err(PutError::Conflict { .. })), "a stale removal");
+    if conditionally {
+        assert!(matches!(ledger.remove(key, &first).await, Err(PutError::Conflict { .. })), "a stale removal");
+    }
     assert!(ledger.get(key).await.unwrap().is_some());
     ledger.remove(key, &second).await.unwrap();
     assert_eq!(ledger.get(key).await.unwrap(), None);

@@ -37,13 +37,13 @@ fn gcs(url: &str) -> LedgerGcs {
 #[tokio::test(flavor = "multi_thread")]
 async fn sqlite_keeps_the_contract() {
     let folder = tempfile::tempdir().unwrap();
-    suite::run(Arc::new(LedgerSqlite::open(&folder.path().join("ledger")).unwrap())).await;
+    suite::run(Arc::new(LedgerSqlite::open(&folder.path().join("ledger")).unwrap()), true).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_bucket_keeps_the_contract() {
     let store = FakeObjectStore::start().await.unwrap();
-    suite::run(Arc::new(gcs(store.url()))).await;
+    suite::run(Arc::new(gcs(store.url())), true).await;
     assert!(store.dump().keys().all(|name| name.starts_with("home/")), "everything is under the prefix");
 }
 

@@ -137,6 +137,15 @@ fn convert(value: &mut Value) {
                 let whole = format!("^(?:{pattern})$");
                 object.insert("pattern".into(), whole.into());
             }
+            if object.get("type") == Some(&json!("any")) {
+                object.remove("type");
+            }
+            // Limits stand there as texts.
+            for key in ["minimum", "maximum"] {
+                if object.get(key).is_some_and(Value::is_string) {
+                    object.remove(key);
+                }
+            }
             // Descriptions, ids and formats of numbers say nothing that JSON Schema understands.
             for key in ["id", "format", "annotations", "enumDescriptions", "enumDeprecated", "default"] {
                 if object.get(key).is_some_and(|found| !found.is_object()) {

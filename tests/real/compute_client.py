@@ -3,14 +3,10 @@
 import sys
 
 from google.api_core import exceptions
-from google.api_core.client_options import ClientOptions
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import compute_v1
 
 PROJECT, ZONE = "home-failover", "us-central1-a"
-options = ClientOptions(api_endpoint=sys.argv[1])
-arguments = {"credentials": AnonymousCredentials(), "client_options": options, "transport": "rest"}
-transport = compute_v1.InstancesClient.get_transport_class("rest")
 
 
 def made(client):
@@ -60,7 +56,8 @@ found = [
 assert found == ["fo-second"], found
 assert [instance.name for instance in instances.list(project=PROJECT, zone=ZONE)] == ["fo-second"]
 try:
-    instances.get_guest_attributes(project=PROJECT, zone=ZONE, instance="fo-second", query_path="failover/")
+    where = {"project": PROJECT, "zone": ZONE, "instance": "fo-second", "query_path": "failover/"}
+    instances.get_guest_attributes(request=where)
     raise AssertionError("there are no guest attributes yet")
 except exceptions.NotFound:
     pass

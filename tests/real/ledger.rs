@@ -64,7 +64,7 @@ fn ledger(url: &str, bucket: &str) -> LedgerGcs {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_bucket_keeps_the_contract_on_a_real_server() {
     let (_server, url) = start().await;
-    suite::run(Arc::new(ledger(&url, "ledger"))).await;
+    suite::run(Arc::new(ledger(&url, "ledger")), false).await;
 }
 
 #[tokio::test]
