@@ -8,6 +8,7 @@ pub mod lease;
 pub mod requests;
 pub mod status;
 pub mod store;
+mod sweep;
 mod timers;
 
 pub use engine::{Engine, EngineConfig, EngineError, Handle, Input, Outside};

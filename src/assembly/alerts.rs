@@ -25,6 +25,9 @@ use crate::{
 /// How often opinions are made anew without anything having been heard: so often a Watchdog can be found missing.
 const REVIEW: Duration = Duration::from_secs(15);
 
+/// How often Alertmanager's list is looked at without a reason.
+const RECONCILE: Duration = Duration::from_mins(5);
+
 /// Everything the task needs.
 pub(super) struct Alerts {
     pub(super) receiver: Arc<Receiver>,
@@ -70,31 +73,17 @@ impl Alerts {
         self.receiving.store(true, Ordering::Release);
         self.tell(&books, changed).await;
         let mut review = tokio::time::interval(REVIEW);
-        let receiver = self.receiver.clone();
+        // Beside this loop: it may take a minute, and what it finds comes back as events.
+        let _reconciling = AbortOnDrop(tokio::spawn(reconcile(self.receiver.clone(), self.api.clone())));
         loop {
             let changed = tokio::select! {
                 Some(event) = self.events.recv() => match event {
                     AlertEvent::Heard { records, .. } => take(&mut books, records),
                     AlertEvent::WatchdogSeen(_) => books.keys().cloned().collect(),
                 },
-                () = receiver.reconcile_wanted() => {
-                    // What it finds comes back as events.
-                    self.reconcile().await;
-                    continue;
-                }
                 _ = review.tick() => books.keys().cloned().collect(),
             };
             self.tell(&books, changed).await;
-        }
-    }
-
-    async fn reconcile(&self) {
-        let Some(api) = &self.api else { return };
-        match self.receiver.reconcile(api).await {
-            Ok(found) => {
-                tracing::info!(listed = found.listed, ended = found.ended, "compared with Alertmanager's list")
-            }
-            Err(error) => tracing::warn!(%error, "Alertmanager's list could not be read"),
         }
     }
 
@@ -107,6 +96,33 @@ impl Alerts {
                 self.handle.tell(Event::Observed(id.clone(), Source::Alert, reading)).await;
             }
         }
+    }
+}
+
+/// Compares with Alertmanager's own list whenever something was doubtful, and every few minutes: a silence is seen only
+/// there.
+async fn reconcile(receiver: Arc<Receiver>, api: Option<Api>) {
+    let Some(api) = api else { return };
+    loop {
+        match receiver.reconcile(&api).await {
+            Ok(found) => {
+                tracing::debug!(listed = found.listed, ended = found.ended, "compared with Alertmanager's list");
+            }
+            Err(error) => tracing::warn!(%error, "Alertmanager's list could not be read"),
+        }
+        tokio::select! {
+            () = receiver.reconcile_wanted() => {}
+            () = tokio::time::sleep(RECONCILE) => {}
+        }
+    }
+}
+
+/// Ends a task with whoever started it.
+struct AbortOnDrop(tokio::task::JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 

@@ -3,7 +3,9 @@
 //! Two moves. `fold` takes the event into what is known; the phase is then advanced from what is known. Nothing is
 //! done here: the runtime persists the decision's record first and carries out its actions second.
 
+mod budget;
 mod detect;
+mod explain;
 mod fold;
 mod follow;
 mod provision;
@@ -19,7 +21,7 @@ use super::{
     ValidatorId, World,
 };
 
-pub use detect::explain;
+pub use explain::explain;
 
 /// Decides what one event means. Total: every pair of phase and event has an answer, a late or repeated one is ignored
 /// with a reason.

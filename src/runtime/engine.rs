@@ -23,6 +23,7 @@ use super::{
     requests,
     status::{self, Status},
     store::{Store, StoreError},
+    sweep,
     timers::Timers,
 };
 use crate::{
@@ -193,6 +194,7 @@ impl Engine {
         let watch =
             requests::watch(self.outside.ledger.clone(), self.config.requests_every, self.sender.clone(), stop.clone());
         let requests = tokio::spawn(watch);
+        let sweeper = self.sweeper(&lease, &stop);
         let mut term = Term::new(self, lease, store, World::new(records), unreadable);
         let _ = self.leads.send(true);
         let ended = term.run(&mut self.inputs, shutdown).await;
@@ -202,8 +204,35 @@ impl Engine {
         }
         let idle = term.finish().await;
         requests.abort();
+        if let Some(sweeper) = sweeper {
+            // A deletion under way ends by its own time-out, and within what the lease has left.
+            sweeper.abort();
+        }
         if ended.is_ok() && idle { keeper.release().await } else { keeper.abandon() }
     }
+}
+
+impl Engine {
+    fn sweeper(&self, lease: &Lease, stop: &CancellationToken) -> Option<tokio::task::JoinHandle<()>> {
+        if self.config.policy.mode != crate::domain::Mode::Armed {
+            return None;
+        }
+        let executor = executor(&self.config, &self.outside, lease)?;
+        let every = self.config.policy.recheck_every.try_into().unwrap_or(Duration::MAX);
+        let handle = Handle { inputs: self.sender.clone(), leads: self.leads.subscribe() };
+        Some(tokio::spawn(sweep::watch(executor, handle, every, stop.clone())))
+    }
+}
+
+/// What carries out actions under this lease; `None` without a cloud.
+fn executor(config: &EngineConfig, outside: &Outside, lease: &Lease) -> Option<Executor> {
+    Some(Executor {
+        cloud: outside.cloud.clone()?,
+        ledger: outside.ledger.clone(),
+        lease: lease.clone(),
+        call_timeout: config.call_timeout,
+        action_timeout: config.policy.action_timeout.try_into().unwrap_or(Duration::MAX),
+    })
 }
 
 /// One time of leading: from taking the records over to the loss of the lease.
@@ -378,16 +407,9 @@ impl Term {
     }
 
     fn start(&mut self, validator: ValidatorId, id: ActionId, action: Action) {
-        let Some(cloud) = self.outside.cloud.clone() else {
+        let Some(executor) = executor(&self.config, &self.outside, &self.lease) else {
             tracing::error!(%validator, action = %id, "there is no cloud to act in");
             return;
-        };
-        let executor = Executor {
-            cloud,
-            ledger: self.outside.ledger.clone(),
-            lease: self.lease.clone(),
-            call_timeout: self.config.call_timeout,
-            action_timeout: self.config.policy.action_timeout.try_into().unwrap_or(Duration::MAX),
         };
         let sender = self.sender.clone();
         self.running.spawn(async move {

@@ -1,14 +1,12 @@
 //! `Watching` and `Suspected`: from opinions to an incident.
 
-use super::Draft;
+use super::{Draft, budget};
 use crate::domain::{
-    Action, Assessment, Block, ChainHealth, Incident, IncidentId, Mode, Phase, Policy, PricedRung, Reason, Span, Step,
-    Time, Topic, Usd, ValidatorId, World, elapsed,
+    Action, Assessment, Block, ChainHealth, Incident, IncidentId, Mode, Phase, Policy, Reason, Span, Step, Time, Topic,
 };
 
-/// The span over which incidents and money are counted.
+/// The span over which incidents are counted.
 const DAY: Span = Span::from_hours(24);
-const MONTH: Span = Span::from_hours(30 * 24);
 
 pub(super) fn advance(draft: &mut Draft<'_>) {
     let now = draft.now;
@@ -58,7 +56,7 @@ fn suspected_since(phase: &Phase, now: Time) -> Time {
     if let Phase::Suspected { since } = phase { *since } else { now }
 }
 
-fn is_enough(assessment: &Assessment, policy: &Policy) -> bool {
+pub(super) fn is_enough(assessment: &Assessment, policy: &Policy) -> bool {
     assessment.downs >= policy.needed && !assessment.vetoed
 }
 
@@ -80,7 +78,7 @@ fn calm(draft: &mut Draft<'_>, partial: bool) {
 }
 
 /// Why a confirmed outage must not become an incident now. The order is that of importance to the reader.
-fn block(draft: &Draft<'_>) -> Option<Block> {
+pub(super) fn block(draft: &Draft<'_>) -> Option<Block> {
     let (policy, record, now) = (draft.policy, &draft.record, draft.now);
     if let Some(keys) = &draft.live.keys {
         if !keys.slashed.is_empty() {
@@ -109,54 +107,7 @@ fn block(draft: &Draft<'_>) -> Option<Block> {
     if record.automatic_incidents_since(day_ago) >= policy.max_incidents_per_day {
         return Some(Block::TooMany { limit: policy.max_incidents_per_day });
     }
-    affordable(draft.world, policy, now).err()
-}
-
-/// The first rung that the budget allows, or why there is none.
-///
-/// # Errors
-/// The block that the last rung met.
-pub(super) fn affordable(world: &World, policy: &Policy, now: Time) -> Result<(usize, Option<Usd>), Block> {
-    let mut met = Block::NoLadder;
-    for (index, rung) in policy.ladder.iter().enumerate() {
-        match within_budget(world, policy, rung, Usd(0.0), now) {
-            Ok(()) => return Ok((index, rung.until_fuse)),
-            Err(block) => met = block,
-        }
-    }
-    Err(met)
-}
-
-/// Checks one rung against both budgets, at its worst: the machine runs until the fuse burns. `planned` is what the
-/// world already counts for this very incident.
-///
-/// # Errors
-/// The budget it would break.
-pub(super) fn within_budget(
-    world: &World,
-    policy: &Policy,
-    rung: &PricedRung,
-    planned: Usd,
-    now: Time,
-) -> Result<(), Block> {
-    if policy.budget_per_incident.is_none() && policy.budget_per_month.is_none() {
-        return Ok(());
-    }
-    let Some(estimate) = rung.until_fuse else { return Err(Block::PriceUnknown { rung: rung.rung.clone() }) };
-    if let Some(limit) = policy.budget_per_incident
-        && estimate > limit
-    {
-        return Err(Block::OverIncidentBudget { limit, estimate });
-    }
-    if let Some(limit) = policy.budget_per_month {
-        let from = now.checked_sub(MONTH).unwrap_or(Time::MIN);
-        let all: f64 = world.iter().map(|(_, subject)| subject.record.spent_since(from).0).sum();
-        let spent = Usd(all - planned.0);
-        if spent.0 + estimate.0 > limit.0 {
-            return Err(Block::OverMonthBudget { limit, estimate, spent });
-        }
-    }
-    Ok(())
+    budget::affordable(draft.world, policy, now).err()
 }
 
 fn hold_back(draft: &mut Draft<'_>, block: &Block) {
@@ -186,7 +137,7 @@ pub(super) fn open(draft: &mut Draft<'_>, by: Option<(&str, &str)>) {
         Some((_, reason)) => reason.to_owned(),
         None => down_views(draft),
     };
-    let first = affordable(draft.world, draft.policy, now).ok();
+    let first = budget::affordable(draft.world, draft.policy, now).ok();
     let others = draft.world.unhealthy() - usize::from(draft.was_unhealthy());
     let share = (others + 1) as f64 / draft.world.len().max(1) as f64;
     let mut incident = Incident {
@@ -227,55 +178,4 @@ impl Draft<'_> {
             .get(self.id)
             .is_some_and(|subject| subject.live.held_since.is_some() || subject.record.phase.incident().is_some())
     }
-}
-
-/// Where a validator stands now and why, in the words that are used everywhere.
-#[must_use]
-pub fn explain(world: &World, id: &ValidatorId, now: Time, policy: &Policy) -> Option<Reason> {
-    let subject = world.get(id)?;
-    let views = subject.live.signals.views(now);
-    Some(match &subject.record.phase {
-        Phase::Watching => Reason::Well { views },
-        Phase::Suspected { since } => {
-            let assessment = subject.live.signals.assess(*since, now);
-            match subject.live.held_since {
-                _ if assessment.vetoed => Reason::Vetoed { views },
-                Some(held_since) if is_enough(&assessment, policy) => {
-                    let left = policy.hold_down - elapsed(held_since, now);
-                    if left > Span::ZERO {
-                        Reason::Holding { views, left }
-                    } else {
-                        let draft = probe(world, id, now, policy)?;
-                        match block(&draft) {
-                            Some(block) => Reason::Blocked { views, block },
-                            None => Reason::Holding { views, left: Span::ZERO },
-                        }
-                    }
-                }
-                _ => Reason::Waiting { views, needs: policy.needed },
-            }
-        }
-        Phase::Provisioning(incident, pending) => super::provision::explain(incident, pending, policy),
-        Phase::Syncing(incident, standby) | Phase::Ready(incident, standby) => {
-            super::follow::explain(subject, incident, standby, &world.chain, now, policy)
-        }
-        Phase::Releasing(_, _) => Reason::Releasing { why: "every machine of the incident goes".into() },
-        Phase::NeedsHuman(_, _, doubt) => Reason::InDoubt { doubt: doubt.clone() },
-    })
-}
-
-fn probe<'a>(world: &'a World, id: &'a ValidatorId, now: Time, policy: &'a Policy) -> Option<Draft<'a>> {
-    let subject = world.get(id)?;
-    Some(Draft {
-        id,
-        world,
-        policy,
-        now,
-        record: std::borrow::Cow::Borrowed(&subject.record),
-        live: subject.live.clone(),
-        finished: None,
-        actions: Vec::new(),
-        reasons: Vec::new(),
-        wake_at: None,
-    })
 }

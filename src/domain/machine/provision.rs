@@ -1,6 +1,6 @@
 //! `Provisioning`: look, create down the ladder, and look again whenever an outcome is unknown.
 
-use super::{Draft, detect, recover};
+use super::{Draft, budget, recover};
 use crate::domain::{
     Action, CreateOutcome, Incident, InstanceRef, Machine, MachineState, Outcome, Pending, Phase, Policy, Reason, Role,
     Rung, Standby, StandbySpec, Step, Topic, elapsed,
@@ -97,7 +97,7 @@ fn create(draft: &mut Draft<'_>, incident: &mut Incident) {
     // The world counts this incident's own estimate already, if it did so when the event came.
     let counted = draft.world.get(draft.id).and_then(|subject| subject.record.phase.incident()?.estimate);
     let planned = counted.unwrap_or_default();
-    let fits = |index: &usize| detect::within_budget(draft.world, policy, &policy.ladder[*index], planned, now).is_ok();
+    let fits = |index: &usize| budget::within_budget(draft.world, policy, &policy.ladder[*index], planned, now).is_ok();
     let Some(index) = (incident.rung..policy.ladder.len()).find(fits) else {
         exhausted(draft, incident, "no rung that the budget allows is left".into(), Topic::OutOfStock);
         return;

@@ -1,6 +1,6 @@
 //! What operators ask for. Each request is answered once, in the record, where the command line reads it.
 
-use super::{Draft, detect, recover};
+use super::{Draft, budget, detect, recover};
 use crate::domain::{Applied, Ask, Block, Mode, Pause, Phase, Reason, Request, Standby, clock};
 
 pub(super) fn apply(draft: &mut Draft<'_>, request: &Request) {
@@ -44,7 +44,7 @@ fn open(draft: &mut Draft<'_>, request: &Request) -> Answer {
     if draft.is_frozen() {
         return Err("one of its keys is slashed: everything is frozen".into());
     }
-    match detect::affordable(draft.world, draft.policy, draft.now) {
+    match budget::affordable(draft.world, draft.policy, draft.now) {
         Err(
             block @ (Block::OverIncidentBudget { .. }
             | Block::OverMonthBudget { .. }

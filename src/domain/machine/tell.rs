@@ -11,7 +11,8 @@ use crate::domain::{
     Verdict, elapsed,
 };
 
-/// Mail that nobody has taken is kept up to this many notices; beyond it, the oldest that was refused for good goes.
+/// Up to this many notices are kept. Beyond it, one that every recipient has refused goes first; without such a one the
+/// new notice is not queued and the log has it: what waits is older and was promised.
 const OUTBOX: usize = 64;
 
 impl Draft<'_> {
@@ -133,8 +134,8 @@ impl Draft<'_> {
         let outgoing = Outgoing::new(notice, &self.policy.mail_to, self.now);
         let outbox = &mut self.record.to_mut().outbox;
         if outbox.len() >= OUTBOX {
-            let oldest = outbox.iter().position(|mail| mail.state() == OutboxState::Failed).unwrap_or(0);
-            outbox.remove(oldest);
+            let Some(refused) = outbox.iter().position(|mail| mail.state() == OutboxState::Failed) else { return };
+            outbox.remove(refused);
         }
         outbox.push(outgoing);
     }

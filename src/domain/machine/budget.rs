@@ -1,0 +1,53 @@
+//! What the budgets allow. Money is judged at its worst: every machine runs until its fuse burns.
+
+use crate::domain::{Block, Policy, PricedRung, Span, Time, Usd, World};
+
+/// The span over which money is counted.
+const MONTH: Span = Span::from_hours(30 * 24);
+
+/// The first rung that the budget allows, or why there is none.
+///
+/// # Errors
+/// The block that the last rung met.
+pub(super) fn affordable(world: &World, policy: &Policy, now: Time) -> Result<(usize, Option<Usd>), Block> {
+    let mut met = Block::NoLadder;
+    for (index, rung) in policy.ladder.iter().enumerate() {
+        match within_budget(world, policy, rung, Usd(0.0), now) {
+            Ok(()) => return Ok((index, rung.until_fuse)),
+            Err(block) => met = block,
+        }
+    }
+    Err(met)
+}
+
+/// Checks one rung against both budgets, at its worst: the machine runs until the fuse burns. `planned` is what the
+/// world already counts for this very incident.
+///
+/// # Errors
+/// The budget it would break.
+pub(super) fn within_budget(
+    world: &World,
+    policy: &Policy,
+    rung: &PricedRung,
+    planned: Usd,
+    now: Time,
+) -> Result<(), Block> {
+    if policy.budget_per_incident.is_none() && policy.budget_per_month.is_none() {
+        return Ok(());
+    }
+    let Some(estimate) = rung.until_fuse else { return Err(Block::PriceUnknown { rung: rung.rung.clone() }) };
+    if let Some(limit) = policy.budget_per_incident
+        && estimate > limit
+    {
+        return Err(Block::OverIncidentBudget { limit, estimate });
+    }
+    if let Some(limit) = policy.budget_per_month {
+        let from = now.checked_sub(MONTH).unwrap_or(Time::MIN);
+        let all: f64 = world.iter().map(|(_, subject)| subject.record.spent_since(from).0).sum();
+        let spent = Usd(all - planned.0);
+        if spent.0 + estimate.0 > limit.0 {
+            return Err(Block::OverMonthBudget { limit, estimate, spent });
+        }
+    }
+    Ok(())
+}
