@@ -1,0 +1,286 @@
+//! The loop: persisted before done, one leader at a time, and what it does when the ledger, the clock or a record fails.
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use failover::{
+    domain::{
+        ActionId, ChainView, CreateOutcome, Event, Evidence, InstanceRef, Interval, Machine, Mode, Policy, PricedRung,
+        Reading, Rung, Source, Span, StandbySpec, Time, ValidatorId, Verdict,
+    },
+    ports::{Clock, Cloud, CloudError, Finding, Ledger, Observed, Retained, Scope, Unpromoted},
+    records,
+    runtime::{
+        Engine, EngineConfig, Handle, Outside,
+        lease::{self, LeaseConfig, LeaseRecord},
+        requests,
+        status::Status,
+        store::Envelope,
+    },
+};
+use futures::{FutureExt, future::BoxFuture};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::support::memory_ledger::{Fault, MemoryLedger};
+
+/// A cloud that is empty, notes what it is asked, and looks at the ledger at that moment.
+struct NotingCloud {
+    ledger: Arc<MemoryLedger>,
+    created: Mutex<Vec<(StandbySpec, String)>>,
+}
+
+#[async_trait]
+impl Cloud for NotingCloud {
+    async fn find(&self, _: &Scope) -> Result<Vec<Machine>, CloudError> {
+        Ok(Vec::new())
+    }
+    async fn create(&self, spec: &StandbySpec) -> CreateOutcome {
+        let record = self.ledger.dump().remove("validators/eth-0").unwrap_or_default();
+        self.created.lock().unwrap().push((spec.clone(), record));
+        CreateOutcome::Created(InstanceRef { zone: spec.rung.zone.clone(), name: spec.machine_name(), id: 7 })
+    }
+    async fn observe(&self, _: &InstanceRef) -> Result<Option<Observed>, CloudError> {
+        Err(CloudError::Retry("not in this test".into()))
+    }
+    async fn delete(&self, _: &ActionId, _: &Unpromoted) -> Result<(), CloudError> {
+        panic!("nothing is deleted in these tests");
+    }
+    async fn retain(&self, _: &InstanceRef) -> Result<Retained, CloudError> {
+        panic!("nothing is retained in these tests");
+    }
+    async fn check(&self) -> Vec<Finding> {
+        Vec::new()
+    }
+}
+
+/// The wall clock, with somebody's hand on it.
+#[derive(Default)]
+struct WrongClock(AtomicI64);
+
+impl Clock for WrongClock {
+    fn now(&self) -> Time {
+        Time::now() + Span::from_secs(self.0.load(Ordering::SeqCst))
+    }
+    fn sleep_until(&self, at: Time) -> BoxFuture<'static, ()> {
+        let left = at.duration_since(self.now());
+        tokio::time::sleep(left.try_into().unwrap_or_default()).boxed()
+    }
+}
+
+struct Rig {
+    ledger: Arc<MemoryLedger>,
+    cloud: Arc<NotingCloud>,
+    clock: Arc<WrongClock>,
+}
+
+struct Running {
+    handle: Handle,
+    stop: CancellationToken,
+    task: JoinHandle<Result<(), failover::runtime::EngineError>>,
+}
+
+impl Rig {
+    fn new() -> Self {
+        let ledger = Arc::new(MemoryLedger::default());
+        let cloud = Arc::new(NotingCloud { ledger: ledger.clone(), created: Mutex::default() });
+        Self { ledger, cloud, clock: Arc::default() }
+    }
+
+    async fn start(&self, hold_down: Span) -> Running {
+        let running = self.start_waiting(hold_down);
+        running.leads().await;
+        running
+    }
+
+    fn start_waiting(&self, hold_down: Span) -> Running {
+        let rung = Rung { zone: "us-central1-a".into(), machine_type: "n2-standard-8".into() };
+        let priced = PricedRung { rung, per_hour: None, until_fuse: None, after_fuse_per_month: None };
+        let config = EngineConfig {
+            site: "home".into(),
+            validators: vec![eth(0), eth(1)],
+            policy: Policy { mode: Mode::Armed, hold_down, ladder: vec![priced], ..Policy::default() },
+            lease: LeaseConfig { site: "home".into(), address: None, ttl: Duration::from_secs(2) },
+            requests_every: Duration::from_millis(20),
+            call_timeout: Duration::from_millis(500),
+            clock_jump: Duration::from_secs(30),
+            cli: "failover".into(),
+        };
+        let outside = Outside {
+            ledger: self.ledger.clone(),
+            cloud: Some(self.cloud.clone()),
+            notifier: None,
+            clock: self.clock.clone(),
+        };
+        let (engine, handle) = Engine::new(config, outside);
+        let stop = CancellationToken::new();
+        Running { handle, task: tokio::spawn(engine.run(stop.clone())), stop }
+    }
+}
+
+impl Running {
+    async fn leads(&self) {
+        self.handle.leadership().wait_for(|leads| *leads).await.unwrap();
+    }
+
+    async fn stop(self) {
+        self.stop.cancel();
+        self.task.await.unwrap().unwrap();
+    }
+
+    async fn down(&self, clock: &WrongClock, source: Source, evidence: Evidence) {
+        let at = clock.now();
+        let fresh_until = at + Span::from_hours(5);
+        let about = Interval { from: at, to: at };
+        let reading = Reading { verdict: Verdict::Down, evidence, about, fresh_until, why: "a test".into() };
+        self.handle.tell(Event::Observed(eth(0), source, reading)).await;
+    }
+
+    async fn both_down(&self, clock: &WrongClock) {
+        self.down(clock, Source::Alert, Evidence::Process).await;
+        self.down(clock, Source::Chain, Evidence::Chain).await;
+    }
+
+    async fn until(&self, what: impl Fn(&Status) -> bool) -> Status {
+        let wait = async {
+            loop {
+                if let Some(status) = self.handle.status().await
+                    && what(&status)
+                {
+                    return status;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), wait).await.expect("it comes")
+    }
+}
+
+fn eth(number: usize) -> ValidatorId {
+    ValidatorId::new(&format!("eth-{number}")).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_intent_is_in_the_ledger_before_the_machine_is_asked_for() {
+    let rig = Rig::new();
+    let running = rig.start(Span::ZERO).await;
+    running.both_down(&rig.clock).await;
+    running.until(|status| status.validators[0].phase == "syncing").await;
+    let created = rig.cloud.created.lock().unwrap().clone();
+    assert_eq!(created.len(), 1);
+    assert!(created[0].1.contains(r#""create":"#), "the record at that moment: {}", created[0].1);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_ledger_does_not_answer_nothing_is_done_and_then_it_is_done_once() {
+    let rig = Rig::new();
+    let running = rig.start(Span::ZERO).await;
+    rig.ledger.script([Fault::Unavailable, Fault::LostRequest, Fault::LostReply]);
+    running.both_down(&rig.clock).await;
+    running.until(|status| status.validators[0].phase == "syncing").await;
+    assert_eq!(rig.cloud.created.lock().unwrap().len(), 1);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clean_stop_hands_over_at_once_and_the_successor_knows_the_incident() {
+    let rig = Rig::new();
+    let first = rig.start(Span::ZERO).await;
+    first.both_down(&rig.clock).await;
+    let opened = first.until(|status| status.validators[0].phase == "syncing").await;
+    let second = rig.start_waiting(Span::ZERO);
+    assert!(!second.handle.leads(), "one leader at a time");
+    first.stop().await;
+    let since = std::time::Instant::now();
+    second.leads().await;
+    assert!(since.elapsed() < Duration::from_secs(1), "{:?}", since.elapsed());
+    let known = second.until(|_| true).await;
+    let id = |status: &Status| status.validators[0].incident.as_ref().map(|incident| incident.id);
+    assert_eq!((id(&known), known.validators[0].phase.as_str()), (id(&opened), "syncing"));
+    assert_eq!(rig.cloud.created.lock().unwrap().len(), 1, "nothing is created a second time");
+    second.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_whose_lease_is_taken_steps_down() {
+    let rig = Rig::new();
+    let running = rig.start(Span::from_hours(1)).await;
+    let other = LeaseRecord {
+        holder: "another".into(),
+        site: "elsewhere".into(),
+        address: None,
+        token: 99,
+        beat: 0,
+        ttl_ms: 60_000,
+    };
+    rig.ledger.set(lease::KEY, records::encode(&other));
+    running.handle.leadership().wait_for(|leads| !*leads).await.unwrap();
+    assert!(running.handle.status().await.is_none(), "who does not lead knows nothing");
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_jump_of_the_clock_in_either_direction_restarts_every_hold() {
+    for jump in [3600, -3600] {
+        let rig = Rig::new();
+        let running = rig.start(Span::from_mins(30)).await;
+        running.both_down(&rig.clock).await;
+        running.until(|status| status.validators[0].reason.starts_with("holding")).await;
+        rig.clock.0.store(jump, Ordering::SeqCst);
+        // Half an hour of hold would be over by the wall clock; it has begun again instead.
+        let status = running.until(|status| status.at.duration_since(Time::now()).abs() > Span::from_mins(50)).await;
+        assert_eq!(status.validators[0].phase, "suspected", "jump of {jump}");
+        assert!(rig.cloud.created.lock().unwrap().is_empty());
+        running.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_cannot_be_read_is_left_alone_and_the_others_are_watched() {
+    for (bytes, said) in [(&b"{\"v\":1,"[..], "cannot be read"), (b"{\"v\":2}", "upgrade failover")] {
+        let rig = Rig::new();
+        rig.ledger.set("validators/eth-0", bytes);
+        let running = rig.start(Span::ZERO).await;
+        let status = running.until(|_| true).await;
+        assert_eq!(status.validators.len(), 1, "eth-1 is watched");
+        assert!(status.unreadable[0].contains(said), "{:?}", status.unreadable);
+        running.both_down(&rig.clock).await;
+        running.until(|_| true).await;
+        assert!(rig.cloud.created.lock().unwrap().is_empty(), "nothing is done for a validator nobody can read");
+        running.stop().await;
+        assert_eq!(rig.ledger.dump()["validators/eth-0"].as_bytes(), bytes);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_is_taken_answered_in_the_record_and_removed() {
+    let rig = Rig::new();
+    let running = rig.start(Span::from_hours(1)).await;
+    let ask = failover::domain::Ask::Open;
+    let id = requests::send(&*rig.ledger, Time::now(), &eth(0), "me", "the disk is dead", ask).await.unwrap();
+    running.until(|status| status.validators[0].phase == "syncing").await;
+    let record = rig.ledger.get("validators/eth-0").await.unwrap().unwrap();
+    let envelope: Envelope = records::decode("validators/eth-0", &record.bytes).unwrap();
+    assert!(envelope.validator.applied.iter().any(|applied| applied.id == id && applied.accepted));
+    running.until(|_| rig.ledger.dump().keys().all(|key| !key.starts_with("requests/"))).await;
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_for_a_validator_nobody_knows_changes_nothing() {
+    let rig = Rig::new();
+    let running = rig.start(Span::ZERO).await;
+    running.handle.tell(Event::Due(eth(9))).await;
+    running.handle.tell(Event::ChainSeen(ChainView::default())).await;
+    let status = running.until(|_| true).await;
+    assert_eq!(status.validators.len(), 2);
+    assert!(rig.ledger.dump().keys().all(|key| key == lease::KEY), "{:?}", rig.ledger.dump().keys());
+    running.stop().await;
+}
