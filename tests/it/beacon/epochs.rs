@@ -220,7 +220,8 @@ async fn slots_of_less_than_a_second_are_followed_by_the_wall_clock() {
     // A machine that is too busy makes an epoch unknown; twelve in a row mean something else.
     let mut heard = Vec::new();
     while heard.last() != Some(&Verdict::Down) {
-        let seen = rx.recv().await.unwrap();
+        let seen = tokio::time::timeout(Duration::from_secs(60), rx.recv()).await;
+        let seen = seen.expect("nothing was said").unwrap();
         assert_ne!(seen.validators[0].reading.verdict, Verdict::Up);
         heard.push(seen.validators[0].reading.verdict);
         assert!(heard.len() < 12, "{:?}", seen.validators[0].reading);
@@ -275,7 +276,8 @@ async fn an_answer_that_comes_when_the_next_epoch_has_begun_counts_for_nothing()
     let watcher = tokio::spawn(watch.run(tx, stop.clone()));
     clock.let_go_to(GENESIS + 13 * EPOCH);
     let reading = loop {
-        let mut seen = rx.recv().await.unwrap();
+        let seen = tokio::time::timeout(Duration::from_secs(60), rx.recv()).await;
+        let mut seen = seen.expect("nothing was said").unwrap();
         if seen.epoch == Some(Epoch(11)) {
             break seen.validators.remove(0).reading;
         }
