@@ -12,8 +12,8 @@ use url::Url;
 
 use crate::{
     domain::{
-        ChainObservation, ChainView, PublicKey, Span, Time, ValidatorId, Verdict,
-        chain::{self, ChainTime, Epoch, NodeEpoch, Slot, Trouble, ValidatorObservation},
+        ChainObservation, ChainView, PublicKey, Span, Time, ValidatorId, ValidatorObservation, Verdict,
+        chain::{self, ChainTime, Epoch, NodeEpoch, Slot},
     },
     ports::Clock,
 };
@@ -31,7 +31,8 @@ use client::Client;
 use control::Sampler;
 use node::Node;
 
-type Asked<T> = Result<T, Trouble>;
+/// Fails when nobody listens any more.
+type Told = Result<(), mpsc::error::SendError<ChainObservation>>;
 
 /// A node to ask.
 #[derive(Clone, Debug)]
@@ -160,12 +161,7 @@ impl BeaconWatch {
         if at(slot) > now { (slot, at(slot)) } else { (Slot(slot.0 + 1), at(Slot(slot.0 + 1))) }
     }
 
-    async fn ask_all(
-        &mut self,
-        epoch: Epoch,
-        time: &ChainTime,
-        tx: &mpsc::Sender<ChainObservation>,
-    ) -> Result<(), mpsc::error::SendError<ChainObservation>> {
+    async fn ask_all(&mut self, epoch: Epoch, time: &ChainTime, tx: &mpsc::Sender<ChainObservation>) -> Told {
         let keys = &self.all_keys;
         let looks = join_all(self.nodes.iter_mut().map(|node| node.ask(epoch, keys, time))).await;
         for look in &looks {
@@ -179,11 +175,7 @@ impl BeaconWatch {
     }
 
     /// Before the first epoch is judged, says why there is no opinion; again only when the reason changes.
-    async fn tell_once(
-        &mut self,
-        at: Time,
-        tx: &mpsc::Sender<ChainObservation>,
-    ) -> Result<(), mpsc::error::SendError<ChainObservation>> {
+    async fn tell_once(&mut self, at: Time, tx: &mpsc::Sender<ChainObservation>) -> Told {
         let alone = self.nodes.len() == 1;
         let name = |node: &Node| if alone { "its node".into() } else { format!("node {}", node.name) };
         let why: Vec<String> = self
@@ -211,11 +203,7 @@ impl BeaconWatch {
     }
 
     /// Sends, and sees to it that what is *unknown* is not taken for older than what it replaces.
-    async fn send(
-        &mut self,
-        mut observation: ChainObservation,
-        tx: &mpsc::Sender<ChainObservation>,
-    ) -> Result<(), mpsc::error::SendError<ChainObservation>> {
+    async fn send(&mut self, mut observation: ChainObservation, tx: &mpsc::Sender<ChainObservation>) -> Told {
         let mut told_to = self.told_to;
         for seen in &mut observation.validators {
             let about = &mut seen.reading.about;

@@ -26,7 +26,7 @@ pub use watch::{NodeWatch, SyncStatus, assess};
 use super::{ChainView, Reading, ValidatorId};
 
 /// What became of the keys that were asked about.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct KeyStates {
     /// `active_*` and not slashed: these have duties.
     pub active: usize,

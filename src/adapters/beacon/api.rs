@@ -82,7 +82,7 @@ impl Client {
         Ok(self.get::<Data<Checkpoints>>(path).await?.data.finalised())
     }
 
-    /// What it calls itself. The first call is the newer one and not everywhere.
+    /// What it calls itself. The newer `/eth/v2` is not everywhere yet.
     pub(super) async fn version(&self) -> Result<String, Trouble> {
         let answer = self.get::<Data<Version>>("/eth/v1/node/version").await?;
         Ok(Trouble::clean(&answer.data.version))

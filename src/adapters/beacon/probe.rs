@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use serde::Serialize;
 use tokio::time::timeout;
 
-use super::{Asked, NodeConfig, client::Client, wire::StateValidator};
+use super::{NodeConfig, client::Client, wire::StateValidator};
 use crate::{
     domain::{
         PublicKey, Time,
@@ -13,6 +13,8 @@ use crate::{
     },
     ports::Clock,
 };
+
+type Asked<T> = Result<T, Trouble>;
 
 /// What a node shows of itself. What could not be found out carries the reason.
 #[derive(Clone, Debug, Serialize)]
@@ -31,7 +33,6 @@ pub struct NodeProbe {
     /// How many peers it has.
     pub peers: Result<u64, String>,
     /// What became of the keys.
-    #[serde(skip)]
     pub keys: Result<KeyStates, String>,
 }
 

@@ -4,10 +4,12 @@ use std::{sync::Arc, time::Duration};
 
 use failover::{
     adapters::beacon::{BeaconConfig, BeaconWatch, NodeConfig},
-    domain::{ChainEvidence, ChainHealth, Evidence, KeyStates, Time, ValidatorId, Verdict, chain::Epoch},
+    domain::{ChainEvidence, ChainHealth, Evidence, KeyStates, Span, Time, ValidatorId, Verdict, chain::Epoch},
+    ports::Clock,
     records,
-    sandbox::beacon::{FakeChain, FakeChainConfig},
+    sandbox::beacon::{FakeBeacon, FakeChain, FakeChainConfig},
 };
+use futures::future::BoxFuture;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -218,7 +220,8 @@ async fn slots_of_less_than_a_second_are_followed_by_the_wall_clock() {
     // A machine that is too busy makes an epoch unknown; twelve in a row mean something else.
     let mut heard = Vec::new();
     while heard.last() != Some(&Verdict::Down) {
-        let seen = rx.recv().await.unwrap();
+        let seen = tokio::time::timeout(Duration::from_secs(60), rx.recv()).await;
+        let seen = seen.expect("nothing was said").unwrap();
         assert_ne!(seen.validators[0].reading.verdict, Verdict::Up);
         heard.push(seen.validators[0].reading.verdict);
         assert!(heard.len() < 12, "{:?}", seen.validators[0].reading);
@@ -239,4 +242,48 @@ async fn a_clock_behind_the_chain_is_noticed() {
     let why = &*ours.reading.why;
     assert_eq!(why, "its node shows slot 320, 1 slot ahead: this clock is behind the chain");
     rig.stop().await;
+}
+
+/// A clock that loses twenty seconds while the node thinks about liveness.
+struct SlowAnswer {
+    clock: StepClock,
+    node: Arc<FakeBeacon>,
+}
+
+impl Clock for SlowAnswer {
+    fn now(&self) -> Time {
+        let asked = self.node.requests().iter().any(|request| request.contains("/liveness/"));
+        self.clock.now() + Span::from_secs(if asked { 20 } else { 0 })
+    }
+
+    fn sleep_until(&self, at: Time) -> BoxFuture<'static, ()> {
+        self.clock.sleep_until(at)
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_comes_when_the_next_epoch_has_begun_counts_for_nothing() {
+    let clock = StepClock::at(GENESIS + 10 * EPOCH);
+    let chain = fake_chain(Arc::new(clock.clone()));
+    chain.set_attesting(0..4, false);
+    let node = Arc::new(chain.node().await.unwrap());
+    let nodes = vec![NodeConfig { name: "home".into(), url: node.url().parse().unwrap() }];
+    let ours = vec![(ValidatorId::new("eth-0").unwrap(), keys(&chain, 0..4))];
+    let slow = Arc::new(SlowAnswer { clock: clock.clone(), node: node.clone() });
+    let watch = BeaconWatch::new(BeaconConfig::new(nodes), ours, slow).unwrap();
+    let (tx, mut rx) = mpsc::channel(4);
+    let stop = CancellationToken::new();
+    let watcher = tokio::spawn(watch.run(tx, stop.clone()));
+    clock.let_go_to(GENESIS + 13 * EPOCH);
+    let reading = loop {
+        let seen = tokio::time::timeout(Duration::from_secs(60), rx.recv()).await;
+        let mut seen = seen.expect("nothing was said").unwrap();
+        if seen.epoch == Some(Epoch(11)) {
+            break seen.validators.remove(0).reading;
+        }
+    };
+    assert_eq!(reading.verdict, Verdict::Unknown);
+    assert_eq!(&*reading.why, "its node answered when the next epoch had begun, which is too late");
+    stop.cancel();
+    watcher.await.unwrap();
 }
