@@ -1,4 +1,4 @@
-//! Logs: readable on a terminal, JSON otherwise, always on standard error.
+//! Logs: JSON when the watcher runs without a terminal, readable otherwise, always on standard error.
 
 use std::io::IsTerminal;
 
@@ -16,8 +16,11 @@ pub fn init(cli: &Cli) {
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(usual));
     let registry = tracing_subscriber::registry().with(filter);
-    if std::io::stderr().is_terminal() {
-        registry.with(fmt::layer().with_writer(std::io::stderr).with_target(false)).init();
+    // Only the watcher's log is read by machines; whoever types a command reads it himself.
+    let for_machines = matches!(cli.command, Command::Serve(_)) && !std::io::stderr().is_terminal();
+    if !for_machines {
+        let layer = fmt::layer().with_writer(std::io::stderr).with_target(false);
+        registry.with(layer.with_ansi(std::io::stderr().is_terminal())).init();
     } else {
         registry.with(fmt::layer().json().flatten_event(true).with_writer(std::io::stderr)).init();
     }

@@ -186,6 +186,8 @@ impl Engine {
                 Err(error) => {
                     tracing::warn!(%error, "the records could not be taken over");
                     keeper.release().await;
+                    // Whoever is next may have more luck; trying again at once would only load the ledger.
+                    tokio::time::sleep(self.config.lease.ttl / 3).await;
                     return;
                 }
             }
