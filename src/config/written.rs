@@ -227,7 +227,7 @@ pub struct Process {
 pub struct Policy {
     /// For how long two independent sources have to say down without a break.
     pub hold_down: At<Duration>,
-    /// One source alone for this long is worth a mail.
+    /// One source alone, or some keys silent, for this long is worth a mail.
     pub suspected_mail_after: At<Duration>,
     /// How long home has to attest again before the standby goes.
     pub healthy_delay: At<Duration>,
