@@ -179,6 +179,10 @@ async fn outage(stage: &mut Stage, narrator: &Narrator) -> anyhow::Result<()> {
     follow(stage, narrator, "watching").await?;
     narrator.chapter("Released, and the bill");
     mails(stage, narrator, 3).await?;
+    let journal = stage.run(&["journal"]).await?;
+    narrator.chapter("What was decided, and why (failover journal)");
+    narrator.text(&String::from_utf8_lossy(&journal.stdout));
+    ensure!(String::from_utf8_lossy(&journal.stdout).contains("releasing → watching"), "the journal has it all");
     ensure!(stage.cloud.machines().is_empty(), "the machine is gone");
     ensure!(distinct(&stage.mail.mails()).len() == 3, "three mails: down, ready, recovered");
     Ok(())

@@ -200,7 +200,11 @@ fn object(path: &str) -> String {
     let name = url::form_urlencoded::parse(path.split('?').nth(1).unwrap_or_default().as_bytes())
         .find_map(|(key, value)| (key == "name").then(|| value.into_owned()))
         .unwrap_or_default();
-    name.split('/').take(2).collect::<Vec<_>>().join("/")
+    if name.starts_with("journal/") {
+        "journal/…".to_owned()
+    } else {
+        name.split('/').take(2).collect::<Vec<_>>().join("/")
+    }
 }
 
 fn start(trap: &Trap, stage: &mut Stage) -> anyhow::Result<()> {
