@@ -6,6 +6,7 @@ mod alertmanager;
 mod beacon;
 mod compute;
 mod config;
+mod date;
 mod engine;
 mod ledger;
 mod mail;
