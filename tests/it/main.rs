@@ -4,6 +4,7 @@
 
 mod alertmanager;
 mod beacon;
+mod cli;
 mod compute;
 mod config;
 mod date;
