@@ -15,7 +15,7 @@ use crate::{
         http,
     },
     config::{ComputeSettings, Config, CredentialSettings},
-    domain::{ClockOffset, PriceTable, PricedRung},
+    domain::{ClockOffset, PricedRung},
     ports::CALL_TIMEOUT,
 };
 
@@ -110,16 +110,16 @@ pub fn call_timeout(config: &Config) -> Duration {
 #[must_use]
 pub fn priced_ladder(config: &Config) -> Vec<PricedRung> {
     let Some(compute) = &config.compute else { return Vec::new() };
-    let (table, fuse) = (PriceTable::builtin(), config.policy.standby_ttl);
-    let price = |rung| table.price(rung, &compute.disk_type, compute.disk_gb, compute.boot_disk_gb, fuse);
+    let fuse = config.policy.standby_ttl;
+    let price = |rung| compute.prices.price(rung, &compute.disk_type, compute.disk_gb, compute.boot_disk_gb, fuse);
     compute.ladder.iter().map(price).collect()
 }
 
-/// Where the prices come from.
+/// Where the prices come from; empty without a cloud.
 #[must_use]
-pub fn price_source(_config: &Config) -> String {
-    let table = PriceTable::builtin();
-    format!("{} (as of {})", table.source, table.as_of)
+pub fn price_source(config: &Config) -> String {
+    let describe = |compute: &ComputeSettings| compute.prices.describe(&compute.ladder, &compute.disk_type);
+    config.compute.as_ref().map(describe).unwrap_or_default()
 }
 
 /// How far the cloud's clock is ahead of this machine's: its answers carry their date.

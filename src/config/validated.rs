@@ -8,7 +8,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use url::Url;
 
 use super::{MailTls, PublicKeyHex, SecretFile};
-use crate::domain::{Evidence, Mode, Rung, Span, Usd, ValidatorId};
+use crate::domain::{Evidence, Mode, PriceTable, Rung, Span, Usd, ValidatorId};
 
 /// Everything that is configured.
 #[derive(Clone, Debug)]
@@ -211,6 +211,8 @@ pub struct ComputeSettings {
     pub tags: Vec<String>,
     /// How long one operation is followed.
     pub operation_timeout: Span,
+    /// What things cost there.
+    pub prices: PriceTable,
 }
 
 /// The mail server and who is told.

@@ -75,9 +75,14 @@ pub(super) fn entry(
     })
 }
 
-/// Writes one down, once. Its name is its own, so that nobody else's is in the way.
-pub(super) async fn write(ledger: Arc<dyn Ledger>, entry: Entry) {
-    let key = format!("{PREFIX}{}-{}", entry.at.strftime("%Y%m%dT%H%M%S%.3fZ"), Uuid::new_v4().simple());
+/// A name of its own for an entry, after every name that this process gave before: nobody else's is in the way, and
+/// those of one moment stay in order.
+pub(super) fn key(entry: &Entry) -> String {
+    format!("{PREFIX}{}-{}", entry.at.strftime("%Y%m%dT%H%M%S%.3fZ"), Uuid::now_v7().simple())
+}
+
+/// Writes one down, once.
+pub(super) async fn write(ledger: Arc<dyn Ledger>, key: String, entry: Entry) {
     match ledger.put(&key, records::encode(&entry), Expect::Absent).await {
         Ok(_) | Err(PutError::UnknownOutcome(_) | PutError::Conflict { .. }) => {}
         Err(error @ (PutError::Failed(_) | PutError::TooLarge(_))) => {

@@ -184,7 +184,7 @@ impl Term {
             let _ = answer.send(());
         }
         for entry in turn.journal {
-            self.running.spawn(journal::write(self.outside.ledger.clone(), entry));
+            self.running.spawn(journal::write(self.outside.ledger.clone(), journal::key(&entry), entry));
         }
         for (id, action_id, action) in turn.actions {
             self.start(id, action_id, action);
