@@ -7,8 +7,8 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use url::Url;
 
-use super::{MailTls, PublicKeyHex, SecretFile};
-use crate::domain::{Evidence, Mode, PriceTable, Rung, Span, Usd, ValidatorId};
+use super::{MailTls, SecretFile};
+use crate::domain::{Evidence, Mode, PriceTable, PublicKey, Rung, Span, Usd, ValidatorId};
 
 /// Everything that is configured.
 #[derive(Clone, Debug)]
@@ -144,7 +144,7 @@ pub struct ValidatorSettings {
     /// Its name.
     pub name: ValidatorId,
     /// At least one.
-    pub public_keys: Vec<PublicKeyHex>,
+    pub public_keys: Vec<PublicKey>,
     /// Which alerts are about it.
     pub alerts: Vec<AlertSettings>,
     /// The process's own port.

@@ -291,7 +291,7 @@ fn paths_are_looked_for_beside_the_configuration() {
     let keys = smallest().replace(&format!("public_keys: [\"{KEY}\"]"), "public_keys_file: keys");
     let (config, _) =
         in_folder(&keys, |folder| fs::write(folder.join("keys"), format!("# ours\n\n{KEY} # one\n")).unwrap()).unwrap();
-    assert_eq!(config.validators[0].public_keys[0].as_str(), KEY);
+    assert_eq!(config.validators[0].public_keys[0].to_hex(), KEY);
     let LedgerSettings::Sqlite { path } = config.ledger else { panic!("sqlite is configured") };
     assert!(path.is_absolute() && path.ends_with("ledger.sqlite"));
     assert!(in_folder(&keys, |_| {}).unwrap_err().to_string().contains("cannot read keys"));
