@@ -18,6 +18,8 @@ use tempfile::TempDir;
 use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
+use crate::path::WholePath;
+
 /// Slots the network lost by itself, for want of a processor: such a run proves nothing in either direction.
 #[derive(Debug)]
 struct Invalid(String);
@@ -145,11 +147,17 @@ async fn story() -> Result<(), Invalid> {
     assert!(seen.version.as_ref().is_ok_and(|version| version.contains("Prysm")), "{seen:?}");
     assert_eq!(seen.keys.as_ref().map(|keys| (keys.active, keys.missing)), Ok((8, 0)), "{seen:?}");
 
+    let path = WholePath::start(&devnet.beacon(), &keys).await;
+
     // Killed in epoch N: N+1 is the first complete one; it is judged at the end of N+2. Three looks, two epochs.
     devnet.stop("ours");
     let killed_at = Time::now();
+    path.fire().await;
     let down = watch.until(Verdict::Down, 3).await?;
     assert!(down.about.to > killed_at, "it is about a time when they were dead: {down:?}");
+
+    path.one_machine().await;
+    drop(path);
 
     devnet.run(&["ours"], &["ours", "1"]);
     let back_at = Time::now();

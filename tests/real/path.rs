@@ -1,5 +1,7 @@
 //! The whole path once, on real parts: a real validator client is killed, a real Alertmanager fires, a real beacon node
 //! shows silence, and the real program asks the (fake) cloud for one machine through Google's own client.
+//!
+//! It is a part of the one test that has the network: see [`super::chain`].
 
 use std::{
     fs,
@@ -9,9 +11,14 @@ use std::{
     time::Duration,
 };
 
-use failover::{adapters::clock::SystemClock, domain::Span, sandbox::compute::FakeCompute};
+use failover::{
+    adapters::clock::SystemClock,
+    domain::{PublicKey, Span},
+    sandbox::compute::FakeCompute,
+};
+use tempfile::TempDir;
 
-use crate::{alertmanager::server::Alertmanager, chain::Devnet};
+use crate::alertmanager::server::Alertmanager;
 
 /// Ends with the test.
 struct Watcher(Child);
@@ -38,66 +45,73 @@ fn config(folder: &Path, port: u16, beacon: &str, keys: &[String], cloud: &str) 
     )
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn from_a_killed_client_to_one_machine() {
-    let devnet = Devnet::up();
-    let keys: Vec<String> = devnet.our_keys().await.iter().map(|key| format!("\"{}\"", key.to_hex())).collect();
-    let cloud = FakeCompute::start(&["us-central1-a"], Span::from_millis(200), Arc::new(SystemClock)).await.unwrap();
-    let mut requests = cloud.subscribe();
-    let folder = tempfile::tempdir().unwrap();
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let file = folder.path().join("failover.yaml");
-    fs::write(folder.path().join("token"), "s3cret").unwrap();
-    fs::write(&file, config(folder.path(), port, &devnet.beacon(), &keys, cloud.url())).unwrap();
-    let log = folder.path().join("log");
-    let watcher = Command::new(env!("CARGO_BIN_EXE_failover"))
-        .args(["serve", "--config"])
-        .arg(&file)
-        .stdout(Stdio::null())
-        .stderr(fs::File::create(&log).unwrap())
-        .spawn()
-        .unwrap();
-    let _watcher = Watcher(watcher);
-    let url = format!("http://127.0.0.1:{port}");
-    // While everything attests, nothing is asked of the cloud. An epoch has 24 s; the first whole one is the second.
-    wait_for(&log, "the chain says up", &url, |status| status.contains(r#""verdict":"up""#)).await;
-    assert!(cloud.log().is_empty(), "{:?}", cloud.log());
-
-    let alertmanager = Alertmanager::start(&format!("{url}/webhook/alertmanager")).await;
-    devnet.stop("ours");
-    alertmanager.fire("ValidatorDown", &Alertmanager::now(), None).await;
-    let insert = async {
-        loop {
-            let line = requests.recv().await.unwrap();
-            if line.method == "POST" {
-                return line;
-            }
-        }
-    };
-    // Two whole epochs at most until the chain says down, and the hold.
-    let line = tokio::time::timeout(Duration::from_secs(150), insert).await;
-    let line = line.unwrap_or_else(|_| panic!("no machine was asked for\n{}", fs::read_to_string(&log).unwrap()));
-    assert!(line.path.contains("/zones/us-central1-a/instances"), "{line:?}");
-    wait_for(&log, "it is followed", &url, |status| status.contains(r#""phase":"syncing""#)).await;
-    assert_eq!(cloud.machines().len(), 1);
-    assert_eq!(cloud.log().iter().filter(|line| line.method == "POST").count(), 1);
+/// The real program beside the network, with a real Alertmanager and the fake cloud.
+pub struct WholePath {
+    cloud: FakeCompute,
+    alertmanager: Alertmanager,
+    url: String,
+    folder: TempDir,
+    _watcher: Watcher,
 }
 
-async fn wait_for(log: &Path, what: &str, url: &str, look: impl Fn(&str) -> bool) {
-    let client = failover::adapters::http::client(Duration::from_secs(5)).unwrap();
-    let wait = async {
-        loop {
-            let answer = client.get(format!("{url}/api/v1/status")).send().await;
-            if let Ok(answer) = answer
-                && let Ok(text) = answer.text().await
-                && look(&text)
-            {
-                return;
+impl WholePath {
+    /// Starts it, and waits until it has seen everything attest and asked nothing of the cloud.
+    pub async fn start(beacon: &str, keys: &[PublicKey]) -> Self {
+        let keys: Vec<String> = keys.iter().map(|key| format!("\"{}\"", key.to_hex())).collect();
+        let cloud =
+            FakeCompute::start(&["us-central1-a"], Span::from_millis(200), Arc::new(SystemClock)).await.unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let file = folder.path().join("failover.yaml");
+        fs::write(folder.path().join("token"), "s3cret").unwrap();
+        fs::write(&file, config(folder.path(), port, beacon, &keys, cloud.url())).unwrap();
+        let watcher = Command::new(env!("CARGO_BIN_EXE_failover"))
+            .args(["serve", "--config"])
+            .arg(&file)
+            .stdout(Stdio::null())
+            .stderr(fs::File::create(folder.path().join("log")).unwrap())
+            .spawn()
+            .unwrap();
+        let url = format!("http://127.0.0.1:{port}");
+        let alertmanager = Alertmanager::start(&format!("{url}/webhook/alertmanager")).await;
+        let path = Self { cloud, alertmanager, url, folder, _watcher: Watcher(watcher) };
+        path.wait_for("the chain says up", |status| status.contains(r#""verdict":"up""#)).await;
+        assert!(path.cloud.log().is_empty(), "{:?}", path.cloud.log());
+        path
+    }
+
+    /// What Prometheus would have found.
+    pub async fn fire(&self) {
+        self.alertmanager.fire("ValidatorDown", &Alertmanager::now(), None).await;
+    }
+
+    /// Waits until the machine stands, and that it is the only one that was asked for.
+    pub async fn one_machine(&self) {
+        self.wait_for("it is followed", |status| status.contains(r#""phase":"syncing""#)).await;
+        let inserts: Vec<_> = self.cloud.log().into_iter().filter(|line| line.method == "POST").collect();
+        assert_eq!((inserts.len(), self.cloud.machines().len()), (1, 1), "{inserts:?}");
+        assert!(inserts[0].path.contains("/zones/us-central1-a/instances"), "{inserts:?}");
+    }
+
+    async fn wait_for(&self, what: &str, look: impl Fn(&str) -> bool) {
+        let client = failover::adapters::http::client(Duration::from_secs(5)).unwrap();
+        let wait = async {
+            loop {
+                let answer = client.get(format!("{}/api/v1/status", self.url)).send().await;
+                if let Ok(answer) = answer
+                    && let Ok(text) = answer.text().await
+                    && look(&text)
+                {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(250)).await;
             }
-            tokio::time::sleep(Duration::from_millis(250)).await;
+        };
+        if tokio::time::timeout(Duration::from_secs(150), wait).await.is_err() {
+            panic!(
+                "waited in vain for this: {what}\n{}",
+                fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+            );
         }
-    };
-    if tokio::time::timeout(Duration::from_secs(150), wait).await.is_err() {
-        panic!("waited in vain for this: {what}\n{}", fs::read_to_string(log).unwrap_or_default());
     }
 }
