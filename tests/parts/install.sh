@@ -99,7 +99,7 @@ build_kubernetes() {
   local name version=k8s.io/component-base/version libraries=v0${1#1}
   go mod init failover.invalid/parts
   go mod edit -require="k8s.io/kubernetes@v$1"
-  for name in $(sed -n 's|^.*\(k8s\.io/[a-z-]*\) v0\.0\.0.*$|\1|p' "$(module_folder "k8s.io/kubernetes@v$1")/go.mod"); do
+  for name in $(sed -n 's|^.*\(k8s\.io/[a-z-]*\) v0\.0\.0\( .*\)*$|\1|p' "$(module_folder "k8s.io/kubernetes@v$1")/go.mod"); do
     go mod edit -replace="$name=$name@$libraries"
   done
   mkdir out
