@@ -15,7 +15,7 @@ cache=${FAILOVER_PARTS:-${XDG_CACHE_HOME:-$HOME/.cache}/failover-parts}
 [[ $cache == /* ]] || cache=$PWD/$cache # builds run in a folder of their own
 
 # Quick ones first.
-parts=(python compute-schema promtool etcd operator-crds alertmanager fake-gcs-server kwok helm geth prysm kubernetes)
+parts=(python compute-schema promtool operator-crds alertmanager fake-gcs-server etcd kwok helm geth prysm kubernetes)
 
 version() {
   case $1 in
@@ -25,7 +25,7 @@ version() {
     fake-gcs-server) echo 1.56.1 ;;
     compute-schema) echo 2.202.0 ;; # of google-api-python-client, whose wheel has the schema in it
     promtool) echo 2.42.0 ;;        # the one of Debian 12
-    etcd) echo 3.4.23 ;;            # the one of Debian 12; new enough for Kubernetes 1.36
+    etcd) echo 3.6.16 ;;            # Debian 12's 3.4 cannot report a watch's progress, and 1.36's clients rely on that
     kubernetes) echo 1.36.3 ;;
     kwok) echo 0.8.0 ;;
     helm) echo 4.3.1 ;;
@@ -108,6 +108,15 @@ build_kubernetes() {
     k8s.io/kubernetes/cmd/{kube-apiserver,kube-controller-manager,kube-scheduler,kubectl}
 }
 
+# `go install` refuses it as well: it takes its libraries from beside itself, and here from where they are published.
+build_etcd() {
+  need go
+  go mod init failover.invalid/parts
+  go mod edit -require="go.etcd.io/etcd/server/v3@v$1"
+  mkdir out
+  CGO_ENABLED=0 go build -mod=mod -trimpath -ldflags "-s -w" -o out/etcd go.etcd.io/etcd/server/v3
+}
+
 # Without its stages kwok does nothing: they say how a node and a pod get on in life.
 build_kwok() {
   need go
@@ -148,17 +157,13 @@ build_compute_schema() {
   python3 -m json.tool out/compute.v1.json > /dev/null
 }
 
-# Unpacked and not installed: the package would start a server on this machine, and installing needs root.
-debian_program() { # package, version, program
-  has apt-get || fail "comes from Debian's package $1, and there is no apt here"
-  apt-get download "$1=$2*" || { apt-get update && apt-get download "$1=$2*"; }
+# Unpacked and not installed: the package would start a Prometheus on this machine.
+build_promtool() {
+  has apt-get || fail "comes from Debian's package prometheus, and there is no apt here"
+  apt-get download "prometheus=$1*" || { apt-get update && apt-get download "prometheus=$1*"; }
   dpkg-deb -x ./*.deb deb
-  install -D "deb/usr/bin/$3" "out/$3"
+  install -D deb/usr/bin/promtool out/promtool
 }
-
-build_promtool() { debian_program prometheus "$1" promtool; }
-
-build_etcd() { debian_program etcd-server "$1" etcd; }
 
 # --- What was asked for.
 
