@@ -8,7 +8,8 @@
 #   kubernetes.sh stop DIR NAME        ends one of etcd apiserver controllers scheduler kwok kwok-PLUG, and waits for it:
 #                                      stopping kwok-PLUG is pulling the plug of the nodes on it
 #   kubernetes.sh start DIR NAME       starts it again as it was, on the same port
-#   kubernetes.sh compact DIR          makes etcd forget all history, so that old watches end in "410 Gone"
+#   kubernetes.sh compact DIR          makes etcd forget all history. The API server remembers some until it is started
+#                                      again; after both, a watch from before ends in "410 Gone"
 #   kubernetes.sh down DIR             ends everything; returns when it has ended
 #
 # DIR/kubeconfig is an administrator's, DIR/cluster.json has the addresses: {"api": URL, "ca": FILE, "etcd": URL}.
