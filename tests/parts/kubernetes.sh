@@ -64,7 +64,9 @@ node() { # name, plug
   kubectl create -f - > /dev/null << YAML
 apiVersion: v1
 kind: Node
-metadata: {name: $1, labels: {kubernetes.io/hostname: $1${2:+, plug: $2}}}
+metadata:
+  name: $1
+  labels: {kubernetes.io/hostname: $1, kubernetes.io/os: linux, kubernetes.io/arch: amd64${2:+, plug: $2}}
 status:
   allocatable: {cpu: "8", memory: 32Gi, pods: "110"}
   capacity: {cpu: "8", memory: 32Gi, pods: "110"}
