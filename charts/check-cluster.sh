@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the chart with every values file of ci/ on a real API server, whose namespace takes restricted pods only: the
 # pods are admitted and run (kwok plays the machine, so no program runs in them), and the account may do what rights.txt
-# says and nothing else. Needs the parts kubernetes, etcd, kwok, helm and operator-crds; takes half a minute.
+# says and nothing else; docs/examples/geth-lighthouse.yaml is taken too. Needs the parts kubernetes, etcd, kwok, helm and operator-crds; takes half a minute.
 set -euo pipefail
 
 here=$(dirname "$(realpath "${BASH_SOURCE[0]}")")
@@ -68,7 +68,11 @@ install() { # name of the values
 "$parts/kubernetes.sh" up "$work/cluster" --watch $$
 "$parts/kubernetes.sh" node "$work/cluster" home-1
 for each in "$crds"/*; do "$kubectl" create -f "$each" > /dev/null; done
-for each in eth eth-two; do "$kubectl" create namespace "$each" > /dev/null; done
+"$kubectl" create namespace eth-two > /dev/null
+# The example of a validator is taken as it stands, into a namespace that it makes, and nothing in it is misspelt.
+said=$("$kubectl" apply --validate=strict -f "$here/../docs/examples/geth-lighthouse.yaml" 2>&1) || problem "the example: $said"
+"$kubectl" wait --namespace eth --for=create --timeout=30s pod/geth-lighthouse-0 > /dev/null ||
+  problem "the example has no pod: $("$kubectl" get events --namespace eth --output custom-columns=:.message)"
 for each in "$here"/failover/ci/*.yaml; do install "$(basename "$each" .yaml)" > /dev/null; done
 
 ((problems == 0)) || { echo "$problems problems" >&2; exit 1; }
