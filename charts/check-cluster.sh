@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # Installs the chart with every values file of ci/ on a real API server, whose namespace takes restricted pods only: the
 # pods are admitted and run (kwok plays the machine, so no program runs in them), and the account may do what rights.txt
-# says and nothing else; docs/examples/geth-lighthouse.yaml is taken too. Needs the parts kubernetes, etcd, kwok, helm and operator-crds; takes half a minute.
+# says and nothing else. The example of a validator in docs/examples is taken as well.
+#
+# Needs the parts kubernetes, etcd, kwok, helm and operator-crds; takes half a minute.
 set -euo pipefail
 
 here=$(dirname "$(realpath "${BASH_SOURCE[0]}")")

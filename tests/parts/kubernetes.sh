@@ -4,7 +4,7 @@
 #
 #   kubernetes.sh up DIR [--watch PID] [--audit]  all of it, without a node; stopped by itself when process PID has ended.
 #                                      --audit: DIR/audit.log has every request of a service account, by audit.yaml
-#   kubernetes.sh node DIR NAME [PLUG] a node; with a PLUG, one of that name, or its own "kwok" if it is missing
+#   kubernetes.sh node DIR NAME [PLUG] a node; all nodes hang on the process kwok, those with a PLUG on kwok-PLUG
 #   kubernetes.sh stop DIR NAME        ends one of etcd apiserver controllers scheduler kwok kwok-PLUG, and waits for it:
 #                                      stopping kwok-PLUG is pulling the plug of the nodes on it
 #   kubernetes.sh start DIR NAME       starts it again as it was, on the same port

@@ -73,6 +73,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | quote }}
 {{- fail (printf "\n\nconfig names the file %s, which is not there in the pod. There would be: %s.\nAdd it to `secrets`, or correct the path." $file (join ", " $provided | default "none")) -}}
 {{- end -}}
 {{- end -}}
+{{- if and .Values.awayFrom .Values.affinity.podAntiAffinity -}}
+{{- fail "\n\nawayFrom is written into affinity.podAntiAffinity: keep one of them." -}}
+{{- end -}}
 {{- if and (gt (int .Values.replicas) 1) (include "failover.embedded" .) -}}
 {{- fail "\n\nreplicas is more than 1, and the embedded ledger is one file on one volume: set config.ledger.gcs." -}}
 {{- end -}}

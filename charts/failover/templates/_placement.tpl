@@ -21,9 +21,10 @@ tolerations: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- if .Values.topologySpreadConstraints }}
 {{- $own := dict "matchLabels" (include "failover.selector" . | fromYaml) }}
-topologySpreadConstraints:
-  {{- range .Values.topologySpreadConstraints }}
-  - {{- merge (deepCopy .) (dict "labelSelector" $own) | toYaml | nindent 4 }}
-  {{- end }}
+{{- $constraints := list }}
+{{- range .Values.topologySpreadConstraints }}
+{{- $constraints = append $constraints (merge (deepCopy .) (dict "labelSelector" $own)) }}
+{{- end }}
+topologySpreadConstraints: {{- toYaml $constraints | nindent 2 }}
 {{- end }}
 {{- end -}}
