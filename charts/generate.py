@@ -23,6 +23,7 @@ ANYTHING, LIST = {"type": "object"}, {"type": "array", "items": {"type": "object
 COUNT = {"type": "integer", "minimum": 0}
 PORT = {"type": "integer", "minimum": 1, "maximum": 65535}
 NAME = {"type": "string", "pattern": "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", "maxLength": 253}
+PROVIDER = "^//iam\\.googleapis\\.com/projects/[0-9]+/locations/global/workloadIdentityPools/[^/]+/providers/[^/]+$"
 QUANTITY = {"type": ["string", "integer"], "pattern": "^[0-9.]+([KMGTPE]i?|k|m)?$"}
 
 
@@ -51,7 +52,7 @@ def values():
             "additionalProperties": record(["name", "key"], name=NAME, key=pattern("^[-._a-zA-Z0-9]+$")),
         },
         workloadIdentity=record(
-            audience=optional(pattern("^//iam\\.googleapis\\.com/projects/[0-9]+/locations/global/workloadIdentityPools/[^/]+/providers/[^/]+$")),
+            audience=optional(pattern(PROVIDER)),
             impersonate=optional(pattern("^[^@ ]+@[^@ ]+$")),
         ),
         image=record(
@@ -98,6 +99,7 @@ def values():
 LABEL = pattern("^[-_a-z0-9]{1,63}$")
 URL = pattern("^https?://[^/@?# ]+([/?#][^ ]*)?$")
 LOOPBACK = "^https?://(127\\.|localhost|\\[::1\\])"
+OBJECT = pattern("^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
 GB = {"minimum": 10, "maximum": 65536}
 
 NARROWER = {
@@ -128,23 +130,40 @@ NARROWER = {
     "Validator.name": pattern("^[a-z]([-a-z0-9]{0,30}[a-z0-9])?$"),
     "Validator.public_keys": {"minItems": 1, "uniqueItems": True, "items": pattern("^0x[0-9a-fA-F]{96}$")},
     "Watchdog.matchers": {"minLength": 1},
+    "Workload.container": OBJECT | {"maxLength": 63},
+    "Workload.deployment": NAME,
+    "Workload.namespace": OBJECT | {"maxLength": 63},
+    "Workload.selector": {"minLength": 1},
+    "Workload.statefulset": NAME,
 }
 
-# `if`, `then` in a definition; "" is the configuration itself.
+ONLY_ON_LOOPBACK = (
+    ("credentials", {"const": "anonymous"}),
+    {"required": ["endpoint"], "properties": {"endpoint": pattern(LOOPBACK)}},
+)
+
+
+def one_of(*keys):
+    return {"oneOf": [{"required": [key]} for key in keys]}
+
+
+# (key and what it is like), (what follows from that) in a definition; "" is the configuration itself.
 CONDITIONS = {
-    "Compute": [(("credentials", {"const": "anonymous"}), {"required": ["endpoint"], "properties": {"endpoint": pattern(LOOPBACK)}})],
-    "Gcs": [(("credentials", {"const": "anonymous"}), {"required": ["endpoint"], "properties": {"endpoint": pattern(LOOPBACK)}})],
+    "Compute": [ONLY_ON_LOOPBACK],
+    "Gcs": [ONLY_ON_LOOPBACK],
     "Mail": [
         (("tls", {"const": "none"}), {"properties": {"host": pattern("^(127\\.|localhost$|::1$)")}}),
         (("username", TEXT), {"required": ["password_file"]}),
         (("password_file", TEXT), {"required": ["username"]}),
     ],
-    "Validator": [
-        (("kind", {"const": "ethereum"}), {"oneOf": [{"required": ["public_keys"]}, {"required": ["public_keys_file"]}]}),
-    ],
+    "Validator": [(("kind", {"const": "ethereum"}), one_of("public_keys", "public_keys_file"))],
+    "Workload": [(("namespace", TEXT), one_of("statefulset", "deployment", "selector"))],
     "": [
         (("mode", {"const": "armed"}), {"required": ["compute"]}),
-        (("validators", {"contains": {"required": ["alerts"], "properties": {"alerts": {"minItems": 1}}}}), {"required": ["alertmanager"]}),
+        (
+            ("validators", {"contains": {"required": ["alerts"], "properties": {"alerts": {"minItems": 1}}}}),
+            {"required": ["alertmanager"]},
+        ),
     ],
 }
 
@@ -246,7 +265,7 @@ def documented(lines):
 
 def render_readme():
     lines = (CHART / "values.yaml").read_text().splitlines()
-    rows = [f"| `{key}` | `{default}` | {comment.replace('|', chr(92) + '|')} |\n" for key, default, comment in documented(lines)]
+    rows = (f"| `{key}` | `{default}` | {comment} |\n" for key, default, comment in documented(lines))
     return HEAD + COLUMNS + "".join(rows)
 
 

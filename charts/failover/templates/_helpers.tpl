@@ -66,8 +66,8 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | quote }}
 {{- $provided := list -}}
 {{- range $name, $_ := .Values.secrets }}{{ $provided = append $provided (printf "/etc/failover/secrets/%s" $name) }}{{ end -}}
 {{- if .Values.workloadIdentity.audience }}{{ $provided = append $provided "/etc/failover/google.json" }}{{ end -}}
-{{- range regexFindAll "_file: *[^ \n]+" (toYaml .Values.config) -1 -}}
-{{- $file := regexReplaceAll "_file: *[\"']?([^\"']+)[\"']?" . "${1}" -}}
+{{- range regexFindAll "(_file|kubeconfig): *[^ \n]+" (toYaml .Values.config) -1 -}}
+{{- $file := regexReplaceAll "[a-z_]+: *[\"']?([^\"']+)[\"']?" . "${1}" -}}
 {{- $path := hasPrefix "/" $file | ternary $file (printf "/etc/failover/%s" $file) -}}
 {{- if not (has $path $provided) -}}
 {{- fail (printf "\n\nconfig names the file %s, which is not there in the pod. There would be: %s.\nAdd it to `secrets`, or correct the path." $file (join ", " $provided | default "none")) -}}
