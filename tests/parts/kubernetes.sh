@@ -151,15 +151,15 @@ case $verb in
   up)
     [[ ! -e cluster.json ]] || die "$PWD has a cluster already"
     trap '[[ $? == 0 ]] || down' EXIT # half a cluster is of no use to anyone
-    audit=
+    with_audit=
     while [[ $# -gt 0 ]]; do
       case $1 in
         --watch) watch "$self" "${2-}"; shift 2 ;;
-        --audit) audit=yes; shift ;;
+        --audit) with_audit=yes; shift ;;
         *) usage ;;
       esac
     done
-    up "$audit" ;;
+    up "$with_audit" ;;
   node)
     [[ $# == 1 || $# == 2 ]] || usage
     node "$1" "${2-}" ;;
