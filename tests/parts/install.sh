@@ -14,7 +14,8 @@ here=$(dirname "$self")
 cache=${FAILOVER_PARTS:-${XDG_CACHE_HOME:-$HOME/.cache}/failover-parts}
 [[ $cache == /* ]] || cache=$PWD/$cache # builds run in a folder of their own
 
-parts=(python compute-schema promtool alertmanager fake-gcs-server geth prysm) # quick ones first
+# Quick ones first.
+parts=(python compute-schema promtool operator-crds alertmanager fake-gcs-server etcd kwok helm geth prysm kubernetes)
 
 version() {
   case $1 in
@@ -24,6 +25,11 @@ version() {
     fake-gcs-server) echo 1.56.1 ;;
     compute-schema) echo 2.202.0 ;; # of google-api-python-client, whose wheel has the schema in it
     promtool) echo 2.42.0 ;;        # the one of Debian 12
+    etcd) echo 3.6.16 ;;            # Debian 12's 3.4 cannot report a watch's progress, and 1.36's clients rely on that
+    kubernetes) echo 1.36.3 ;;
+    kwok) echo 0.8.0 ;;
+    helm) echo 4.3.1 ;;
+    operator-crds) echo 0.85.0 ;;   # of prometheus-operator, whose module has its definitions in it
     python) sha256sum "$here/python.txt" | cut -c1-8 ;; # other pins, other folder
     *) echo "unknown part: $1 (there are: ${parts[*]})" >&2; return 2 ;;
   esac
@@ -59,6 +65,10 @@ go_install() { # package@version, then linker flags
   GOBIN=$PWD/out go install -trimpath -ldflags "-s -w ${2-}" "$1"
 }
 
+module_folder() { # package@version
+  go mod download -json "$1" | sed -n 's/^.*"Dir": "\(.*\)",$/\1/p'
+}
+
 build_geth() { need go gcc; go_install "github.com/ethereum/go-ethereum/cmd/geth@v$1"; }
 
 build_fake_gcs_server() { need go; go_install "github.com/fsouza/fake-gcs-server@v$1"; }
@@ -80,6 +90,52 @@ build_prysm() {
   mkdir out
   go build -mod=mod -trimpath -ldflags "-s -w" -o out/ \
     github.com/prysmaticlabs/prysm/v5/cmd/{beacon-chain,validator,prysmctl}
+}
+
+# `go install` refuses this module too. Its libraries say v0.0.0 of each other, which stands for v0.36.3 of each; without
+# the flags for their version, clients see a v0.0.0 server.
+build_kubernetes() {
+  need go
+  local name version=k8s.io/component-base/version libraries=v0${1#1}
+  go mod init failover.invalid/parts
+  go mod edit -require="k8s.io/kubernetes@v$1"
+  for name in $(sed -n 's|^.*\(k8s\.io/[a-z-]*\) v0\.0\.0\( .*\)*$|\1|p' "$(module_folder "k8s.io/kubernetes@v$1")/go.mod"); do
+    go mod edit -replace="$name=$name@$libraries"
+  done
+  mkdir out
+  CGO_ENABLED=0 go build -mod=mod -trimpath -o out/ -ldflags "-s -w -X $version.gitVersion=v$1
+    -X $version.gitMajor=${1%%.*} -X $version.gitMinor=$(cut -d. -f2 <<< "$1")" \
+    k8s.io/kubernetes/cmd/{kube-apiserver,kube-controller-manager,kube-scheduler,kubectl}
+}
+
+# `go install` refuses it as well: it takes its libraries from beside itself, and here from where they are published.
+build_etcd() {
+  need go
+  go mod init failover.invalid/parts
+  go mod edit -require="go.etcd.io/etcd/server/v3@v$1"
+  mkdir out
+  CGO_ENABLED=0 go build -mod=mod -trimpath -ldflags "-s -w" -o out/etcd go.etcd.io/etcd/server/v3
+}
+
+# Without its stages kwok does nothing: they say how a node and a pod get on in life.
+build_kwok() {
+  need go
+  go_install "sigs.k8s.io/kwok/cmd/kwok@v$1" "-X sigs.k8s.io/kwok/pkg/consts.Version=v$1"
+  cp -r "$(module_folder "sigs.k8s.io/kwok@v$1")/kustomize/stage" out/stage
+  chmod -R u+w out
+}
+
+build_helm() {
+  need go
+  go_install "helm.sh/helm/v4/cmd/helm@v$1" "-X helm.sh/helm/v4/internal/version.version=v$1"
+}
+
+# What a cluster with the Prometheus operator knows and another does not: ServiceMonitor and PrometheusRule.
+build_operator_crds() {
+  need go
+  local from
+  from=$(module_folder "github.com/prometheus-operator/prometheus-operator@v$1")/example/prometheus-operator-crd
+  install -D -m 644 -t out "$from"/monitoring.coreos.com_{servicemonitors,prometheusrules}.yaml
 }
 
 build_python() {
