@@ -3,7 +3,10 @@
 mod examples;
 pub mod server;
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, atomic::Ordering},
+};
 
 use failover::{
     adapters::{
@@ -62,6 +65,21 @@ async fn a_message_to_a_receiver_that_dies_before_its_answer_comes_again_to_the_
     home.take_a_message_and_die().await;
     home.serve();
     assert!(is_firing(&home.alert().await.state));
+    assert_eq!(home.answer().await, 200);
+}
+
+#[tokio::test]
+async fn a_message_of_10_000_alerts_is_taken_whole() {
+    let mut home = Home::new().await;
+    home.serve();
+    let alertmanager = Alertmanager::start_grouped_by("alertname", &home.url()).await;
+    alertmanager.fire_many("ValidatorDown", 10_000).await;
+    let mut heard = BTreeSet::new();
+    while heard.len() < 10_000 {
+        if let AlertEvent::Heard { records, .. } = home.event().await {
+            heard.extend(records.iter().map(|record| record.alert.key()));
+        }
+    }
     assert_eq!(home.answer().await, 200);
 }
 

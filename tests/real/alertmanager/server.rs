@@ -45,12 +45,17 @@ pub struct Alertmanager {
 }
 
 impl Alertmanager {
-    /// With an empty memory, on a free port, sending everything to this address.
+    /// With an empty memory, on a free port, sending everything to this address, each alert by itself.
     pub async fn start(webhook: &str) -> Self {
+        Self::start_grouped_by("...", webhook).await
+    }
+
+    /// The same, but alerts that agree in this label come in one message.
+    pub async fn start_grouped_by(label: &str, webhook: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let config = json!({
             "route": {
-                "receiver": "failover", "group_by": ["..."],
+                "receiver": "failover", "group_by": [label],
                 "group_wait": "100ms", "group_interval": "200ms", "repeat_interval": "1h",
             },
             "receivers": [{ "name": "failover", "webhook_configs": [{
@@ -86,6 +91,15 @@ impl Alertmanager {
             alert["endsAt"] = ends_at.into();
         }
         let response = self.client.post(format!("{}/api/v2/alerts", self.url)).json(&[alert]).send().await.unwrap();
+        assert_eq!(response.status(), 200, "{}", response.text().await.unwrap());
+    }
+
+    /// As many different alerts at once.
+    pub async fn fire_many(&self, name: &str, count: usize) {
+        let starts_at = Self::now();
+        let alert = |number: usize| json!({ "labels": { "alertname": name, "instance": format!("home-{number}") }, "startsAt": starts_at });
+        let alerts: Vec<_> = (0..count).map(alert).collect();
+        let response = self.client.post(format!("{}/api/v2/alerts", self.url)).json(&alerts).send().await.unwrap();
         assert_eq!(response.status(), 200, "{}", response.text().await.unwrap());
     }
 
