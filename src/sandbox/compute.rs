@@ -16,8 +16,9 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde_json::{Value, json};
-use tokio::{net::TcpListener, sync::broadcast, task::JoinHandle};
+use tokio::sync::broadcast;
 
+use super::server::Server;
 use crate::{
     domain::{Report, Span, Time},
     ports::Clock,
@@ -72,13 +73,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub struct FakeCompute {
     url: String,
     shared: Shared,
-    server: JoinHandle<()>,
-}
-
-impl Drop for FakeCompute {
-    fn drop(&mut self) {
-        self.server.abort();
-    }
+    _server: Server,
 }
 
 impl FakeCompute {
@@ -87,7 +82,7 @@ impl FakeCompute {
     /// # Errors
     /// When no port can be had.
     pub async fn start(zones: &[&str], operation_time: Span, clock: Arc<dyn Clock>) -> io::Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let listener = Server::listen().await?;
         let url = format!("http://{}", listener.local_addr()?);
         let world = World::new(url.clone(), zones, operation_time);
         let shared = Shared {
@@ -99,10 +94,7 @@ impl FakeCompute {
             clock,
         };
         let router = Router::new().fallback(handle).with_state(shared.clone());
-        let server = tokio::spawn(async move {
-            let _ = axum::serve(listener, router).await;
-        });
-        Ok(Self { url, shared, server })
+        Ok(Self { url, shared, _server: Server::start(listener, router)? })
     }
 
     /// Its address.
