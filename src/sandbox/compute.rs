@@ -24,8 +24,17 @@ use crate::{
     ports::Clock,
 };
 
+mod changes;
+mod disks;
 mod fault;
+mod filter;
+mod instances;
+mod lists;
+mod operation;
+mod places;
+mod quota;
 mod routes;
+mod scheduling;
 mod world;
 
 pub use fault::{Fault, Method};
@@ -113,6 +122,11 @@ impl FakeCompute {
         lock(&self.shared.world).set_reachable(zone, reachable);
     }
 
+    /// Another limit of this metric (`CPUS`, `SSD_TOTAL_GB` …), in every region.
+    pub fn set_quota(&self, metric: &str, limit: f64) {
+        lock(&self.shared.world).quotas.set(metric, limit);
+    }
+
     /// A permission that is not granted.
     pub fn deny(&self, permission: &str) {
         lock(&self.shared.world).denied.insert(permission.to_owned());
@@ -143,7 +157,9 @@ impl FakeCompute {
 
     /// The machine is gone, as if somebody had deleted it.
     pub fn vanish(&self, machine: &str) {
-        lock(&self.shared.world).machines.retain(|found| found.name != machine);
+        let mut world = lock(&self.shared.world);
+        let ids: Vec<u64> = world.machines.iter().filter(|found| found.name == machine).map(|found| found.id).collect();
+        ids.into_iter().for_each(|id| world.remove(id));
     }
 
     /// Changes a machine behind everybody's back: `change` gets its JSON.
