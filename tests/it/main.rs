@@ -5,6 +5,7 @@
 mod alertmanager;
 mod beacon;
 mod compute;
+mod compute_strict;
 mod config;
 mod engine;
 mod ledger;
