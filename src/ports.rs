@@ -102,8 +102,8 @@ pub trait Cloud: Send + Sync + 'static {
     async fn observe(&self, instance: &InstanceRef) -> Result<Option<Observed>, CloudError>;
     /// Deletes this very machine (by numeric id) with its disks, and follows the operation. `Ok` when it is gone.
     async fn delete(&self, action: &ActionId, instance: &Unpromoted) -> Result<(), CloudError>;
-    /// With the operator's own credentials: deletion protection on, role `retained`, the fuse cleared (which needs a
-    /// stop and start of the machine when Compute Engine refuses it on a running one).
+    /// With the operator's own credentials: deletion protection on, role `retained`, the fuse cleared if that is
+    /// possible without stopping the machine. It stops none; what is left by hand it says.
     async fn retain(&self, instance: &InstanceRef) -> Result<Retained, CloudError>;
     /// What would fail on the day: permissions that are missing, quotas too small, zones or machine types that do not
     /// exist. One line for each thing looked at.

@@ -21,7 +21,7 @@ use super::{row, watcher};
 /// One incident each.
 const VALIDATORS: u64 = 100;
 
-/// The chain says down for all of them before the first alert comes, and nothing is held: the time goes into one
+/// The chain says down for all of them before the first alert comes, and the hold is a millisecond: the time goes into one
 /// durable write of the alert, two of the validator's record, a look into every zone, and HTTP.
 pub(super) async fn insert() {
     let folder = tempfile::tempdir().unwrap();
@@ -78,7 +78,7 @@ fn config(folder: &Path, port: u16, chain: &FakeChain, beacon: &str, cloud: &str
          compute: {{project: bench, endpoint: '{cloud}', credentials: anonymous, \
          ladder: [{{zone: us-central1-a, machine_type: n2-standard-8}}], disk: {{type: pd-balanced, size_gb: 100}}}}\n\
          budget: {{per_incident_usd: 1000, per_month_usd: 1000000}}\n\
-         policy: {{hold_down: 0s, max_unhealthy: 1.0, observe_every: 10m, recheck_every: 10m}}\nvalidators:\n",
+         policy: {{hold_down: 1ms, max_unhealthy: 1.0, observe_every: 10m, recheck_every: 10m}}\nvalidators:\n",
         folder = folder.display(),
     );
     for number in 0..VALIDATORS {

@@ -141,11 +141,18 @@ impl Gce {
         Ok(found.filter(|found| found.id == Some(instance.id)))
     }
 
-    /// A machine of this name stands there: ours only if its labels are this very incident's.
-    async fn already_there(&self, spec: &StandbySpec) -> CreateOutcome {
+    /// Something of this name stands there: a machine is ours only if its labels are this very incident's, and a disk
+    /// alone is never ours.
+    async fn already_there(&self, spec: &StandbySpec, said: &str) -> CreateOutcome {
         let (zone, name) = (&spec.rung.zone, spec.machine_name());
         let found = match self.get(zone, &name).await {
             Ok(Some(found)) => found,
+            Ok(None) if said.contains("/disks/") => {
+                return CreateOutcome::Refused(format!(
+                    "a disk stands in {zone} under a name that {name} needs, and may hold anything: look at it, then \
+                     delete it ({said})"
+                ));
+            }
             Ok(None) => return CreateOutcome::Unknown(format!("{name} is said to exist in {zone}, but is not found")),
             Err(failure) => return CreateOutcome::Unknown(failure.to_string()),
         };
@@ -225,12 +232,12 @@ impl Cloud for Gce {
             .set_body(body::instance(&self.config, spec));
         let operation = match self.bounded(self.once(request).send()).await {
             Ok(operation) => operation,
-            Err(Failure::Exists(_)) => return self.already_there(spec).await,
+            Err(Failure::Exists(said)) => return self.already_there(spec, &said).await,
             Err(failure) => return failure.into_create_outcome(),
         };
         if let Err(failure) = self.follow(&spec.rung.zone, operation).await {
             return match failure {
-                Failure::Exists(_) => self.already_there(spec).await,
+                Failure::Exists(said) => self.already_there(spec, &said).await,
                 other => other.into_create_outcome(),
             };
         }

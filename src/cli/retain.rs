@@ -49,12 +49,13 @@ pub(super) async fn run(options: Options) -> anyhow::Result<Exit> {
         println!("{}", serde_json::to_string_pretty(&retained)?);
     } else {
         println!("{}: deletion protection is on, automation leaves it alone", standby.instance);
-        match (&retained.fuse_cleared, &retained.remaining) {
-            (true, None) => println!("its fuse is cleared: it runs, and costs, until you delete it"),
-            (_, remaining) => println!(
-                "its fuse is NOT cleared: {}",
-                remaining.as_deref().unwrap_or("it will be stopped at its end, not deleted")
-            ),
+        if retained.fuse_cleared {
+            println!("its fuse is cleared: once it runs it costs until you delete it");
+        } else {
+            println!("its fuse is NOT cleared: it will be stopped at its end, not deleted");
+        }
+        if let Some(remaining) = &retained.remaining {
+            println!("left to you: {remaining}");
         }
     }
     Ok(if retained.protected { Exit::Done } else { Exit::Failed })

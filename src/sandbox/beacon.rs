@@ -5,14 +5,11 @@
 
 use std::{
     io,
-    net::{Ipv4Addr, SocketAddr},
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
-use tokio::{net::TcpListener, task::JoinHandle};
-use tokio_util::sync::CancellationToken;
-
+use super::server::Server;
 use crate::{adapters::clock::SystemClock, ports::Clock};
 
 mod api;
@@ -41,9 +38,8 @@ pub struct FakeChain {
 
 /// One beacon node. It stops when it is dropped.
 pub struct FakeBeacon {
-    address: SocketAddr,
     node: Arc<NodeState>,
-    server: Mutex<Option<(CancellationToken, JoinHandle<()>)>>,
+    server: Server,
 }
 
 /// How a node is, as far as it differs from a good one.
@@ -148,16 +144,14 @@ impl FakeChain {
     /// # Errors
     /// When no port can be had.
     pub async fn node(&self) -> io::Result<FakeBeacon> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let node = Arc::new(NodeState {
             world: self.world.clone(),
             condition: Mutex::default(),
             requests: Mutex::default(),
             started_ms: Mutex::new(i64::MIN),
         });
-        let beacon = FakeBeacon { address: listener.local_addr()?, node, server: Mutex::default() };
-        beacon.serve(listener);
-        Ok(beacon)
+        let server = Server::http(api::router(node.clone())).await?;
+        Ok(FakeBeacon { node, server })
     }
 }
 
@@ -165,7 +159,7 @@ impl FakeBeacon {
     /// Its beacon API.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        self.server.url()
     }
 
     /// Changes how it is.
@@ -181,12 +175,7 @@ impl FakeBeacon {
 
     /// Stops it: its port refuses connections.
     pub async fn down(&self) {
-        let server = lock(&self.server).take();
-        if let Some((stop, server)) = server {
-            stop.cancel();
-            // It ends when its connections have; nothing is to be learnt from how.
-            let _ = server.await;
-        }
+        self.server.down().await;
     }
 
     /// Starts it again on the same port. Of the epochs before it wrongly shows everybody silent.
@@ -196,29 +185,7 @@ impl FakeBeacon {
     pub async fn up(&self) -> io::Result<()> {
         self.down().await;
         *lock(&self.node.started_ms) = self.node.world.now_ms();
-        self.serve(TcpListener::bind(self.address).await?);
-        Ok(())
-    }
-
-    fn serve(&self, listener: TcpListener) {
-        let stop = CancellationToken::new();
-        let app = api::router(self.node.clone(), stop.clone());
-        let stopped = stop.clone().cancelled_owned();
-        let server = tokio::spawn(async move {
-            if let Err(error) = axum::serve(listener, app).with_graceful_shutdown(stopped).await {
-                tracing::warn!(%error, "the fake beacon node has ended");
-            }
-        });
-        *lock(&self.server) = Some((stop, server));
-    }
-}
-
-impl Drop for FakeBeacon {
-    fn drop(&mut self) {
-        if let Some((stop, server)) = lock(&self.server).take() {
-            stop.cancel();
-            server.abort();
-        }
+        self.server.up().await
     }
 }
 

@@ -16,16 +16,25 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde_json::{Value, json};
-use tokio::{net::TcpListener, sync::broadcast, task::JoinHandle};
+use tokio::sync::broadcast;
 
-use super::{Hook, Then};
+use super::{Hook, Then, server::Server};
 use crate::{
     domain::{Report, Span, Time},
     ports::Clock,
 };
 
+mod changes;
+mod disks;
 mod fault;
+mod filter;
+mod instances;
+mod lists;
+mod operation;
+mod places;
+mod quota;
 mod routes;
+mod scheduling;
 mod world;
 
 pub use fault::{Fault, Method};
@@ -70,13 +79,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub struct FakeCompute {
     url: String,
     shared: Shared,
-    server: JoinHandle<()>,
-}
-
-impl Drop for FakeCompute {
-    fn drop(&mut self) {
-        self.server.abort();
-    }
+    _server: Server,
 }
 
 impl FakeCompute {
@@ -85,7 +88,7 @@ impl FakeCompute {
     /// # Errors
     /// When no port can be had.
     pub async fn start(zones: &[&str], operation_time: Span, clock: Arc<dyn Clock>) -> io::Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let listener = Server::listen().await?;
         let url = format!("http://{}", listener.local_addr()?);
         let world = World::new(url.clone(), zones, operation_time);
         let shared = Shared {
@@ -97,10 +100,7 @@ impl FakeCompute {
             clock,
         };
         let router = Router::new().fallback(handle).with_state(shared.clone());
-        let server = tokio::spawn(async move {
-            let _ = axum::serve(listener, router).await;
-        });
-        Ok(Self { url, shared, server })
+        Ok(Self { url, shared, _server: Server::start(listener, router)? })
     }
 
     /// Its address.
@@ -117,6 +117,11 @@ impl FakeCompute {
     /// A zone that does not answer, or answers again.
     pub fn set_reachable(&self, zone: &str, reachable: bool) {
         lock(&self.shared.world).set_reachable(zone, reachable);
+    }
+
+    /// Another limit of this metric (`CPUS`, `SSD_TOTAL_GB` …), in every region.
+    pub fn set_quota(&self, metric: &str, limit: f64) {
+        lock(&self.shared.world).quotas.set(metric, limit);
     }
 
     /// A permission that is not granted.
@@ -149,7 +154,9 @@ impl FakeCompute {
 
     /// The machine is gone, as if somebody had deleted it.
     pub fn vanish(&self, machine: &str) {
-        lock(&self.shared.world).machines.retain(|found| found.name != machine);
+        let mut world = lock(&self.shared.world);
+        let ids: Vec<u64> = world.machines.iter().filter(|found| found.name == machine).map(|found| found.id).collect();
+        ids.into_iter().for_each(|id| world.remove(id));
     }
 
     /// Changes a machine behind everybody's back: `change` gets its JSON.

@@ -1,23 +1,16 @@
 //! The house: the validator client's own port, and an Alertmanager that sends what Prometheus would have it send.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{io, time::Duration};
 
 use axum::{Router, routing::get};
 use serde_json::{Value, json};
-use tokio::{net::TcpListener, task::JoinHandle};
 
+use super::server::Server;
 use crate::domain::Time;
 
 /// A validator client's metrics port, which can lose its power.
 pub struct FakeHome {
-    address: SocketAddr,
-    server: Option<JoinHandle<()>>,
-}
-
-impl Drop for FakeHome {
-    fn drop(&mut self) {
-        self.unplug();
-    }
+    server: Server,
 }
 
 impl FakeHome {
@@ -26,41 +19,28 @@ impl FakeHome {
     /// # Errors
     /// When no port can be had.
     pub async fn start() -> io::Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let address = listener.local_addr()?;
-        Ok(Self { address, server: Some(serve(listener)) })
+        let metrics = get(|| async { "vc_validators_enabled_count 8\n" });
+        Ok(Self { server: Server::http(Router::new().route("/metrics", metrics)).await? })
     }
 
     /// Its metrics.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://{}/metrics", self.address)
+        format!("{}/metrics", self.server.url())
     }
 
     /// The power is gone.
-    pub fn unplug(&mut self) {
-        if let Some(server) = self.server.take() {
-            server.abort();
-        }
+    pub async fn unplug(&self) {
+        self.server.down().await;
     }
 
     /// The power is back, on the same port.
     ///
     /// # Errors
     /// When somebody else has taken the port meanwhile.
-    pub async fn plug_in(&mut self) -> io::Result<()> {
-        if self.server.is_none() {
-            self.server = Some(serve(TcpListener::bind(self.address).await?));
-        }
-        Ok(())
+    pub async fn plug_in(&self) -> io::Result<()> {
+        self.server.up().await
     }
-}
-
-fn serve(listener: TcpListener) -> JoinHandle<()> {
-    let router = Router::new().route("/metrics", get(|| async { "vc_validators_enabled_count 8\n" }));
-    tokio::spawn(async move {
-        let _ = axum::serve(listener, router).await;
-    })
 }
 
 /// Sends webhooks as Alertmanager does: again and again until they are taken.

@@ -18,7 +18,8 @@ use axum::{
     routing::{get, post},
 };
 use serde_json::json;
-use tokio::{net::TcpListener, task::JoinHandle};
+
+use super::server::Server;
 
 use super::{Hook, Then};
 
@@ -62,13 +63,7 @@ impl Shared {
 pub struct FakeObjectStore {
     url: String,
     shared: Shared,
-    server: JoinHandle<()>,
-}
-
-impl Drop for FakeObjectStore {
-    fn drop(&mut self) {
-        self.server.abort();
-    }
+    _server: Server,
 }
 
 impl FakeObjectStore {
@@ -78,8 +73,6 @@ impl FakeObjectStore {
     /// When no port can be had.
     pub async fn start() -> io::Result<Self> {
         let shared = Shared::default();
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let url = format!("http://{}", listener.local_addr()?);
         let router = Router::new()
             .route("/upload/storage/v1/b/{bucket}/o", post(upload))
             .route("/storage/v1/b/{bucket}/o", get(list))
@@ -87,10 +80,8 @@ impl FakeObjectStore {
             .layer(DefaultBodyLimit::max(8 << 20))
             .layer(middleware::from_fn_with_state(shared.clone(), note))
             .with_state(shared.clone());
-        let server = tokio::spawn(async move {
-            let _ = axum::serve(listener, router).await;
-        });
-        Ok(Self { url, shared, server })
+        let server = Server::http(router).await?;
+        Ok(Self { url: server.url(), shared, _server: server })
     }
 
     /// Its address.

@@ -6,15 +6,14 @@
 use std::{
     collections::BTreeMap,
     io,
-    net::{Ipv4Addr, SocketAddr},
+    net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard},
 };
 
-use tokio::{
-    net::TcpListener,
-    sync::watch,
-    task::{JoinHandle, JoinSet},
-};
+use tokio::{net::TcpListener, sync::watch, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use super::server::Server;
 
 mod received;
 mod session;
@@ -24,9 +23,8 @@ pub use received::Received;
 /// A running mail server. It stops when it is dropped.
 #[derive(Debug)]
 pub struct SmtpSink {
-    address: SocketAddr,
     shared: Arc<Shared>,
-    server: Mutex<Option<JoinHandle<()>>>,
+    server: Server,
 }
 
 /// Where a scripted fault closes the socket.
@@ -70,17 +68,18 @@ impl SmtpSink {
     }
 
     async fn start_with(login: Option<(String, String)>) -> io::Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let shared = Shared { mails: watch::Sender::new(Vec::new()), login, faults: Mutex::default() };
-        let sink = Self { address: listener.local_addr()?, shared: Arc::new(shared), server: Mutex::new(None) };
-        sink.serve(listener);
-        Ok(sink)
+        let shared = Arc::new(shared);
+        let sessions = Arc::clone(&shared);
+        let server =
+            Server::raw(Server::listen().await?, move |listener, stop| serve(listener, stop, Arc::clone(&sessions)))?;
+        Ok(Self { shared, server })
     }
 
     /// Where it listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.server.address()
     }
 
     /// Every mail taken so far, in order.
@@ -124,12 +123,7 @@ impl SmtpSink {
 
     /// Stops listening and closes every session. What was taken stays.
     pub async fn down(&self) {
-        let server = self.server().take();
-        if let Some(server) = server {
-            server.abort();
-            // Cancelled, which is what was asked for; after this the port refuses connections.
-            let _ = server.await;
-        }
+        self.server.down().await;
     }
 
     /// Listens again, on the same port.
@@ -138,36 +132,23 @@ impl SmtpSink {
     /// When somebody else has taken the port meanwhile.
     pub async fn up(&self) -> io::Result<()> {
         self.down().await;
-        self.serve(TcpListener::bind(self.address).await?);
-        Ok(())
-    }
-
-    fn serve(&self, listener: TcpListener) {
-        let shared = Arc::clone(&self.shared);
-        let server = tokio::spawn(async move {
-            // Dropped with this task, and with it every session.
-            let mut sessions = JoinSet::new();
-            loop {
-                // A connection that failed before it was taken is the client's trouble.
-                if let Ok((socket, _)) = listener.accept().await {
-                    sessions.spawn(session::run(socket, Arc::clone(&shared)));
-                }
-                while sessions.try_join_next().is_some() {}
-            }
-        });
-        *self.server() = Some(server);
-    }
-
-    fn server(&self) -> MutexGuard<'_, Option<JoinHandle<()>>> {
-        self.server.lock().expect("nothing panics while it holds this lock")
+        self.server.up().await
     }
 }
 
-impl Drop for SmtpSink {
-    fn drop(&mut self) {
-        if let Some(server) = self.server().take() {
-            server.abort();
+/// Takes connections until it is told to stop, or dropped; its sessions end with it.
+async fn serve(listener: TcpListener, stop: CancellationToken, shared: Arc<Shared>) {
+    let mut sessions = JoinSet::new();
+    loop {
+        let socket = tokio::select! {
+            () = stop.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        // A connection that failed before it was taken is the client's trouble.
+        if let Ok((socket, _)) = socket {
+            sessions.spawn(session::run(socket, Arc::clone(&shared)));
         }
+        while sessions.try_join_next().is_some() {}
     }
 }
 

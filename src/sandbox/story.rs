@@ -97,7 +97,7 @@ async fn attesting(stage: &Stage, narrator: &Narrator) -> anyhow::Result<()> {
 /// The house is dark; a moment later Prometheus has noticed.
 async fn pull_the_plug(stage: &mut Stage, narrator: &Narrator) -> Time {
     narrator.chapter("The plug is pulled");
-    stage.home.unplug();
+    stage.home.unplug().await;
     stage.chain.set_attesting(OURS, false);
     let since = Time::now();
     let answers = stage.alertmanager.send("ValidatorDown", "eth-0", since, None).await;

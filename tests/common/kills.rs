@@ -141,7 +141,7 @@ async fn run(program: &Path, at: Option<(Point, Then)>) -> anyhow::Result<Run> {
             let eth = &status.validators[0];
             let attests = eth.signals.iter().any(|signal| signal.source == "chain" && signal.verdict == "up");
             if plug.is_none() && attests {
-                plug = Some(pull(&mut stage));
+                plug = Some(pull(&mut stage).await);
             }
             if eth.phase == "ready" && kinds(&stage.mail.mails()).len() >= 2 {
                 let since = *ready_since.get_or_insert_with(Instant::now);
@@ -214,8 +214,8 @@ fn start(trap: &Trap, stage: &mut Stage) -> anyhow::Result<()> {
 }
 
 /// The house is dark, and Alertmanager says so until somebody listens.
-fn pull(stage: &mut Stage) -> tokio::task::JoinHandle<Vec<u16>> {
-    stage.home.unplug();
+async fn pull(stage: &mut Stage) -> tokio::task::JoinHandle<Vec<u16>> {
+    stage.home.unplug().await;
     stage.chain.set_attesting(OURS, false);
     let alertmanager = stage.alertmanager.clone();
     tokio::spawn(async move { alertmanager.send("ValidatorDown", "eth-0", Time::now(), None).await })

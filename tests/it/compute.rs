@@ -18,14 +18,14 @@ use failover::{
 use google_cloud_auth::credentials::anonymous;
 use serde_json::json;
 
-const ZONES: [&str; 3] = ["us-central1-a", "us-central1-b", "europe-west4-a"];
+pub(crate) const ZONES: [&str; 3] = ["us-central1-a", "us-central1-b", "europe-west4-a"];
 
-struct Rig {
-    fake: FakeCompute,
-    gce: Gce,
+pub(crate) struct Rig {
+    pub(crate) fake: FakeCompute,
+    pub(crate) gce: Gce,
 }
 
-async fn rig() -> Rig {
+pub(crate) async fn rig() -> Rig {
     let fake = FakeCompute::start(&ZONES, Span::from_millis(1), Arc::new(SystemClock)).await.unwrap();
     let config = GceConfig {
         project: "home-failover".into(),
@@ -48,15 +48,15 @@ async fn rig() -> Rig {
     Rig { gce: Gce::new(config).await.unwrap(), fake }
 }
 
-fn validator() -> ValidatorId {
+pub(crate) fn validator() -> ValidatorId {
     ValidatorId::new("eth-0").unwrap()
 }
 
-fn incident() -> IncidentId {
+pub(crate) fn incident() -> IncidentId {
     IncidentId::derive(&validator(), Time::UNIX_EPOCH)
 }
 
-fn spec(zone: &str, attempt: u32) -> StandbySpec {
+pub(crate) fn spec(zone: &str, attempt: u32) -> StandbySpec {
     StandbySpec {
         action: ActionId { incident: incident(), step: Step::Create, attempt },
         validator: validator(),
@@ -65,7 +65,7 @@ fn spec(zone: &str, attempt: u32) -> StandbySpec {
     }
 }
 
-async fn created(rig: &Rig) -> InstanceRef {
+pub(crate) async fn created(rig: &Rig) -> InstanceRef {
     match rig.gce.create(&spec(ZONES[0], 0)).await {
         CreateOutcome::Created(instance) => instance,
         other => panic!("{other:?}"),
@@ -273,22 +273,11 @@ async fn what_is_retained_is_protected_and_out_of_reach() {
     let instance = created(&rig).await;
     rig.fake.fault(Method::SetLabels, Fault::Status(412, "conditionNotMet"));
     let retained = rig.gce.retain(&instance).await.unwrap();
-    assert!(retained.protected && retained.fuse_cleared, "{retained:?}");
+    assert!(retained.protected, "{retained:?}");
     let observed = rig.gce.observe(&instance).await.unwrap().unwrap();
     assert_eq!((observed.machine.role, observed.machine.deletion_protection), (Role::Retained, true));
     let view = OwnershipView { owner: None, session: None };
     Unpromoted::check(&observed, &validator(), incident(), view).unwrap_err();
-    assert_eq!(rig.fake.machines()[0].json["scheduling"].get("maxRunDuration"), None);
-}
-
-#[tokio::test]
-async fn a_fuse_that_cannot_be_cleared_is_said_with_what_to_do() {
-    let rig = rig().await;
-    let instance = created(&rig).await;
-    rig.fake.fault(Method::SetScheduling, Fault::Status(400, "invalid"));
-    let retained = rig.gce.retain(&instance).await.unwrap();
-    assert!(retained.protected && !retained.fuse_cleared);
-    assert!(retained.remaining.unwrap().contains("--clear-max-run-duration"));
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod alertmanager;
 mod beacon;
 mod cli;
 mod compute;
+mod compute_strict;
 mod config;
 mod date;
 mod engine;

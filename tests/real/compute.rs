@@ -94,7 +94,24 @@ async fn every_body_is_as_googles_schema_has_it() {
     let proof = Unpromoted::check(&observed, &validator, incident, view).unwrap();
     gce.delete(&action(Step::Delete, 1), &proof).await.unwrap();
     let CreateOutcome::Created(instance) = gce.create(&spec(2)).await else { panic!("not created") };
-    gce.retain(&instance).await.unwrap();
+    assert!(!gce.retain(&instance).await.unwrap().fuse_cleared, "it runs");
+    // What is left to the operator: stopped, cleared, started.
+    let link = format!("{}/compute/v1/projects/home-failover/zones/us-central1-a", fake.url());
+    let client = reqwest::Client::new();
+    let post = |path: String| client.post(format!("{link}/instances/{path}")).send();
+    assert_eq!(post(format!("{}/stop", instance.name)).await.unwrap().status(), 200);
+    while fake.machines()[0].status() != "TERMINATED" {
+        tokio::task::yield_now().await;
+    }
+    assert!(gce.retain(&instance).await.unwrap().fuse_cleared);
+    assert_eq!(post(format!("{}/start", instance.name)).await.unwrap().status(), 200);
+    for path in [format!("disks/{}", instance.name), format!("disks/{}-1", instance.name)] {
+        assert_eq!(client.get(format!("{link}/{path}")).send().await.unwrap().status(), 200);
+    }
+    fake.set_quota("CPUS", 8.0);
+    assert!(matches!(gce.create(&spec(3)).await, CreateOutcome::Created(_)), "the one that is there");
+    let other = StandbySpec { validator: ValidatorId::new("eth-1").unwrap(), ..spec(4) };
+    assert!(matches!(gce.create(&other).await, CreateOutcome::QuotaExceeded(_)));
     check_bodies(&fake);
 }
 

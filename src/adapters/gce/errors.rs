@@ -66,6 +66,7 @@ pub(super) fn by_code(code: &str, said: &str) -> Option<Failure> {
         "rateLimitExceeded" | "userRateLimitExceeded" => Failure::Busy(said),
         "RESOURCE_ALREADY_EXISTS" | "alreadyExists" => Failure::Exists(said),
         "RESOURCE_NOT_FOUND" | "notFound" => Failure::NotFound(said),
+        "CONDITION_NOT_MET" | "conditionNotMet" => Failure::Stale(said),
         _ => return None,
     })
 }

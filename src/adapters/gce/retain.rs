@@ -1,10 +1,11 @@
-//! Keeping a machine, with the operator's rights. The watcher's own identity may not do any of this.
+//! Keeping a machine, with the operator's rights. The watcher's own identity may not do any of this, and nothing here
+//! stops or starts a machine.
 
 use google_cloud_compute_v1::model::{InstancesSetLabelsRequest, Scheduling};
 
-use super::{Gce, errors::Failure};
+use super::{Gce, errors::Failure, read};
 use crate::{
-    domain::InstanceRef,
+    domain::{InstanceRef, MachineState},
     ports::{CloudError, Retained},
 };
 
@@ -26,14 +27,38 @@ pub(super) async fn retain(gce: &Gce, instance: &InstanceRef) -> Result<Retained
     gce.follow(&instance.zone, operation).await?;
     set_role(gce, instance, "retained").await?;
     let cleared = clear_fuse(gce, instance).await;
-    let remaining = cleared.as_ref().err().map(|failure| {
-        format!(
-            "Compute Engine refuses it on a running machine ({failure}); stop it, then \
-             `gcloud compute instances set-scheduling {} --zone {} --clear-max-run-duration`, then start it",
-            instance.name, instance.zone
-        )
-    });
+    // Looked at afterwards: what is left to do by hand follows from how it stands now.
+    let state = gce.get_exactly(instance).await?.and_then(|found| read::machine(&found)).map(|machine| machine.state);
+    let remaining = by_hand(gce, instance, state, cleared.as_ref().err());
     Ok(Retained { protected: true, fuse_cleared: cleared.is_ok(), remaining })
+}
+
+/// What is left to the operator. A machine is never stopped from here: whoever retains it may already sign on it.
+fn by_hand(
+    gce: &Gce,
+    instance: &InstanceRef,
+    state: Option<MachineState>,
+    failure: Option<&Failure>,
+) -> Option<String> {
+    let command = |verb: &str, flags: &str| {
+        let (name, zone, project) = (&instance.name, &instance.zone, &gce.config.project);
+        format!("`gcloud compute instances {verb} {name} --zone {zone} --project {project}{flags}`")
+    };
+    let start = command("start", "");
+    let Some(failure) = failure else {
+        // Cleared, so it was stopped, by its fuse or by somebody.
+        return (state == Some(MachineState::Stopped)).then(|| format!("it is stopped; to run it: {start}"));
+    };
+    let set = command("set-scheduling", " --clear-max-run-duration --clear-instance-termination-action");
+    Some(match state {
+        Some(MachineState::Stopped) => {
+            format!("clearing it has failed ({failure}); it is stopped: {set}, then {start}")
+        }
+        Some(MachineState::Running | MachineState::Starting) | None => format!(
+            "Compute Engine changes it on a stopped machine only ({failure}). Until then the machine stops at its end, and is not deleted. When an interruption does no harm: {}, then {set}, then {start}",
+            command("stop", "")
+        ),
+    })
 }
 
 async fn set_role(gce: &Gce, instance: &InstanceRef, role: &str) -> Result<(), CloudError> {
@@ -52,8 +77,12 @@ async fn set_role(gce: &Gce, instance: &InstanceRef, role: &str) -> Result<(), C
             .set_zone(&instance.zone)
             .set_instance(&instance.name)
             .set_body(body);
-        match gce.bounded(gce.once(request).send()).await {
-            Ok(operation) => return Ok(gce.follow(&instance.zone, operation).await?),
+        let done = match gce.bounded(gce.once(request).send()).await {
+            Ok(operation) => gce.follow(&instance.zone, operation).await,
+            Err(failure) => Err(failure),
+        };
+        match done {
+            Ok(()) => return Ok(()),
             // Somebody else was quicker: read again.
             Err(Failure::Stale(_)) => {}
             Err(failure) => return Err(failure.into()),

@@ -16,7 +16,6 @@ use axum::{
     routing::{get, post},
 };
 use serde_json::{Value, json};
-use tokio_util::sync::CancellationToken;
 
 use super::{Condition, Fault, NodeState, lock, world};
 
@@ -36,7 +35,7 @@ fn refuse<T>(status: StatusCode, message: impl Into<String>) -> Result<T, Refusa
     Err(Refusal(status, message.into()))
 }
 
-pub(super) fn router(node: Arc<NodeState>, stop: CancellationToken) -> Router {
+pub(super) fn router(node: Arc<NodeState>) -> Router {
     Router::new()
         .route("/eth/v1/beacon/genesis", get(genesis))
         .route("/eth/v1/config/spec", get(spec))
@@ -47,16 +46,12 @@ pub(super) fn router(node: Arc<NodeState>, stop: CancellationToken) -> Router {
         .route("/eth/v1/beacon/states/head/finality_checkpoints", get(finality))
         .route("/eth/v1/validator/liveness/{epoch}", post(liveness))
         .route("/eth/v1/beacon/rewards/attestations/{epoch}", post(rewards))
-        .layer(from_fn_with_state((node.clone(), stop), spoil))
+        .layer(from_fn_with_state(node.clone(), spoil))
         .with_state(node)
 }
 
 /// Logs the request and spoils the answer as scripted.
-async fn spoil(
-    State((node, stop)): State<(Arc<NodeState>, CancellationToken)>,
-    request: Request,
-    next: Next,
-) -> Response {
+async fn spoil(State(node): Node, request: Request, next: Next) -> Response {
     lock(&node.requests).push(format!("{} {}", request.method(), request.uri()));
     let fault = node.condition().fault;
     match fault {
@@ -67,10 +62,8 @@ async fn spoil(
             let half = whole.slice(..whole.len() / 2);
             ([(CONTENT_TYPE, "application/json")], half).into_response()
         }
-        Some(Fault::Hang) => {
-            stop.cancelled().await;
-            StatusCode::SERVICE_UNAVAILABLE.into_response()
-        }
+        // The server ends it when it stops.
+        Some(Fault::Hang) => std::future::pending().await,
         Some(Fault::ServerError) => {
             Refusal(StatusCode::INTERNAL_SERVER_ERROR, "database is corrupt".into()).into_response()
         }

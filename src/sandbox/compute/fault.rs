@@ -15,6 +15,7 @@ pub enum Method {
     Operation,
     GuestAttributes,
     SetLabels,
+    SetDeletionProtection,
     SetScheduling,
 }
 

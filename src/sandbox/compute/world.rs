@@ -6,6 +6,8 @@ use serde_json::{Value, json};
 
 use super::{
     fault::{Fault, Faults},
+    operation::{Change, Operation, Target, Then},
+    quota::Quotas,
     timestamp,
 };
 use crate::domain::{Span, Time};
@@ -19,6 +21,7 @@ pub struct FakeMachine {
     pub zone: String,
     /// The `Instance` resource.
     pub json: Value,
+    pub(super) id: u64,
     pub(super) attributes: BTreeMap<String, String>,
     pub(super) stops_at: Option<Time>,
     /// Lists that still do not show it.
@@ -37,30 +40,19 @@ impl FakeMachine {
     pub fn status(&self) -> &str {
         self.json["status"].as_str().unwrap_or_default()
     }
-}
 
-#[derive(Clone, Debug)]
-pub(super) struct Operation {
-    pub(super) json: Value,
-    pub(super) ends_at: Time,
-    pub(super) then: Then,
-}
+    fn run(&mut self, now: Time) {
+        self.json["status"] = json!("RUNNING");
+        self.json["lastStartTimestamp"] = json!(timestamp(now));
+        let fuse = super::scheduling::max_run_duration(&self.json["scheduling"]).map(Span::from_secs);
+        self.stops_at = fuse.map(|fuse| now + fuse);
+    }
 
-/// Which machine an operation is about.
-#[derive(Clone, Copy)]
-pub(super) struct Target<'a> {
-    pub(super) project: &'a str,
-    pub(super) zone: &'a str,
-    pub(super) name: &'a str,
-}
-
-/// What an operation does when it ends.
-#[derive(Clone, Debug)]
-pub(super) enum Then {
-    Run(String),
-    Fail { name: String, code: &'static str, message: &'static str },
-    Remove(String),
-    Nothing,
+    fn stop(&mut self, now: Time) {
+        self.json["status"] = json!("TERMINATED");
+        self.json["lastStopTimestamp"] = json!(timestamp(now));
+        self.stops_at = None;
+    }
 }
 
 pub(super) struct World {
@@ -68,10 +60,11 @@ pub(super) struct World {
     pub(super) zones: BTreeSet<String>,
     unreachable: BTreeSet<String>,
     pub(super) machines: Vec<FakeMachine>,
-    /// Disks by zone and name, with the machine they are attached to.
+    /// Disks by zone and name.
     pub(super) disks: BTreeMap<(String, String), Value>,
     pub(super) operations: BTreeMap<String, Operation>,
     pub(super) requests: BTreeMap<String, String>,
+    pub(super) quotas: Quotas,
     pub(super) faults: Faults,
     pub(super) denied: BTreeSet<String>,
     operation_time: Span,
@@ -88,6 +81,7 @@ impl World {
             disks: BTreeMap::new(),
             operations: BTreeMap::new(),
             requests: BTreeMap::new(),
+            quotas: Quotas::default(),
             faults: Faults::default(),
             denied: BTreeSet::new(),
             operation_time,
@@ -116,25 +110,35 @@ impl World {
         self.next_id
     }
 
+    /// Another fingerprint than any before, in the base64 that Google writes them in.
+    pub(super) fn fingerprint(&mut self) -> String {
+        format!("{:010X}A=", self.id() & 0xff_ffff_ffff)
+    }
+
     pub(super) fn link(&self, project: &str, rest: &str) -> String {
         format!("{}/compute/v1/projects/{project}/{rest}", self.url)
     }
 
+    /// The machine of this name in this zone: names are not unique beyond a zone.
+    pub(super) fn find(&mut self, zone: &str, name: &str) -> Option<&mut FakeMachine> {
+        self.machines.iter_mut().find(|machine| machine.zone == zone && machine.name == name)
+    }
+
     /// Lets time pass: operations end, fuses burn.
     pub(super) fn advance(&mut self, now: Time) {
-        let due: Vec<String> = self
+        let mut due: Vec<(Time, String)> = self
             .operations
             .iter()
             .filter(|(_, operation)| operation.json["status"] != "DONE" && operation.ends_at <= now)
-            .map(|(name, _)| name.clone())
+            .map(|(name, operation)| (operation.ends_at, name.clone()))
             .collect();
-        for name in due {
+        due.sort();
+        for (_, name) in due {
             self.end(&name, now);
         }
         for machine in &mut self.machines {
             if machine.status() == "RUNNING" && machine.stops_at.is_some_and(|at| at <= now) {
-                machine.json["status"] = json!("TERMINATED");
-                machine.json["lastStopTimestamp"] = json!(timestamp(now));
+                machine.stop(now);
             }
         }
     }
@@ -144,31 +148,55 @@ impl World {
         found.json["status"] = json!("DONE");
         found.json["progress"] = json!(100);
         found.json["endTime"] = json!(timestamp(now));
-        match found.then.clone() {
-            Then::Run(name) => {
-                if let Some(machine) = self.machines.iter_mut().find(|machine| machine.name == name) {
-                    machine.json["status"] = json!("RUNNING");
-                    machine.json["lastStartTimestamp"] = json!(timestamp(now));
-                    let seconds = machine.json["scheduling"]["maxRunDuration"]["seconds"].as_str();
-                    let fuse = seconds.and_then(|seconds| seconds.parse().ok()).map(Span::from_secs);
-                    machine.stops_at = fuse.map(|fuse| now + fuse);
-                }
+        let id = found.machine;
+        let then = found.then.clone();
+        // Somebody may have taken the machine away meanwhile; then there is nothing to do to it.
+        let Some(index) = self.machines.iter().position(|machine| machine.id == id) else { return };
+        match then {
+            Then::Run => self.machines[index].run(now),
+            Then::Stop => self.machines[index].stop(now),
+            Then::Remove => self.remove(id),
+            Then::Fail { code, message } => {
+                self.fail(operation, code, &message);
+                self.remove(id);
             }
-            Then::Fail { name, code, message } => {
-                found.json["error"] = json!({"errors": [{"code": code, "message": message}]});
-                let status = if code == "QUOTA_EXCEEDED" { 403 } else { 503 };
-                found.json["httpErrorStatusCode"] = json!(status);
-                found.json["httpErrorMessage"] = json!(message);
-                self.remove(&name);
-            }
-            Then::Remove(name) => self.remove(&name),
-            Then::Nothing => {}
+            Then::Change(change) => self.change(operation, index, change),
         }
     }
 
+    fn change(&mut self, operation: &str, index: usize, change: Change) {
+        let fingerprint = self.fingerprint();
+        let machine = &mut self.machines[index].json;
+        match change {
+            Change::Labels { expected, labels } => {
+                if machine["labelFingerprint"] != expected {
+                    self.fail(operation, "CONDITION_NOT_MET", "The labels have changed since they were read.");
+                    return;
+                }
+                machine["labels"] = labels;
+                machine["labelFingerprint"] = json!(fingerprint);
+            }
+            Change::DeletionProtection(on) => machine["deletionProtection"] = json!(on),
+            Change::Scheduling(scheduling) => machine["scheduling"] = scheduling,
+        }
+    }
+
+    fn fail(&mut self, operation: &str, code: &str, message: &str) {
+        let Some(found) = self.operations.get_mut(operation) else { return };
+        let status = match code {
+            "QUOTA_EXCEEDED" => 403,
+            "CONDITION_NOT_MET" => 412,
+            "RESOURCE_IN_USE_BY_ANOTHER_RESOURCE" => 400,
+            _ => 503,
+        };
+        found.json["error"] = json!({"errors": [{"code": code, "message": message}]});
+        found.json["httpErrorStatusCode"] = json!(status);
+        found.json["httpErrorMessage"] = json!(message);
+    }
+
     /// The machine goes, and every disk of it that goes with it.
-    fn remove(&mut self, name: &str) {
-        let Some(index) = self.machines.iter().position(|machine| machine.name == name) else { return };
+    pub(super) fn remove(&mut self, id: u64) {
+        let Some(index) = self.machines.iter().position(|machine| machine.id == id) else { return };
         let machine = self.machines.remove(index);
         for disk in machine.json["disks"].as_array().into_iter().flatten() {
             if disk["autoDelete"] == true
@@ -192,8 +220,7 @@ impl World {
         let id = self.id();
         let name = format!("operation-{id}");
         let duration = if let Some(Fault::Slow(duration)) = fault { *duration } else { self.operation_time };
-        let target_id = self.machines.iter().find(|machine| machine.name == target);
-        let target_id = target_id.map_or(json!("0"), |machine| machine.json["id"].clone());
+        let machine = self.find(zone, target).map_or(0, |machine| machine.id);
         let json = json!({
             "kind": "compute#operation",
             "id": id.to_string(),
@@ -206,10 +233,10 @@ impl World {
             "startTime": timestamp(now),
             "zone": self.link(project, &format!("zones/{zone}")),
             "targetLink": self.link(project, &format!("zones/{zone}/instances/{target}")),
-            "targetId": target_id,
+            "targetId": machine.to_string(),
             "selfLink": self.link(project, &format!("zones/{zone}/operations/{name}")),
         });
-        let operation = Operation { json: json.clone(), ends_at: now + duration, then };
+        let operation = Operation { json: json.clone(), machine, ends_at: now + duration, then };
         self.operations.insert(name, operation);
         json
     }
