@@ -132,7 +132,12 @@ impl Watcher {
         if let Some(settings) = &config.monitor {
             let every = settings.every.try_into().context("monitor.every")?;
             let handle = handle.clone();
-            tasks.spawn(monitor::ping(settings.ping_url_file.clone(), every, move || handle.leads(), stop.clone()));
+            // Asking the loop itself: one that leads and is stuck is not well, nor is a validator nobody watches.
+            let well = move || {
+                let handle = handle.clone();
+                async move { handle.status().await.is_some_and(|status| status.unreadable.is_empty()) }
+            };
+            tasks.spawn(monitor::ping(settings.ping_url_file.clone(), every, well, stop.clone()));
         }
         let router = router.merge(web::routes(web_state(&handle, stats)));
         Ok(Self { engine, handle, tasks, stop, router, listener })

@@ -9,7 +9,12 @@ use tokio_util::sync::CancellationToken;
 use crate::config::SecretFile;
 
 /// Calls the URL every so often while `well` answers yes, until told to stop. The URL is a secret and never logged.
-pub async fn ping(url: SecretFile, every: Duration, well: impl Fn() -> bool, stop: CancellationToken) {
+pub async fn ping<W: Future<Output = bool>>(
+    url: SecretFile,
+    every: Duration,
+    well: impl Fn() -> W,
+    stop: CancellationToken,
+) {
     let Ok(client) = super::http::client(Duration::from_secs(20)) else { return };
     let mut ticks = tokio::time::interval(every);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -18,7 +23,7 @@ pub async fn ping(url: SecretFile, every: Duration, well: impl Fn() -> bool, sto
             _ = ticks.tick() => {}
             () = stop.cancelled() => return,
         }
-        if !well() {
+        if !well().await {
             tracing::warn!("the outside monitor is not called: not all is well");
             continue;
         }

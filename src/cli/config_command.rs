@@ -1,7 +1,9 @@
 //! `failover config`.
 
+use serde_json::json;
+
 use super::{ConfigPath, Exit, checks};
-use crate::config;
+use crate::config::{self, Config, ConfigError, Warning};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -13,6 +15,9 @@ pub(super) enum Command {
         /// Do not look for the files with secrets, which are where the watcher runs.
         #[arg(long)]
         without_files: bool,
+        /// Print as JSON.
+        #[arg(long)]
+        json: bool,
     },
     /// Print the JSON schema, for editors.
     Schema,
@@ -22,19 +27,10 @@ pub(super) enum Command {
 
 pub(super) fn run(command: &Command) -> anyhow::Result<Exit> {
     match command {
-        Command::Check { path, without_files } => match config::load(&path.config, checks(!without_files)) {
-            Ok((config, warnings)) => {
-                for warning in warnings {
-                    eprintln!("warning: {warning}");
-                }
-                println!("{} is fine: {} validators", path.config.display(), config.validators.len());
-                Ok(Exit::Done)
-            }
-            Err(error) => {
-                eprintln!("{error}");
-                Ok(Exit::Failed)
-            }
-        },
+        Command::Check { path, without_files, json } => {
+            let loaded = config::load(&path.config, checks(!without_files));
+            if *json { as_json(&loaded) } else { as_text(path, &loaded) }
+        }
         Command::Schema => {
             println!("{:#}", config::schema());
             Ok(Exit::Done)
@@ -44,4 +40,29 @@ pub(super) fn run(command: &Command) -> anyhow::Result<Exit> {
             Ok(Exit::Done)
         }
     }
+}
+
+type Loaded = Result<(Config, Vec<Warning>), ConfigError>;
+
+fn as_text(path: &ConfigPath, loaded: &Loaded) -> anyhow::Result<Exit> {
+    match loaded {
+        Ok((config, warnings)) => {
+            warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
+            println!("{} is fine: {} validators", path.config.display(), config.validators.len());
+            Ok(Exit::Done)
+        }
+        Err(error) => {
+            eprintln!("{error}");
+            Ok(Exit::Failed)
+        }
+    }
+}
+
+fn as_json(loaded: &Loaded) -> anyhow::Result<Exit> {
+    let (problems, warnings, error) = match loaded {
+        Ok((_, warnings)) => (&[][..], warnings.as_slice(), None),
+        Err(error) => (error.problems(), &[][..], Some(error.to_string())),
+    };
+    println!("{:#}", json!({"error": error, "problems": problems, "warnings": warnings}));
+    Ok(if loaded.is_ok() { Exit::Done } else { Exit::Failed })
 }

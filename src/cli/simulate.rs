@@ -18,6 +18,9 @@ pub(super) struct Options {
     /// Print only what is not as expected.
     #[arg(short, long)]
     quiet: bool,
+    /// Print as JSON.
+    #[arg(long)]
+    json: bool,
 }
 
 pub(super) fn run(options: &Options) -> anyhow::Result<Exit> {
@@ -29,6 +32,10 @@ pub(super) fn run(options: &Options) -> anyhow::Result<Exit> {
     };
     let scenario = simulate::parse(&text).with_context(|| format!("{name} is not a scenario"))?;
     let report = simulate::run(&scenario);
+    if options.json {
+        println!("{}", serde_json::to_string_pretty(&report)?);
+        return Ok(if report.checked > 0 && report.failures.is_empty() { Exit::Done } else { Exit::Failed });
+    }
     if !options.quiet {
         print!("{}", report.transcript);
     }

@@ -4,6 +4,8 @@
 
 use std::{fmt, io, path::PathBuf};
 
+use serde::Serialize;
+
 use super::Place;
 
 /// Why there is no configuration.
@@ -34,7 +36,7 @@ impl ConfigError {
 }
 
 /// One thing that is wrong.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Problem {
     /// Which file.
     pub origin: String,
@@ -47,7 +49,8 @@ pub struct Problem {
 }
 
 /// Something that works, but somebody should know.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
 pub struct Warning(pub Problem);
 
 impl Problem {

@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 use crate::domain::{PublicKey, Span};
 
 /// Where something stands in the file. Both count from 1; zero is "nowhere", for a default.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Place {
     /// The line.
     pub line: u64,

@@ -13,7 +13,7 @@ use crate::domain::{
 };
 
 /// What a run has shown.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, serde::Serialize)]
 pub struct Report {
     /// Decisions and checked expectations, in order, to be printed.
     pub transcript: String,

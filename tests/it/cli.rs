@@ -5,6 +5,7 @@ use std::process::Command;
 use rig::{House, failover};
 
 mod ledgers;
+mod monitor;
 mod rig;
 mod two_watchers;
 
@@ -36,6 +37,9 @@ fn wrong_usage_is_2_and_a_wrong_configuration_is_1_with_line_and_column() {
     let refused = house.run(&["config", "check"]);
     assert_eq!(refused.code, 1);
     assert!(refused.err.contains("failover.yaml:4:1") && refused.err.contains("no_such_key"), "{}", refused.err);
+    let refused = house.run(&["config", "check", "--json"]);
+    let said: serde_json::Value = serde_json::from_str(&refused.out).unwrap();
+    assert_eq!((refused.code, &said["problems"][0]["place"]["line"]), (1, &4.into()), "{said}");
 }
 
 #[test]

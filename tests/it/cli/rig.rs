@@ -71,9 +71,14 @@ impl House {
 
     /// Another watcher on the same ledger, on a port of its own.
     pub fn serve(&self, name: &str) -> Watcher {
+        self.serve_with(name, "")
+    }
+
+    /// The same, with more in its configuration.
+    pub fn serve_with(&self, name: &str, more: &str) -> Watcher {
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let config = self.folder.path().join(format!("{name}.yaml"));
-        fs::write(&config, Self::smallest(&format!("127.0.0.1:{port}"))).unwrap();
+        fs::write(&config, format!("{}{more}", Self::smallest(&format!("127.0.0.1:{port}")))).unwrap();
         let log = self.folder.path().join(format!("{name}.log"));
         // The signal that a file limit comes with is ignored, so that writing fails as on a full disk, and kills nobody.
         let mut serve = Command::new("sh");
