@@ -26,8 +26,7 @@ impl Filter {
         let mut comparisons = Vec::new();
         let mut open = 0_u32;
         let mut expects_term = false;
-        let mut words = words(text)?.into_iter().peekable();
-        while let Some(word) = words.next() {
+        for word in words(text)? {
             match word.as_str() {
                 "(" => open += 1,
                 ")" if expects_term => return Err(") after AND".into()),
