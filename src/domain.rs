@@ -10,6 +10,7 @@ pub mod chain;
 pub mod event;
 pub mod gates;
 pub mod ids;
+pub mod kube;
 pub mod machine;
 pub mod money;
 pub mod notice;

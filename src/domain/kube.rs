@@ -45,9 +45,7 @@ impl Default for Thresholds {
 }
 
 /// What a crash loop means.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize, schemars::JsonSchema,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OnCrash {
     /// It needs a human more than a machine in the cloud: nothing opens by itself, people are told.

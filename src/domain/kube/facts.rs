@@ -148,6 +148,8 @@ pub struct Container {
     pub ready: bool,
     /// How often it was started again.
     pub restarts: i32,
+    /// When we last saw it started again; `None` when not since we watch. The adapter keeps it over changes.
+    pub restarted_at: Option<Time>,
     /// How it ended the last time.
     pub last_exit: Option<Exit>,
 }
