@@ -5,6 +5,7 @@ pub mod beacon;
 pub mod clock;
 pub mod gce;
 pub mod http;
+pub mod kube;
 pub mod ledger_gcs;
 pub mod ledger_sqlite;
 pub mod mail;
