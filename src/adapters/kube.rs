@@ -24,12 +24,14 @@ use crate::{
     ports::Clock,
 };
 
+mod check;
 mod client;
 mod convert;
 mod index;
 mod memory;
 mod topic;
 
+pub use check::check;
 pub use client::{ClientError, connect};
 pub use convert::PREFIX;
 pub use topic::Kind;

@@ -257,8 +257,8 @@ impl fmt::Display for Cause {
             Self::Ended { pod, end, changed } => write!(f, "pod {pod} has ended; {end}{changed}"),
             Self::Volume { pod, why, changed } => write!(f, "a volume of pod {pod} cannot be mounted: {why}{changed}"),
             Self::Waiting { container, why, changed } => write!(f, "container {container} waits: {why}{changed}"),
-            Self::ScaledToZero => f.write_str("it was scaled to zero: maintenance?"),
-            Self::Deleted { what } => write!(f, "{what} was deleted by hand: maintenance?"),
+            Self::ScaledToZero => f.write_str("it was scaled to zero, is this maintenance?"),
+            Self::Deleted { what } => write!(f, "{what} was deleted by hand, is this maintenance?"),
             Self::Evicted { pod, by } => write!(f, "pod {pod} was taken off its node {by}"),
             Self::LostWithNode { pod, node } => write!(f, "pod {pod} went with its node {node}, which was not well"),
             Self::Rollout { left } => {

@@ -315,20 +315,20 @@ fn a_pod_that_ended_is_down() {
 #[test]
 fn scaled_to_zero_is_maintenance_even_on_a_dead_node() {
     let mut facts = with_workload(|workload| workload.replicas = 0);
-    held(&facts, "it was scaled to zero: maintenance?");
+    held(&facts, "it was scaled to zero, is this maintenance?");
     facts.nodes[0].object = Seen::Removed;
-    held(&facts, "it was scaled to zero: maintenance?");
+    held(&facts, "it was scaled to zero, is this maintenance?");
 }
 
 #[test]
 fn deleted_by_hand_is_maintenance() {
     let removed = Facts { workload: Some(Seen::Removed), pods: Seen::Is(Vec::new()), ..well() };
-    held(&removed, "statefulset eth/validator was deleted by hand: maintenance?");
-    held(&with_pod(|pod| pod.deleting = true), "pod validator-0 was deleted by hand: maintenance?");
+    held(&removed, "statefulset eth/validator was deleted by hand, is this maintenance?");
+    held(&with_pod(|pod| pod.deleting = true), "pod validator-0 was deleted by hand, is this maintenance?");
     let pod = Pod { name: "validator-0".into(), ..Pod::default() };
     let mut alone = Facts { workload: None, ..without_pods() };
     alone.gone = Some(GonePod { pod, at: NOW, node_was_sick: false });
-    held(&alone, "pod validator-0 was deleted by hand: maintenance?");
+    held(&alone, "pod validator-0 was deleted by hand, is this maintenance?");
 }
 
 #[test]
