@@ -111,12 +111,21 @@ pub struct KubeWatch {
     clock: Arc<dyn Clock>,
     thresholds: Thresholds,
     index: Index,
-    /// What each target was last said to be, and when.
-    told: Vec<Option<(Health, Instant)>>,
+    /// What each target was last said to be.
+    told: Vec<Option<Told>>,
+    /// Since when each target is judged to be in a state that has to be proven.
+    grave_since: Vec<Option<Instant>>,
     feeds: BTreeMap<Topic, AbortHandle>,
     watches: JoinSet<()>,
     reads: JoinSet<(Topic, Instant, Result<Vec<Item>, Blindness>)>,
     readings: BTreeMap<Topic, ReadState>,
+}
+
+/// What was told last.
+struct Told {
+    health: Health,
+    pause: Option<PauseNote>,
+    at: Instant,
 }
 
 /// Where reading a topic stands.
@@ -133,12 +142,14 @@ impl KubeWatch {
     #[must_use]
     pub fn new(client: Client, targets: Vec<Target>, thresholds: Thresholds, clock: Arc<dyn Clock>) -> Self {
         let told = targets.iter().map(|_| None).collect();
+        let grave_since = targets.iter().map(|_| None).collect();
         Self {
             client,
             clock,
             thresholds,
             index: Index::new(targets),
             told,
+            grave_since,
             feeds: BTreeMap::new(),
             watches: JoinSet::new(),
             reads: JoinSet::new(),
@@ -196,7 +207,7 @@ impl KubeWatch {
             Heard::Doubt => self.ask(&topic),
             heard @ (Heard::All(_) | Heard::One(_) | Heard::Gone(_) | Heard::Refused(_)) => {
                 let now = self.now();
-                self.index.hear(&topic, heard, now);
+                self.index.hear(&topic, heard, now.mono, now);
             }
         }
     }
@@ -226,7 +237,7 @@ impl KubeWatch {
                 if self.index.proven_at(&topic).is_none_or(|proven_at| proven_at < asked_at)
                     || self.index.is_blind(&topic)
                 {
-                    self.index.hear(&topic, Heard::All(items), now);
+                    self.index.hear(&topic, Heard::All(items), asked_at, now);
                 }
             }
             Err(why) => {
@@ -251,24 +262,24 @@ impl KubeWatch {
             }
             let proven_at = self.prove(target, &health, now.mono);
             let told = self.told[target].as_ref();
-            let due_at = told.map_or(now.mono, |(_, told_at)| *told_at + REPEAT);
-            let changed = told.is_none_or(|(told, _)| is_news(told, &health));
+            let pause = match &facts.workload {
+                Some(Seen::Is(workload)) => workload.pause.clone(),
+                Some(Seen::NotYet | Seen::Missing | Seen::Removed | Seen::Blind(_)) | None => None,
+            };
+            let due_at = told.map_or(now.mono, |told| told.at + REPEAT);
+            let changed = told.is_none_or(|told| is_news(&told.health, &health) || told.pause != pause);
             if !changed && now.mono < due_at {
                 wake_at = wake_at.min(due_at);
                 continue;
             }
             let Some(proven_at) = proven_at else { continue };
-            let pause = match &facts.workload {
-                Some(Seen::Is(workload)) => workload.pause.clone(),
-                Some(Seen::NotYet | Seen::Missing | Seen::Removed | Seen::Blind(_)) | None => None,
-            };
-            let observation = self.observation(target, health.clone(), pause, proven_at, now);
+            let observation = self.observation(target, health.clone(), pause.clone(), proven_at, now);
             tracing::debug!(validator = %observation.validator, verdict = %observation.reading.verdict,
                 why = %observation.reading.why, "what the cluster shows");
             if tx.send(observation).await.is_err() {
                 return Err(());
             }
-            self.told[target] = Some((health, now.mono));
+            self.told[target] = Some(Told { health, pause, at: now.mono });
         }
         let retries = self.readings.values().filter(|state| !state.running).filter_map(|state| state.retry_at);
         Ok(retries.fold(wake_at, Instant::min).max(now.mono + Duration::from_millis(1)))
@@ -277,23 +288,29 @@ impl KubeWatch {
     /// Since when, at the earliest, what this rests on is known to be so; `None` while it has to be read first.
     fn prove(&mut self, target: usize, health: &Health, now: Instant) -> Option<Instant> {
         let topics = self.index.topics_of(target);
+        let is_grave = health.verdict == Verdict::Down || health.hold;
+        let grave_since = is_grave.then(|| self.grave_since[target].unwrap_or(now));
+        self.grave_since[target] = grave_since;
         for topic in &topics {
             if self.index.is_blind(topic) {
                 self.ask(topic);
             }
         }
-        // A claim or lease that may not be read is not what an opinion rests on.
         let rests_on: Vec<&Topic> = match health.verdict {
-            Verdict::Down => topics.iter().filter(|topic| !self.index.is_blind(topic)).collect(),
+            // A claim or lease that may not be read is not what an opinion rests on. That a human did it needs proof
+            // as well: it holds an incident back.
+            Verdict::Down | Verdict::Unknown if is_grave => {
+                topics.iter().filter(|topic| !self.index.is_blind(topic)).collect()
+            }
             // The node's lease changes all the time, which shows that the server still speaks to us.
             Verdict::Up | Verdict::Partial => topics.iter().filter(|topic| self.index.is_pulse(topic)).collect(),
-            // Not knowing needs no proof. Saying that a human did it does: it holds an incident back.
-            Verdict::Unknown if health.hold => topics.iter().filter(|topic| !self.index.is_blind(topic)).collect(),
-            Verdict::Unknown => return Some(now),
+            Verdict::Down | Verdict::Unknown => return Some(now),
         };
+        // Read after it began: what was read before only shows how it was before.
+        let is_old = |at: Instant| now.duration_since(at) >= PROOF || grave_since.is_some_and(|since| at < since);
         let old: Vec<Topic> = rests_on
             .iter()
-            .filter(|topic| self.index.proven_at(topic).is_none_or(|at| now.duration_since(at) >= PROOF))
+            .filter(|topic| self.index.proven_at(topic).is_none_or(is_old))
             .map(|topic| (*topic).clone())
             .collect();
         let earliest = rests_on.iter().filter_map(|topic| self.index.proven_at(topic)).min();

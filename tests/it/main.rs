@@ -7,6 +7,7 @@ mod beacon;
 mod compute;
 mod config;
 mod engine;
+mod kube;
 mod ledger;
 mod mail;
 mod properties;

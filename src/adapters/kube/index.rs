@@ -84,8 +84,9 @@ impl Index {
         &self.targets
     }
 
-    /// Takes in what a topic has said. A topic nobody needs any more is ignored.
-    pub(super) fn hear(&mut self, topic: &Topic, heard: Heard, at: Moment) {
+    /// Takes in what a topic has said. It was so at `said_at` at the earliest: a reading may be as old as its question.
+    /// A topic nobody needs any more is ignored.
+    pub(super) fn hear(&mut self, topic: &Topic, heard: Heard, said_at: Instant, at: Moment) {
         let Some(entry) = self.topics.get_mut(topic) else { return };
         let gone = match heard {
             Heard::Doubt => return,
@@ -112,7 +113,7 @@ impl Index {
                 vec![item]
             }
         };
-        entry.proven_at = Some(at.mono);
+        entry.proven_at = entry.proven_at.max(Some(said_at));
         entry.was_there |= !entry.items.is_empty();
         entry.renew(at);
         if matches!(topic, Topic::Pods { .. }) {

@@ -183,8 +183,8 @@ async fn watch<K>(
                 match &error {
                     watcher::Error::WatchStartFailed(error) => {
                         match blindness(error, || format!("watch {}", topic.object())) {
-                            why @ (Blindness::Refused { .. } | Blindness::Unauthenticated) => Heard::Refused(why),
-                            Blindness::Unreachable { .. } => Heard::Doubt,
+                            why @ Blindness::Refused { .. } => Heard::Refused(why),
+                            Blindness::Unauthenticated | Blindness::Unreachable { .. } => Heard::Doubt,
                         }
                     }
                     watcher::Error::InitialListFailed(_)
