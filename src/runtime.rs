@@ -11,4 +11,4 @@ pub mod store;
 mod sweep;
 mod timers;
 
-pub use engine::{Engine, EngineConfig, EngineError, Handle, Input, Outside};
+pub use engine::{Engine, EngineConfig, EngineError, Handle, Input, Outside, Step};

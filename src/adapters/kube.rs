@@ -1,6 +1,6 @@
 //! The kube source: watches what the configuration names and says what the cluster shows of each validator.
 //!
-//! It decides nothing ([`crate::domain::kube`] judges), writes nothing here, and keeps few fields of few objects: one
+//! It decides nothing ([`crate::domain::kube`] judges), writes nothing but events on what it watches, and keeps few fields of few objects: one
 //! watch for the named workload, one for its pods, and one each for their nodes, leases and claims.
 //!
 //! **Invariant:** *down* is never said from a watch alone. A watch that hangs looks like a node that is silent, so
@@ -27,6 +27,7 @@ use crate::{
 mod check;
 mod client;
 mod convert;
+mod events;
 mod index;
 mod memory;
 mod topic;
@@ -34,6 +35,7 @@ mod topic;
 pub use check::check;
 pub use client::{ClientError, connect};
 pub use convert::PREFIX;
+pub use events::{EventError, Note, write};
 pub use topic::Kind;
 
 use convert::Item;

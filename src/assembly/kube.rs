@@ -5,7 +5,10 @@
 use std::collections::HashMap;
 
 use anyhow::Context as _;
-use tokio::{sync::mpsc, task::JoinSet};
+use tokio::{
+    sync::{broadcast, mpsc},
+    task::JoinSet,
+};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -14,7 +17,7 @@ use crate::{
     config::{Config, WorkloadName},
     domain::{Ask, Event, Hands, Request, Source, Span, Time, ValidatorId, kube::PauseNote},
     ports::{Clock, Finding, FindingState},
-    runtime::{Handle, Outside},
+    runtime::{Handle, Outside, Step},
 };
 
 /// For how long signs of a human at work hold back, after the cluster has last shown them.
@@ -49,9 +52,11 @@ pub(super) async fn spawn(
         return Ok(());
     }
     let client = kube::connect(config.kubernetes.kubeconfig.as_deref()).await.context("kubernetes")?;
-    let watch = KubeWatch::new(client, targets, config.kubernetes.thresholds.clone(), outside.clock.clone());
+    let watch =
+        KubeWatch::new(client.clone(), targets.clone(), config.kubernetes.thresholds.clone(), outside.clock.clone());
     let (sender, observations) = mpsc::channel(64);
     tasks.spawn(watch.run(sender, stop.clone()));
+    tasks.spawn(note(handle.steps(), client, targets, stop.clone()));
     tasks.spawn(tell(observations, handle.clone(), outside.clock.clone()));
     Ok(())
 }
@@ -81,6 +86,39 @@ async fn tell(mut observations: mpsc::Receiver<KubeObservation>, handle: Handle,
             Err(why) => tracing::warn!(%validator, "the annotation {PREFIX}pause-until is ignored: {why}"),
         }
         paused.insert(validator, note);
+    }
+}
+
+/// Writes the steps of incidents on the watched objects, in order, one after the other.
+async fn note(
+    mut steps: broadcast::Receiver<Step>,
+    client: ::kube::Client,
+    targets: Vec<Target>,
+    stop: CancellationToken,
+) {
+    loop {
+        let step = tokio::select! {
+            () = stop.cancelled() => return,
+            step = steps.recv() => match step {
+                Ok(step) => step,
+                Err(broadcast::error::RecvError::Closed) => return,
+                Err(broadcast::error::RecvError::Lagged(lost)) => {
+                    tracing::warn!(lost, "steps are missing among the Kubernetes events");
+                    continue;
+                }
+            },
+        };
+        let Some(target) = targets.iter().find(|target| target.validator == step.validator) else { continue };
+        let Step { validator, incident, reason, at } = step;
+        let note = kube::Note { incident, reason, at };
+        tokio::select! {
+            () = stop.cancelled() => return,
+            written = kube::write(&client, target, &note) => {
+                if let Err(error) = written {
+                    tracing::warn!(%validator, %error, "a step is missing among the Kubernetes events");
+                }
+            }
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use std::{
 };
 
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{broadcast, mpsc, oneshot},
     task::JoinSet,
 };
 use tokio_util::sync::CancellationToken;
@@ -28,7 +28,8 @@ use super::{
 };
 use crate::{
     domain::{
-        Action, ActionId, Context, Decision, Event, Policy, Reason, Span, Time, ValidatorId, World, render, step,
+        Action, ActionId, Context, Decision, Event, IncidentId, Policy, Reason, Span, Time, ValidatorId, World, render,
+        step,
     },
     ports::{Clock, Cloud, Ledger, Notifier},
 };
@@ -82,11 +83,28 @@ pub enum Input {
     Show(oneshot::Sender<Status>),
 }
 
+/// A step of a validator that is in the ledger, for those who tell of it elsewhere.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// Whose.
+    pub validator: ValidatorId,
+    /// The incident it belongs to, if there is one.
+    pub incident: Option<IncidentId>,
+    /// What happened.
+    pub reason: Reason,
+    /// When.
+    pub at: Time,
+}
+
+/// How many steps may wait for a slow listener; older ones are lost to it.
+const STEPS: usize = 256;
+
 /// The way to the loop, for everybody else.
 #[derive(Clone, Debug)]
 pub struct Handle {
     inputs: mpsc::Sender<Input>,
     leads: tokio::sync::watch::Receiver<bool>,
+    steps: broadcast::Sender<Step>,
 }
 
 impl Handle {
@@ -113,6 +131,12 @@ impl Handle {
         *self.leads.borrow()
     }
 
+    /// Every step from now on, after it is in the ledger.
+    #[must_use]
+    pub fn steps(&self) -> broadcast::Receiver<Step> {
+        self.steps.subscribe()
+    }
+
     /// Changes when this process begins or ceases to lead.
     #[must_use]
     pub fn leadership(&self) -> tokio::sync::watch::Receiver<bool> {
@@ -127,6 +151,7 @@ pub struct Engine {
     inputs: mpsc::Receiver<Input>,
     sender: mpsc::Sender<Input>,
     leads: tokio::sync::watch::Sender<bool>,
+    steps: broadcast::Sender<Step>,
 }
 
 /// Why it ended.
@@ -143,8 +168,9 @@ impl Engine {
     pub fn new(config: EngineConfig, outside: Outside) -> (Self, Handle) {
         let (sender, inputs) = mpsc::channel(4 * BATCH);
         let (leads, leading) = tokio::sync::watch::channel(false);
-        let handle = Handle { inputs: sender.clone(), leads: leading };
-        (Self { config, outside, inputs, sender, leads }, handle)
+        let steps = broadcast::Sender::new(STEPS);
+        let handle = Handle { inputs: sender.clone(), leads: leading, steps: steps.clone() };
+        (Self { config, outside, inputs, sender, leads, steps }, handle)
     }
 
     /// Leads whenever the lease can be had, until told to stop. Stopping lets what runs end, then gives the lease back.
@@ -221,7 +247,7 @@ impl Engine {
         }
         let executor = executor(&self.config, &self.outside, lease)?;
         let every = self.config.policy.recheck_every.try_into().unwrap_or(Duration::MAX);
-        let handle = Handle { inputs: self.sender.clone(), leads: self.leads.subscribe() };
+        let handle = Handle { inputs: self.sender.clone(), leads: self.leads.subscribe(), steps: self.steps.clone() };
         Some(tokio::spawn(sweep::watch(executor, handle, every, stop.clone())))
     }
 }
@@ -242,6 +268,7 @@ struct Term {
     config: EngineConfig,
     outside: Outside,
     sender: mpsc::Sender<Input>,
+    steps: broadcast::Sender<Step>,
     lease: Lease,
     store: Store,
     world: World,
@@ -260,6 +287,7 @@ impl Term {
             config: engine.config.clone(),
             outside: engine.outside.clone(),
             sender: engine.sender.clone(),
+            steps: engine.steps.clone(),
             lease,
             store,
             world,
@@ -360,8 +388,10 @@ impl Term {
             turn.dirty.insert(id.clone());
         }
         self.schedule(id, &decision, turn);
-        for reason in &decision.reasons {
-            say(id, reason);
+        let incident = self.world.get(id).and_then(|subject| subject.record.phase.incident()).map(|open| open.id);
+        for reason in decision.reasons {
+            say(id, &reason);
+            turn.steps.push(Step { validator: id.clone(), incident, reason, at: self.now });
         }
         turn.actions.extend(decision.actions.into_iter().map(|(action_id, action)| (id.clone(), action_id, action)));
     }
@@ -388,6 +418,10 @@ impl Term {
             let record = |id: &ValidatorId| self.world.get(id).map(|subject| (id.clone(), subject.record.clone()));
             let records = turn.dirty.iter().filter_map(record).collect();
             self.store.put_all(records).await?;
+        }
+        for step in turn.steps {
+            // Nobody may be listening, and nobody has to.
+            let _ = self.steps.send(step);
         }
         for answer in turn.answers {
             let _ = answer.send(());
@@ -456,6 +490,7 @@ struct Turn {
     mails: HashSet<ValidatorId>,
     answers: Vec<oneshot::Sender<()>>,
     shows: Vec<oneshot::Sender<Status>>,
+    steps: Vec<Step>,
 }
 
 fn say(id: &ValidatorId, reason: &Reason) {

@@ -58,7 +58,8 @@ fn permissions(targets: &[Target]) -> BTreeSet<Permission> {
             all.insert(Permission { group, resource, namespace: namespace.cloned(), verb });
         }
     };
-    const SEE: [&str; 3] = ["get", "list", "watch"];
+    // Everything is listed and watched by name or label; nothing is ever got by itself.
+    const SEE: [&str; 2] = ["list", "watch"];
     for target in targets {
         let namespace = Some(&target.namespace);
         add("", "pods", namespace, &SEE);
@@ -68,7 +69,7 @@ fn permissions(targets: &[Target]) -> BTreeSet<Permission> {
             Named::Workload { kind: Kind::Deployment, .. } => add("apps", "deployments", namespace, &SEE),
             Named::Selector(_) => {}
         }
-        add("events.k8s.io", "events", namespace, &["create", "patch"]);
+        add("events.k8s.io", "events", namespace, &["create"]);
     }
     add("", "nodes", None, &SEE);
     add("coordination.k8s.io", "leases", Some(&"kube-node-lease".to_owned()), &SEE);

@@ -126,7 +126,7 @@ async fn a_lease_from_the_future_is_not_believed() {
 async fn check_names_each_permission_and_what_is_not_there() {
     let api = cluster().await;
     api.refuse("watch", "nodes", true);
-    api.refuse("patch", "events", true);
+    api.refuse("create", "events", true);
     let folder = tempfile::tempdir().unwrap();
     let client = kube::connect(Some(&api.kubeconfig(folder.path()).unwrap())).await.unwrap();
     let targets = [target("eth-0", stateful_set("vc")), target("eth-1", stateful_set("gone"))];
@@ -140,11 +140,11 @@ async fn check_names_each_permission_and_what_is_not_there() {
         bad,
         [
             "permission to watch nodes: refused: add it to the role",
-            "permission to patch events in namespace eth: refused: add it to the role",
+            "permission to create events in namespace eth: refused: add it to the role",
             "eth-1 (statefulset eth/gone): is not there",
         ]
     );
-    assert_eq!(findings.len(), 1 + 17 + 2, "{findings:?}");
+    assert_eq!(findings.len(), 1 + 11 + 2, "{findings:?}");
 }
 
 #[tokio::test]
