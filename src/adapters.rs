@@ -6,6 +6,7 @@ pub mod clock;
 pub mod date;
 pub mod gce;
 pub mod http;
+pub mod kube;
 pub mod ledger_gcs;
 pub mod ledger_sqlite;
 pub mod mail;

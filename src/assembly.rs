@@ -36,8 +36,10 @@ use crate::{
 mod alerts;
 mod chain;
 pub mod cloud;
+mod kube;
 
 pub use chain::{chain_evidence, probe_chain, silent_epochs};
+pub use kube::{probe_kube, targets};
 
 /// How often the validator process's own port is asked.
 const PROBE_EVERY: Duration = Duration::from_secs(15);
@@ -128,6 +130,7 @@ impl Watcher {
             stats = Some(counters);
         }
         chain::spawn(config, &outside, &handle, &mut tasks, &stop)?;
+        kube::spawn(config, &outside, &handle, &mut tasks, &stop).await?;
         process_probes(config, &clock, &handle, &mut tasks, &stop)?;
         if let Some(settings) = &config.monitor {
             let every = settings.every.try_into().context("monitor.every")?;

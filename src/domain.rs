@@ -11,6 +11,7 @@ mod clock_offset;
 pub mod event;
 pub mod gates;
 pub mod ids;
+pub mod kube;
 pub mod machine;
 pub mod money;
 pub mod notice;

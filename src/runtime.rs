@@ -13,4 +13,4 @@ mod sweep;
 mod term;
 mod timers;
 
-pub use engine::{Engine, EngineConfig, EngineError, Handle, Input, Outside};
+pub use engine::{Engine, EngineConfig, EngineError, Handle, Input, Outside, Step};

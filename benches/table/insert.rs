@@ -26,6 +26,9 @@ const VALIDATORS: u64 = 100;
 pub(super) async fn insert() {
     let folder = tempfile::tempdir().unwrap();
     let cloud = FakeCompute::start(&["us-central1-a"], Span::from_millis(20), Arc::new(SystemClock)).await.unwrap();
+    for metric in ["CPUS", "N2_CPUS", "DISKS_TOTAL_GB", "SSD_TOTAL_GB", "IN_USE_ADDRESSES", "INSTANCES"] {
+        cloud.set_quota(metric, 1e6);
+    }
     let chain = FakeChain::new(FakeChainConfig {
         validators: 2 * VALIDATORS,
         slot: Duration::from_millis(250),

@@ -57,6 +57,7 @@ async fn check(config: &Config) -> anyhow::Result<Vec<Finding>> {
     findings.push(ledger(config).await);
     findings.extend(alertmanager(config).await);
     findings.extend(assembly::probe_chain(config).await);
+    findings.extend(assembly::probe_kube(config).await);
     findings.extend(process_ports(config).await);
     match assembly::cloud::cloud(config).await {
         Ok(Some(cloud)) => findings.extend(crate::ports::Cloud::check(&*cloud).await),

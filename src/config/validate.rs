@@ -13,6 +13,7 @@ use super::{
 use crate::domain::{Mode, Span, Usd};
 
 mod compute;
+mod kubernetes;
 mod mail;
 mod policy;
 mod validators;
@@ -60,6 +61,7 @@ impl Checker<'_> {
         let alertmanager =
             written.alertmanager.as_ref().map(|section| self.alertmanager(section, http.as_ref().map(|h| h.listen)));
         let ethereum = written.ethereum.as_ref().map(|section| self.ethereum(section));
+        let kubernetes = self.kubernetes(&written.kubernetes);
         let validators = self.validators(&written);
         let policy = self.policy(&written.policy);
         let compute = written.compute.as_ref().map(|section| self.compute(section, &written.policy));
@@ -74,6 +76,7 @@ impl Checker<'_> {
             http: http?,
             alertmanager: section(alertmanager)?,
             ethereum: section(ethereum)?,
+            kubernetes: kubernetes?,
             validators: validators?,
             policy,
             compute: section(compute)?,

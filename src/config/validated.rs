@@ -8,7 +8,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use url::Url;
 
 use super::{MailTls, SecretFile};
-use crate::domain::{Evidence, Mode, PriceTable, PublicKey, Rung, Span, Usd, ValidatorId};
+use crate::domain::{Evidence, Mode, PriceTable, PublicKey, Rung, Span, Usd, ValidatorId, kube::Thresholds};
 
 /// Everything that is configured.
 #[derive(Clone, Debug)]
@@ -25,6 +25,8 @@ pub struct Config {
     pub alertmanager: Option<AlertmanagerSettings>,
     /// The chain source.
     pub ethereum: Option<EthereumSettings>,
+    /// The kube source; used when a validator names what it is in a cluster.
+    pub kubernetes: KubernetesSettings,
     /// What is watched, in the order written; names and keys are unique.
     pub validators: Vec<ValidatorSettings>,
     /// Thresholds.
@@ -149,6 +151,39 @@ pub struct ValidatorSettings {
     pub alerts: Vec<AlertSettings>,
     /// The process's own port.
     pub process: Option<Url>,
+    /// What it is in the cluster; no two are the same.
+    pub kubernetes: Option<WorkloadSettings>,
+}
+
+/// The kube source.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KubernetesSettings {
+    /// The way to the API server; the pod's own service account if there is none.
+    pub kubeconfig: Option<PathBuf>,
+    /// What counts as down, and after how long.
+    pub thresholds: Thresholds,
+}
+
+/// What a validator is in the cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkloadSettings {
+    /// In which namespace.
+    pub namespace: String,
+    /// What it is called there.
+    pub named: WorkloadName,
+    /// The container that signs.
+    pub container: Option<String>,
+}
+
+/// What a validator is called in its namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WorkloadName {
+    /// A statefulset.
+    StatefulSet(String),
+    /// A deployment.
+    Deployment(String),
+    /// Labels, in the API's syntax; not empty.
+    Selector(String),
 }
 
 /// Which alerts are about a validator.

@@ -9,7 +9,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::values::{At, Duration, Share};
-use crate::domain::{Evidence, Mode, Rung, Span};
+use crate::domain::{
+    Evidence, Mode, Rung, Span,
+    kube::{OnCrash, Thresholds},
+};
 
 /// The configuration of `failover`.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -29,6 +32,9 @@ pub struct Written {
     pub alertmanager: Option<Alertmanager>,
     /// The chain source of validators of kind ethereum.
     pub ethereum: Option<Ethereum>,
+    /// The kube source of validators that name what they are in a cluster.
+    #[serde(default)]
+    pub kubernetes: Kubernetes,
     /// What is watched.
     pub validators: At<Vec<Validator>>,
     /// Thresholds of decisions.
@@ -184,6 +190,35 @@ pub struct BeaconNode {
     pub url: At<String>,
 }
 
+/// The kube source of validators that name what they are in a cluster.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Kubernetes {
+    /// The way to the API server. If missing, the service account of the pod this runs in.
+    pub kubeconfig: Option<At<PathBuf>>,
+    /// What a crash loop means that began by itself. A dead disk looks like that.
+    pub crash_loop: OnCrash,
+    /// What a crash loop means that began with a change of the template. That needs a human more than a machine.
+    pub crash_loop_after_change: OnCrash,
+    /// How long a change of the template may take.
+    pub rollout_grace: At<Duration>,
+    /// How long a pod may take to start.
+    pub start_grace: At<Duration>,
+}
+
+impl Default for Kubernetes {
+    fn default() -> Self {
+        let Thresholds { crash, crash_after_change, rollout_grace, start_grace } = Thresholds::default();
+        Self {
+            kubeconfig: None,
+            crash_loop: crash,
+            crash_loop_after_change: crash_after_change,
+            rollout_grace: Duration(rollout_grace).into(),
+            start_grace: Duration(start_grace).into(),
+        }
+    }
+}
+
 /// What is watched: one signing process and its keys.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -201,6 +236,24 @@ pub struct Validator {
     pub alerts: Vec<AlertMapping>,
     /// The process's own port. It can say that the process is up, or nothing.
     pub process: Option<Process>,
+    /// What it is in the cluster.
+    pub kubernetes: Option<At<Workload>>,
+}
+
+/// What a validator is in the cluster: a namespace and exactly one of statefulset, deployment and selector.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Workload {
+    /// In which namespace.
+    pub namespace: At<String>,
+    /// The statefulset's name. It has one replica.
+    pub statefulset: Option<At<String>>,
+    /// The deployment's name. It has one replica.
+    pub deployment: Option<At<String>>,
+    /// Labels that match exactly one pod, for example `app=validator`.
+    pub selector: Option<At<String>>,
+    /// The container that signs. If missing, all containers of the pod count.
+    pub container: Option<At<String>>,
 }
 
 /// Which alerts are about a validator.

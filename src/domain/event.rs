@@ -16,6 +16,8 @@ pub enum Event {
     KeysSeen(ValidatorId, KeyStates),
     /// The chain was looked at as a whole.
     ChainSeen(ChainView),
+    /// The cluster shows that a human may be at work on it, or no longer does.
+    HandsSeen(ValidatorId, Option<Hands>),
     /// An operator wants something.
     Requested(ValidatorId, Request),
     /// An action ended.
@@ -35,6 +37,7 @@ impl Event {
         match self {
             Self::Observed(id, ..)
             | Self::KeysSeen(id, _)
+            | Self::HandsSeen(id, _)
             | Self::Requested(id, _)
             | Self::Finished(id, ..)
             | Self::Told(id, ..)
@@ -52,6 +55,16 @@ pub struct ChainView {
     pub health: ChainHealth,
     /// Which chain it is, `0x…`; a standby has to follow the same one.
     pub genesis_root: Option<String>,
+}
+
+/// Signs of a human at work on a validator: scaled to zero, deleted, a template changed. While they are fresh nothing
+/// opens by itself, because such an outage is a question and not an emergency.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hands {
+    /// What was seen, to stand after "because".
+    pub why: std::sync::Arc<str>,
+    /// After this moment it is not known any more, and holds nothing back.
+    pub fresh_until: Time,
 }
 
 /// An operator's request, as it stands in the ledger under `requests/`. Ownership is never among them.

@@ -33,6 +33,7 @@ pub fn step(world: &World, event: &Event, now: Time, policy: &Policy) -> Result<
         Event::ChainSeen(view) => return Ok(Decision { chain: Some(view.clone()), ..Decision::default() }),
         Event::Observed(id, ..)
         | Event::KeysSeen(id, _)
+        | Event::HandsSeen(id, _)
         | Event::Requested(id, _)
         | Event::Finished(id, ..)
         | Event::Told(id, ..)

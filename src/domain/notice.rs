@@ -132,6 +132,13 @@ pub enum NoticeKind {
         /// How far, positive when forward. A gap in observation counts as forward.
         by: Span,
     },
+    /// An incident would have been opened; but it looks like the work of a human.
+    Maintenance {
+        /// What was seen: "it was scaled to zero, is this maintenance?".
+        why: Text,
+        /// What each source says.
+        evidence: Lines,
+    },
     /// An incident would have been opened; a rule against flapping holds it back.
     HeldBack {
         /// Which rule.

@@ -1,6 +1,6 @@
 //! Why a validator stands where it stands: data first, and one set of words for it everywhere.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use serde::Serialize;
 
@@ -54,6 +54,7 @@ pub enum Block {
     ChainNotFinalising { epochs: u64 },
     Slashed { keys: usize },
     NoActiveKeys,
+    Hands { why: Arc<str> },
     Cooldown { until: Time },
     TooMany { limit: usize },
     OverIncidentBudget { limit: Usd, estimate: Usd },
@@ -123,6 +124,7 @@ impl fmt::Display for Block {
             }
             Self::Slashed { keys } => write!(f, "{keys} of its keys are slashed: everything is frozen"),
             Self::NoActiveKeys => f.write_str("none of its keys is active, there is nothing to fail over"),
+            Self::Hands { why } => write!(f, "a human seems to be at work on it: {why}"),
             Self::Cooldown { until } => {
                 write!(f, "an incident has just ended and the next may open at {}", clock(*until))
             }

@@ -196,6 +196,8 @@ pub enum Topic {
     Ready,
     /// Anti-flap holds back.
     Flapping,
+    /// A human seems to be at work on it.
+    Hands,
     /// The fuse stops the machine soon.
     FuseSoon,
     /// A machine that should go does not.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{ActionId, ChainView, Decision, KeyStates, Report, Signals, Span, Time, Validator, ValidatorId};
+use super::{ActionId, ChainView, Decision, Hands, KeyStates, Report, Signals, Span, Time, Validator, ValidatorId};
 
 /// All validators, and the chain they are on.
 #[derive(Clone, Debug, Default)]
@@ -29,6 +29,8 @@ pub struct Live {
     pub signals: Signals,
     /// What became of its keys.
     pub keys: Option<KeyStates>,
+    /// Signs of a human at work on it.
+    pub hands: Option<Hands>,
     /// Since when enough signals have said down without a break.
     pub held_since: Option<Time>,
     /// Since when the chain has shown it at work without a break, while an incident is open.

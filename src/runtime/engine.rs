@@ -6,7 +6,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -19,7 +19,7 @@ use super::{
     term::Term,
 };
 use crate::{
-    domain::{Event, Policy, ValidatorId, World},
+    domain::{Event, IncidentId, Policy, Reason, Time, ValidatorId, World},
     ports::{Clock, Cloud, Ledger, Notifier},
 };
 
@@ -72,11 +72,28 @@ pub enum Input {
     Show(oneshot::Sender<Status>),
 }
 
+/// A step of a validator that is in the ledger, for those who tell of it elsewhere.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// Whose.
+    pub validator: ValidatorId,
+    /// The incident it belongs to, if there is one.
+    pub incident: Option<IncidentId>,
+    /// What happened.
+    pub reason: Reason,
+    /// When.
+    pub at: Time,
+}
+
+/// How many steps may wait for a slow listener; older ones are lost to it.
+const STEPS: usize = 256;
+
 /// The way to the loop, for everybody else.
 #[derive(Clone, Debug)]
 pub struct Handle {
     inputs: mpsc::Sender<Input>,
     leads: tokio::sync::watch::Receiver<bool>,
+    steps: broadcast::Sender<Step>,
 }
 
 impl Handle {
@@ -103,6 +120,12 @@ impl Handle {
         *self.leads.borrow()
     }
 
+    /// Every step from now on, after it is in the ledger.
+    #[must_use]
+    pub fn steps(&self) -> broadcast::Receiver<Step> {
+        self.steps.subscribe()
+    }
+
     /// Changes when this process begins or ceases to lead.
     #[must_use]
     pub fn leadership(&self) -> tokio::sync::watch::Receiver<bool> {
@@ -117,6 +140,7 @@ pub struct Engine {
     inputs: mpsc::Receiver<Input>,
     pub(super) sender: mpsc::Sender<Input>,
     leads: tokio::sync::watch::Sender<bool>,
+    pub(super) steps: broadcast::Sender<Step>,
 }
 
 /// Why it ended.
@@ -133,8 +157,9 @@ impl Engine {
     pub fn new(config: EngineConfig, outside: Outside) -> (Self, Handle) {
         let (sender, inputs) = mpsc::channel(4 * BATCH);
         let (leads, leading) = tokio::sync::watch::channel(false);
-        let handle = Handle { inputs: sender.clone(), leads: leading };
-        (Self { config, outside, inputs, sender, leads }, handle)
+        let steps = broadcast::Sender::new(STEPS);
+        let handle = Handle { inputs: sender.clone(), leads: leading, steps: steps.clone() };
+        (Self { config, outside, inputs, sender, leads, steps }, handle)
     }
 
     /// Leads whenever the lease can be had, until told to stop. Stopping lets what runs end, then gives the lease back.
@@ -211,7 +236,7 @@ impl Engine {
         }
         let executor = executor(&self.config, &self.outside, lease)?;
         let every = self.config.policy.recheck_every.try_into().unwrap_or(Duration::MAX);
-        let handle = Handle { inputs: self.sender.clone(), leads: self.leads.subscribe() };
+        let handle = Handle { inputs: self.sender.clone(), leads: self.leads.subscribe(), steps: self.steps.clone() };
         Some(tokio::spawn(sweep::watch(executor, handle, every, stop.clone())))
     }
 }

@@ -5,7 +5,7 @@
 use std::{collections::HashSet, time::Instant};
 
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{broadcast, mpsc, oneshot},
     task::JoinSet,
 };
 use tokio_util::sync::CancellationToken;
@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::{
     Engine, EngineConfig, Input, Outside,
-    engine::{BATCH, executor},
+    engine::{BATCH, Step, executor},
     journal,
     lease::{self, Lease},
     status::{self, Status},
@@ -27,6 +27,7 @@ pub(super) struct Term {
     config: EngineConfig,
     outside: Outside,
     sender: mpsc::Sender<Input>,
+    steps: broadcast::Sender<Step>,
     lease: Lease,
     store: Store,
     world: World,
@@ -45,6 +46,7 @@ impl Term {
             config: engine.config.clone(),
             outside: engine.outside.clone(),
             sender: engine.sender.clone(),
+            steps: engine.steps.clone(),
             lease,
             store,
             world,
@@ -151,8 +153,10 @@ impl Term {
             let after = &subject.record.phase;
             turn.journal.extend(journal::entry(&author, self.now, event, &before, after, &decision));
         }
-        for reason in &decision.reasons {
-            say(id, reason);
+        let incident = self.world.get(id).and_then(|subject| subject.record.phase.incident()).map(|open| open.id);
+        for reason in decision.reasons {
+            say(id, &reason);
+            turn.steps.push(Step { validator: id.clone(), incident, reason, at: self.now });
         }
         turn.actions.extend(decision.actions.into_iter().map(|(action_id, action)| (id.clone(), action_id, action)));
     }
@@ -179,6 +183,10 @@ impl Term {
             let record = |id: &ValidatorId| self.world.get(id).map(|subject| (id.clone(), subject.record.clone()));
             let records = turn.dirty.iter().filter_map(record).collect();
             self.store.put_all(records).await?;
+        }
+        for step in turn.steps {
+            // Nobody may be listening, and nobody has to.
+            let _ = self.steps.send(step);
         }
         for answer in turn.answers {
             let _ = answer.send(());
@@ -251,6 +259,7 @@ struct Turn {
     mails: HashSet<ValidatorId>,
     answers: Vec<oneshot::Sender<()>>,
     shows: Vec<oneshot::Sender<Status>>,
+    steps: Vec<Step>,
 }
 
 fn say(id: &ValidatorId, reason: &Reason) {

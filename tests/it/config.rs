@@ -359,3 +359,70 @@ fn a_file_cut_off_anywhere_is_answered_and_never_a_panic() {
         }
     }
 }
+
+/// The smallest configuration, with these lines in its validator.
+fn with_workload(workload: &str) -> String {
+    with(&format!("    kubernetes: {workload}\n"))
+}
+
+#[test]
+fn a_validator_is_one_thing_in_its_cluster() {
+    let (config, _) = parse(&with_workload("{namespace: eth, statefulset: vc, container: main}")).unwrap();
+    let workload = config.validators[0].kubernetes.clone().unwrap();
+    assert_eq!(workload.named, config::WorkloadName::StatefulSet("vc".into()));
+    assert_eq!((workload.namespace.as_str(), workload.container.as_deref()), ("eth", Some("main")));
+    refused(
+        &with_workload("{namespace: eth}"),
+        "{namespace: eth}",
+        &["add one of statefulset, deployment and selector"],
+    );
+    let both = "{namespace: eth, statefulset: vc, deployment: vc}";
+    refused(&with_workload(both), both, &["more than one of", "keep one of them"]);
+    refused(&with_workload("{namespace: ETH, statefulset: vc}"), "ETH", &["'ETH' is not a name in Kubernetes"]);
+    refused(&with_workload("{namespace: eth, statefulset: ../x}"), "../x", &["is not a name in Kubernetes"]);
+    refused(&with_workload("{statefulset: vc}"), "statefulset: vc", &["'namespace' is missing"]);
+}
+
+#[test]
+fn a_selector_that_would_match_every_pod_is_refused() {
+    refused(&with_workload("{namespace: eth, selector: ''}"), "''", &["would match every pod"]);
+    refused(&with_workload("{namespace: eth, selector: 'app=a b'}"), "'app=a b'", &["is no requirement on labels"]);
+    for good in ["app=vc", "app in (a,b),tier!=x", "!legacy,example.org/app==vc", "app"] {
+        parse(&with_workload(&format!("{{namespace: eth, selector: '{good}'}}"))).unwrap();
+    }
+}
+
+#[test]
+fn two_validators_never_name_the_same_workload() {
+    let other = KEY.replace("0x93", "0xa3");
+    let text = format!(
+        "{}  - name: eth-1\n    kind: ethereum\n    public_keys: [\"{other}\"]\n    \
+         kubernetes: {{namespace: eth, statefulset: vc-0}}\n",
+        with_workload("{namespace: eth, statefulset: vc}")
+    );
+    parse(&text).unwrap();
+    let text = text.replace("statefulset: vc-0", "statefulset: 'vc'");
+    refused(&text, "'vc'", &["workload 'statefulset eth/vc' stands twice, first on line 7"]);
+}
+
+#[test]
+fn a_kubeconfig_that_is_not_there_is_refused_where_it_is_named() {
+    let text = with("kubernetes: {kubeconfig: not-there.yaml}\n");
+    let error = config::parse(&text, "failover.yaml", &Checks::default()).unwrap_err().to_string();
+    assert!(error.contains("not-there.yaml cannot be read"), "{error}");
+    refused(&with("kubernetes: {crash_loop: restart}\n"), "restart", &["'restart' is not one of the choices"]);
+}
+
+#[test]
+fn the_cluster_is_a_source_beside_the_chain_and_not_beside_alerts_about_itself() {
+    let kube = with_workload("{namespace: eth, statefulset: vc}");
+    warned(&kube, "it has the cluster only");
+    let alerts = "    alerts: [{matchers: '{a=\"b\"}', evidence: kube}]\nalertmanager: {auth: {bearer_file: t}}\n";
+    warned(&format!("{kube}{alerts}"), "its alerts rest on the cluster as well");
+    let never = |text: &str| {
+        let (_, warnings) = parse(text).unwrap();
+        warnings.iter().any(|warning| warning.to_string().contains("can never be confirmed"))
+    };
+    assert!(!never(&format!("{kube}{}", alerts.replace("kube", "host"))));
+    assert!(!never(&format!("{kube}ethereum: {{beacon_nodes: [{{name: a, url: 'http://a:5052'}}]}}\n")));
+}

@@ -17,7 +17,7 @@ impl Checker<'_> {
         if written.validators.is_empty() {
             self.wrong(written.validators.place, "validators is empty: name at least one");
         }
-        let (mut names, mut keys) = (Unique::default(), Unique::default());
+        let (mut names, mut keys, mut workloads) = (Unique::default(), Unique::default(), Unique::default());
         let mut validators = Vec::new();
         for validator in &written.validators.value {
             let place = validator.name.place;
@@ -47,29 +47,33 @@ impl Checker<'_> {
             }
             self.enough_sources(validator, written);
             let process = validator.process.as_ref().map(|process| self.url(&process.url, "process.url"));
-            let process = section(process);
-            validators.extend(name.zip(process).map(|(name, process)| ValidatorSettings {
-                name,
-                public_keys,
-                alerts,
-                process,
-            }));
+            let kubernetes = validator.kubernetes.as_ref().map(|workload| self.workload(workload, &mut workloads));
+            if let (Some(name), Some(process), Some(kubernetes)) = (name, section(process), section(kubernetes)) {
+                validators.push(ValidatorSettings { name, public_keys, alerts, process, kubernetes });
+            }
         }
         Some(validators)
     }
 
     /// Two sources with different evidence have to say down. All alerts are one source, however many there are: they
-    /// come through one Alertmanager. Alerts that rest on the chain alone are no second opinion to the chain.
+    /// come through one Alertmanager. Alerts that rest on the chain alone are no second opinion to the chain, and those
+    /// that rest on the cluster none to the cluster.
     fn enough_sources(&mut self, validator: &written::Validator, written: &Written) {
-        let chain = written.ethereum.is_some();
-        if chain && validator.alerts.iter().any(|mapping| mapping.evidence != Evidence::Chain) {
+        let (chain, kube) = (written.ethereum.is_some(), validator.kubernetes.is_some());
+        let alert_beside = |evidence: Evidence| validator.alerts.iter().any(|mapping| mapping.evidence != evidence);
+        if chain && kube || chain && alert_beside(Evidence::Chain) || kube && alert_beside(Evidence::Kube) {
             return;
         }
-        let what = match (chain, validator.alerts.is_empty()) {
-            (false, true) => "it has none; add an ethereum section and alerts",
-            (false, false) => "its alerts are one together; add an ethereum section",
-            (true, true) => "it has the chain only; add alerts",
-            (true, false) => "its alerts rest on the chain as well; add alerts with evidence host, kube or process",
+        let what = match (chain, kube, validator.alerts.is_empty()) {
+            (false, false, true) => "it has none; add an ethereum section and alerts",
+            (false, false, false) => "its alerts are one together; add an ethereum section",
+            (true, _, true) => "it has the chain only; add alerts",
+            (true, _, false) => "its alerts rest on the chain as well; add alerts with evidence host, kube or process",
+            (false, true, true) => "it has the cluster only; add an ethereum section or alerts",
+            (false, true, false) => {
+                "its alerts rest on the cluster as well; add an ethereum section, or alerts with evidence host or \
+                 process"
+            }
         };
         let message = format!(
             "validator '{}' can never be confirmed down: that needs two independent sources, and {what}",

@@ -96,6 +96,9 @@ pub(super) fn block(draft: &Draft<'_>) -> Option<Block> {
     if let Some(pause) = record.paused_at(now) {
         return Some(Block::Paused { until: pause.until, by: pause.by.clone(), why: pause.reason.clone() });
     }
+    if let Some(hands) = draft.live.hands.as_ref().filter(|hands| now <= hands.fresh_until) {
+        return Some(Block::Hands { why: hands.why.clone() });
+    }
     if policy.mode == Mode::Observe {
         return Some(Block::ObserveMode);
     }
@@ -115,6 +118,7 @@ pub(super) fn block(draft: &Draft<'_>) -> Option<Block> {
 fn hold_back(draft: &mut Draft<'_>, block: &Block) {
     let topic = match block {
         Block::ObserveMode | Block::Paused { .. } | Block::NoLadder => Topic::Confirmed,
+        Block::Hands { .. } => Topic::Hands,
         Block::ChainNotFinalising { .. } => Topic::ChainSick,
         Block::Slashed { .. } => Topic::Slashed,
         Block::OverIncidentBudget { .. } | Block::OverMonthBudget { .. } | Block::PriceUnknown { .. } => Topic::Money,
@@ -123,6 +127,11 @@ fn hold_back(draft: &mut Draft<'_>, block: &Block) {
     };
     if let Block::Paused { until, .. } | Block::Cooldown { until } = block {
         draft.wake(*until);
+    }
+    if let (Block::Hands { .. }, Some(hands)) = (block, &draft.live.hands) {
+        // One nanosecond later they are no longer known.
+        let until = hands.fresh_until.checked_add(Span::from_nanos(1)).unwrap_or(Time::MAX);
+        draft.wake(until);
     }
     let first = !draft.record.told.contains(&topic);
     draft.tell_blocked(topic, block);

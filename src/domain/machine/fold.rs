@@ -11,6 +11,7 @@ pub(super) fn fold<'a>(draft: &mut Draft<'a>, event: &'a Event) {
             }
         }
         Event::KeysSeen(_, keys) => draft.live.keys = Some(keys.clone()),
+        Event::HandsSeen(_, hands) => draft.live.hands.clone_from(hands),
         Event::Requested(_, asked) => request::apply(draft, asked),
         Event::Finished(_, id, outcome) => {
             if draft.live.started == Some(*id) {

@@ -33,6 +33,7 @@ impl Draft<'_> {
                 NoticeKind::ChainSick { why: format!("the last finalised epoch is {epochs} behind").into() }
             }
             Block::Slashed { .. } | Block::NoActiveKeys => return self.tell(Topic::Slashed),
+            Block::Hands { why } => NoticeKind::Maintenance { why: why.to_string().into(), evidence },
             Block::Cooldown { until } => NoticeKind::HeldBack { rule: Held::Cooldown { until: *until }, evidence },
             Block::TooMany { limit } => {
                 let limit = u32::try_from(*limit).unwrap_or(u32::MAX);
@@ -64,6 +65,7 @@ impl Draft<'_> {
             | Topic::Money
             | Topic::Ready
             | Topic::Flapping
+            | Topic::Hands
             | Topic::FuseSoon => Failed::Refused,
         };
         self.tell_once(topic, NoticeKind::Failure { failed, detail: said.into(), retry_at });
@@ -169,9 +171,13 @@ impl Draft<'_> {
                 },
             },
             Topic::FuseSoon => self.fuse_soon()?,
-            Topic::Money | Topic::OutOfStock | Topic::Quota | Topic::Refused | Topic::Stuck | Topic::Flapping => {
-                return None;
-            }
+            Topic::Money
+            | Topic::OutOfStock
+            | Topic::Quota
+            | Topic::Refused
+            | Topic::Stuck
+            | Topic::Flapping
+            | Topic::Hands => return None,
         })
     }
 

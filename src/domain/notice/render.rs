@@ -121,6 +121,7 @@ impl Writer<'_> {
                 self.next("To see the clock and everything else checked:", "check");
                 format!("the clock jumped {direction} by {by}")
             }
+            NoticeKind::Maintenance { why, evidence } => self.maintenance(why, evidence),
             NoticeKind::HeldBack { rule, evidence } => self.held_back(*rule, evidence),
         }
     }

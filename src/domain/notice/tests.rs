@@ -133,6 +133,7 @@ fn every_kind() -> Vec<NoticeKind> {
         },
         NoticeKind::Slashed { keys: [format!("0x{}", "ab".repeat(48))].into_iter().collect() },
         NoticeKind::ClockJumped { by: Span::from_secs(-3600) },
+        NoticeKind::Maintenance { why: "it was scaled to zero, is this maintenance?".into(), evidence: evidence() },
         held(Held::Cooldown { until: at("2026-11-21T08:00:00Z") }),
         held(Held::DailyLimit { limit: 3 }),
     ]

@@ -1,7 +1,7 @@
 //! What needs a human: doubts, failures, limits.
 
 use super::{Writer, usd, utc};
-use crate::domain::{Failed, Held, InstanceRef, Lines, Money, Question, Span, Time, Usd, human};
+use crate::domain::{Failed, Held, InstanceRef, Lines, Money, Question, Span, Text, Time, Usd, human};
 
 impl Writer<'_> {
     pub(super) fn decision(
@@ -164,6 +164,21 @@ impl Writer<'_> {
                 format!("the standby stops in {left}")
             }
         }
+    }
+
+    pub(super) fn maintenance(&mut self, why: &Text, evidence: &Lines) -> String {
+        let id = &self.notice.validator;
+        let stop = if why.as_str().ends_with('?') { "" } else { "." };
+        self.body.say(&format!(
+            "{id} is down, and a human seems to have done it: {why}{stop} No standby is created. If you know \
+             about it, there is nothing to do; pausing {id} before such work keeps this mail away."
+        ));
+        self.evidence(evidence);
+        self.next(
+            "If it is no maintenance, create a standby now:",
+            &format!("open {id} --reason \"I looked: it is down\""),
+        );
+        "down: is this maintenance?".into()
     }
 
     pub(super) fn held_back(&mut self, rule: Held, evidence: &Lines) -> String {

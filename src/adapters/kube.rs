@@ -1,0 +1,360 @@
+//! The kube source: watches what the configuration names and says what the cluster shows of each validator.
+//!
+//! It decides nothing ([`crate::domain::kube`] judges), writes nothing but events on what it watches, and keeps few fields of few objects: one
+//! watch for the named workload, one for its pods, and one each for their nodes, leases and claims.
+//!
+//! **Invariant:** *down* is never said from a watch alone. A watch that hangs looks like a node that is silent, so
+//! everything an opinion of *down* rests on is read afresh first, and again for as long as it stands.
+
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+
+use kube::Client;
+use tokio::{
+    sync::mpsc,
+    task::{AbortHandle, JoinSet},
+    time::Instant,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    domain::{
+        Evidence, Interval, Reading, Span, ValidatorId, Verdict,
+        kube::{Blindness, Cause, Health, PauseNote, Seen, Thresholds, judge},
+    },
+    ports::Clock,
+};
+
+mod check;
+mod client;
+mod convert;
+mod events;
+mod index;
+mod memory;
+mod topic;
+
+pub use check::check;
+pub use client::{ClientError, connect};
+pub use convert::PREFIX;
+pub use events::{EventError, Note, write};
+pub use topic::Kind;
+
+use convert::Item;
+use index::{Index, Moment};
+use topic::{Heard, Topic};
+
+/// One validator and where it is in the cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Whose it is.
+    pub validator: ValidatorId,
+    /// In which namespace.
+    pub namespace: String,
+    /// What it is.
+    pub named: Named,
+    /// The container that signs; all of the pod's if it is not named.
+    pub container: Option<String>,
+}
+
+/// What a validator is in its namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Named {
+    /// A statefulset or deployment.
+    Workload {
+        /// Which of both.
+        kind: Kind,
+        /// Its name.
+        name: String,
+    },
+    /// The pod that matches this selector.
+    Selector(String),
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let namespace = &self.namespace;
+        match &self.named {
+            Named::Workload { kind: Kind::StatefulSet, name } => write!(f, "statefulset {namespace}/{name}"),
+            Named::Workload { kind: Kind::Deployment, name } => write!(f, "deployment {namespace}/{name}"),
+            Named::Selector(selector) => write!(f, "selector {selector} in namespace {namespace}"),
+        }
+    }
+}
+
+/// What the cluster shows of one validator, told when it changes and again before it goes stale.
+#[derive(Clone, Debug)]
+pub struct KubeObservation {
+    /// Which.
+    pub validator: ValidatorId,
+    /// The opinion.
+    pub reading: Reading,
+    /// No incident opens by itself while this stands; why, for people.
+    pub hold: Option<Arc<str>>,
+    /// What the operator has written on the workload; `None` when nothing, or when that is not known.
+    pub pause: Option<PauseNote>,
+    /// What the opinion was made of.
+    pub health: Health,
+}
+
+/// What an opinion rests on has to be younger than this when *down* is said.
+const PROOF: Duration = Duration::from_secs(20);
+
+/// An opinion is told again after this long, because it goes stale and because whoever leads may be new.
+const REPEAT: Duration = Duration::from_secs(20);
+
+/// For how long an opinion may be believed. Two repetitions may be lost, or one reading take its time.
+const FRESH: Span = Span::from_secs(60);
+
+/// The pauses between readings that fail: the first, and the longest.
+const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+
+/// Watches all validators that are in the cluster. [`KubeWatch::run`] is one task.
+pub struct KubeWatch {
+    client: Client,
+    clock: Arc<dyn Clock>,
+    thresholds: Thresholds,
+    index: Index,
+    /// What each target was last said to be.
+    told: Vec<Option<Told>>,
+    /// Since when each target is judged to be in a state that has to be proven.
+    grave_since: Vec<Option<Instant>>,
+    feeds: BTreeMap<Topic, AbortHandle>,
+    watches: JoinSet<()>,
+    reads: JoinSet<(Topic, Instant, Result<Vec<Item>, Blindness>)>,
+    readings: BTreeMap<Topic, ReadState>,
+}
+
+/// What was told last.
+struct Told {
+    health: Health,
+    pause: Option<PauseNote>,
+    at: Instant,
+}
+
+/// Where reading a topic stands.
+#[derive(Default)]
+struct ReadState {
+    running: bool,
+    failures: u32,
+    /// After a failure: when it is tried again.
+    retry_at: Option<Instant>,
+}
+
+impl KubeWatch {
+    /// Prepares; nothing is sent before [`KubeWatch::run`].
+    #[must_use]
+    pub fn new(client: Client, targets: Vec<Target>, thresholds: Thresholds, clock: Arc<dyn Clock>) -> Self {
+        let told = targets.iter().map(|_| None).collect();
+        let grave_since = targets.iter().map(|_| None).collect();
+        Self {
+            client,
+            clock,
+            thresholds,
+            index: Index::new(targets),
+            told,
+            grave_since,
+            feeds: BTreeMap::new(),
+            watches: JoinSet::new(),
+            reads: JoinSet::new(),
+            readings: BTreeMap::new(),
+        }
+    }
+
+    /// Runs until told to stop or until nobody listens.
+    pub async fn run(mut self, tx: mpsc::Sender<KubeObservation>, shutdown: CancellationToken) {
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            () = self.watch(&tx) => {}
+        }
+    }
+
+    async fn watch(&mut self, tx: &mpsc::Sender<KubeObservation>) {
+        let (heard_tx, mut heard) = mpsc::channel(64);
+        loop {
+            self.settle(&heard_tx);
+            let Ok(wake_at) = self.review(tx).await else { return };
+            tokio::select! {
+                Some((topic, what)) = heard.recv() => self.hear(topic, what),
+                Some(read) = self.reads.join_next() => {
+                    if let Ok((topic, asked_at, answer)) = read {
+                        self.read(topic, asked_at, answer);
+                    }
+                }
+                Some(_) = self.watches.join_next() => {}
+                () = tokio::time::sleep_until(wake_at) => {}
+            }
+        }
+    }
+
+    fn now(&self) -> Moment {
+        Moment { wall: self.clock.now(), mono: Instant::now() }
+    }
+
+    /// Begins the watches that are needed now and ends the others.
+    fn settle(&mut self, heard: &mpsc::Sender<(Topic, Heard)>) {
+        let (begun, ended) = self.index.settle(Instant::now());
+        for topic in ended {
+            if let Some(feed) = self.feeds.remove(&topic) {
+                feed.abort();
+            }
+            self.readings.remove(&topic);
+        }
+        for topic in begun {
+            let watch = topic.clone().watch(self.client.clone(), heard.clone());
+            self.feeds.insert(topic, self.watches.spawn(watch));
+        }
+    }
+
+    fn hear(&mut self, topic: Topic, heard: Heard) {
+        match heard {
+            Heard::Doubt => self.ask(&topic),
+            heard @ (Heard::All(_) | Heard::One(_) | Heard::Gone(_) | Heard::Refused(_)) => {
+                let now = self.now();
+                self.index.hear(&topic, heard, now.mono, now);
+            }
+        }
+    }
+
+    /// Reads a topic afresh, unless that is under way or has just failed.
+    fn ask(&mut self, topic: &Topic) {
+        let state = self.readings.entry(topic.clone()).or_default();
+        if state.running || state.retry_at.is_some_and(|at| at > Instant::now()) {
+            return;
+        }
+        state.running = true;
+        let (topic, client, asked_at) = (topic.clone(), self.client.clone(), Instant::now());
+        self.reads.spawn(async move {
+            let answer = topic.read(client).await;
+            (topic, asked_at, answer)
+        });
+    }
+
+    fn read(&mut self, topic: Topic, asked_at: Instant, answer: Result<Vec<Item>, Blindness>) {
+        let now = self.now();
+        let Some(state) = self.readings.get_mut(&topic) else { return };
+        state.running = false;
+        match answer {
+            Ok(items) => {
+                (state.failures, state.retry_at) = (0, None);
+                // The watch has spoken while we asked, so it lives and what it said is newer.
+                if self.index.proven_at(&topic).is_none_or(|proven_at| proven_at < asked_at)
+                    || self.index.is_blind(&topic)
+                {
+                    self.index.hear(&topic, Heard::All(items), asked_at, now);
+                }
+            }
+            Err(why) => {
+                let pause = RETRY.0.saturating_mul(1 << state.failures.min(8)).min(RETRY.1);
+                state.failures += 1;
+                state.retry_at = Some(now.mono + pause);
+                self.index.blind(&topic, why);
+            }
+        }
+    }
+
+    /// Judges every target, tells what has changed or is due, and says when to do so again.
+    async fn review(&mut self, tx: &mpsc::Sender<KubeObservation>) -> Result<Instant, ()> {
+        let now = self.now();
+        let mut wake_at = now.mono + REPEAT;
+        for target in 0..self.told.len() {
+            let facts = self.index.facts(target, now);
+            let health = judge(&facts, now.wall, &self.thresholds);
+            if let Some(review_at) = health.review_at {
+                let left = Duration::try_from(review_at.duration_since(now.wall)).unwrap_or_default();
+                wake_at = wake_at.min(now.mono + left.max(Duration::from_millis(1)));
+            }
+            let proven_at = self.prove(target, &health, now.mono);
+            let told = self.told[target].as_ref();
+            let pause = match &facts.workload {
+                Some(Seen::Is(workload)) => workload.pause.clone(),
+                Some(Seen::NotYet | Seen::Missing | Seen::Removed | Seen::Blind(_)) | None => None,
+            };
+            let due_at = told.map_or(now.mono, |told| told.at + REPEAT);
+            let changed = told.is_none_or(|told| is_news(&told.health, &health) || told.pause != pause);
+            if !changed && now.mono < due_at {
+                wake_at = wake_at.min(due_at);
+                continue;
+            }
+            let Some(proven_at) = proven_at else { continue };
+            let observation = self.observation(target, health.clone(), pause.clone(), proven_at, now);
+            tracing::debug!(validator = %observation.validator, verdict = %observation.reading.verdict,
+                why = %observation.reading.why, "what the cluster shows");
+            if tx.send(observation).await.is_err() {
+                return Err(());
+            }
+            self.told[target] = Some(Told { health, pause, at: now.mono });
+        }
+        let retries = self.readings.values().filter(|state| !state.running).filter_map(|state| state.retry_at);
+        Ok(retries.fold(wake_at, Instant::min).max(now.mono + Duration::from_millis(1)))
+    }
+
+    /// Since when, at the earliest, what this rests on is known to be so; `None` while it has to be read first.
+    fn prove(&mut self, target: usize, health: &Health, now: Instant) -> Option<Instant> {
+        let topics = self.index.topics_of(target);
+        let is_grave = health.verdict == Verdict::Down || health.hold;
+        let grave_since = is_grave.then(|| self.grave_since[target].unwrap_or(now));
+        self.grave_since[target] = grave_since;
+        for topic in &topics {
+            if self.index.is_blind(topic) {
+                self.ask(topic);
+            }
+        }
+        let rests_on: Vec<&Topic> = match health.verdict {
+            // A claim or lease that may not be read is not what an opinion rests on. That a human did it needs proof
+            // as well: it holds an incident back.
+            Verdict::Down | Verdict::Unknown if is_grave => {
+                topics.iter().filter(|topic| !self.index.is_blind(topic)).collect()
+            }
+            // The node's lease changes all the time, which shows that the server still speaks to us.
+            Verdict::Up | Verdict::Partial => topics.iter().filter(|topic| self.index.is_pulse(topic)).collect(),
+            Verdict::Down | Verdict::Unknown => return Some(now),
+        };
+        // Read after it began: what was read before only shows how it was before.
+        let is_old = |at: Instant| now.duration_since(at) >= PROOF || grave_since.is_some_and(|since| at < since);
+        let old: Vec<Topic> = rests_on
+            .iter()
+            .filter(|topic| self.index.proven_at(topic).is_none_or(is_old))
+            .map(|topic| (*topic).clone())
+            .collect();
+        let earliest = rests_on.iter().filter_map(|topic| self.index.proven_at(topic)).min();
+        if old.is_empty() {
+            return Some(earliest.unwrap_or(now));
+        }
+        for topic in old {
+            self.ask(&topic);
+        }
+        None
+    }
+
+    fn observation(
+        &self,
+        target: usize,
+        health: Health,
+        pause: Option<PauseNote>,
+        proven_at: Instant,
+        now: Moment,
+    ) -> KubeObservation {
+        let words: Arc<str> = health.cause.to_string().into();
+        let proven = now.wall_at(proven_at);
+        let reading = match health.verdict {
+            Verdict::Unknown => Reading::unknown(Evidence::Kube, now.wall, words.clone()),
+            verdict @ (Verdict::Up | Verdict::Partial | Verdict::Down) => Reading {
+                verdict,
+                evidence: Evidence::Kube,
+                about: Interval { from: proven, to: now.wall },
+                fresh_until: proven.checked_add(FRESH).unwrap_or(now.wall),
+                why: words.clone(),
+            },
+        };
+        let hold = health.hold.then_some(words);
+        KubeObservation { validator: self.index.targets()[target].validator.clone(), reading, hold, pause, health }
+    }
+}
+
+/// Whether people would call it something else. Only a longer silence or fewer minutes left is no news.
+fn is_news(told: &Health, health: &Health) -> bool {
+    let other = match (&told.cause, &health.cause) {
+        (Cause::Unseen(told), Cause::Unseen(seen)) => told != seen,
+        (told, seen) => std::mem::discriminant(told) != std::mem::discriminant(seen),
+    };
+    other || told.verdict != health.verdict || told.hold != health.hold
+}

@@ -1,0 +1,55 @@
+//! The way to the API server: from inside of a cluster, or by a kubeconfig.
+//!
+//! It reads tokens only through the client, which reads a rotated one again by itself.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use kube::{
+    Client, Config,
+    config::{KubeConfigOptions, Kubeconfig},
+};
+
+/// How long a connection may take.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// Why there is no way to the API server.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The file cannot be used.
+    #[error("the kubeconfig {path} cannot be used")]
+    Kubeconfig {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: Box<kube::config::KubeconfigError>,
+    },
+    /// There is none, and this is no pod.
+    #[error("this is no pod with a service account: name a `kubernetes.kubeconfig`")]
+    NotInCluster(#[source] kube::config::InClusterError),
+    /// What is written there is no usable TLS or address.
+    #[error("the client for the API server cannot be made")]
+    Client(#[source] Box<kube::Error>),
+}
+
+/// Connects by this kubeconfig, or as the pod we are in. Nothing is sent yet.
+///
+/// # Errors
+/// [`ClientError`] says what is missing.
+pub async fn connect(kubeconfig: Option<&Path>) -> Result<Client, ClientError> {
+    crate::adapters::http::install_tls_provider();
+    let mut config = match kubeconfig {
+        None => Config::incluster().map_err(ClientError::NotInCluster)?,
+        Some(path) => {
+            let wrong = |source| ClientError::Kubeconfig { path: path.to_owned(), source: Box::new(source) };
+            let file = Kubeconfig::read_from(path).map_err(wrong)?;
+            Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await.map_err(wrong)?
+        }
+    };
+    config.connect_timeout = Some(CONNECT);
+    // Watches have a back-off of their own, and a reading is to say at once that the server does not answer.
+    config.default_retry = false;
+    Client::try_from(config).map_err(|error| ClientError::Client(Box::new(error)))
+}

@@ -1,0 +1,304 @@
+//! Objects of the API as facts: everything that is not used is dropped here, at once.
+//!
+//! Nothing is judged here. Fields that an older or newer API server leaves out are simply not known.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::{
+    api::{
+        apps::v1::{Deployment, StatefulSet},
+        coordination::v1::Lease,
+        core::v1::{self as core, ContainerStateTerminated, ContainerStatus},
+    },
+    apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta},
+};
+
+use crate::domain::{
+    Span, Time,
+    kube::{ClaimState, Container, ContainerState, Exit, NodeState, PauseNote, Pod, PodPhase, Ready, Workload},
+};
+
+/// The names of the annotations that an operator may set begin with this.
+pub const PREFIX: &str = "failover.dev/";
+
+/// The most that is kept of any text: a status can be megabytes.
+const TEXT: usize = 300;
+
+/// What one object says, under the name it has in its list.
+#[derive(Clone, Debug)]
+pub(super) struct Item {
+    pub(super) name: String,
+    pub(super) uid: String,
+    pub(super) what: What,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum What {
+    Workload { workload: Workload, selector: Option<String> },
+    Pod { pod: Pod, owner: Option<Owner> },
+    Node(NodeState),
+    Lease { renewed_at: Option<Time>, duration: Option<Span> },
+    Claim(ClaimState),
+}
+
+/// The controller of a pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Owner {
+    pub(super) kind: String,
+    pub(super) name: String,
+}
+
+fn item(metadata: &ObjectMeta, what: What) -> Item {
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    Item { name: text(&metadata.name), uid: text(&metadata.uid), what }
+}
+
+pub(super) fn stateful_set(object: StatefulSet) -> Item {
+    let spec = object.spec.unwrap_or_default();
+    let status = object.status.unwrap_or_default();
+    // The controller makes both the same when every pod of the new revision is ready.
+    let unproven = status.update_revision.is_some() && status.current_revision != status.update_revision;
+    let workload = Workload {
+        replicas: spec.replicas.unwrap_or(1),
+        unproven,
+        revision: status.update_revision,
+        deleting: object.metadata.deletion_timestamp.is_some(),
+        pause: pause(&object.metadata),
+    };
+    item(&object.metadata, What::Workload { workload, selector: selector(&spec.selector) })
+}
+
+pub(super) fn deployment(object: Deployment) -> Item {
+    let spec = object.spec.unwrap_or_default();
+    let conditions = object.status.and_then(|status| status.conditions).unwrap_or_default();
+    // Stays so until the template changes again, whatever becomes of the pods.
+    let proven = conditions.iter().find(|condition| condition.type_ == "Progressing");
+    let unproven = proven.is_some_and(|condition| condition.reason.as_deref() != Some("NewReplicaSetAvailable"));
+    let workload = Workload {
+        replicas: spec.replicas.unwrap_or(1),
+        unproven,
+        revision: None,
+        deleting: object.metadata.deletion_timestamp.is_some(),
+        pause: pause(&object.metadata),
+    };
+    item(&object.metadata, What::Workload { workload, selector: selector(&spec.selector) })
+}
+
+fn pause(metadata: &ObjectMeta) -> Option<PauseNote> {
+    let annotations = metadata.annotations.as_ref()?;
+    let get = |key: &str| annotations.get(&format!("{PREFIX}{key}")).map(|text| short(text));
+    Some(PauseNote { until: get("pause-until")?, reason: get("pause-reason") })
+}
+
+/// A selector as the API takes it in a query; `None` if it is empty, which would match every pod.
+fn selector(selector: &LabelSelector) -> Option<String> {
+    let mut terms = Vec::new();
+    for (key, value) in selector.match_labels.iter().flatten() {
+        terms.push(format!("{key}={value}"));
+    }
+    for expression in selector.match_expressions.iter().flatten() {
+        let (key, values) = (&expression.key, expression.values.clone().unwrap_or_default().join(","));
+        terms.push(match expression.operator.as_str() {
+            "In" => format!("{key} in ({values})"),
+            "NotIn" => format!("{key} notin ({values})"),
+            "DoesNotExist" => format!("!{key}"),
+            _ => key.clone(),
+        });
+    }
+    (!terms.is_empty()).then(|| terms.join(","))
+}
+
+pub(super) fn pod(object: core::Pod) -> Item {
+    let metadata = object.metadata;
+    let spec = object.spec.unwrap_or_default();
+    let status = object.status.unwrap_or_default();
+    let conditions = status.conditions.unwrap_or_default();
+    let condition = |name: &str| conditions.iter().find(|condition| condition.type_ == name);
+    let is = |name: &str| condition(name).map(|condition| condition.status == "True");
+    let unscheduled = condition("PodScheduled").filter(|condition| condition.status == "False");
+    let disruption = condition("DisruptionTarget").filter(|condition| condition.status == "True");
+    let mut containers: Vec<Container> =
+        status.init_container_statuses.unwrap_or_default().into_iter().map(|one| container(one, true)).collect();
+    containers.extend(status.container_statuses.unwrap_or_default().into_iter().map(|one| container(one, false)));
+    let volumes = spec.volumes.unwrap_or_default().into_iter();
+    let owner =
+        metadata.owner_references.as_ref().and_then(|owners| owners.iter().find(|one| one.controller == Some(true)));
+    let owner = owner.map(|owner| Owner { kind: owner.kind.clone(), name: owner.name.clone() });
+    let pod = Pod {
+        name: metadata.name.clone().unwrap_or_default(),
+        uid: metadata.uid.clone().unwrap_or_default(),
+        node: spec.node_name.filter(|name| !name.is_empty()),
+        created_at: metadata.creation_timestamp.as_ref().map_or(Time::MIN, |time| time.0),
+        idle_since: None,
+        deleting: metadata.deletion_timestamp.is_some(),
+        phase: phase(status.phase.as_deref()),
+        reason: status.reason,
+        ready: is("Ready").unwrap_or(false),
+        unschedulable: unscheduled
+            .map(|condition| short(condition.message.as_deref().or(condition.reason.as_deref()).unwrap_or_default())),
+        disruption: disruption.and_then(|condition| condition.reason.clone()),
+        sandbox_made: is("PodReadyToStartContainers"),
+        revision: metadata.labels.as_ref().and_then(|labels| labels.get("controller-revision-hash").cloned()),
+        containers,
+        claims: volumes.filter_map(|volume| volume.persistent_volume_claim).map(|claim| claim.claim_name).collect(),
+    };
+    item(&metadata, What::Pod { pod, owner })
+}
+
+fn phase(phase: Option<&str>) -> PodPhase {
+    match phase {
+        Some("Pending") => PodPhase::Pending,
+        Some("Running") => PodPhase::Running,
+        Some("Succeeded") => PodPhase::Succeeded,
+        Some("Failed") => PodPhase::Failed,
+        Some(_) | None => PodPhase::Unknown,
+    }
+}
+
+fn container(status: ContainerStatus, init: bool) -> Container {
+    let state = status.state.unwrap_or_default();
+    let state = if state.running.is_some() {
+        ContainerState::Running
+    } else if let Some(ended) = state.terminated {
+        ContainerState::Ended(exit(ended))
+    } else if let Some(waiting) = state.waiting {
+        let reason = waiting.reason.unwrap_or_default();
+        ContainerState::Waiting { reason, message: short(&waiting.message.unwrap_or_default()) }
+    } else {
+        ContainerState::Unsaid
+    };
+    Container {
+        name: status.name,
+        init,
+        state,
+        ready: status.ready,
+        restarts: status.restart_count,
+        restarted_at: None,
+        last_exit: status.last_state.and_then(|last| last.terminated).map(exit),
+    }
+}
+
+fn exit(ended: ContainerStateTerminated) -> Exit {
+    Exit {
+        code: ended.exit_code,
+        reason: ended.reason.unwrap_or_default(),
+        message: last_lines(&ended.message.unwrap_or_default()),
+    }
+}
+
+pub(super) fn node(object: core::Node) -> Item {
+    let conditions = object.status.and_then(|status| status.conditions).unwrap_or_default();
+    let ready = conditions.iter().find(|condition| condition.type_ == "Ready");
+    let pressed = conditions.iter().filter(|condition| {
+        condition.status == "True"
+            && matches!(condition.type_.as_str(), "DiskPressure" | "MemoryPressure" | "PIDPressure")
+    });
+    let state = NodeState {
+        ready: match ready.map(|condition| condition.status.as_str()) {
+            Some("True") => Ready::True,
+            Some("False") => Ready::False,
+            Some(_) => Ready::Unknown,
+            None => Ready::Unsaid,
+        },
+        message: ready.and_then(|condition| condition.message.as_deref()).map(short).unwrap_or_default(),
+        pressures: pressed.map(|condition| condition.type_.clone()).collect(),
+        cordoned: object.spec.and_then(|spec| spec.unschedulable).unwrap_or(false),
+    };
+    item(&object.metadata, What::Node(state))
+}
+
+pub(super) fn lease(object: Lease) -> Item {
+    let spec = object.spec.unwrap_or_default();
+    let renewed_at = spec.renew_time.map(|time| time.0);
+    let duration = spec.lease_duration_seconds.map(|seconds| Span::from_secs(seconds.into()));
+    item(&object.metadata, What::Lease { renewed_at, duration })
+}
+
+pub(super) fn claim(object: core::PersistentVolumeClaim) -> Item {
+    let phase = object.status.and_then(|status| status.phase);
+    let state = match phase.as_deref() {
+        Some("Bound") => ClaimState::Bound,
+        Some("Pending") => ClaimState::Pending,
+        Some("Lost") => ClaimState::Lost,
+        Some(_) | None => ClaimState::Unknown,
+    };
+    item(&object.metadata, What::Claim(state))
+}
+
+/// The beginning of a text, in one line.
+fn short(text: &str) -> String {
+    let line = one_line(text);
+    match line.char_indices().nth(TEXT) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
+    }
+}
+
+/// The end of what a container left behind: the reason stands last.
+fn last_lines(text: &str) -> String {
+    let line = one_line(text);
+    match line.char_indices().rev().nth(TEXT - 1) {
+        Some((begin, _)) if begin > 0 => format!("…{}", &line[begin..]),
+        Some(_) | None => line,
+    }
+}
+
+fn one_line(text: &str) -> String {
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    lines.collect::<Vec<_>>().join(" / ").chars().filter(|c| !c.is_control()).collect()
+}
+
+/// What is kept of a whole list, by name.
+pub(super) type Items = BTreeMap<String, Item>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn megabytes_of_text_become_a_line() {
+        let text = format!("{}\nfatal: database is corrupt\n", "x".repeat(3_000_000));
+        let kept = last_lines(&text);
+        assert!(kept.chars().count() <= TEXT + 1);
+        assert!(kept.ends_with("/ fatal: database is corrupt"), "{kept}");
+        assert_eq!(last_lines("short\n"), "short");
+        assert!(short(&text).chars().count() <= TEXT + 1);
+    }
+
+    #[test]
+    fn an_empty_selector_is_none_because_it_would_match_every_pod() {
+        assert_eq!(selector(&LabelSelector::default()), None);
+        let labels = BTreeMap::from([("app".to_owned(), "vc".to_owned())]);
+        assert_eq!(
+            selector(&LabelSelector { match_labels: Some(labels), ..Default::default() }),
+            Some("app=vc".into())
+        );
+    }
+
+    #[test]
+    fn fields_an_older_server_leaves_out_are_not_known() {
+        let item = pod(serde_json::from_str(r#"{"metadata":{"name":"a"}}"#).unwrap());
+        let What::Pod { pod, .. } = item.what else { panic!() };
+        assert_eq!((pod.phase, pod.sandbox_made, pod.node), (PodPhase::Unknown, None, None));
+        let What::Node(state) = node(serde_json::from_str(r#"{"metadata":{"name":"a"}}"#).unwrap()).what else {
+            panic!()
+        };
+        assert_eq!(state.ready, Ready::Unsaid);
+    }
+
+    #[test]
+    fn a_template_is_unproven_until_both_revisions_are_the_same() {
+        let of = |current: &str, update: &str| {
+            let json = format!(
+                r#"{{"metadata":{{"name":"a"}},"spec":{{"selector":{{}},"serviceName":"a","template":{{}}}},
+                    "status":{{"replicas":1,"currentRevision":"{current}","updateRevision":"{update}"}}}}"#
+            );
+            let What::Workload { workload, .. } = stateful_set(serde_json::from_str(&json).unwrap()).what else {
+                panic!()
+            };
+            workload.unproven
+        };
+        assert!(of("a-1", "a-2"));
+        assert!(!of("a-2", "a-2"));
+    }
+}

@@ -1,0 +1,257 @@
+//! What is watched: each topic is one watch, one list to compare it with, and one permission.
+//!
+//! What was heard is kept in [`super::index`].
+
+use std::{fmt::Debug, time::Duration};
+
+use futures::{StreamExt, TryStreamExt};
+use k8s_openapi::api::{
+    apps::v1::{Deployment, StatefulSet},
+    coordination::v1::Lease,
+    core::v1::{Node, PersistentVolumeClaim, Pod},
+};
+use kube::{
+    Api, Client, Resource,
+    api::ListParams,
+    runtime::{
+        WatchStreamExt,
+        watcher::{self, DefaultBackoff, Event},
+    },
+};
+use serde::de::DeserializeOwned;
+use tokio::sync::mpsc;
+
+use super::convert::{self, Item};
+use crate::domain::kube::Blindness;
+
+/// Where kubelets keep their leases.
+const LEASES: &str = "kube-node-lease";
+
+/// A watch is ended by the server after this long and begun again. The client takes a watch for dead five seconds
+/// later, so this is how long a connection can hang unnoticed.
+const WATCH_SECONDS: u32 = 60;
+
+/// The longest one list may take.
+pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A kind of workload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// A statefulset.
+    StatefulSet,
+    /// A deployment.
+    Deployment,
+}
+
+/// One watch.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Topic {
+    Workload { kind: Kind, namespace: String, name: String },
+    Pods { namespace: String, selector: String },
+    Node(String),
+    Lease(String),
+    Claim { namespace: String, name: String },
+}
+
+/// What a topic has to say.
+#[derive(Debug)]
+pub(super) enum Heard {
+    /// Everything there is, at once.
+    All(Vec<Item>),
+    /// One more, or one that has changed.
+    One(Item),
+    /// One is gone, as it was last.
+    Gone(Item),
+    /// Something is wrong with the watch. What, tells reading.
+    Doubt,
+    /// It may not be watched, whether or not it may be read.
+    Refused(Blindness),
+}
+
+impl Topic {
+    /// The permission this takes, without its verb.
+    pub(super) fn object(&self) -> String {
+        match self {
+            Self::Workload { kind: Kind::StatefulSet, namespace, .. } => {
+                format!("statefulsets.apps in namespace {namespace}")
+            }
+            Self::Workload { kind: Kind::Deployment, namespace, .. } => {
+                format!("deployments.apps in namespace {namespace}")
+            }
+            Self::Pods { namespace, .. } => format!("pods in namespace {namespace}"),
+            Self::Node(_) => "nodes".into(),
+            Self::Lease(_) => format!("leases.coordination.k8s.io in namespace {LEASES}"),
+            Self::Claim { namespace, .. } => format!("persistentvolumeclaims in namespace {namespace}"),
+        }
+    }
+
+    /// Watches until nobody listens.
+    pub(super) async fn watch(self, client: Client, tx: mpsc::Sender<(Topic, Heard)>) {
+        match &self {
+            Self::Workload { kind: Kind::StatefulSet, namespace, name } => {
+                let api = Api::<StatefulSet>::namespaced(client, namespace);
+                watch(api, by_name(name), &self, convert::stateful_set, tx).await
+            }
+            Self::Workload { kind: Kind::Deployment, namespace, name } => {
+                let api = Api::<Deployment>::namespaced(client, namespace);
+                watch(api, by_name(name), &self, convert::deployment, tx).await
+            }
+            Self::Pods { namespace, selector } => {
+                let config = watcher::Config::default().labels(selector);
+                watch(Api::<Pod>::namespaced(client, namespace), config, &self, convert::pod, tx).await
+            }
+            Self::Node(name) => watch(Api::<Node>::all(client), by_name(name), &self, convert::node, tx).await,
+            Self::Lease(name) => {
+                watch(Api::<Lease>::namespaced(client, LEASES), by_name(name), &self, convert::lease, tx).await
+            }
+            Self::Claim { namespace, name } => {
+                let api = Api::<PersistentVolumeClaim>::namespaced(client, namespace);
+                watch(api, by_name(name), &self, convert::claim, tx).await
+            }
+        }
+    }
+
+    /// Reads it afresh: a watch that hangs looks like a world in which nothing happens.
+    pub(super) async fn read(&self, client: Client) -> Result<Vec<Item>, Blindness> {
+        let named = |name: &str| ListParams::default().fields(&format!("metadata.name={name}"));
+        let read = async {
+            match self {
+                Self::Workload { kind: Kind::StatefulSet, namespace, name } => {
+                    read(Api::<StatefulSet>::namespaced(client, namespace), named(name), convert::stateful_set).await
+                }
+                Self::Workload { kind: Kind::Deployment, namespace, name } => {
+                    read(Api::<Deployment>::namespaced(client, namespace), named(name), convert::deployment).await
+                }
+                Self::Pods { namespace, selector } => {
+                    let params = ListParams::default().labels(selector);
+                    read(Api::<Pod>::namespaced(client, namespace), params, convert::pod).await
+                }
+                Self::Node(name) => read(Api::<Node>::all(client), named(name), convert::node).await,
+                Self::Lease(name) => read(Api::<Lease>::namespaced(client, LEASES), named(name), convert::lease).await,
+                Self::Claim { namespace, name } => {
+                    let api = Api::<PersistentVolumeClaim>::namespaced(client, namespace);
+                    read(api, named(name), convert::claim).await
+                }
+            }
+        };
+        match tokio::time::timeout(READ_TIMEOUT, read).await {
+            Ok(Ok(items)) => Ok(items),
+            Ok(Err(error)) => Err(blindness(&error, || format!("list {}", self.object()))),
+            Err(_) => Err(Blindness::Unreachable { why: format!("no answer in {} s", READ_TIMEOUT.as_secs()) }),
+        }
+    }
+}
+
+fn by_name(name: &str) -> watcher::Config {
+    watcher::Config::default().fields(&format!("metadata.name={name}"))
+}
+
+async fn watch<K>(
+    api: Api<K>,
+    config: watcher::Config,
+    topic: &Topic,
+    convert: fn(K) -> Item,
+    tx: mpsc::Sender<(Topic, Heard)>,
+) where
+    K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
+{
+    // Small pages: what is not used is dropped before the next one is read.
+    let config = config.timeout(WATCH_SECONDS).page_size(100);
+    let events = watcher::watcher(api, config).backoff(DefaultBackoff::default());
+    let mut events = events.map_ok(|event| small(event, convert)).boxed();
+    let mut first = Vec::new();
+    while let Some(event) = events.next().await {
+        let heard = match event {
+            Ok(Small::Init) => {
+                first.clear();
+                continue;
+            }
+            Ok(Small::InitApply(item)) => {
+                first.push(item);
+                continue;
+            }
+            Ok(Small::InitDone) => Heard::All(std::mem::take(&mut first)),
+            Ok(Small::Apply(item)) => Heard::One(item),
+            Ok(Small::Delete(item)) => Heard::Gone(item),
+            Err(error) if is_gone(&error) => {
+                // The server has forgotten the version we stood at. The watcher lists again at once.
+                tracing::debug!(topic = %topic.object(), "the watch begins again");
+                continue;
+            }
+            Err(error) => {
+                tracing::debug!(topic = %topic.object(), %error, "the watch was interrupted");
+                match &error {
+                    watcher::Error::WatchStartFailed(error) => {
+                        match blindness(error, || format!("watch {}", topic.object())) {
+                            why @ Blindness::Refused { .. } => Heard::Refused(why),
+                            Blindness::Unauthenticated | Blindness::Unreachable { .. } => Heard::Doubt,
+                        }
+                    }
+                    watcher::Error::InitialListFailed(_)
+                    | watcher::Error::WatchError(_)
+                    | watcher::Error::WatchFailed(_)
+                    | watcher::Error::NoResourceVersion => Heard::Doubt,
+                }
+            }
+        };
+        if tx.send((topic.clone(), heard)).await.is_err() {
+            return;
+        }
+    }
+}
+
+enum Small {
+    Init,
+    InitApply(Item),
+    InitDone,
+    Apply(Item),
+    Delete(Item),
+}
+
+fn small<K>(event: Event<K>, convert: fn(K) -> Item) -> Small {
+    match event {
+        Event::Init => Small::Init,
+        Event::InitApply(object) => Small::InitApply(convert(object)),
+        Event::InitDone => Small::InitDone,
+        Event::Apply(object) => Small::Apply(convert(object)),
+        Event::Delete(object) => Small::Delete(convert(object)),
+    }
+}
+
+async fn read<K>(api: Api<K>, params: ListParams, convert: fn(K) -> Item) -> kube::Result<Vec<Item>>
+where
+    K: Clone + Debug + DeserializeOwned,
+{
+    Ok(api.list(&params).await?.items.into_iter().map(convert).collect())
+}
+
+fn is_gone(error: &watcher::Error) -> bool {
+    match error {
+        watcher::Error::WatchError(status) => status.code == 410,
+        watcher::Error::WatchStartFailed(kube::Error::Api(status))
+        | watcher::Error::WatchFailed(kube::Error::Api(status)) => status.code == 410,
+        watcher::Error::InitialListFailed(_)
+        | watcher::Error::WatchStartFailed(_)
+        | watcher::Error::WatchFailed(_)
+        | watcher::Error::NoResourceVersion => false,
+    }
+}
+
+/// What an error of the client means for what we know.
+pub(super) fn blindness(error: &kube::Error, permission: impl FnOnce() -> String) -> Blindness {
+    match error {
+        kube::Error::Api(status) if status.code == 403 => Blindness::Refused { permission: permission() },
+        kube::Error::Api(status) if status.code == 401 => Blindness::Unauthenticated,
+        kube::Error::Api(status) => Blindness::Unreachable { why: format!("it answers {}", status.code) },
+        error => Blindness::Unreachable { why: innermost(error) },
+    }
+}
+
+/// The last of a chain of reasons is the one that names the cause: "connection refused".
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut error = error;
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    error.to_string().chars().take(120).collect()
+}

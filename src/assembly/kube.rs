@@ -1,0 +1,174 @@
+//! The cluster's opinions: from the configuration to a watch, and from the watch to the loop.
+//!
+//! What they mean is judged in [`crate::domain::kube`].
+
+use std::collections::HashMap;
+
+use anyhow::Context as _;
+use tokio::{
+    sync::{broadcast, mpsc},
+    task::JoinSet,
+};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::{
+    adapters::kube::{self, Kind, KubeObservation, KubeWatch, Named, PREFIX, Target},
+    config::{Config, WorkloadName},
+    domain::{Ask, Event, Hands, Request, Source, Span, Time, ValidatorId, kube::PauseNote},
+    ports::{Clock, Finding, FindingState},
+    runtime::{Handle, Outside, Step},
+};
+
+/// For how long signs of a human at work hold back, after the cluster has last shown them.
+const HANDS: Span = Span::from_secs(60);
+
+/// Where each validator is in the cluster, if it is.
+#[must_use]
+pub fn targets(config: &Config) -> Vec<Target> {
+    let target = |validator: &crate::config::ValidatorSettings| {
+        let workload = validator.kubernetes.as_ref()?;
+        let named = match &workload.named {
+            WorkloadName::StatefulSet(name) => Named::Workload { kind: Kind::StatefulSet, name: name.clone() },
+            WorkloadName::Deployment(name) => Named::Workload { kind: Kind::Deployment, name: name.clone() },
+            WorkloadName::Selector(selector) => Named::Selector(selector.clone()),
+        };
+        let (validator, namespace) = (validator.name.clone(), workload.namespace.clone());
+        Some(Target { validator, namespace, named, container: workload.container.clone() })
+    };
+    config.validators.iter().filter_map(target).collect()
+}
+
+/// Starts watching, if a validator names what it is in a cluster.
+pub(super) async fn spawn(
+    config: &Config,
+    outside: &Outside,
+    handle: &Handle,
+    tasks: &mut JoinSet<()>,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
+    let targets = targets(config);
+    if targets.is_empty() {
+        return Ok(());
+    }
+    let client = kube::connect(config.kubernetes.kubeconfig.as_deref()).await.context("kubernetes")?;
+    let watch =
+        KubeWatch::new(client.clone(), targets.clone(), config.kubernetes.thresholds.clone(), outside.clock.clone());
+    let (sender, observations) = mpsc::channel(64);
+    tasks.spawn(watch.run(sender, stop.clone()));
+    tasks.spawn(note(handle.steps(), client, targets, stop.clone()));
+    tasks.spawn(tell(observations, handle.clone(), outside.clock.clone()));
+    Ok(())
+}
+
+async fn tell(mut observations: mpsc::Receiver<KubeObservation>, handle: Handle, clock: std::sync::Arc<dyn Clock>) {
+    let mut paused: HashMap<ValidatorId, PauseNote> = HashMap::new();
+    while let Some(KubeObservation { validator, reading, hold, pause, health: _ }) = observations.recv().await {
+        let now = clock.now();
+        let fresh_until = now.checked_add(HANDS).unwrap_or(now);
+        let hands = hold.map(|why| Hands { why, fresh_until });
+        // Before the opinion: nothing may open in between.
+        handle.tell(Event::HandsSeen(validator.clone(), hands)).await;
+        handle.tell(Event::Observed(validator.clone(), Source::Kube, reading)).await;
+        if !handle.leads() {
+            paused.remove(&validator);
+            continue;
+        }
+        let Some(note) = pause else { continue };
+        if paused.get(&validator) == Some(&note) {
+            continue;
+        }
+        match request(&validator, &note) {
+            Ok((until, request)) if until > now => {
+                handle.tell(Event::Requested(validator.clone(), request)).await;
+            }
+            Ok(_) => {}
+            Err(why) => tracing::warn!(%validator, "the annotation {PREFIX}pause-until is ignored: {why}"),
+        }
+        paused.insert(validator, note);
+    }
+}
+
+/// Writes the steps of incidents on the watched objects, in order, one after the other.
+async fn note(
+    mut steps: broadcast::Receiver<Step>,
+    client: ::kube::Client,
+    targets: Vec<Target>,
+    stop: CancellationToken,
+) {
+    loop {
+        let step = tokio::select! {
+            () = stop.cancelled() => return,
+            step = steps.recv() => match step {
+                Ok(step) => step,
+                Err(broadcast::error::RecvError::Closed) => return,
+                Err(broadcast::error::RecvError::Lagged(lost)) => {
+                    tracing::warn!(lost, "steps are missing among the Kubernetes events");
+                    continue;
+                }
+            },
+        };
+        let Some(target) = targets.iter().find(|target| target.validator == step.validator) else { continue };
+        let Step { validator, incident, reason, at } = step;
+        let note = kube::Note { incident, reason, at };
+        tokio::select! {
+            () = stop.cancelled() => return,
+            written = kube::write(&client, target, &note) => {
+                if let Err(error) = written {
+                    tracing::warn!(%validator, %error, "a step is missing among the Kubernetes events");
+                }
+            }
+        }
+    }
+}
+
+/// An annotation as the request it stands for. Its id follows from what is written, so that it is applied once, and a
+/// human who resumes by command is not overruled by what still stands there.
+fn request(validator: &ValidatorId, note: &PauseNote) -> Result<(Time, Request), String> {
+    let until: Time = note.until.trim().parse().map_err(|_| {
+        let written: String = note.until.chars().take(40).collect();
+        format!("'{written}' is not a time like 2026-11-21T18:00:00Z")
+    })?;
+    let reason = note.reason.clone().unwrap_or_else(|| "no reason is written beside it".into());
+    let name = format!("{validator}\n{until}\n{reason}");
+    let id = format!("annotation-{}", Uuid::new_v5(&Uuid::NAMESPACE_OID, name.as_bytes()).simple());
+    let by = format!("the annotation {PREFIX}pause-until");
+    Ok((until, Request { id, validator: validator.clone(), by, reason, ask: Ask::Pause { until } }))
+}
+
+/// Reaches the API server and asks it for every permission, for `check`.
+pub async fn probe_kube(config: &Config) -> Vec<Finding> {
+    let targets = targets(config);
+    if targets.is_empty() {
+        return Vec::new();
+    }
+    let finding = |state, detail: String| Finding { subject: "Kubernetes".into(), state, detail };
+    match kube::connect(config.kubernetes.kubeconfig.as_deref()).await {
+        Ok(client) => kube::check(client, &targets).await,
+        Err(error) => vec![finding(FindingState::Problem, format!("{:#}", anyhow::Error::new(error)))],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn note(until: &str) -> PauseNote {
+        PauseNote { until: until.into(), reason: Some("new disk".into()) }
+    }
+
+    #[test]
+    fn the_same_annotation_is_the_same_request() {
+        let id = ValidatorId::new("eth-0").unwrap();
+        let (until, one) = request(&id, &note("2026-11-21T18:00:00Z")).unwrap();
+        assert_eq!(one.ask, Ask::Pause { until });
+        assert_eq!(one, request(&id, &note("2026-11-21T18:00:00Z")).unwrap().1);
+        assert_ne!(one.id, request(&id, &note("2026-11-21T19:00:00Z")).unwrap().1.id);
+    }
+
+    #[test]
+    fn an_annotation_that_is_no_time_says_so() {
+        let error = request(&ValidatorId::new("eth-0").unwrap(), &note("tomorrow")).unwrap_err();
+        assert!(error.contains("'tomorrow' is not a time"), "{error}");
+    }
+}

@@ -1,0 +1,271 @@
+//! What is kept of the objects of a cluster: the few fields a judgement uses, as owned values.
+//!
+//! They are not the objects: everything else is dropped where an object is read, however large it is.
+
+use crate::domain::{Span, Time};
+
+/// Everything the cluster has shown of one validator, when it was judged.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Facts {
+    /// What the configuration names, for people: `statefulset eth/validator`.
+    pub named: String,
+    /// The statefulset or deployment; `None` for a plain selector.
+    pub workload: Option<Seen<Workload>>,
+    /// Its pods.
+    pub pods: Seen<Vec<Pod>>,
+    /// The container that signs, if the configuration names one; otherwise all of the pod's containers count.
+    pub container: Option<String>,
+    /// The nodes its pods stand on, and the node of the last one that went.
+    pub nodes: Vec<Node>,
+    /// The claims its pods name.
+    pub claims: Vec<Claim>,
+    /// The pod that was there last and is gone.
+    pub gone: Option<GonePod>,
+    /// Other validators whose names lead to the same pod.
+    pub shared_with: Vec<String>,
+    /// Since when, by our clock, its template has not been proven by a ready pod.
+    pub changing_since: Option<Time>,
+}
+
+/// What is known of something that was asked for.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Seen<T> {
+    /// No answer yet.
+    #[default]
+    NotYet,
+    /// It is not there and was not since we watch.
+    Missing,
+    /// It was there and somebody removed it.
+    Removed,
+    /// The API server does not let us see it, or does not answer.
+    Blind(Blindness),
+    /// It is this.
+    Is(T),
+}
+
+/// Why something cannot be seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Blindness {
+    /// No answer, or one that makes no sense.
+    Unreachable {
+        /// What was said, short.
+        why: String,
+    },
+    /// 403: the role lacks this.
+    Refused {
+        /// The verb and the object: "list pods in namespace eth".
+        permission: String,
+    },
+    /// 401: the token or certificate is not accepted, or no longer.
+    Unauthenticated,
+}
+
+/// A statefulset or deployment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Workload {
+    /// How many pods it should have.
+    pub replicas: i32,
+    /// Its template has changed and no pod of the new one has been ready yet.
+    pub unproven: bool,
+    /// The revision its pods should have, by their label; `None` when it is not written down.
+    pub revision: Option<String>,
+    /// Somebody has asked for its deletion.
+    pub deleting: bool,
+    /// What the operator has written on it.
+    pub pause: Option<PauseNote>,
+}
+
+/// The operator's annotations, as written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PauseNote {
+    /// Until when.
+    pub until: String,
+    /// Why.
+    pub reason: Option<String>,
+}
+
+/// A pod.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pod {
+    /// Its name.
+    pub name: String,
+    /// Tells it from an older one of the same name.
+    pub uid: String,
+    /// Where it stands, once it does.
+    pub node: Option<String>,
+    /// When the API server made it.
+    pub created_at: Time,
+    /// Since when it has not been running, by our clock; the adapter keeps it over changes.
+    pub idle_since: Option<Time>,
+    /// Somebody has asked for its deletion.
+    pub deleting: bool,
+    /// Where it stands in its life.
+    pub phase: PodPhase,
+    /// `status.reason`, for example `Evicted` or `NodeLost`.
+    pub reason: Option<String>,
+    /// The condition `Ready`.
+    pub ready: bool,
+    /// Why the scheduler finds no place, if it says so.
+    pub unschedulable: Option<String>,
+    /// The condition `DisruptionTarget`: who wants it away, by reason.
+    pub disruption: Option<String>,
+    /// Its volumes and its network are made; `None` on servers that do not say.
+    pub sandbox_made: Option<bool>,
+    /// The revision of the template it was made of.
+    pub revision: Option<String>,
+    /// Its containers, init containers first.
+    pub containers: Vec<Container>,
+    /// The claims it mounts.
+    pub claims: Vec<String>,
+}
+
+/// The phases of a pod.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PodPhase {
+    /// Not started yet.
+    Pending,
+    /// At least one container was started.
+    Running,
+    /// All containers have ended well.
+    Succeeded,
+    /// All containers have ended, at least one badly.
+    Failed,
+    /// The node does not say, or the server used another word.
+    #[default]
+    Unknown,
+}
+
+/// A container's status.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Container {
+    /// Its name.
+    pub name: String,
+    /// It runs before the others.
+    pub init: bool,
+    /// What it does now.
+    pub state: ContainerState,
+    /// Its readiness.
+    pub ready: bool,
+    /// How often it was started again.
+    pub restarts: i32,
+    /// When we last saw it started again; `None` when not since we watch. The adapter keeps it over changes.
+    pub restarted_at: Option<Time>,
+    /// How it ended the last time.
+    pub last_exit: Option<Exit>,
+}
+
+/// What a container does.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum ContainerState {
+    /// It runs.
+    Running,
+    /// It waits.
+    Waiting {
+        /// For example `CrashLoopBackOff`.
+        reason: String,
+        /// The kubelet's words.
+        message: String,
+    },
+    /// It has ended.
+    Ended(Exit),
+    /// The kubelet has not said.
+    #[default]
+    Unsaid,
+}
+
+/// How a container ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Exit {
+    /// Its exit code.
+    pub code: i32,
+    /// For example `OOMKilled`.
+    pub reason: String,
+    /// The last lines of what it left behind.
+    pub message: String,
+}
+
+/// A node.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Node {
+    /// Its name.
+    pub name: String,
+    /// The object.
+    pub object: Seen<NodeState>,
+    /// Its lease.
+    pub lease: Seen<Lease>,
+}
+
+/// A node's conditions.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodeState {
+    /// The condition `Ready`.
+    pub ready: Ready,
+    /// What the kubelet, or the controller in its place, says about it.
+    pub message: String,
+    /// Conditions that are true and should not be: `DiskPressure`, `MemoryPressure`, `PIDPressure`.
+    pub pressures: Vec<String>,
+    /// Closed for new pods.
+    pub cordoned: bool,
+}
+
+/// A node's condition `Ready`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ready {
+    /// It is.
+    True,
+    /// Its kubelet says it is not.
+    False,
+    /// Its kubelet has not said anything for too long.
+    Unknown,
+    /// The condition is not there: a node that has just come.
+    #[default]
+    Unsaid,
+}
+
+/// A node's lease, as seen by our own clock.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Lease {
+    /// When we last saw it change; when we first saw it, before that.
+    pub changed_at: Time,
+    /// We have seen it change, so `changed_at` is a sign of life and not only the beginning of watching.
+    pub seen_alive: bool,
+    /// For how long one renewal holds.
+    pub duration: Span,
+    /// How far its own time was ahead of our clock when it changed; negative when behind.
+    pub skew: Span,
+}
+
+/// A claim on a volume.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// Its name.
+    pub name: String,
+    /// Where it stands.
+    pub state: ClaimState,
+}
+
+/// Where a claim stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClaimState {
+    /// It has its volume.
+    Bound,
+    /// It waits for one.
+    Pending,
+    /// Its volume is gone.
+    Lost,
+    /// There is no such claim.
+    Missing,
+    /// Not known, or not to be seen: it says nothing.
+    Unknown,
+}
+
+/// A pod that was there and is gone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GonePod {
+    /// As it was last seen.
+    pub pod: Pod,
+    /// When we saw it go.
+    pub at: Time,
+    /// Its node was gone or not ready then.
+    pub node_was_sick: bool,
+}

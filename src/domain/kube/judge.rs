@@ -1,0 +1,210 @@
+//! From facts to health: which fact counts, and what it means.
+//!
+//! Every doubt ends in [`Cause::Unseen`], and that is *unknown*: it opens nothing and excuses nothing.
+
+use super::{
+    Cause, Changed, Facts, GonePod, Health, Node, OnCrash, Pod, Seen, Thresholds, Unseen, Workload,
+    node::{self, NodeView},
+    pod::{Look, taken_by},
+};
+use crate::domain::{Time, Verdict};
+
+/// Judges what is known now.
+#[must_use]
+pub fn judge(facts: &Facts, now: Time, thresholds: &Thresholds) -> Health {
+    let mut judge = Judge { facts, now, thresholds, review_at: None };
+    let cause = judge.cause();
+    let (verdict, hold) = meaning(&cause, thresholds);
+    Health { evidence: judge.evidence(), cause, verdict, hold, review_at: judge.review_at }
+}
+
+/// What a cause means, and whether a human is to be asked before anything opens.
+fn meaning(cause: &Cause, thresholds: &Thresholds) -> (Verdict, bool) {
+    let by = |on: OnCrash| match on {
+        OnCrash::Wait => (Verdict::Unknown, true),
+        OnCrash::Down => (Verdict::Down, false),
+    };
+    match cause {
+        Cause::Ready { .. } => (Verdict::Up, false),
+        Cause::NodeGone { .. }
+        | Cause::NodeSick { runs: false, .. }
+        | Cause::Evicted { .. }
+        | Cause::LostWithNode { .. } => (Verdict::Down, false),
+        Cause::CrashLoop { changed: Changed::No, .. } | Cause::Ended { changed: Changed::No, .. } => {
+            by(thresholds.crash)
+        }
+        Cause::Pending { changed: Changed::No, .. }
+        | Cause::Image { changed: Changed::No, .. }
+        | Cause::Volume { changed: Changed::No, .. }
+        | Cause::Waiting { changed: Changed::No, .. } => (Verdict::Down, false),
+        Cause::CrashLoop { changed: Changed::Yes, .. }
+        | Cause::Ended { changed: Changed::Yes, .. }
+        | Cause::Pending { changed: Changed::Yes, .. }
+        | Cause::Image { changed: Changed::Yes, .. }
+        | Cause::Volume { changed: Changed::Yes, .. }
+        | Cause::Waiting { changed: Changed::Yes, .. } => by(thresholds.crash_after_change),
+        Cause::ScaledToZero | Cause::Deleted { .. } | Cause::Rollout { .. } => (Verdict::Unknown, true),
+        Cause::NotReady { .. } | Cause::Starting { .. } | Cause::NodeSick { runs: true, .. } | Cause::Unseen(_) => {
+            (Verdict::Unknown, false)
+        }
+    }
+}
+
+struct Judge<'a> {
+    facts: &'a Facts,
+    now: Time,
+    thresholds: &'a Thresholds,
+    review_at: Option<Time>,
+}
+
+impl<'a> Judge<'a> {
+    fn cause(&mut self) -> Cause {
+        let facts = self.facts;
+        let named = || facts.named.clone();
+        match &facts.workload {
+            None => {}
+            Some(Seen::NotYet) => return Cause::Unseen(Unseen::NotYet { what: named() }),
+            Some(Seen::Missing) => return Cause::Unseen(Unseen::Missing { named: named() }),
+            Some(Seen::Blind(why)) => return Cause::Unseen(Unseen::Blind { what: named(), why: why.clone() }),
+            Some(Seen::Removed) => return Cause::Deleted { what: named() },
+            Some(Seen::Is(workload)) if workload.deleting => return Cause::Deleted { what: named() },
+            Some(Seen::Is(workload)) if workload.replicas == 0 => return Cause::ScaledToZero,
+            Some(Seen::Is(workload)) if workload.replicas > 1 => {
+                let pods = usize::try_from(workload.replicas).unwrap_or(usize::MAX);
+                return Cause::Unseen(Unseen::ManyPods { named: named(), pods });
+            }
+            Some(Seen::Is(_)) => {}
+        }
+        let pods = match &facts.pods {
+            Seen::NotYet => return Cause::Unseen(Unseen::NotYet { what: format!("the pods of {}", named()) }),
+            Seen::Blind(why) => {
+                return Cause::Unseen(Unseen::Blind { what: format!("the pods of {}", named()), why: why.clone() });
+            }
+            Seen::Missing | Seen::Removed => &[],
+            Seen::Is(pods) => pods.as_slice(),
+        };
+        let Some(pod) = self.choose(pods) else { return self.without_pod() };
+        if !facts.shared_with.is_empty() {
+            return Cause::Unseen(Unseen::Shared { pod: pod.name.clone(), with: facts.shared_with.clone() });
+        }
+        let standing = pods.iter().filter(|pod| !pod.deleting).count();
+        if facts.workload.is_none() && standing > 1 {
+            return Cause::Unseen(Unseen::ManyPods { named: named(), pods: standing });
+        }
+        self.of_pod(pod)
+    }
+
+    /// The pod that is the validator: a ready one before others, one that stays before one that goes, then the newest.
+    fn choose(&self, pods: &'a [Pod]) -> Option<&'a Pod> {
+        pods.iter().max_by_key(|pod| (!pod.deleting, pod.ready, pod.created_at))
+    }
+
+    fn of_pod(&mut self, pod: &Pod) -> Cause {
+        let mut pressure = None;
+        if let Some(name) = &pod.node {
+            let unheard = Node { name: name.clone(), ..Node::default() };
+            let known = self.facts.nodes.iter().find(|node| node.name == *name).unwrap_or(&unheard);
+            let (view, ends_at) = node::view(known, self.now);
+            self.review(ends_at);
+            match view {
+                NodeView::Well => {}
+                NodeView::Pressed(what) => pressure = Some((name.clone(), what)),
+                NodeView::Gone(how) => return Cause::NodeGone { node: name.clone(), how },
+                NodeView::Sick(what) => return Cause::NodeSick { node: name.clone(), what, runs: false },
+                NodeView::Unseen(unseen) => return Cause::Unseen(unseen),
+            }
+        }
+        if pod.deleting {
+            return self.of_deleted(pod);
+        }
+        let changed = self.changed(pod);
+        let (facts, now, thresholds) = (self.facts, self.now, self.thresholds);
+        let mut look = Look { facts, pod, changed, now, thresholds, review_at: None };
+        let cause = look.cause();
+        let review_at = look.review_at;
+        self.review(review_at);
+        match (cause, pressure) {
+            (Cause::Ready { .. } | Cause::NotReady { .. }, Some((node, what))) => {
+                Cause::NodeSick { node, what, runs: true }
+            }
+            (cause @ (Cause::Starting { .. } | Cause::NotReady { .. }), _) => self.rollout().unwrap_or(cause),
+            (cause, _) => cause,
+        }
+    }
+
+    /// Somebody wants the pod away, and its node is well.
+    fn of_deleted(&mut self, pod: &Pod) -> Cause {
+        if let Some(by) = taken_by(pod) {
+            return Cause::Evicted { pod: pod.name.clone(), by: by.into() };
+        }
+        self.rollout().unwrap_or_else(|| Cause::Deleted { what: format!("pod {}", pod.name) })
+    }
+
+    fn without_pod(&mut self) -> Cause {
+        let facts = self.facts;
+        let named = facts.named.clone();
+        if let Some(GonePod { pod, node_was_sick, at: _ }) = &facts.gone {
+            if let Some(by) = taken_by(pod) {
+                return Cause::Evicted { pod: pod.name.clone(), by: by.into() };
+            }
+            if *node_was_sick {
+                let node = pod.node.clone().unwrap_or_default();
+                return Cause::LostWithNode { pod: pod.name.clone(), node };
+            }
+            if facts.workload.is_none() {
+                return Cause::Deleted { what: format!("pod {}", pod.name) };
+            }
+        }
+        if facts.workload.is_none() {
+            return Cause::Unseen(Unseen::NoPod { named });
+        }
+        self.rollout().unwrap_or(Cause::Unseen(Unseen::NoPodYet { named }))
+    }
+
+    /// A rollout, while it may take its time.
+    fn rollout(&mut self) -> Option<Cause> {
+        let since = self.facts.changing_since?;
+        let ends_at = since.checked_add(self.thresholds.rollout_grace).unwrap_or(Time::MAX);
+        if self.now >= ends_at {
+            return None;
+        }
+        self.review(Some(ends_at));
+        Some(Cause::Rollout { left: ends_at.duration_since(self.now) })
+    }
+
+    /// Whether what is wrong with this pod began with a change: it is of the new template, which was never ready.
+    fn changed(&self, pod: &Pod) -> Changed {
+        match &self.facts.workload {
+            Some(Seen::Is(Workload { unproven: true, revision, .. }))
+                if revision.is_none() || *revision == pod.revision =>
+            {
+                Changed::Yes
+            }
+            None | Some(Seen::Is(_) | Seen::NotYet | Seen::Missing | Seen::Removed | Seen::Blind(_)) => Changed::No,
+        }
+    }
+
+    fn review(&mut self, at: Option<Time>) {
+        self.review_at = match (self.review_at, at) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        };
+    }
+
+    fn evidence(&self) -> Vec<String> {
+        let mut lines = vec![self.facts.named.clone()];
+        if let Seen::Is(pods) = &self.facts.pods {
+            for pod in pods {
+                let node = pod.node.as_deref().unwrap_or("no node");
+                let ready = if pod.ready { "ready" } else { "not ready" };
+                lines.push(format!("pod {} on {node}: {:?}, {ready}", pod.name, pod.phase));
+            }
+        }
+        for node in &self.facts.nodes {
+            if let Seen::Is(state) = &node.object {
+                lines.push(format!("node {}: Ready {:?} {}", node.name, state.ready, state.message).trim_end().into());
+            }
+        }
+        lines
+    }
+}

@@ -1,0 +1,88 @@
+//! Whether a node lives, from its lease and its conditions.
+//!
+//! A lease's own time is not compared with our clock to find out whether it is old: what counts is when we last saw it
+//! change. Only how far the two clocks are apart is read from it.
+
+use super::{Gone, Lease, Node, Ready, Seen, Unseen};
+use crate::domain::{Span, Time};
+
+/// Clocks further apart than this are a fault of their own: then silence of the lease alone is not believed.
+const MAX_SKEW: Span = Span::from_secs(60);
+
+/// What a node is at a moment.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum NodeView {
+    /// It works.
+    Well,
+    /// It works, and complains.
+    Pressed(String),
+    /// It is there and does not work.
+    Sick(String),
+    /// It gives no sign of life.
+    Gone(Gone),
+    /// That cannot be said.
+    Unseen(Unseen),
+}
+
+/// Judges a node, and says when its lease runs out if nothing is heard until then.
+pub(super) fn view(node: &Node, now: Time) -> (NodeView, Option<Time>) {
+    let state = match &node.object {
+        Seen::NotYet => return (unseen_yet(node), None),
+        Seen::Blind(why) => {
+            let what = format!("node {}", node.name);
+            return (NodeView::Unseen(Unseen::Blind { what, why: why.clone() }), None);
+        }
+        Seen::Missing | Seen::Removed => return (NodeView::Gone(Gone::Removed), None),
+        Seen::Is(state) => state,
+    };
+    if state.ready == Ready::Unknown {
+        return (NodeView::Gone(Gone::ReadyUnknown { why: state.message.clone() }), None);
+    }
+    let ends_at = match &node.lease {
+        Seen::NotYet => return (unseen_yet(node), None),
+        // A node without a lease, or one we may not read: its conditions have to do.
+        Seen::Missing | Seen::Removed | Seen::Blind(_) => None,
+        Seen::Is(lease) => {
+            let ends_at = end_of(lease);
+            if now >= ends_at {
+                return (silent(node, lease, now), None);
+            }
+            Some(ends_at)
+        }
+    };
+    let view = match state.ready {
+        Ready::False => NodeView::Sick(not_ready(&state.message)),
+        Ready::Unsaid => NodeView::Sick("it has no condition Ready".into()),
+        Ready::True | Ready::Unknown if !state.pressures.is_empty() => NodeView::Pressed(state.pressures.join(", ")),
+        Ready::True | Ready::Unknown => NodeView::Well,
+    };
+    (view, ends_at)
+}
+
+/// Whether the node was gone or not ready: a pod that goes with it has not been deleted by a human.
+#[must_use]
+pub fn is_sick(node: &Node, now: Time) -> bool {
+    match view(node, now).0 {
+        NodeView::Sick(_) | NodeView::Gone(_) => true,
+        NodeView::Well | NodeView::Pressed(_) | NodeView::Unseen(_) => false,
+    }
+}
+
+fn end_of(lease: &Lease) -> Time {
+    lease.changed_at.checked_add(lease.duration).unwrap_or(Time::MAX)
+}
+
+fn silent(node: &Node, lease: &Lease, now: Time) -> NodeView {
+    if lease.skew.abs() > MAX_SKEW && (lease.seen_alive || !lease.skew.is_negative()) {
+        return NodeView::Unseen(Unseen::ClockSkew { node: node.name.clone(), skew: lease.skew });
+    }
+    NodeView::Gone(Gone::LeaseStale { silent: now.duration_since(lease.changed_at) })
+}
+
+fn unseen_yet(node: &Node) -> NodeView {
+    NodeView::Unseen(Unseen::NotYet { what: format!("node {} and its lease", node.name) })
+}
+
+fn not_ready(message: &str) -> String {
+    if message.is_empty() { "NotReady".into() } else { format!("NotReady ({message})") }
+}
