@@ -33,6 +33,7 @@ pub(super) struct Item {
 }
 
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant, reason = "there are a handful, and every second one is a pod")]
 pub(super) enum What {
     Workload { workload: Workload, selector: Option<String> },
     Pod { pod: Pod, owner: Option<Owner> },
