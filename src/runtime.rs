@@ -4,6 +4,7 @@
 
 pub mod engine;
 pub mod executor;
+mod handle;
 pub mod lease;
 pub mod requests;
 pub mod status;
@@ -11,4 +12,5 @@ pub mod store;
 mod sweep;
 mod timers;
 
-pub use engine::{Engine, EngineConfig, EngineError, Handle, Input, Outside, Step};
+pub use engine::{Engine, EngineConfig, EngineError, Outside};
+pub use handle::{Handle, Input, Step};
