@@ -6,7 +6,7 @@
 //! **Invariant:** *down* is never said from a watch alone. A watch that hangs looks like a node that is silent, so
 //! everything an opinion of *down* rests on is read afresh first, and again for as long as it stands.
 
-use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use kube::Client;
 use tokio::{
@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     domain::{
-        Evidence, Interval, Reading, Span, ValidatorId, Verdict,
+        Evidence, Interval, Reading, Span, Verdict,
         kube::{Blindness, Cause, Health, PauseNote, Seen, Thresholds, judge},
     },
     ports::Clock,
@@ -27,73 +27,24 @@ use crate::{
 mod check;
 mod client;
 mod convert;
+mod entry;
 mod events;
 mod index;
 mod memory;
+mod target;
 mod topic;
 
 pub use check::check;
 pub use client::{ClientError, connect};
 pub use convert::PREFIX;
 pub use events::{EventError, Note, write};
+pub use target::{KubeObservation, Named, Target};
 pub use topic::Kind;
 
 use convert::Item;
-use index::{Index, Moment};
+use entry::Moment;
+use index::Index;
 use topic::{Heard, Topic};
-
-/// One validator and where it is in the cluster.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Target {
-    /// Whose it is.
-    pub validator: ValidatorId,
-    /// In which namespace.
-    pub namespace: String,
-    /// What it is.
-    pub named: Named,
-    /// The container that signs; all of the pod's if it is not named.
-    pub container: Option<String>,
-}
-
-/// What a validator is in its namespace.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Named {
-    /// A statefulset or deployment.
-    Workload {
-        /// Which of both.
-        kind: Kind,
-        /// Its name.
-        name: String,
-    },
-    /// The pod that matches this selector.
-    Selector(String),
-}
-
-impl fmt::Display for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let namespace = &self.namespace;
-        match &self.named {
-            Named::Workload { kind: Kind::StatefulSet, name } => write!(f, "statefulset {namespace}/{name}"),
-            Named::Workload { kind: Kind::Deployment, name } => write!(f, "deployment {namespace}/{name}"),
-            Named::Selector(selector) => write!(f, "selector {selector} in namespace {namespace}"),
-        }
-    }
-}
-
-/// What the cluster shows of one validator, told when it changes and again before it goes stale.
-#[derive(Clone, Debug)]
-pub struct KubeObservation {
-    /// Which.
-    pub validator: ValidatorId,
-    /// The opinion.
-    pub reading: Reading,
-    /// No incident opens by itself while this stands; why, for people.
-    pub hold: Option<Arc<str>>,
-    /// What the operator has written on the workload; `None` when nothing, or when that is not known.
-    pub pause: Option<PauseNote>,
-    /// What the opinion was made of.
-    pub health: Health,
-}
 
 /// What an opinion rests on has to be younger than this when *down* is said.
 const PROOF: Duration = Duration::from_secs(20);

@@ -17,6 +17,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 mod events;
 mod hands;
 mod troubles;
+mod watcher;
 
 /// Longer than anything here may take; a test that reaches it fails.
 const LIMIT: Duration = Duration::from_secs(20);

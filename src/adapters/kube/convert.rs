@@ -33,12 +33,36 @@ pub(super) struct Item {
 }
 
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant, reason = "there are a handful, and every second one is a pod")]
 pub(super) enum What {
     Workload { workload: Workload, selector: Option<String> },
     Pod { pod: Pod, owner: Option<Owner> },
     Node(NodeState),
     Lease { renewed_at: Option<Time>, duration: Option<Span> },
     Claim(ClaimState),
+}
+
+/// Each topic holds one kind of thing, so every reader asks for that kind.
+impl What {
+    pub(super) fn workload(&self) -> Option<(&Workload, &Option<String>)> {
+        if let Self::Workload { workload, selector } = self { Some((workload, selector)) } else { None }
+    }
+
+    pub(super) fn pod(&self) -> Option<(&Pod, &Option<Owner>)> {
+        if let Self::Pod { pod, owner } = self { Some((pod, owner)) } else { None }
+    }
+
+    pub(super) fn node(&self) -> Option<&NodeState> {
+        if let Self::Node(state) = self { Some(state) } else { None }
+    }
+
+    pub(super) fn lease(&self) -> Option<(Option<Time>, Option<Span>)> {
+        if let Self::Lease { renewed_at, duration } = self { Some((*renewed_at, *duration)) } else { None }
+    }
+
+    pub(super) fn claim(&self) -> Option<ClaimState> {
+        if let Self::Claim(state) = self { Some(*state) } else { None }
+    }
 }
 
 /// The controller of a pod.

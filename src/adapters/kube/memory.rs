@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use tokio::time::Instant;
 
-use super::index::Moment;
+use super::entry::Moment;
 use crate::domain::kube::{ContainerState, GonePod, Pod, PodPhase};
 
 /// One target's memory.
