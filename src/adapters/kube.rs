@@ -55,6 +55,9 @@ const REPEAT: Duration = Duration::from_secs(20);
 /// For how long an opinion may be believed. Two repetitions may be lost, or one reading take its time.
 const FRESH: Span = Span::from_secs(60);
 
+/// For how long a replaced pod may look as if nothing were wrong, before that counts.
+const SETTLE: Duration = Duration::from_secs(3);
+
 /// The pauses between readings that fail: the first, and the longest.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
@@ -66,6 +69,8 @@ pub struct KubeWatch {
     index: Index,
     /// What each target was last said to be.
     told: Vec<Option<Told>>,
+    /// Since when each target that was down seems to be on its way.
+    passing_since: Vec<Option<Instant>>,
     /// Since when each target is judged to be in a state that has to be proven.
     grave_since: Vec<Option<Instant>>,
     feeds: BTreeMap<Topic, AbortHandle>,
@@ -96,12 +101,14 @@ impl KubeWatch {
     pub fn new(client: Client, targets: Vec<Target>, thresholds: Thresholds, clock: Arc<dyn Clock>) -> Self {
         let told = targets.iter().map(|_| None).collect();
         let grave_since = targets.iter().map(|_| None).collect();
+        let passing_since = targets.iter().map(|_| None).collect();
         Self {
             client,
             clock,
             thresholds,
             index: Index::new(targets),
             told,
+            passing_since,
             grave_since,
             feeds: BTreeMap::new(),
             watches: JoinSet::new(),
@@ -214,6 +221,10 @@ impl KubeWatch {
                 wake_at = wake_at.min(now.mono + left.max(Duration::from_millis(1)));
             }
             let proven_at = self.prove(target, &health, now.mono);
+            if let Some(settled_at) = self.settled_at(target, &health, now.mono) {
+                wake_at = wake_at.min(settled_at);
+                continue;
+            }
             let told = self.told[target].as_ref();
             let pause = match &facts.workload {
                 Some(Seen::Is(workload)) => workload.pause.clone(),
@@ -236,6 +247,16 @@ impl KubeWatch {
         }
         let retries = self.readings.values().filter(|state| !state.running).filter_map(|state| state.retry_at);
         Ok(retries.fold(wake_at, Instant::min).max(now.mono + Duration::from_millis(1)))
+    }
+
+    /// A pod that is replaced passes through moments in which nothing is wrong yet. They are not told while it was down
+    /// before: no hold would outlive an eviction. When it counts, if that is later than now.
+    fn settled_at(&mut self, target: usize, health: &Health, now: Instant) -> Option<Instant> {
+        let was_down = self.told[target].as_ref().is_some_and(|told| told.health.verdict == Verdict::Down);
+        let passing = was_down && health.cause.is_passing();
+        let since = passing.then(|| self.passing_since[target].unwrap_or(now));
+        self.passing_since[target] = since;
+        since.map(|since| since + SETTLE).filter(|settled_at| *settled_at > now)
     }
 
     /// Since when, at the earliest, what this rests on is known to be so; `None` while it has to be read first.

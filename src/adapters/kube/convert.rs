@@ -139,7 +139,9 @@ pub(super) fn pod(object: core::Pod) -> Item {
     let conditions = status.conditions.unwrap_or_default();
     let condition = |name: &str| conditions.iter().find(|condition| condition.type_ == name);
     let is = |name: &str| condition(name).map(|condition| condition.status == "True");
-    let unscheduled = condition("PodScheduled").filter(|condition| condition.status == "False");
+    // Not `SchedulerError`: that is the scheduler's own stumbling, and it tries again.
+    let unscheduled = condition("PodScheduled")
+        .filter(|condition| condition.status == "False" && condition.reason.as_deref() == Some("Unschedulable"));
     let disruption = condition("DisruptionTarget").filter(|condition| condition.status == "True");
     let mut containers: Vec<Container> =
         status.init_container_statuses.unwrap_or_default().into_iter().map(|one| container(one, true)).collect();
@@ -308,6 +310,20 @@ mod tests {
             panic!()
         };
         assert_eq!(state.ready, Ready::Unsaid);
+    }
+
+    #[test]
+    fn a_scheduler_that_stumbles_has_not_refused_the_pod() {
+        let of = |reason: &str| {
+            let json = format!(
+                r#"{{"metadata":{{"name":"a"}},"status":{{"conditions":[
+                    {{"type":"PodScheduled","status":"False","reason":"{reason}","message":"said"}}]}}}}"#
+            );
+            let What::Pod { pod, .. } = pod(serde_json::from_str(&json).unwrap()).what else { panic!() };
+            pod.unschedulable
+        };
+        assert_eq!(of("Unschedulable").as_deref(), Some("said"));
+        assert_eq!(of("SchedulerError"), None);
     }
 
     #[test]

@@ -103,8 +103,9 @@ impl Index {
         let Some(selector) = self.selector(target) else { return topics };
         topics.push(Topic::Pods { namespace: namespace.clone(), selector });
         let pods = self.pods(target);
-        let gone = self.memories[target].gone.as_ref().map(|gone| &gone.pod);
-        for node in pods.iter().copied().chain(gone).filter_map(|pod| pod.node.as_ref()) {
+        let Memory { gone, node: last, .. } = &self.memories[target];
+        let gone = gone.as_ref().map(|gone| &gone.pod);
+        for node in pods.iter().copied().chain(gone).filter_map(|pod| pod.node.as_ref()).chain(last) {
             topics.push(Topic::Node(node.clone()));
             topics.push(Topic::Lease(node.clone()));
         }

@@ -16,6 +16,8 @@ pub(super) struct Memory {
     pub(super) selector: Option<String>,
     /// The pod that was there last, while there is none.
     pub(super) gone: Option<GonePod>,
+    /// The node a pod of it stood on last. It stays watched, because the next one will most likely stand there too.
+    pub(super) node: Option<String>,
     /// Since when its template is unproven.
     pub(super) changing_since: Option<Instant>,
     pods: BTreeMap<String, PodMemory>,
@@ -36,6 +38,9 @@ impl Memory {
         }
         if !pods.is_empty() {
             self.gone = None;
+        }
+        if let Some(node) = pods.iter().filter_map(|pod| pod.node.as_ref()).next_back() {
+            self.node = Some(node.clone());
         }
         self.pods.retain(|uid, _| pods.iter().any(|pod| pod.uid == *uid));
         for pod in pods {
