@@ -11,6 +11,7 @@ demo: ## the whole story on this machine, without any account
 test: ## everything that needs nothing but Rust
 	cargo test --lib --bins --test it
 	cargo test --test stories
+	cargo test --test kills
 
 parts:
 	bash $(PARTS)

@@ -3,6 +3,7 @@
 pub mod alertmanager;
 pub mod beacon;
 pub mod clock;
+pub mod date;
 pub mod gce;
 pub mod http;
 pub mod kube;

@@ -16,6 +16,7 @@ mod ask;
 mod check;
 mod completions;
 mod config_command;
+mod journal;
 mod plan;
 mod promote;
 mod retain;
@@ -55,6 +56,8 @@ enum Command {
     Serve(serve::Options),
     /// Show what the watcher sees, and why it waits.
     Status(status::Options),
+    /// Show what was decided, why, and who had asked.
+    Journal(journal::Options),
     /// Show what would be created, where, and what it would cost.
     Plan(plan::Options),
     /// Reach everything that is configured and say what would fail on the day.
@@ -151,6 +154,7 @@ pub fn run(cli: Cli) -> anyhow::Result<Exit> {
         match cli.command {
             Command::Serve(options) => serve::run(options).await,
             Command::Status(options) => status::run(options).await,
+            Command::Journal(options) => journal::run(options).await,
             Command::Plan(options) => plan::run(&options).await,
             Command::Check(options) => check::run(options).await,
             Command::Promote(options) => promote::run(options).await,

@@ -20,7 +20,7 @@ mod written;
 pub use error::{ConfigError, Problem, Warning};
 pub use secret::{Secret, SecretError, SecretFile};
 pub use validated::*;
-pub use values::{At, Duration, Place, PublicKeyHex, Share};
+pub use values::{At, Duration, Place, Share};
 pub use written::MailTls;
 
 /// A complete configuration to start from; what `failover config example` prints.

@@ -7,6 +7,7 @@
 
 pub mod alerts;
 pub mod chain;
+mod clock_offset;
 pub mod event;
 pub mod gates;
 pub mod ids;
@@ -25,6 +26,7 @@ pub mod world;
 
 pub use alerts::{AlertBook, AlertRecord};
 pub use chain::{ChainEvidence, ChainHealth, ChainObservation, KeyStates, PublicKey, ValidatorObservation};
+pub use clock_offset::*;
 pub use event::*;
 pub use ids::*;
 pub use machine::{explain, step};

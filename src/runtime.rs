@@ -4,11 +4,13 @@
 
 pub mod engine;
 pub mod executor;
+pub mod journal;
 pub mod lease;
 pub mod requests;
 pub mod status;
 pub mod store;
 mod sweep;
+mod term;
 mod timers;
 
 pub use engine::{Engine, EngineConfig, EngineError, Handle, Input, Outside};

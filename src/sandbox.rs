@@ -9,3 +9,15 @@ pub mod object_store;
 pub mod smtp;
 pub mod stage;
 pub mod story;
+
+/// What becomes of a request that a hook has seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Then {
+    /// It is handled, whether or not anybody is left to hear the answer.
+    Handle,
+    /// It never arrives; the connection breaks.
+    Lose,
+}
+
+/// Called with method and path, query included, before a request is handled.
+pub type Hook = Box<dyn Fn(&str, &str) -> Then + Send + Sync>;

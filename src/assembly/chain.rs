@@ -29,11 +29,6 @@ fn nodes(settings: &EthereumSettings) -> Vec<NodeConfig> {
     settings.beacon_nodes.iter().map(node).collect()
 }
 
-fn keys(validator: &ValidatorSettings) -> anyhow::Result<Vec<PublicKey>> {
-    let parse = |key: &crate::config::PublicKeyHex| key.as_str().parse().map_err(|error| anyhow::anyhow!("{error}"));
-    validator.public_keys.iter().map(parse).collect()
-}
-
 /// Starts watching, if beacon nodes are configured.
 pub(super) fn spawn(
     config: &Config,
@@ -43,10 +38,8 @@ pub(super) fn spawn(
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
     let Some(settings) = &config.ethereum else { return Ok(()) };
-    let mut validators = Vec::new();
-    for validator in &config.validators {
-        validators.push((validator.name.clone(), keys(validator)?));
-    }
+    let keys_of = |validator: &ValidatorSettings| (validator.name.clone(), validator.public_keys.clone());
+    let validators = config.validators.iter().map(keys_of).collect();
     let mut beacon = BeaconConfig::new(nodes(settings));
     beacon.genesis_root.clone_from(&settings.genesis_root);
     beacon.timeout = TIMEOUT;
@@ -138,7 +131,7 @@ pub async fn probe_chain(config: &Config) -> Vec<Finding> {
         let detail = "no `ethereum` section: nothing is known from the chain".to_owned();
         return vec![Finding { subject: "chain".into(), state: FindingState::Problem, detail }];
     };
-    let all: Vec<PublicKey> = config.validators.iter().filter_map(|validator| keys(validator).ok()).flatten().collect();
+    let all: Vec<PublicKey> = config.validators.iter().flat_map(|validator| validator.public_keys.clone()).collect();
     let mut findings = Vec::new();
     for node in nodes(settings) {
         let probe = probe(&node, settings, &all).await;
@@ -184,9 +177,9 @@ pub async fn chain_evidence(config: &Config, validator: &ValidatorId) -> Evidenc
     let mut evidence = Evidence::default();
     let Some(settings) = &config.ethereum else { return evidence };
     let ours = config.validators.iter().find(|found| found.name == *validator);
-    let Some(keys) = ours.and_then(|found| keys(found).ok()) else { return evidence };
+    let Some(keys) = ours.map(|found| &found.public_keys) else { return evidence };
     for node in nodes(settings) {
-        let probe = probe(&node, settings, &keys).await;
+        let probe = probe(&node, settings, keys).await;
         if probe.synced.is_ok() {
             evidence.keys = evidence.keys.or(probe.keys.ok());
             evidence.chain = ChainView {

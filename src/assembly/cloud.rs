@@ -5,10 +5,17 @@ use std::{sync::Arc, time::Duration};
 use anyhow::Context as _;
 use google_cloud_auth::credentials::{self, Credentials, anonymous, external_account, service_account};
 
+use url::Url;
+
 use crate::{
-    adapters::gce::{Gce, GceConfig},
+    adapters::{
+        clock::SystemClock,
+        date,
+        gce::{Gce, GceConfig},
+        http,
+    },
     config::{ComputeSettings, Config, CredentialSettings},
-    domain::{PriceTable, PricedRung},
+    domain::{ClockOffset, PricedRung},
     ports::CALL_TIMEOUT,
 };
 
@@ -103,14 +110,27 @@ pub fn call_timeout(config: &Config) -> Duration {
 #[must_use]
 pub fn priced_ladder(config: &Config) -> Vec<PricedRung> {
     let Some(compute) = &config.compute else { return Vec::new() };
-    let (table, fuse) = (PriceTable::builtin(), config.policy.standby_ttl);
-    let price = |rung| table.price(rung, &compute.disk_type, compute.disk_gb, compute.boot_disk_gb, fuse);
+    let fuse = config.policy.standby_ttl;
+    let price = |rung| compute.prices.price(rung, &compute.disk_type, compute.disk_gb, compute.boot_disk_gb, fuse);
     compute.ladder.iter().map(price).collect()
 }
 
-/// Where the prices come from.
+/// Where the prices come from; empty without a cloud.
 #[must_use]
-pub fn price_source(_config: &Config) -> String {
-    let table = PriceTable::builtin();
-    format!("{} (as of {})", table.source, table.as_of)
+pub fn price_source(config: &Config) -> String {
+    let describe = |compute: &ComputeSettings| compute.prices.describe(&compute.ladder, &compute.disk_type);
+    config.compute.as_ref().map(describe).unwrap_or_default()
+}
+
+/// How far the cloud's clock is ahead of this machine's: its answers carry their date.
+///
+/// # Errors
+/// Why that cannot be told, in words.
+pub async fn clock_offset(config: &Config) -> Result<ClockOffset, String> {
+    let compute =
+        config.compute.as_ref().ok_or("there is no `compute` section to ask somebody outside of this home")?;
+    let google = || Url::parse("https://compute.googleapis.com/").expect("a constant");
+    let url = compute.endpoint.clone().unwrap_or_else(google);
+    let client = http::client(Duration::from_secs(5)).map_err(|error| error.to_string())?;
+    date::offset(&client, &url, &SystemClock).await.map_err(|error| format!("{url}: {error}"))
 }

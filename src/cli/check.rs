@@ -5,6 +5,7 @@ use crate::{
     adapters::http,
     assembly,
     config::Config,
+    domain::{Accuracy, gates::CLOCK},
     ports::{Finding, FindingState},
 };
 
@@ -66,12 +67,33 @@ async fn check(config: &Config) -> anyhow::Result<Vec<Finding>> {
         )),
         Err(error) => findings.push(finding("cloud", FindingState::Problem, format!("{error:#}"))),
     }
+    findings.push(clock(config).await);
     match assembly::notifier(config)? {
         Some(notifier) => findings.extend(notifier.check().await),
         None => findings.push(finding("mail", FindingState::Problem, "no `mail` section: nobody would be told")),
     }
     findings.extend(whole_house(config));
     Ok(findings)
+}
+
+/// A wrong clock makes every verdict of the chain wrong or unknown.
+async fn clock(config: &Config) -> Finding {
+    let name = "this machine's clock";
+    let repair = "set it (chrony, systemd-timesyncd)";
+    match assembly::cloud::clock_offset(config).await {
+        Err(why) => finding(name, FindingState::Unknown, why),
+        Ok(offset) => match offset.accuracy(CLOCK) {
+            Accuracy::Right => finding(name, FindingState::Ok, format!("the cloud's is {offset} ahead of it")),
+            Accuracy::Wrong => {
+                finding(name, FindingState::Problem, format!("the cloud's is {offset} ahead of it: {repair}"))
+            }
+            Accuracy::Unclear => finding(
+                name,
+                FindingState::Warning,
+                format!("the cloud's is {offset} ahead of it; the way there is too slow to tell more"),
+            ),
+        },
+    }
 }
 
 async fn ledger(config: &Config) -> Finding {

@@ -47,6 +47,10 @@ pub(super) async fn run(options: &Options) -> anyhow::Result<Exit> {
     if let Some(name) = &options.validator {
         super::ask::known(&config, name)?;
     }
+    anyhow::ensure!(
+        config.compute.is_some(),
+        "there is no plan: without a `compute` section nothing can be created; `failover config example` shows one"
+    );
     let policy = assembly::policy(&config);
     let plan = plan(&policy, assembly::cloud::price_source(&config));
     if options.json {

@@ -76,6 +76,7 @@ async fn gather(config: &Config, validator: &ValidatorId) -> anyhow::Result<Evid
         evidence.silent_epochs = assembly::silent_epochs(&*ledger, validator).await;
         evidence.phase = Some(record.phase);
     }
+    evidence.clock_offset = assembly::cloud::clock_offset(config).await.ok();
     if let Some(cloud) = assembly::cloud::operators_cloud(config).await? {
         evidence.machines = cloud.find(&Scope::Validator(validator.clone())).await.ok();
         if let Some(standby) = evidence.phase.as_ref().and_then(|phase| phase.standby()) {

@@ -7,8 +7,8 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use url::Url;
 
-use super::{MailTls, PublicKeyHex, SecretFile};
-use crate::domain::{Evidence, Mode, Rung, Span, Usd, ValidatorId, kube::Thresholds};
+use super::{MailTls, SecretFile};
+use crate::domain::{Evidence, Mode, PriceTable, PublicKey, Rung, Span, Usd, ValidatorId, kube::Thresholds};
 
 /// Everything that is configured.
 #[derive(Clone, Debug)]
@@ -146,7 +146,7 @@ pub struct ValidatorSettings {
     /// Its name.
     pub name: ValidatorId,
     /// At least one.
-    pub public_keys: Vec<PublicKeyHex>,
+    pub public_keys: Vec<PublicKey>,
     /// Which alerts are about it.
     pub alerts: Vec<AlertSettings>,
     /// The process's own port.
@@ -246,6 +246,8 @@ pub struct ComputeSettings {
     pub tags: Vec<String>,
     /// How long one operation is followed.
     pub operation_timeout: Span,
+    /// What things cost there.
+    pub prices: PriceTable,
 }
 
 /// The mail server and who is told.

@@ -8,7 +8,7 @@ use jiff::fmt::friendly;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, de};
 
-use crate::domain::Span;
+use crate::domain::{PublicKey, Span};
 
 /// Where something stands in the file. Both count from 1; zero is "nowhere", for a default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -164,32 +164,20 @@ impl JsonSchema for Share {
     }
 }
 
-/// A validator's public key: `0x` and 96 hexadecimal digits, in lower case.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
-#[serde(transparent)]
-pub struct PublicKeyHex(String);
-
-impl PublicKeyHex {
-    /// Checks and takes a key; capital digits are made small.
-    ///
-    /// # Errors
-    /// Says what is wrong with it.
-    pub fn new(text: &str) -> Result<Self, String> {
-        let digits = text.trim().strip_prefix("0x").ok_or_else(|| format!("'{}' does not begin with 0x", cut(text)))?;
-        if let Some(bad) = digits.chars().find(|c| !c.is_ascii_hexdigit()) {
-            return Err(format!("'{}' has the character {bad:?}, which is no hexadecimal digit", cut(text)));
-        }
-        match digits.len() {
-            96 => Ok(Self(format!("0x{}", digits.to_ascii_lowercase()))),
-            64 => Err(format!("'{}' has 32 bytes: a public key has 48; never put a private key here", cut(text))),
-            n => Err(format!("'{}' has {n} digits after 0x: a public key has 96, which is 48 bytes", cut(text))),
-        }
+/// A public key, or what is wrong with it.
+///
+/// # Errors
+/// A sentence that never repeats the whole text: it may be a private key, put here by mistake.
+pub(super) fn public_key(text: &str) -> Result<PublicKey, String> {
+    let digits = text.trim().strip_prefix("0x").ok_or_else(|| format!("'{}' does not begin with 0x", cut(text)))?;
+    if let Some(bad) = digits.chars().find(|c| !c.is_ascii_hexdigit()) {
+        return Err(format!("'{}' has the character {bad:?}, which is no hexadecimal digit", cut(text)));
     }
-
-    /// The key as text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
+    match digits.len() {
+        64 => Err(format!("'{}' has 32 bytes: a public key has 48; never put a private key here", cut(text))),
+        n => digits
+            .parse()
+            .map_err(|_| format!("'{}' has {n} digits after 0x: a public key has 96, which is 48 bytes", cut(text))),
     }
 }
 
@@ -231,12 +219,12 @@ mod tests {
     #[test]
     fn a_public_key_has_48_bytes_and_a_private_one_is_not_repeated_in_the_error() {
         let key = format!("0x{}", "aB".repeat(48));
-        assert_eq!(PublicKeyHex::new(&key).unwrap().as_str(), key.to_ascii_lowercase());
+        assert_eq!(public_key(&key).unwrap().to_hex(), key.to_ascii_lowercase());
         let private = format!("0x{}", "1f".repeat(32));
-        let error = PublicKeyHex::new(&private).unwrap_err();
+        let error = public_key(&private).unwrap_err();
         assert!(error.contains("never put a private key here") && !error.contains(&private), "{error}");
         for bad in ["", "0x", "abcd", "0xzz"] {
-            assert!(PublicKeyHex::new(bad).is_err());
+            assert!(public_key(bad).is_err());
         }
     }
 }

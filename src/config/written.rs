@@ -3,7 +3,7 @@
 //! Nothing here is checked beyond its form, and nothing else in the program sees these types: [`super::validate`] turns
 //! them into [`super::Config`]. The doc comments are the descriptions in `failover config schema`.
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -280,7 +280,7 @@ pub struct Process {
 pub struct Policy {
     /// For how long two independent sources have to say down without a break.
     pub hold_down: At<Duration>,
-    /// One source alone for this long is worth a mail.
+    /// One source alone, or some keys silent, for this long is worth a mail.
     pub suspected_mail_after: At<Duration>,
     /// How long home has to attest again before the standby goes.
     pub healthy_delay: At<Duration>,
@@ -380,6 +380,27 @@ pub struct Compute {
     /// How long one operation is followed.
     #[serde(default = "operation_timeout")]
     pub operation_timeout: At<Duration>,
+    /// Prices of your own, over the built-in ones.
+    pub prices: Option<Prices>,
+}
+
+/// Prices in US dollars. A name alone is the price of us-central1 and of every region that has none of its own;
+/// `europe-west4/n2-standard-8` is the price of one region.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Prices {
+    /// The day on which they were true, like `2026-11-21`.
+    pub as_of: At<String>,
+    /// Where they come from; shown beside every estimate.
+    pub source: At<String>,
+    /// By machine type.
+    #[serde(default)]
+    pub machines_per_hour: BTreeMap<String, At<f64>>,
+    /// By disk type.
+    #[serde(default)]
+    pub disks_per_gb_month: BTreeMap<String, At<f64>>,
+    /// Of an external address.
+    pub external_address_per_hour: Option<At<f64>>,
 }
 
 fn boot_disk_gb() -> At<u32> {

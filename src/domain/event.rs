@@ -89,6 +89,18 @@ pub enum Ask {
     Retain,
 }
 
+impl std::fmt::Display for Ask {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Open => f.write_str("open"),
+            Self::Close => f.write_str("close"),
+            Self::Pause { until } => write!(f, "pause until {until:.0}"),
+            Self::Resume => f.write_str("resume"),
+            Self::Retain => f.write_str("retain"),
+        }
+    }
+}
+
 /// Something to be done outside. Each may be repeated.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]

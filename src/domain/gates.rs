@@ -5,7 +5,9 @@
 
 use serde::Serialize;
 
-use super::{ChainHealth, ChainView, KeyStates, Machine, Pause, Phase, Report, Span, Time, clock, human};
+use super::{
+    Accuracy, ChainHealth, ChainView, ClockOffset, KeyStates, Machine, Pause, Phase, Report, Span, Time, clock,
+};
 
 /// How a gate stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -52,7 +54,7 @@ pub struct Evidence {
     /// Silent epochs without a gap, as written down while they passed, up to the latest.
     pub silent_epochs: Option<SilentEpochs>,
     /// How far this machine's clock is off, by somebody else's.
-    pub clock_offset: Option<Span>,
+    pub clock_offset: Option<ClockOffset>,
 }
 
 /// What the watcher wrote down, epoch by epoch.
@@ -72,7 +74,7 @@ pub const SILENT_EPOCHS: u64 = 5;
 /// Two sources that see the chain from different places.
 pub const NODES: usize = 2;
 /// What a clock may be off for slots to mean the same here and there.
-const CLOCK: Span = Span::from_millis(500);
+pub const CLOCK: Span = Span::from_millis(500);
 
 /// Judges every gate, in the order in which an operator can do something about them.
 #[must_use]
@@ -211,13 +213,15 @@ fn no_pause(evidence: &Evidence, now: Time) -> Gate {
 fn clock_right(evidence: &Evidence) -> Gate {
     let name = "this machine's clock is right";
     let next = "set the clock (chrony, systemd-timesyncd) and try again";
-    match evidence.clock_offset {
-        None => gate(name, GateState::Unknown, "nothing to compare it with", next),
-        Some(offset) => {
-            let state = if offset.abs() <= CLOCK { GateState::Pass } else { GateState::Fail };
-            gate(name, state, format!("off by {}", human(offset.abs())), next)
-        }
-    }
+    let Some(offset) = evidence.clock_offset else {
+        return gate(name, GateState::Unknown, "nothing to compare it with", next);
+    };
+    let state = match offset.accuracy(CLOCK) {
+        Accuracy::Right => GateState::Pass,
+        Accuracy::Wrong => GateState::Fail,
+        Accuracy::Unclear => GateState::Unknown,
+    };
+    gate(name, state, format!("the cloud's clock is {offset} ahead of it"), next)
 }
 
 #[cfg(test)]
@@ -242,6 +246,17 @@ mod tests {
         assert_eq!(silent(&evidence(5, 1)).state, GateState::Unknown);
         assert_eq!(silent(&evidence(5, 2)).state, GateState::Pass);
         assert_eq!(silent(&evidence(0, 2)).state, GateState::Fail);
+    }
+
+    #[test]
+    fn a_clock_passes_only_when_it_is_surely_right() {
+        let state = |least_ms, most_ms| {
+            let clock_offset = Some(ClockOffset { least_ms, most_ms });
+            clock_right(&Evidence { clock_offset, ..Evidence::default() }).state
+        };
+        assert_eq!(state(-100, 120), GateState::Pass);
+        assert_eq!(state(400, 600), GateState::Unknown);
+        assert_eq!(state(-3_600_100, -3_599_900), GateState::Fail);
     }
 
     #[test]

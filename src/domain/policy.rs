@@ -37,7 +37,7 @@ pub struct Policy {
     pub needed: usize,
     /// For how long, without a break. Five minutes: most reboots are over by then.
     pub hold_down: Span,
-    /// One signal alone for this long is worth a mail.
+    /// One signal alone, or some keys silent, for this long is worth a mail.
     pub suspected_mail_after: Span,
     /// How long home has to attest again before the standby goes.
     pub healthy_delay: Span,

@@ -31,8 +31,8 @@ pub struct Slot {
 pub struct Assessment {
     /// The largest number of *down* that are independent of each other.
     pub downs: usize,
-    /// Some keys are silent.
-    pub partial: bool,
+    /// Since when some keys are silent, if they are.
+    pub partial_since: Option<Time>,
     /// The chain shows the validator at work after the suspicion began.
     pub vetoed: bool,
     /// The next moment at which an opinion goes stale.
@@ -72,23 +72,24 @@ impl Signals {
     #[must_use]
     pub fn assess(&self, suspected_since: Time, now: Time) -> Assessment {
         let mut evidence_of = [0u8; SOURCES];
-        let mut result = Assessment { downs: 0, partial: false, vetoed: false, stale_at: None };
+        let mut result = Assessment { downs: 0, partial_since: None, vetoed: false, stale_at: None };
         for slot in &self.slots {
             let verdict = slot.reading.verdict_at(now);
             if verdict != Verdict::Unknown {
                 let stale_at = slot.reading.fresh_until;
                 result.stale_at = Some(result.stale_at.map_or(stale_at, |earlier| earlier.min(stale_at)));
             }
+            if verdict == Verdict::Partial {
+                result.partial_since = Some(result.partial_since.map_or(slot.since, |since| since.min(slot.since)));
+            }
             match verdict {
                 Verdict::Down if slot.source != Source::Process => {
                     evidence_of[slot.source as usize] |= 1 << slot.reading.evidence as u8;
                 }
                 Verdict::Up | Verdict::Partial if slot.source == Source::Chain => {
-                    result.partial |= verdict == Verdict::Partial;
                     result.vetoed |= slot.reading.about.from >= suspected_since;
                 }
-                Verdict::Partial => result.partial = true,
-                Verdict::Up | Verdict::Down | Verdict::Unknown => {}
+                Verdict::Up | Verdict::Partial | Verdict::Down | Verdict::Unknown => {}
             }
         }
         result.downs = independent(&evidence_of, 0);

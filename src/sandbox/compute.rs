@@ -18,6 +18,7 @@ use axum::{
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::broadcast, task::JoinHandle};
 
+use super::{Hook, Then};
 use crate::{
     domain::{Report, Span, Time},
     ports::Clock,
@@ -50,9 +51,6 @@ pub struct Recorded {
     /// The body.
     pub body: Value,
 }
-
-/// Called with method and path before a request is handled.
-pub type Hook = Box<dyn Fn(&str, &str) + Send + Sync>;
 
 #[derive(Clone)]
 struct Shared {
@@ -211,8 +209,9 @@ impl Answer {
 async fn handle(State(shared): State<Shared>, request: Request) -> Response {
     let method = request.method().to_string();
     let path = request.uri().path_and_query().map(ToString::to_string).unwrap_or_default();
-    if let Some(hook) = &*lock(&shared.hook) {
-        hook(&method, &path);
+    let then = lock(&shared.hook).as_ref().map_or(Then::Handle, |hook| hook(&method, &path));
+    if then == Then::Lose {
+        return broken();
     }
     let (head, body) = request.into_parts();
     let body = axum::body::to_bytes(body, 4 << 20).await.unwrap_or_default();

@@ -20,6 +20,8 @@ use axum::{
 use serde_json::json;
 use tokio::{net::TcpListener, task::JoinHandle};
 
+use super::{Hook, Then};
+
 /// What happens to the next change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
@@ -30,9 +32,6 @@ pub enum Fault {
     /// It is not done; 429.
     Busy,
 }
-
-/// Called with method and path before a request is handled.
-pub type Hook = Box<dyn Fn(&str, &str) + Send + Sync>;
 
 #[derive(Default)]
 struct Bucket {
@@ -51,6 +50,11 @@ struct Shared {
 impl Shared {
     fn bucket(&self) -> MutexGuard<'_, Bucket> {
         self.bucket.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ask_hook(&self, method: &str, path: &str) -> Then {
+        let hook = self.hook.lock().unwrap_or_else(PoisonError::into_inner);
+        hook.as_ref().map_or(Then::Handle, |hook| hook(method, path))
     }
 }
 
@@ -123,8 +127,9 @@ impl FakeObjectStore {
 
 async fn note(State(shared): State<Shared>, request: Request, next: Next) -> Response {
     let (method, path) = (request.method().to_string(), request.uri().path().to_owned());
-    if let Some(hook) = &*shared.hook.lock().unwrap_or_else(PoisonError::into_inner) {
-        hook(&method, &path);
+    let whole = request.uri().path_and_query().map(ToString::to_string).unwrap_or_default();
+    if shared.ask_hook(&method, &whole) == Then::Lose {
+        return lost();
     }
     shared.bucket().log.push(format!("{method} {path}"));
     next.run(request).await

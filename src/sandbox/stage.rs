@@ -14,6 +14,7 @@ use super::{
     beacon::{FakeBeacon, FakeChain, FakeChainConfig},
     compute::FakeCompute,
     home::{FakeAlertmanager, FakeHome},
+    object_store::FakeObjectStore,
     smtp::SmtpSink,
 };
 use crate::{
@@ -28,6 +29,62 @@ pub const ZONES: [&str; 3] = ["us-central1-a", "us-central1-b", "europe-west4-a"
 pub const OURS: std::ops::Range<u64> = 0..8;
 const TOKEN: &str = "sandbox-token";
 
+/// How fast time passes on a stage. Compressed through the policy and the chain's own `config/spec`, nowhere else.
+#[derive(Clone, Debug)]
+pub struct Pace {
+    /// The length of a slot.
+    pub slot: Duration,
+    /// Slots in an epoch.
+    pub slots_per_epoch: u64,
+    /// How long an operation of the cloud takes.
+    pub operation: Span,
+    /// How often the agent on the standby reports.
+    pub report_every: Duration,
+    /// How much the sync has advanced from one report to the next.
+    pub percent_per_report: u64,
+    /// The section `policy` of the configuration.
+    pub policy: &'static str,
+    /// A bucket instead of a file as the ledger.
+    pub bucket: bool,
+}
+
+impl Pace {
+    /// Slow enough to read along.
+    #[must_use]
+    pub fn story() -> Self {
+        Self {
+            slot: Duration::from_millis(250),
+            slots_per_epoch: 6,
+            operation: Span::from_millis(900),
+            report_every: Duration::from_millis(250),
+            percent_per_report: 7,
+            policy: "hold_down: 2s, healthy_delay: 3s, cooldown: 5s, lease: 1500ms, observe_every: 300ms, \
+                     recheck_every: 3s, requests_every: 300ms, retry_after: 500ms, retry_cap: 2s, \
+                     report_stale_after: 4s, action_timeout: 20s, provisioning_deadline: 60s, \
+                     suspected_mail_after: 60s",
+            bucket: false,
+        }
+    }
+
+    /// For many runs: everything happens within about two seconds, and the ledger is a bucket whose requests can be
+    /// counted.
+    #[must_use]
+    pub fn quick() -> Self {
+        Self {
+            slot: Duration::from_millis(100),
+            slots_per_epoch: 4,
+            operation: Span::from_millis(150),
+            report_every: Duration::from_millis(80),
+            percent_per_report: 34,
+            policy: "hold_down: 200ms, healthy_delay: 3s, cooldown: 5s, lease: 900ms, observe_every: 100ms, \
+                     recheck_every: 1s, requests_every: 300ms, retry_after: 100ms, retry_cap: 400ms, \
+                     report_stale_after: 4s, action_timeout: 20s, provisioning_deadline: 60s, \
+                     suspected_mail_after: 60s",
+            bucket: true,
+        }
+    }
+}
+
 /// Everything of one story.
 pub struct Stage {
     /// The cloud.
@@ -40,6 +97,8 @@ pub struct Stage {
     pub mail: SmtpSink,
     /// The house.
     pub home: FakeHome,
+    /// The ledger, if it is a bucket.
+    pub bucket: Option<FakeObjectStore>,
     /// What alerts.
     pub alertmanager: FakeAlertmanager,
     /// Where the watcher answers.
@@ -61,29 +120,31 @@ impl Drop for Stage {
 }
 
 impl Stage {
-    /// Builds everything and starts the watcher. `program` is the `failover` to run.
+    /// Builds everything but the watcher, which [`Self::start_watcher`] starts. `program` is the `failover` to run.
     ///
     /// # Errors
     /// What could not be started.
-    pub async fn build(program: &Path) -> anyhow::Result<Self> {
+    pub async fn build(program: &Path, pace: &Pace) -> anyhow::Result<Self> {
         let clock = Arc::new(SystemClock);
-        let cloud = Arc::new(FakeCompute::start(&ZONES, Span::from_millis(900), clock).await?);
+        let cloud = Arc::new(FakeCompute::start(&ZONES, pace.operation, clock).await?);
         let chain = FakeChain::new(FakeChainConfig {
             validators: 64,
-            slot: Duration::from_millis(250),
-            slots_per_epoch: 6,
+            slot: pace.slot,
+            slots_per_epoch: pace.slots_per_epoch,
             // Old enough to be finalising.
             genesis_time: Time::now().as_second() - 60,
         });
         let beacon = chain.node().await?;
         let (mail, home) = (SmtpSink::start().await?, FakeHome::start().await?);
+        let bucket = if pace.bucket { Some(FakeObjectStore::start().await?) } else { None };
         let port = free_port()?;
         let watcher_url = format!("http://127.0.0.1:{port}");
         let alertmanager = FakeAlertmanager::new(format!("{watcher_url}/webhook/alertmanager"), TOKEN.into())?;
-        let agent = tokio::spawn(agent(cloud.clone(), chain.genesis_root()));
+        let agent = tokio::spawn(agent(cloud.clone(), chain.genesis_root(), pace.clone()));
         let watchdog = tokio::spawn(watchdog(alertmanager.clone()));
-        let mut stage = Self {
+        let stage = Self {
             cloud,
+            bucket,
             chain,
             beacon,
             mail,
@@ -98,8 +159,7 @@ impl Stage {
             watchdog,
         };
         fs::write(stage.folder.path().join("token"), TOKEN)?;
-        fs::write(stage.config_path(), stage.config(port))?;
-        stage.start_watcher()?;
+        fs::write(stage.config_path(), stage.config(port, pace))?;
         Ok(stage)
     }
 
@@ -115,16 +175,19 @@ impl Stage {
         self.folder.path().join("watcher.log")
     }
 
-    /// Time is compressed here and nowhere else: by the policy, and by the chain's own `config/spec`.
-    fn config(&self, port: u16) -> String {
+    fn config(&self, port: u16, pace: &Pace) -> String {
         let keys: Vec<String> = OURS.map(|index| format!("\"{}\"", self.chain.public_key(index))).collect();
         let ladder: Vec<String> =
             ZONES.iter().map(|zone| format!("{{zone: {zone}, machine_type: n2-standard-8}}")).collect();
         let folder = self.folder.path().display();
+        let ledger = match &self.bucket {
+            None => format!("sqlite: {{path: {folder}/ledger.sqlite}}"),
+            Some(bucket) => format!("gcs: {{bucket: ledger, endpoint: '{}', credentials: anonymous}}", bucket.url()),
+        };
         format!(
             "site: sandbox\n\
              mode: armed\n\
-             ledger: {{sqlite: {{path: {folder}/ledger.sqlite}}}}\n\
+             ledger: {{{ledger}}}\n\
              http: {{listen: '127.0.0.1:{port}', address: '{watcher}'}}\n\
              alertmanager:\n  auth: {{bearer_file: {folder}/token}}\n  \
                watchdog: {{matchers: '{{alertname=\"Watchdog\"}}', timeout: 20s}}\n\
@@ -132,14 +195,13 @@ impl Stage {
              validators:\n  - name: eth-0\n    kind: ethereum\n    public_keys: [{keys}]\n    \
                alerts: [{{matchers: '{{alertname=\"ValidatorDown\", validator=\"eth-0\"}}', evidence: process}}]\n    \
                process: {{url: '{home}'}}\n\
-             policy: {{hold_down: 2s, healthy_delay: 3s, cooldown: 5s, lease: 1500ms, observe_every: 300ms, \
-               recheck_every: 3s, requests_every: 300ms, retry_after: 500ms, retry_cap: 2s, report_stale_after: 4s, \
-               action_timeout: 20s, provisioning_deadline: 60s, suspected_mail_after: 60s}}\n\
+             policy: {{{policy}}}\n\
              compute:\n  project: sandbox\n  endpoint: '{cloud}'\n  credentials: anonymous\n  \
                ladder: [{ladder}]\n  disk: {{type: pd-balanced, size_gb: 2048}}\n  operation_timeout: 10s\n\
              budget: {{per_incident_usd: 60, per_month_usd: 200}}\n\
              mail: {{host: 127.0.0.1, port: {smtp}, tls: none, from: failover@sandbox.example, \
                to: [operator@sandbox.example], timeout: 5s}}\n",
+            policy = pace.policy,
             watcher = self.watcher_url,
             beacon = self.beacon.url(),
             home = self.home.url(),
@@ -235,22 +297,22 @@ fn free_port() -> io::Result<u16> {
 }
 
 /// What the agent on a machine does: reports, with progress.
-async fn agent(cloud: Arc<FakeCompute>, genesis_root: String) {
+async fn agent(cloud: Arc<FakeCompute>, genesis_root: String, pace: Pace) {
     let mut progress: std::collections::HashMap<String, u64> = std::collections::HashMap::new();
     loop {
         for machine in cloud.machines() {
             if machine.status() == "RUNNING" {
                 let counter = progress.entry(machine.json["id"].to_string()).or_default();
                 *counter += 1;
-                cloud.report(&machine.name, &report(machine.label("incident"), *counter, &genesis_root));
+                let percent = (*counter * pace.percent_per_report).min(100);
+                cloud.report(&machine.name, &report(machine.label("incident"), *counter, percent, &genesis_root));
             }
         }
-        tokio::time::sleep(Duration::from_millis(250)).await;
+        tokio::time::sleep(pace.report_every).await;
     }
 }
 
-fn report(incident: &str, counter: u64, genesis_root: &str) -> Report {
-    let percent = (counter * 7).min(100);
+fn report(incident: &str, counter: u64, percent: u64, genesis_root: &str) -> Report {
     let stage = match percent {
         0..20 => "unpacking and starting the clients",
         20..60 => "execution client: state sync",

@@ -7,8 +7,9 @@ use std::{collections::BTreeSet, path::Path, time::Duration};
 use anyhow::{Context as _, ensure};
 
 use super::{
+    Then,
     compute::{Fault, Method, RequestLine},
-    stage::{OURS, Stage},
+    stage::{OURS, Pace, Stage},
 };
 use crate::{
     domain::Time,
@@ -56,7 +57,8 @@ pub async fn tell(name: &str, program: &Path, narrator: &Narrator) -> anyhow::Re
     narrator.aside(
         "has 1.5 s instead of 6.4 min, the hold 2 s instead of 5 min, home has to attest for 3 s instead of 20 min.",
     );
-    let mut stage = Stage::build(program).await?;
+    let mut stage = Stage::build(program, &Pace::story()).await?;
+    stage.start_watcher()?;
     narrator.aside(&format!(
         "watcher {}  cloud {}  beacon node {}",
         stage.watcher_url,
@@ -177,6 +179,10 @@ async fn outage(stage: &mut Stage, narrator: &Narrator) -> anyhow::Result<()> {
     follow(stage, narrator, "watching").await?;
     narrator.chapter("Released, and the bill");
     mails(stage, narrator, 3).await?;
+    let journal = stage.run(&["journal"]).await?;
+    narrator.chapter("What was decided, and why (failover journal)");
+    narrator.text(&String::from_utf8_lossy(&journal.stdout));
+    ensure!(String::from_utf8_lossy(&journal.stdout).contains("releasing → watching"), "the journal has it all");
     ensure!(stage.cloud.machines().is_empty(), "the machine is gone");
     ensure!(distinct(&stage.mail.mails()).len() == 3, "three mails: down, ready, recovered");
     Ok(())
@@ -248,6 +254,7 @@ async fn watcher_killed(stage: &mut Stage, narrator: &Narrator) -> anyhow::Resul
         if method == "POST" && path.contains("/instances") && armed.swap(false, std::sync::atomic::Ordering::SeqCst) {
             kill(pid);
         }
+        Then::Handle
     }));
     pull_the_plug(stage, narrator).await;
     narrator.chapter("The watcher asks for a machine, and is killed with -9 at that moment");

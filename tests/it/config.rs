@@ -216,6 +216,28 @@ fn a_kind_or_a_ladder_that_cannot_be_used_is_refused() {
 }
 
 #[test]
+fn prices_of_ones_own_are_over_the_built_in_ones_and_nonsense_is_refused() {
+    let prices = |text: &str| {
+        parse(&format!(
+            "{}compute:\n  project: p\n  ladder: [{{zone: europe-west4-a, machine_type: n2-standard-8}}]\n  \
+             prices: {{as_of: 2026-11-20, source: my contract, {text}}}\n",
+            smallest()
+        ))
+    };
+    let table = prices("machines_per_hour: {n2-standard-8: 0.3}").unwrap().0.compute.unwrap().prices;
+    assert_eq!((table.machines["n2-standard-8"], table.machines["n2-standard-4"]), (0.3, 0.194_236));
+    let text = |wrong: &str| {
+        with(&format!(
+            "compute:\n  project: p\n  ladder: [{{zone: europe-west4-a, machine_type: n2-standard-8}}]\n  \
+             prices: {{as_of: 2026-13-20, source: x, {wrong}}}\n"
+        ))
+    };
+    refused(&text("machines_per_hour: {n2-standard-8: -1}"), "-1}", &["is not a price in US dollars"]);
+    refused(&text("disks_per_gb_month: {pd-ssd: .nan}"), ".nan", &["is not a price in US dollars"]);
+    refused(&text("external_address_per_hour: 0.1"), "2026-13-20", &["is not a day like"]);
+}
+
+#[test]
 fn wrong_matchers_are_reported_where_they_stand() {
     let text = with("    alerts: [{matchers: 'oops', evidence: host}]\nalertmanager: {auth: {bearer_file: t}}\n");
     let matchers: fn(&str) -> Result<(), String> = |text| Err(format!("'{text}' are no matchers"));
@@ -269,7 +291,7 @@ fn paths_are_looked_for_beside_the_configuration() {
     let keys = smallest().replace(&format!("public_keys: [\"{KEY}\"]"), "public_keys_file: keys");
     let (config, _) =
         in_folder(&keys, |folder| fs::write(folder.join("keys"), format!("# ours\n\n{KEY} # one\n")).unwrap()).unwrap();
-    assert_eq!(config.validators[0].public_keys[0].as_str(), KEY);
+    assert_eq!(config.validators[0].public_keys[0].to_hex(), KEY);
     let LedgerSettings::Sqlite { path } = config.ledger else { panic!("sqlite is configured") };
     assert!(path.is_absolute() && path.ends_with("ledger.sqlite"));
     assert!(in_folder(&keys, |_| {}).unwrap_err().to_string().contains("cannot read keys"));

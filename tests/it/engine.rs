@@ -17,7 +17,7 @@ use failover::{
     ports::{Clock, Cloud, CloudError, Finding, Ledger, Observed, Retained, Scope, Unpromoted},
     records,
     runtime::{
-        Engine, EngineConfig, Handle, Outside,
+        Engine, EngineConfig, Handle, Outside, journal,
         lease::{self, LeaseConfig, LeaseRecord},
         requests,
         status::Status,
@@ -271,6 +271,24 @@ async fn a_request_is_taken_answered_in_the_record_and_removed() {
     assert!(envelope.validator.applied.iter().any(|applied| applied.id == id && applied.accepted));
     running.until(|_| rig.ledger.dump().keys().all(|key| !key.starts_with("requests/"))).await;
     running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_journal_says_what_was_decided_and_who_had_asked() {
+    let rig = Rig::new();
+    let running = rig.start(Span::from_hours(1)).await;
+    let ask = failover::domain::Ask::Open;
+    requests::send(&*rig.ledger, Time::now(), &eth(0), "me", "the disk is dead", ask).await.unwrap();
+    running.until(|status| status.validators[0].phase == "syncing").await;
+    running.stop().await;
+    let entries = journal::read(&*rig.ledger, Some(&eth(0)), 10).await.unwrap();
+    let steps: Vec<_> = entries.iter().map(|entry| (entry.from.as_str(), entry.to.as_str())).collect();
+    assert_eq!(steps, [("watching", "provisioning"), ("provisioning", "provisioning"), ("provisioning", "syncing")]);
+    assert_eq!(entries[0].asked_by.as_deref(), Some("me"));
+    assert_eq!(entries[0].asked.as_deref(), Some("open: the disk is dead"));
+    assert!(entries[1].reasons.iter().any(|reason| reason.starts_with("creating ")), "{:?}", entries[1].reasons);
+    assert!(journal::read(&*rig.ledger, Some(&eth(1)), 10).await.unwrap().is_empty(), "nothing was decided there");
+    assert_eq!(journal::read(&*rig.ledger, None, 1).await.unwrap(), entries[2..]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

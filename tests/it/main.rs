@@ -4,8 +4,10 @@
 
 mod alertmanager;
 mod beacon;
+mod cli;
 mod compute;
 mod config;
+mod date;
 mod engine;
 mod ledger;
 mod mail;

@@ -1,9 +1,14 @@
 //! The compute section, and who we are to Google.
 
+use std::collections::BTreeMap;
+
 use super::{Checker, ComputeSettings, CredentialSettings, Unique, is_loopback, section, span};
-use crate::config::{
-    values::At,
-    written::{Compute, Credentials, Policy},
+use crate::{
+    config::{
+        values::At,
+        written::{Compute, Credentials, Policy, Prices},
+    },
+    domain::{PriceSource, PriceTable},
 };
 
 impl Checker<'_> {
@@ -57,7 +62,35 @@ impl Checker<'_> {
             subnetwork: written.subnetwork.as_ref().map(|name| name.value.clone()),
             tags: written.tags.iter().map(|tag| tag.value.clone()).collect(),
             operation_timeout: span(&written.operation_timeout),
+            prices: written.prices.as_ref().map_or_else(PriceTable::builtin, |own| self.prices(own)),
         })
+    }
+
+    fn prices(&mut self, own: &Prices) -> PriceTable {
+        let builtin = PriceTable::builtin();
+        if own.as_of.parse::<jiff::civil::Date>().is_err() {
+            self.wrong(own.as_of.place, format!("'{}' is not a day like 2026-11-21", own.as_of.value));
+        }
+        if own.source.trim().is_empty() {
+            self.wrong(own.source.place, "compute.prices.source is empty: say where the prices come from");
+        }
+        let (mut machines, mut disks) = (BTreeMap::new(), BTreeMap::new());
+        for (to, from) in [(&mut machines, &own.machines_per_hour), (&mut disks, &own.disks_per_gb_month)] {
+            for (name, price) in from {
+                to.insert(name.clone(), self.price(price));
+            }
+        }
+        let external_address = own.external_address_per_hour.as_ref();
+        let external_address = external_address.map_or(builtin.external_address, |price| self.price(price));
+        let source = PriceSource { as_of: own.as_of.value.clone(), source: own.source.value.clone() };
+        builtin.with(PriceTable { sources: vec![source], machines, disks, external_address })
+    }
+
+    fn price(&mut self, price: &At<f64>) -> f64 {
+        if !price.is_finite() || price.value < 0.0 {
+            self.wrong(price.place, format!("{} is not a price in US dollars", price.value));
+        }
+        price.value
     }
 
     pub(super) fn credentials(

@@ -5,10 +5,11 @@ use std::fs;
 use super::{AlertSettings, Checker, Unique, ValidatorSettings, section};
 use crate::{
     config::{
-        Place, PublicKeyHex,
+        Place,
+        values::public_key,
         written::{self, Written},
     },
-    domain::{Evidence, Mode, ValidatorId},
+    domain::{Evidence, Mode, PublicKey, ValidatorId},
 };
 
 impl Checker<'_> {
@@ -84,7 +85,7 @@ impl Checker<'_> {
         }
     }
 
-    fn public_keys(&mut self, validator: &written::Validator, seen: &mut Unique) -> Vec<PublicKeyHex> {
+    fn public_keys(&mut self, validator: &written::Validator, seen: &mut Unique) -> Vec<PublicKey> {
         let texts: Vec<(String, Place)> = match (&validator.public_keys, &validator.public_keys_file) {
             (Some(_), Some(file)) => {
                 self.wrong(file.place, "there are public_keys and public_keys_file: keep one of them");
@@ -111,9 +112,9 @@ impl Checker<'_> {
         }
         let mut keys = Vec::new();
         for (text, place) in texts {
-            match PublicKeyHex::new(&text) {
+            match public_key(&text) {
                 Ok(key) => {
-                    seen.take(self, key.as_str(), place, "public key");
+                    seen.take(self, &key.to_hex(), place, "public key");
                     keys.push(key);
                 }
                 Err(why) => self.wrong(place, why),

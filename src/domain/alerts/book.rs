@@ -130,7 +130,7 @@ fn opinion(
         if now > until {
             continue;
         }
-        let about = Interval { from: *since, to: record.seen_at.max(*since) };
+        let about = Interval { from: *since, to: heard_until(record, freshness, watchdog_seen).max(*since) };
         firing = Some(match firing {
             None => (about, until, record),
             // Two alerts together speak about all the time either does; the one heard last is named.
@@ -146,6 +146,15 @@ fn opinion(
             Reading { verdict: crate::domain::Verdict::Down, evidence, about, fresh_until, why: firing_why(record) }
         }
         None => Reading::unknown(evidence, now, unknown_why(records, now)),
+    }
+}
+
+/// Up to when what it says is known to hold. While the Watchdog comes, an alert that had ended would have been told as
+/// resolved, so it still fires when the last Watchdog came, although Alertmanager repeats it only every few hours.
+fn heard_until(record: &AlertRecord, freshness: &Freshness, watchdog_seen: Option<Time>) -> Time {
+    match freshness {
+        Freshness::Watchdog { .. } => watchdog_seen.map_or(record.seen_at, |seen| seen.max(record.seen_at)),
+        Freshness::Repetition { .. } => record.seen_at,
     }
 }
 

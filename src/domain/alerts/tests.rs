@@ -5,7 +5,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
-use crate::domain::{Reading, Verdict};
+use crate::domain::{Reading, Source, Verdict};
 
 const REPEAT: Freshness = Freshness::Repetition { stale_after: Freshness::STALE_AFTER };
 const WATCHDOG: Freshness = Freshness::Watchdog { timeout: Freshness::WATCHDOG_TIMEOUT };
@@ -136,6 +136,20 @@ fn with_a_watchdog_all_is_unknown_when_it_is_missing() {
     assert_eq!(opinion_of(record.clone(), 1, &WATCHDOG, None).verdict, Verdict::Unknown);
     let late = MAX_SILENCE_SECONDS + 1;
     assert_eq!(opinion_of(record, late, &WATCHDOG, Some(late)).verdict, Verdict::Unknown, "a lost resolved message");
+}
+
+#[test]
+fn an_alert_from_before_a_restart_counts_again_with_the_next_watchdog() {
+    let record = told(&[(Word::Firing, 0)]);
+    let mut signals = crate::domain::Signals::default();
+    let hear = |signals: &mut crate::domain::Signals, now: i64, watchdog: Option<i64>| {
+        signals.fold(Source::Alert, &opinion_of(record.clone(), now, &WATCHDOG, watchdog), at(now));
+        signals.assess(at(now), at(now)).downs
+    };
+    assert_eq!(hear(&mut signals, 400, None), 0, "nothing is known of Alertmanager after a start");
+    assert_eq!(hear(&mut signals, 420, Some(420)), 1, "it would have been told had the alert ended");
+    assert_eq!(hear(&mut signals, 900, Some(420)), 0);
+    assert_eq!(hear(&mut signals, 960, Some(960)), 1, "and so it is after every gap");
 }
 
 const MAX_SILENCE_SECONDS: i64 = book::MAX_SILENCE.as_secs();

@@ -18,12 +18,14 @@ pub(super) fn advance(draft: &mut Draft<'_>) {
     if draft.is_frozen() {
         draft.tell(Topic::Slashed);
     }
-    if assessment.partial {
-        draft.tell(Topic::Partial);
+    // An outage begins in the middle of an epoch, and that epoch is partly silent: only what lasts is a finding.
+    if let Some(since) = assessment.partial_since {
+        let late_at = since.checked_add(draft.policy.suspected_mail_after).unwrap_or(Time::MAX);
+        if now >= late_at { draft.tell(Topic::Partial) } else { draft.wake(late_at) }
     }
     if assessment.downs == 0 {
         draft.live.held_since = None;
-        calm(draft, assessment.partial);
+        calm(draft, assessment.partial_since.is_some());
         return;
     }
     if draft.record.phase == Phase::Watching {

@@ -1,0 +1,51 @@
+//! `make bench`: one table. Absolute numbers are this machine's; what counts is the ratio within one run.
+
+#![allow(clippy::unwrap_used, reason = "a benchmark may fail by panicking")]
+
+use std::{fs, path::Path, time::Duration};
+
+mod domain;
+mod insert;
+#[path = "../../tests/common/kills.rs"]
+mod kills;
+mod watcher;
+mod webhook;
+
+fn main() {
+    println!("{:58} {:>16}  goal", "", "measured");
+    let (ten, thousand) = (domain::step_rate(10), domain::step_rate(1000));
+    row("step, calls a second (10 validators)", &format!("{:.2} M", ten / 1e6), "> 1 M");
+    row("step, calls a second (1000 validators)", &format!("{:.2} M", thousand / 1e6), "> 1 M");
+    row("cost of one event, 1000 validators : 10", &format!("{:.2}", ten / thousand), "flat (1)");
+    row("simulated incidents a second", &format!("{:.0}", domain::incident_rate()), "> 50 000");
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().worker_threads(2).build().unwrap();
+    runtime.block_on(webhook::webhook());
+    runtime.block_on(insert::insert());
+    runtime.block_on(process());
+    runtime.block_on(killed());
+}
+
+fn row(what: &str, measured: &str, goal: &str) {
+    println!("{what:58} {measured:>16}  {goal}");
+}
+
+async fn process() {
+    let folder = tempfile::tempdir().unwrap();
+    let (watcher, _, ready) = watcher::serve(folder.path(), |port| watcher::config(folder.path(), port, 100)).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let status = fs::read_to_string(format!("/proc/{}/status", watcher.0.id())).unwrap();
+    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap().trim();
+    let kilobytes: f64 = resident.split_whitespace().next().unwrap().parse().unwrap();
+    row("resident, idle, 100 validators", &format!("{:.1} MB", kilobytes / 1024.0), "<= 20 MB");
+    row("start to ready, 100 validators", &format!("{:.0} ms", ready.as_secs_f64() * 1e3), "< 100 ms");
+    let size = fs::metadata(env!("CARGO_BIN_EXE_failover")).unwrap().len();
+    row("release binary, stripped, with the sandbox", &format!("{:.1} MB", size as f64 / 1e6), "<= 20 MB");
+}
+
+async fn killed() {
+    let sweep = kills::sweep(Path::new(env!("CARGO_BIN_EXE_failover"))).await.unwrap();
+    // A run that ends otherwise is an error, and there is no table.
+    let ended_well = format!("{0} of {0}", sweep.kills());
+    row("kill -9 at each write and request: one standby, one mail", &ended_well, "all");
+    row("mails repeated with the same Message-ID", &sweep.repeated_mails.to_string(), "");
+}

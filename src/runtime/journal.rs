@@ -1,0 +1,124 @@
+//! The journal: what was decided about a validator, why, and who had asked. For people who look back.
+//!
+//! Nothing is decided by it: the validator's record is the state, and an entry lost in a crash changes nothing.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::{
+    domain::{Action, Decision, Event, Phase, Time, ValidatorId},
+    ports::{Expect, Ledger, LedgerError, PutError},
+    records::{self, RecordError},
+};
+
+/// Where the entries stand; they sort by time.
+pub const PREFIX: &str = "journal/";
+
+/// One decision.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Entry {
+    /// When it was made, by the watcher's clock.
+    pub at: Time,
+    /// About which validator.
+    pub validator: ValidatorId,
+    /// From which site the watcher looks.
+    pub site: String,
+    /// The lease under which it was made.
+    pub token: u64,
+    /// The phase before.
+    pub from: String,
+    /// The phase after.
+    pub to: String,
+    /// Who had asked for it, if a person had.
+    pub asked_by: Option<String>,
+    /// What that person wanted, and why.
+    pub asked: Option<String>,
+    /// Why, in the words used everywhere.
+    pub reasons: Vec<String>,
+}
+
+/// Who decides: the same for all entries of one time of leading.
+pub(super) struct Author<'a> {
+    pub(super) site: &'a str,
+    pub(super) token: u64,
+}
+
+/// The entry that this decision is worth, if any. What comes and goes (a suspicion, a look at a machine) is not.
+pub(super) fn entry(
+    author: &Author<'_>,
+    at: Time,
+    event: &Event,
+    from: &Phase,
+    to: &Phase,
+    made: &Decision,
+) -> Option<Entry> {
+    let idle = |phase: &Phase| matches!(phase, Phase::Watching | Phase::Suspected { .. });
+    let moved = from.name() != to.name() && !(idle(from) && idle(to));
+    let acts = made.actions.iter().any(|(_, action)| matches!(action, Action::Create(_) | Action::Delete(_)));
+    let request = if let Event::Requested(_, request) = event { Some(request) } else { None };
+    if !moved && !acts && request.is_none() {
+        return None;
+    }
+    Some(Entry {
+        at,
+        validator: event.validator()?.clone(),
+        site: author.site.to_owned(),
+        token: author.token,
+        from: from.name().to_owned(),
+        to: to.name().to_owned(),
+        asked_by: request.map(|request| request.by.clone()),
+        asked: request.map(|request| format!("{}: {}", request.ask, request.reason)),
+        reasons: made.reasons.iter().map(ToString::to_string).collect(),
+    })
+}
+
+/// A name of its own for an entry, after every name that this process gave before: nobody else's is in the way, and
+/// those of one moment stay in order.
+pub(super) fn key(entry: &Entry) -> String {
+    format!("{PREFIX}{}-{}", entry.at.strftime("%Y%m%dT%H%M%S%.3fZ"), Uuid::now_v7().simple())
+}
+
+/// Writes one down, once.
+pub(super) async fn write(ledger: Arc<dyn Ledger>, key: String, entry: Entry) {
+    match ledger.put(&key, records::encode(&entry), Expect::Absent).await {
+        Ok(_) | Err(PutError::UnknownOutcome(_) | PutError::Conflict { .. }) => {}
+        Err(error @ (PutError::Failed(_) | PutError::TooLarge(_))) => {
+            tracing::warn!(validator = %entry.validator, %error, "a decision is not in the journal: {}", entry.reasons.join("; "));
+        }
+    }
+}
+
+/// Why it could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// The ledger.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// One entry; the others are as they were.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+}
+
+/// The last entries, oldest first: at most `last`, about one validator or about all.
+///
+/// # Errors
+/// [`JournalError`].
+pub async fn read(ledger: &dyn Ledger, about: Option<&ValidatorId>, last: usize) -> Result<Vec<Entry>, JournalError> {
+    let mut entries = Vec::new();
+    for key in ledger.list(PREFIX, None).await?.into_iter().rev() {
+        if entries.len() == last {
+            break;
+        }
+        // Somebody may have cleaned up between the listing and now.
+        let Some(stored) = ledger.get(&key).await? else { continue };
+        let entry: Entry = records::decode(&key, &stored.bytes)?;
+        if about.is_none_or(|validator| *validator == entry.validator) {
+            entries.push(entry);
+        }
+    }
+    entries.reverse();
+    Ok(entries)
+}

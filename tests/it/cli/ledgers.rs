@@ -1,0 +1,53 @@
+//! Ledger files that cannot be written to, met by the whole program.
+
+use std::{
+    fs,
+    os::unix::{
+        fs::{MetadataExt, PermissionsExt},
+        process::CommandExt,
+    },
+    process::Command,
+};
+
+use super::rig::{Ended, House, program};
+
+/// Root may write anywhere, so the program runs as somebody else then.
+#[test]
+fn a_read_only_ledger_is_refused_with_what_to_do() {
+    let house = House::new("");
+    assert_eq!(house.run(&["status"]).code, 0, "now the file is there");
+    let folder = house.folder.path();
+    fs::set_permissions(folder.join("ledger.sqlite"), fs::Permissions::from_mode(0o444)).unwrap();
+    let mut command = program();
+    if fs::metadata(folder).unwrap().uid() == 0 {
+        let copy = folder.join("failover");
+        fs::copy(command.get_program(), &copy).unwrap();
+        command = Command::new(copy);
+        command.uid(65534);
+    }
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o555)).unwrap();
+    let ended: Ended = command.args(["serve", "--config"]).arg(house.config()).output().unwrap().into();
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).unwrap();
+    assert_eq!(ended.code, 1);
+    assert!(ended.err.contains("ledger.sqlite") && ended.err.contains("read-only"), "{}", ended.err);
+}
+
+#[tokio::test]
+async fn while_the_disk_is_full_nothing_is_acknowledged_and_what_was_is_still_there() {
+    let house = House::new("");
+    let watcher = house.serve("watcher");
+    watcher.until("/readyz", 200).await;
+    let mut taken = 0;
+    for number in 0..5 {
+        assert_eq!(watcher.alert(number).await, 200);
+        taken += 1;
+    }
+    watcher.limit_files("4096");
+    assert_eq!(watcher.alert(6).await, 503, "Alertmanager keeps it and sends it again");
+    watcher.until("/healthz", 200).await;
+    assert_eq!(house.alerts().await, taken, "all that was acknowledged, and nothing else");
+    watcher.limit_files("unlimited");
+    watcher.until("/readyz", 200).await;
+    assert_eq!(watcher.alert(6).await, 200, "it goes on without being restarted");
+    assert_eq!(house.alerts().await, taken + 1);
+}
