@@ -36,8 +36,10 @@ use crate::{
 mod alerts;
 mod chain;
 pub mod cloud;
+mod probes;
 
 pub use chain::{chain_evidence, probe_chain, silent_epochs};
+pub use probes::ask_once;
 
 /// How often the validator process's own port is asked.
 const PROBE_EVERY: Duration = Duration::from_secs(15);
@@ -129,6 +131,7 @@ impl Watcher {
         }
         chain::spawn(config, &outside, &handle, &mut tasks, &stop)?;
         process_probes(config, &clock, &handle, &mut tasks, &stop)?;
+        probes::spawn(config, &clock, &handle, &mut tasks, &stop)?;
         if let Some(settings) = &config.monitor {
             let every = settings.every.try_into().context("monitor.every")?;
             let handle = handle.clone();

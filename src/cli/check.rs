@@ -4,7 +4,7 @@ use super::{ConfigPath, Exit};
 use crate::{
     adapters::http,
     assembly,
-    config::Config,
+    config::{Config, ValidatorKind},
     domain::{Accuracy, gates::CLOCK},
     ports::{Finding, FindingState},
 };
@@ -58,6 +58,7 @@ async fn check(config: &Config) -> anyhow::Result<Vec<Finding>> {
     findings.extend(alertmanager(config).await);
     findings.extend(assembly::probe_chain(config).await);
     findings.extend(process_ports(config).await);
+    findings.extend(assembly::ask_once(config).await);
     match assembly::cloud::cloud(config).await {
         Ok(Some(cloud)) => findings.extend(crate::ports::Cloud::check(&*cloud).await),
         Ok(None) => findings.push(finding(
@@ -128,6 +129,8 @@ async fn process_ports(config: &Config) -> Vec<Finding> {
     for validator in &config.validators {
         let name = format!("{}'s own process", validator.name);
         findings.push(match &validator.process {
+            // Its probes show the process too.
+            None if matches!(validator.kind, ValidatorKind::Generic { .. }) => continue,
             None => finding(name, FindingState::Warning, "no `process`: a standby is never released by itself"),
             Some(url) => match client.get(url.clone()).send().await.and_then(reqwest::Response::error_for_status) {
                 Ok(_) => finding(name, FindingState::Ok, format!("{url} answers")),
