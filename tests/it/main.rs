@@ -9,6 +9,7 @@ mod compute;
 mod config;
 mod date;
 mod engine;
+mod generic;
 mod ledger;
 mod mail;
 mod properties;
