@@ -5,6 +5,7 @@ pub mod beacon;
 pub mod clock;
 pub mod date;
 pub mod gce;
+pub mod generic_probe;
 pub mod http;
 pub mod kube;
 pub mod ledger_gcs;

@@ -37,9 +37,11 @@ mod alerts;
 mod chain;
 pub mod cloud;
 mod kube;
+mod probes;
 
 pub use chain::{chain_evidence, probe_chain, silent_epochs};
 pub use kube::{probe_kube, targets};
+pub use probes::ask_once;
 
 /// How often the validator process's own port is asked.
 const PROBE_EVERY: Duration = Duration::from_secs(15);
@@ -132,6 +134,7 @@ impl Watcher {
         chain::spawn(config, &outside, &handle, &mut tasks, &stop)?;
         kube::spawn(config, &outside, &handle, &mut tasks, &stop).await?;
         process_probes(config, &clock, &handle, &mut tasks, &stop)?;
+        probes::spawn(config, &clock, &handle, &mut tasks, &stop)?;
         if let Some(settings) = &config.monitor {
             let every = settings.every.try_into().context("monitor.every")?;
             let handle = handle.clone();

@@ -17,6 +17,7 @@ pub mod money;
 pub mod notice;
 pub mod outbox;
 pub mod policy;
+pub mod probe;
 pub mod reason;
 pub mod record;
 pub mod signal;

@@ -11,7 +11,7 @@ use crate::{
         beacon::{self, BeaconConfig, BeaconWatch, NodeConfig, NodeProbe},
         clock::SystemClock,
     },
-    config::{Config, EthereumSettings, ValidatorSettings},
+    config::{Config, EthereumSettings, ValidatorKind, ValidatorSettings},
     domain::{
         ChainEvidence, ChainHealth, ChainObservation, ChainView, Event, PublicKey, Source, ValidatorId, Verdict,
         gates::{Evidence, SilentEpochs},
@@ -38,8 +38,14 @@ pub(super) fn spawn(
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
     let Some(settings) = &config.ethereum else { return Ok(()) };
-    let keys_of = |validator: &ValidatorSettings| (validator.name.clone(), validator.public_keys.clone());
-    let validators = config.validators.iter().map(keys_of).collect();
+    let keys_of = |validator: &ValidatorSettings| match &validator.kind {
+        ValidatorKind::Ethereum { public_keys } => Some((validator.name.clone(), public_keys.clone())),
+        ValidatorKind::Generic { .. } => None,
+    };
+    let validators: Vec<_> = config.validators.iter().filter_map(keys_of).collect();
+    if validators.is_empty() {
+        return Ok(());
+    }
     let mut beacon = BeaconConfig::new(nodes(settings));
     beacon.genesis_root.clone_from(&settings.genesis_root);
     beacon.timeout = TIMEOUT;
@@ -127,11 +133,14 @@ fn count_silent(evidence: &ChainEvidence) -> Option<SilentEpochs> {
 
 /// Asks every beacon node once, for `check`.
 pub async fn probe_chain(config: &Config) -> Vec<Finding> {
+    if config.validators.iter().all(|validator| matches!(validator.kind, ValidatorKind::Generic { .. })) {
+        return Vec::new();
+    }
     let Some(settings) = &config.ethereum else {
         let detail = "no `ethereum` section: nothing is known from the chain".to_owned();
         return vec![Finding { subject: "chain".into(), state: FindingState::Problem, detail }];
     };
-    let all: Vec<PublicKey> = config.validators.iter().flat_map(|validator| validator.public_keys.clone()).collect();
+    let all: Vec<PublicKey> = config.validators.iter().flat_map(|validator| validator.public_keys().to_vec()).collect();
     let mut findings = Vec::new();
     for node in nodes(settings) {
         let probe = probe(&node, settings, &all).await;
@@ -175,9 +184,12 @@ async fn probe(node: &NodeConfig, settings: &EthereumSettings, keys: &[PublicKey
 /// What the chain shows of one validator now, for the gates.
 pub async fn chain_evidence(config: &Config, validator: &ValidatorId) -> Evidence {
     let mut evidence = Evidence::default();
+    let Some(ours) = config.validators.iter().find(|found| found.name == *validator) else { return evidence };
+    let keys = match &ours.kind {
+        ValidatorKind::Ethereum { public_keys } => public_keys,
+        ValidatorKind::Generic { .. } => return Evidence { generic: true, ..evidence },
+    };
     let Some(settings) = &config.ethereum else { return evidence };
-    let ours = config.validators.iter().find(|found| found.name == *validator);
-    let Some(keys) = ours.map(|found| &found.public_keys) else { return evidence };
     for node in nodes(settings) {
         let probe = probe(&node, settings, keys).await;
         if probe.synced.is_ok() {

@@ -4,7 +4,7 @@ use super::{ConfigPath, Exit};
 use crate::{
     adapters::http,
     assembly,
-    config::Config,
+    config::{Config, ValidatorKind},
     domain::{Accuracy, gates::CLOCK},
     ports::{Finding, FindingState},
 };
@@ -59,6 +59,7 @@ async fn check(config: &Config) -> anyhow::Result<Vec<Finding>> {
     findings.extend(assembly::probe_chain(config).await);
     findings.extend(assembly::probe_kube(config).await);
     findings.extend(process_ports(config).await);
+    findings.extend(assembly::ask_once(config).await);
     match assembly::cloud::cloud(config).await {
         Ok(Some(cloud)) => findings.extend(crate::ports::Cloud::check(&*cloud).await),
         Ok(None) => findings.push(finding(
@@ -129,6 +130,8 @@ async fn process_ports(config: &Config) -> Vec<Finding> {
     for validator in &config.validators {
         let name = format!("{}'s own process", validator.name);
         findings.push(match &validator.process {
+            // Its probes show the process too.
+            None if matches!(validator.kind, ValidatorKind::Generic { .. }) => continue,
             None if validator.kubernetes.is_some() => {
                 finding(name, FindingState::Ok, "no `process`, its pod in the cluster shows whether it runs")
             }

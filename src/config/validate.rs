@@ -16,6 +16,7 @@ mod compute;
 mod kubernetes;
 mod mail;
 mod policy;
+mod probes;
 mod validators;
 
 pub(super) fn validate(

@@ -8,7 +8,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use url::Url;
 
 use super::{MailTls, SecretFile};
-use crate::domain::{Evidence, Mode, PriceTable, PublicKey, Rung, Span, Usd, ValidatorId, kube::Thresholds};
+use crate::domain::{Evidence, Mode, PriceTable, PublicKey, Rung, Span, Usd, ValidatorId, kube::Thresholds, probe};
 
 /// Everything that is configured.
 #[derive(Clone, Debug)]
@@ -140,19 +140,108 @@ pub struct BeaconNodeSettings {
     pub url: Url,
 }
 
-/// One validator. Its kind is ethereum; there is no other yet.
+/// One validator.
 #[derive(Clone, Debug)]
 pub struct ValidatorSettings {
     /// Its name.
     pub name: ValidatorId,
-    /// At least one.
-    pub public_keys: Vec<PublicKey>,
+    /// What it is, and by what it is seen.
+    pub kind: ValidatorKind,
     /// Which alerts are about it.
     pub alerts: Vec<AlertSettings>,
     /// The process's own port.
     pub process: Option<Url>,
     /// What it is in the cluster; no two are the same.
     pub kubernetes: Option<WorkloadSettings>,
+}
+
+impl ValidatorSettings {
+    /// Its public keys; none for a generic one.
+    #[must_use]
+    pub fn public_keys(&self) -> &[PublicKey] {
+        match &self.kind {
+            ValidatorKind::Ethereum { public_keys } => public_keys,
+            ValidatorKind::Generic { .. } => &[],
+        }
+    }
+
+    /// Its probes; none for one of Ethereum, whose keys beacon nodes see.
+    #[must_use]
+    pub fn probes(&self) -> &[ProbeSettings] {
+        match &self.kind {
+            ValidatorKind::Ethereum { .. } => &[],
+            ValidatorKind::Generic { probes } => probes,
+        }
+    }
+}
+
+/// What a validator is, and by what it is seen.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ValidatorKind {
+    /// Beacon nodes see its keys.
+    Ethereum {
+        /// At least one.
+        public_keys: Vec<PublicKey>,
+    },
+    /// Its own ports are asked.
+    Generic {
+        /// At least one; names are unique.
+        probes: Vec<ProbeSettings>,
+    },
+}
+
+/// A question to a generic validator.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ProbeSettings {
+    /// How it is asked.
+    pub question: Question,
+    /// How often.
+    pub every: Span,
+    /// How long the answer may take.
+    pub timeout: Span,
+    /// What the answers mean.
+    pub rule: probe::Rule,
+}
+
+/// How a generic validator is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Question {
+    /// Over HTTP.
+    Http(Box<HttpQuestion>),
+    /// With a connection alone.
+    Tcp {
+        /// `host:port`.
+        address: String,
+    },
+}
+
+/// A question over HTTP.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpQuestion {
+    /// Where.
+    pub url: Url,
+    /// Asked with POST instead of GET.
+    pub post: bool,
+    /// JSON to send; only with POST.
+    pub body: Option<String>,
+    /// Who we are.
+    pub login: Option<HttpLogin>,
+    /// A private authority beside the system's.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// Who we are to a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HttpLogin {
+    /// A token.
+    Bearer(SecretFile),
+    /// User name and password.
+    Basic {
+        /// The user name.
+        username: String,
+        /// The password.
+        password: SecretFile,
+    },
 }
 
 /// The kube source.

@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::values::{At, Duration, Share};
+pub use super::written_probe::*;
 use crate::domain::{
     Evidence, Mode, Rung, Span,
     kube::{OnCrash, Thresholds},
@@ -225,12 +226,14 @@ impl Default for Kubernetes {
 pub struct Validator {
     /// Its name: a DNS label of at most 32 characters.
     pub name: At<String>,
-    /// What chain it signs for. Only `ethereum` for now.
+    /// What it is: `ethereum` is seen by beacon nodes, `generic` by the probes of its own ports.
     pub kind: At<String>,
-    /// Its public keys, `0x…` with 48 bytes each.
+    /// Its public keys, `0x…` with 48 bytes each. Only for kind ethereum.
     pub public_keys: Option<At<Vec<At<String>>>>,
     /// A file with one public key on each line, instead of `public_keys`.
     pub public_keys_file: Option<At<PathBuf>>,
+    /// The questions that show whether it works. Only for kind generic.
+    pub probes: Option<At<Vec<Probe>>>,
     /// Which alerts are about it.
     #[serde(default)]
     pub alerts: Vec<AlertMapping>,

@@ -39,6 +39,8 @@ pub struct Gate {
 /// Everything the gates are judged by. `None` is "could not be found out".
 #[derive(Clone, Debug, Default)]
 pub struct Evidence {
+    /// Of kind `generic`: beacon nodes know nothing of it.
+    pub generic: bool,
     /// From the ledger.
     pub phase: Option<Phase>,
     /// From the ledger.
@@ -125,6 +127,9 @@ fn ready(evidence: &Evidence) -> Gate {
 
 fn keys(evidence: &Evidence) -> Gate {
     let name = "all keys are active or exited, none is slashed";
+    if evidence.generic {
+        return generic(name);
+    }
     let next = "a slashed key must not be moved; wait for pending ones";
     match &evidence.keys {
         None => gate(name, GateState::Unknown, "no beacon node could say", "configure a beacon node that answers"),
@@ -144,6 +149,9 @@ fn keys(evidence: &Evidence) -> Gate {
 
 fn finalising(evidence: &Evidence) -> Gate {
     let name = "the chain finalises";
+    if evidence.generic {
+        return generic(name);
+    }
     let next = "wait: without finality nothing that is seen is settled";
     match evidence.chain.health {
         ChainHealth::Finalising => gate(name, GateState::Pass, "finality is where it should be", ""),
@@ -154,6 +162,9 @@ fn finalising(evidence: &Evidence) -> Gate {
 
 fn silent(evidence: &Evidence) -> Gate {
     let name = "nothing has signed with these keys for 5 epochs";
+    if evidence.generic {
+        return generic(name);
+    }
     let next = "wait, and let the watcher write down what two beacon nodes outside home see";
     match evidence.silent_epochs {
         None => gate(name, GateState::Unknown, "the watcher has written nothing down", next),
@@ -167,6 +178,12 @@ fn silent(evidence: &Evidence) -> Gate {
             gate(name, state, seen, next)
         }
     }
+}
+
+/// What only beacon nodes could show. For another chain nothing here knows what would prove it.
+fn generic(name: &'static str) -> Gate {
+    let seen = "the validator is of kind generic: this version knows neither its keys nor its chain";
+    gate(name, GateState::NotChecked, seen, "move its keys by hand, and only when home can surely not sign any more")
 }
 
 fn missed() -> Gate {
@@ -257,6 +274,17 @@ mod tests {
         assert_eq!(state(-100, 120), GateState::Pass);
         assert_eq!(state(400, 600), GateState::Unknown);
         assert_eq!(state(-3_600_100, -3_599_900), GateState::Fail);
+    }
+
+    #[test]
+    fn what_only_beacon_nodes_could_show_is_not_checked_for_a_generic_validator() {
+        let silent_epochs = Some(SilentEpochs { count: 9, last: 9, nodes: 2 });
+        let chain = ChainView { health: ChainHealth::Finalising, genesis_root: None };
+        let evidence = Evidence { generic: true, silent_epochs, chain, ..Evidence::default() };
+        for gate in [keys(&evidence), finalising(&evidence), silent(&evidence)] {
+            assert_eq!(gate.state, GateState::NotChecked, "{gate:?}");
+            assert!(gate.evidence.contains("kind generic") && !gate.next.is_empty(), "{gate:?}");
+        }
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub enum Reason {
     Ready { instance: InstanceRef },
     NoLongerReady { missing: Vec<String> },
     ForeignReport { incident: String },
-    HomeIsBack { attesting_for: Span },
+    HomeIsBack { working_for: Span },
     RecoveryWaits { left: Span, process_seen: bool },
     Releasing { why: String },
     Deleting { instance: InstanceRef, why: &'static str },
@@ -69,7 +69,7 @@ impl fmt::Display for Reason {
             Self::Well { views } => write!(f, "watching: {}", Views(views)),
             Self::Waiting { views, needs } => write!(f, "waiting: {}; needs {needs}", Views(views)),
             Self::Holding { views, left } => write!(f, "holding for another {}: {}", human(*left), Views(views)),
-            Self::Vetoed { views } => write!(f, "vetoed: still attesting after the suspicion began: {}", Views(views)),
+            Self::Vetoed { views } => write!(f, "vetoed: still at work after the suspicion began: {}", Views(views)),
             Self::Blocked { views, block } => write!(f, "confirmed, but {block}: {}", Views(views)),
             Self::Opened { incident, by: None, cause } => write!(f, "incident {incident} confirmed: {cause}"),
             Self::Opened { incident, by: Some(by), cause } => write!(f, "incident {incident} opened by {by}: {cause}"),
@@ -87,11 +87,11 @@ impl fmt::Display for Reason {
             Self::Ready { instance } => write!(f, "standby {instance} is ready"),
             Self::NoLongerReady { missing } => write!(f, "no longer ready: {}", missing.join(", ")),
             Self::ForeignReport { incident } => write!(f, "report ignored: it is of incident {incident}"),
-            Self::HomeIsBack { attesting_for } => {
-                write!(f, "home has attested for {} and its process is seen", human(*attesting_for))
+            Self::HomeIsBack { working_for } => {
+                write!(f, "home has been at work for {} and its process is seen", human(*working_for))
             }
             Self::RecoveryWaits { left, process_seen: true } => {
-                write!(f, "home attests again; releasing in {} if it goes on", human(*left))
+                write!(f, "home is at work again; releasing in {} if it goes on", human(*left))
             }
             Self::RecoveryWaits { left: _, process_seen: false } => {
                 f.write_str("somebody attests again, but home's own process is not seen: not released")

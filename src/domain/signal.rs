@@ -32,6 +32,8 @@ pub enum Source {
     Chain,
     /// The validator process's own port, probed. It can say *up* or nothing.
     Process,
+    /// A node of kind `generic`, asked at its own ports. It has no beacon nodes, so this is what shows it at work.
+    Probe,
 }
 
 /// What an opinion rests on. Two opinions that rest on the same evidence are one.
@@ -99,6 +101,27 @@ impl fmt::Display for Verdict {
     }
 }
 
+impl Source {
+    /// Whether its *up* shows the validator at work, and not only that something runs: a veto against an incident, and
+    /// what ends one.
+    #[must_use]
+    pub fn shows_work(self) -> bool {
+        match self {
+            Self::Chain | Self::Probe => true,
+            Self::Alert | Self::Kube | Self::Process => false,
+        }
+    }
+
+    /// Whether its *up* is about home's own process. The chain's is not: anybody may sign.
+    #[must_use]
+    pub fn shows_process(self) -> bool {
+        match self {
+            Self::Kube | Self::Process | Self::Probe => true,
+            Self::Alert | Self::Chain => false,
+        }
+    }
+}
+
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -106,6 +129,7 @@ impl fmt::Display for Source {
             Self::Kube => "kube",
             Self::Chain => "chain",
             Self::Process => "process",
+            Self::Probe => "probe",
         })
     }
 }

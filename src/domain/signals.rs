@@ -33,7 +33,7 @@ pub struct Assessment {
     pub downs: usize,
     /// Since when some keys are silent, if they are.
     pub partial_since: Option<Time>,
-    /// The chain shows the validator at work after the suspicion began.
+    /// The chain, or a generic node itself, shows the validator at work after the suspicion began.
     pub vetoed: bool,
     /// The next moment at which an opinion goes stale.
     pub stale_at: Option<Time>,
@@ -68,7 +68,7 @@ impl Signals {
         interrupted
     }
 
-    /// What they amount to. A veto is an *up* or *partial* of the chain about a time after `suspected_since`.
+    /// What they amount to. A veto is an *up* or *partial* of a source that sees it work, about a time after `suspected_since`.
     #[must_use]
     pub fn assess(&self, suspected_since: Time, now: Time) -> Assessment {
         let mut evidence_of = [0u8; SOURCES];
@@ -86,7 +86,7 @@ impl Signals {
                 Verdict::Down if slot.source != Source::Process => {
                     evidence_of[slot.source as usize] |= 1 << slot.reading.evidence as u8;
                 }
-                Verdict::Up | Verdict::Partial if slot.source == Source::Chain => {
+                Verdict::Up | Verdict::Partial if slot.source.shows_work() => {
                     result.vetoed |= slot.reading.about.from >= suspected_since;
                 }
                 Verdict::Up | Verdict::Partial | Verdict::Down | Verdict::Unknown => {}
@@ -96,22 +96,25 @@ impl Signals {
         result
     }
 
-    /// Whether the chain shows it at work throughout some time after `from`.
+    /// Whether it is seen at work throughout some time after `from`: by the chain, or for a generic one by its probes.
     #[must_use]
-    pub fn attesting_after(&self, from: Time, now: Time) -> bool {
+    pub fn working_after(&self, from: Time, now: Time) -> bool {
         self.slots.iter().any(|slot| {
-            slot.source == Source::Chain
-                && slot.reading.verdict_at(now) == Verdict::Up
-                && slot.reading.about.from >= from
+            slot.source.shows_work() && slot.reading.verdict_at(now) == Verdict::Up && slot.reading.about.from >= from
         })
     }
 
     /// Whether home's own process is seen running now. The chain does not show that: anybody may attest.
     #[must_use]
     pub fn process_seen(&self, now: Time) -> bool {
-        self.slots.iter().any(|slot| {
-            matches!(slot.source, Source::Kube | Source::Process) && slot.reading.verdict_at(now) == Verdict::Up
-        })
+        self.slots.iter().any(|slot| slot.source.shows_process() && slot.reading.verdict_at(now) == Verdict::Up)
+    }
+
+    /// Whether it is probed. Only a validator of kind `generic` is, and what the beacon nodes' chain does is not about
+    /// that one.
+    #[must_use]
+    pub fn is_probed(&self) -> bool {
+        self.slots.iter().any(|slot| slot.source == Source::Probe)
     }
 
     /// Nothing that was seen before a gap in observation can be held against anyone.
@@ -162,7 +165,7 @@ impl Slot {
     }
 }
 
-const SOURCES: usize = 4;
+const SOURCES: usize = 5;
 
 /// How many opinions are independent: they come from different sources *and* rest on different evidence. An alert
 /// computed from kube-state-metrics is the API server's opinion a second time; two alerts of different evidence still

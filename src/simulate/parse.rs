@@ -221,6 +221,7 @@ fn statement(words: &[String]) -> Result<Statement, String> {
         "kube" => signal(Source::Kube, Evidence::Kube, rest),
         "chain" => signal(Source::Chain, Evidence::Chain, rest),
         "process" => signal(Source::Process, Evidence::Process, rest),
+        "probe" => signal(Source::Probe, Evidence::Process, rest),
         "keys" => {
             let (name, options) = rest.split_first().ok_or("write: keys VALIDATOR active=8 slashed=0 silent=0")?;
             let option = |key: &str| options.iter().find_map(|word| word.strip_prefix(key)).map_or(Ok(0), number);

@@ -207,7 +207,7 @@ fn mail_that_nobody_can_get_is_refused() {
 
 #[test]
 fn a_kind_or_a_ladder_that_cannot_be_used_is_refused() {
-    refused(&smallest().replace("kind: ethereum", "kind: cardano"), "cardano", &["not supported yet"]);
+    refused(&smallest().replace("kind: ethereum", "kind: cardano"), "cardano", &["'ethereum' or 'generic'"]);
     let compute = |ladder: &str| with(&format!("compute: {{project: p, ladder: {ladder}}}\n"));
     refused(&compute("[]"), "[]", &["compute.ladder is empty"]);
     let rung = "{zone: us-central1-a, machine_type: m}";
@@ -291,7 +291,7 @@ fn paths_are_looked_for_beside_the_configuration() {
     let keys = smallest().replace(&format!("public_keys: [\"{KEY}\"]"), "public_keys_file: keys");
     let (config, _) =
         in_folder(&keys, |folder| fs::write(folder.join("keys"), format!("# ours\n\n{KEY} # one\n")).unwrap()).unwrap();
-    assert_eq!(config.validators[0].public_keys[0].to_hex(), KEY);
+    assert_eq!(config.validators[0].public_keys()[0].to_hex(), KEY);
     let LedgerSettings::Sqlite { path } = config.ledger else { panic!("sqlite is configured") };
     assert!(path.is_absolute() && path.ends_with("ledger.sqlite"));
     assert!(in_folder(&keys, |_| {}).unwrap_err().to_string().contains("cannot read keys"));

@@ -47,7 +47,13 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
     let verdict = prop_oneof![
         4 => Just(Verdict::Down), 2 => Just(Verdict::Up), 1 => Just(Verdict::Unknown), 1 => Just(Verdict::Partial)
     ];
-    let source = prop_oneof![Just(Source::Alert), Just(Source::Kube), Just(Source::Chain), Just(Source::Process)];
+    let source = prop_oneof![
+        Just(Source::Alert),
+        Just(Source::Kube),
+        Just(Source::Chain),
+        Just(Source::Process),
+        Just(Source::Probe)
+    ];
     let evidence =
         prop_oneof![Just(Evidence::Host), Just(Evidence::Kube), Just(Evidence::Chain), Just(Evidence::Process)];
     let fate = prop_oneof![

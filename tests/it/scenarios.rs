@@ -75,6 +75,14 @@ fn outcome(event: Event, change: impl Fn(Outcome) -> Outcome) -> Option<Event> {
     })
 }
 
+/// Taking what a probe says for what another source says.
+fn probe_as(event: Event, other: Source) -> Option<Event> {
+    Some(match event {
+        Event::Observed(id, Source::Probe, reading) => Event::Observed(id, other, reading),
+        other => other,
+    })
+}
+
 fn no_unknown(event: Event) -> Option<Event> {
     reading(event, |_, reading| {
         if reading.verdict == Verdict::Unknown {
@@ -239,6 +247,19 @@ const RULES: &[(&str, Off)] = &[
             })
         }),
     ),
+    ("a_probed_node_at_work_again_releases", Off::Event(|event| probe_as(event, Source::Kube))),
+    ("a_probe_that_says_up_vetoes", Off::Event(|event| probe_as(event, Source::Process))),
+    (
+        "a_probe_and_an_alert_of_the_process_are_one_signal",
+        Off::Event(|event| {
+            reading(event, |source, reading| {
+                if source == Source::Probe {
+                    reading.evidence = Evidence::Chain;
+                }
+            })
+        }),
+    ),
+    ("another_chains_trouble_is_not_a_generic_validators", Off::Event(|event| probe_as(event, Source::Kube))),
     ("home_back_releases_and_bills", Off::Policy(|policy| policy.healthy_delay = Span::from_hours(10))),
     (
         "a_silent_standby_is_not_released",

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::{AlertSettings, Checker, Unique, ValidatorSettings, section};
+use super::{AlertSettings, Checker, Unique, ValidatorKind, ValidatorSettings, section};
 use crate::{
     config::{
         Place,
@@ -23,18 +23,7 @@ impl Checker<'_> {
             let place = validator.name.place;
             let name = ValidatorId::new(&validator.name).map_err(|error| self.wrong(place, error.to_string())).ok();
             names.take(self, &validator.name.value, place, "validator");
-            if validator.kind.value != "ethereum" {
-                self.wrong(
-                    validator.kind.place,
-                    format!("kind '{}' is not supported yet: only 'ethereum' is", validator.kind.value),
-                );
-            } else if written.ethereum.is_none() {
-                self.warn(
-                    validator.kind.place,
-                    "there is no ethereum section, so the chain is not asked about this validator",
-                );
-            }
-            let public_keys = self.public_keys(validator, &mut keys);
+            let kind = self.kind(validator, written, &mut keys);
             let mut alerts = Vec::new();
             for mapping in &validator.alerts {
                 if written.alertmanager.is_none() {
@@ -48,32 +37,66 @@ impl Checker<'_> {
             self.enough_sources(validator, written);
             let process = validator.process.as_ref().map(|process| self.url(&process.url, "process.url"));
             let kubernetes = validator.kubernetes.as_ref().map(|workload| self.workload(workload, &mut workloads));
-            if let (Some(name), Some(process), Some(kubernetes)) = (name, section(process), section(kubernetes)) {
-                validators.push(ValidatorSettings { name, public_keys, alerts, process, kubernetes });
+            let fine = (name, kind, section(process), section(kubernetes));
+            if let (Some(name), Some(kind), Some(process), Some(kubernetes)) = fine {
+                validators.push(ValidatorSettings { name, kind, alerts, process, kubernetes });
             }
         }
         Some(validators)
     }
 
-    /// Two sources with different evidence have to say down. All alerts are one source, however many there are: they
-    /// come through one Alertmanager. Alerts that rest on the chain alone are no second opinion to the chain, and those
-    /// that rest on the cluster none to the cluster.
-    fn enough_sources(&mut self, validator: &written::Validator, written: &Written) {
-        let (chain, kube) = (written.ethereum.is_some(), validator.kubernetes.is_some());
-        let alert_beside = |evidence: Evidence| validator.alerts.iter().any(|mapping| mapping.evidence != evidence);
-        if chain && (kube || alert_beside(Evidence::Chain)) || kube && alert_beside(Evidence::Kube) {
-            return;
-        }
-        let what = match (chain, kube, validator.alerts.is_empty()) {
-            (false, false, true) => "it has none; add an ethereum section and alerts",
-            (false, false, false) => "its alerts are one together; add an ethereum section",
-            (true, _, true) => "it has the chain only; add alerts",
-            (true, _, false) => "its alerts rest on the chain as well; add alerts with evidence host, kube or process",
-            (false, true, true) => "it has the cluster only; add an ethereum section or alerts",
-            (false, true, false) => {
-                "its alerts rest on the cluster as well; add an ethereum section, or alerts with evidence host or \
-                 process"
+    fn kind(&mut self, validator: &written::Validator, written: &Written, keys: &mut Unique) -> Option<ValidatorKind> {
+        let place = validator.kind.place;
+        match validator.kind.value.as_str() {
+            "ethereum" => {
+                if written.ethereum.is_none() {
+                    self.warn(place, "there is no ethereum section, so the chain is not asked about this validator");
+                }
+                if let Some(probes) = &validator.probes {
+                    let message = "probes go with 'kind: generic'; beacon nodes see this validator: remove the probes";
+                    self.wrong(probes.place, message);
+                }
+                Some(ValidatorKind::Ethereum { public_keys: self.public_keys(validator, keys) })
             }
+            "generic" => {
+                let keys = validator.public_keys.as_ref().map(|keys| keys.place);
+                for place in keys.into_iter().chain(validator.public_keys_file.as_ref().map(|file| file.place)) {
+                    self.wrong(place, "a validator of kind generic has no public keys here: remove them");
+                }
+                Some(ValidatorKind::Generic { probes: self.probes(validator.probes.as_ref(), place) })
+            }
+            other => {
+                self.wrong(place, format!("kind '{other}' is not supported: write 'ethereum' or 'generic'"));
+                None
+            }
+        }
+    }
+
+    /// Two sources with different evidence have to say down. All alerts are one source, however many there are: they
+    /// come through one Alertmanager. Alerts that rest on what another source rests on are no second opinion to it.
+    fn enough_sources(&mut self, validator: &written::Validator, written: &Written) {
+        let generic = validator.kind.value == "generic";
+        let mut sources = Vec::new();
+        if written.ethereum.is_some() && !generic {
+            sources.push(("the chain", "chain", Evidence::Chain));
+        }
+        if generic {
+            sources.push(("its probes", "process", Evidence::Process));
+        }
+        if validator.kubernetes.is_some() {
+            sources.push(("the cluster", "kube", Evidence::Kube));
+        }
+        let beside = |evidence: Evidence| validator.alerts.iter().any(|mapping| mapping.evidence != evidence);
+        let what = match (sources.as_slice(), validator.alerts.is_empty()) {
+            ([_, _, ..], _) => return,
+            ([(_, _, evidence)], _) if beside(*evidence) => return,
+            ([], true) => "it has none; add an ethereum section and alerts".to_owned(),
+            ([], false) => "its alerts are one together; add an ethereum section".to_owned(),
+            ([(source, ..)], true) => format!("it has {source} only; add alerts, or {}", more(generic, source)),
+            ([(source, word, _)], false) => format!(
+                "its alerts rest on {source} as well; add alerts with evidence other than {word}, or {}",
+                more(generic, source)
+            ),
         };
         let message = format!(
             "validator '{}' can never be confirmed down: that needs two independent sources, and {what}",
@@ -121,5 +144,13 @@ impl Checker<'_> {
             }
         }
         keys
+    }
+}
+
+/// What other source a validator with this one could have.
+fn more(generic: bool, source: &str) -> &'static str {
+    match (generic, source) {
+        (false, "the cluster") => "an ethereum section",
+        _ => "say in kubernetes what it is in the cluster",
     }
 }

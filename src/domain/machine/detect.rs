@@ -90,7 +90,9 @@ pub(super) fn block(draft: &Draft<'_>) -> Option<Block> {
             return Some(Block::NoActiveKeys);
         }
     }
-    if let ChainHealth::NotFinalising { epochs } = draft.world.chain.health {
+    if let ChainHealth::NotFinalising { epochs } = draft.world.chain.health
+        && !draft.live.signals.is_probed()
+    {
         return Some(Block::ChainNotFinalising { epochs });
     }
     if let Some(pause) = record.paused_at(now) {

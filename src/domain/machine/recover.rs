@@ -3,9 +3,10 @@
 use super::Draft;
 use crate::domain::{Action, Doubt, Phase, Reason, Standby, Step, Time, elapsed};
 
-/// Whether home has attested for long enough *and* its own process is seen. Attestations alone could be anybody's.
+/// Whether home has worked for long enough *and* its own process is seen. Attestations alone could be anybody's; a
+/// generic node that is probed shows both by itself.
 pub(super) fn is_back(draft: &mut Draft<'_>, opened_at: Time) -> bool {
-    if !draft.live.signals.attesting_after(opened_at, draft.now) {
+    if !draft.live.signals.working_after(opened_at, draft.now) {
         draft.live.healthy_since = None;
         return false;
     }
@@ -26,7 +27,7 @@ pub(super) fn is_back(draft: &mut Draft<'_>, opened_at: Time) -> bool {
 /// Lets the machine go because home is back.
 pub(super) fn release_recovered(draft: &mut Draft<'_>) {
     let since = draft.live.healthy_since.unwrap_or(draft.now);
-    draft.say(Reason::HomeIsBack { attesting_for: elapsed(since, draft.now) });
+    draft.say(Reason::HomeIsBack { working_for: elapsed(since, draft.now) });
     release(draft);
 }
 

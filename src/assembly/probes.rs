@@ -1,0 +1,129 @@
+//! The probes of generic validators: asked at their pace, judged together, told to the loop.
+//!
+//! What an answer means is decided in [`crate::domain::probe`].
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    adapters::generic_probe::GenericProbe,
+    config::{Config, ValidatorSettings},
+    domain::{
+        Event, Interval, Source, ValidatorId,
+        probe::{Answer, Judge, Sight},
+    },
+    ports::{Clock, Finding, FindingState},
+    runtime::Handle,
+};
+
+/// As much of a raw answer as is shown.
+const SHOWN: usize = 200;
+
+/// Starts asking. Each probe has a pace of its own; all of a validator are judged in one place.
+pub(super) fn spawn(
+    config: &Config,
+    clock: &Arc<dyn Clock>,
+    handle: &Handle,
+    tasks: &mut JoinSet<()>,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
+    for validator in &config.validators {
+        let rules = validator.probes().iter().map(|settings| settings.rule.clone());
+        let judge = Arc::new(Mutex::new(Judge::new(rules)));
+        for (number, settings) in validator.probes().iter().enumerate() {
+            let name = &settings.rule.name;
+            let asked = Asked {
+                validator: validator.name.clone(),
+                number,
+                probe: GenericProbe::new(settings).with_context(|| format!("probe {name} of {}", validator.name))?,
+                every: settings.every.try_into().with_context(|| format!("probe {name}: every"))?,
+                judge: judge.clone(),
+                clock: clock.clone(),
+                handle: handle.clone(),
+            };
+            tasks.spawn(asked.run(stop.clone()));
+        }
+    }
+    Ok(())
+}
+
+struct Asked {
+    validator: ValidatorId,
+    number: usize,
+    probe: GenericProbe,
+    every: Duration,
+    judge: Arc<Mutex<Judge>>,
+    clock: Arc<dyn Clock>,
+    handle: Handle,
+}
+
+impl Asked {
+    async fn run(self, stop: CancellationToken) {
+        let mut ticks = tokio::time::interval(self.every);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => {}
+                () = stop.cancelled() => return,
+            }
+            let from = self.clock.now();
+            let answer = self.probe.ask().await;
+            let reading = {
+                let mut judge = self.judge.lock().unwrap_or_else(PoisonError::into_inner);
+                // Read under the lock, so that what is heard later is about a later time.
+                let to = self.clock.now();
+                judge.hear(self.number, &answer, Interval { from: from.min(to), to })
+            };
+            self.handle.tell(Event::Observed(self.validator.clone(), Source::Probe, reading)).await;
+        }
+    }
+}
+
+/// Asks every probe once, for `check`, and shows what was answered.
+pub async fn ask_once(config: &Config) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for validator in &config.validators {
+        findings.extend(ask_validator(validator).await);
+    }
+    findings
+}
+
+async fn ask_validator(validator: &ValidatorSettings) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for settings in validator.probes() {
+        let subject = format!("{}'s probe {}", validator.name, settings.rule.name);
+        let (state, detail) = match GenericProbe::new(settings) {
+            Err(error) => (FindingState::Problem, format!("{:#}", anyhow::Error::from(error))),
+            Ok(probe) => {
+                let answer = probe.ask().await;
+                match Sight::of(&answer, &settings.rule) {
+                    Sight::Works(why) => (FindingState::Ok, why + &raw(&answer)),
+                    Sight::Height(height) => (FindingState::Ok, format!("its height is {height}{}", raw(&answer))),
+                    Sight::Fails(why) => (FindingState::Problem, why + &raw(&answer)),
+                    Sight::Doubt(why) => (FindingState::Unknown, why + &raw(&answer)),
+                }
+            }
+        };
+        findings.push(Finding { subject, state, detail });
+    }
+    findings
+}
+
+/// The answer as it came, for whoever has to find the right pointer in it.
+fn raw(answer: &Answer) -> String {
+    match answer {
+        Answer::Connected | Answer::Refused | Answer::TimedOut | Answer::Doubtful(_) => String::new(),
+        Answer::Http { status, body } => {
+            let text = String::from_utf8_lossy(body);
+            let shown: String = text.chars().filter(|c| !c.is_control()).take(SHOWN).collect();
+            let more = if text.chars().count() > SHOWN { "…" } else { "" };
+            format!("; answered {status}: {shown}{more}")
+        }
+    }
+}

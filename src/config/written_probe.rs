@@ -1,0 +1,135 @@
+//! The probes of a validator of kind generic as they are written.
+//!
+//! Part of [`super::written`], and like it checked only in its form.
+
+use std::path::PathBuf;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, de};
+
+use super::{
+    values::{At, Duration},
+    written::Basic,
+};
+use crate::domain::{Span, probe::FailsFor};
+
+/// A question that shows whether a generic validator works: exactly one of http and tcp.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Probe {
+    /// Its name in reasons; unique within the validator.
+    pub name: At<String>,
+    /// A question over HTTP.
+    pub http: Option<HttpProbe>,
+    /// A connection, and nothing more.
+    pub tcp: Option<TcpProbe>,
+    /// How often it is asked.
+    #[serde(default = "every")]
+    pub every: At<Duration>,
+    /// How long the answer may take.
+    #[serde(default = "timeout")]
+    pub timeout: At<Duration>,
+    /// It says down when it fails this many times in a row, `3`, or throughout this long, `2m`.
+    #[serde(default = "fails_for")]
+    pub fails_for: At<Failures>,
+    /// For `compare: advances`: a height that stays the same for this long says down.
+    pub stalled_after: Option<At<Duration>>,
+}
+
+/// A question over HTTP. Any 2xx answer is a good one, unless `json` asks for more.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HttpProbe {
+    /// Where.
+    pub url: At<String>,
+    /// GET, or POST when there is a body.
+    pub method: Option<At<Method>>,
+    /// What is sent, as JSON: for JSON-RPC.
+    pub body: Option<At<String>>,
+    /// What the answer has to hold.
+    pub json: Option<Json>,
+    /// The file that holds a token, sent as `Authorization: Bearer …`.
+    pub bearer_file: Option<At<PathBuf>>,
+    /// User name and password.
+    pub basic: Option<At<Basic>>,
+    /// A private certificate authority in PEM form, beside those of the system.
+    pub ca_file: Option<At<PathBuf>>,
+}
+
+/// A connection, and nothing more.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TcpProbe {
+    /// Host and port.
+    pub address: At<String>,
+}
+
+/// What the answer has to hold.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Json {
+    /// Where to look: a JSON pointer (RFC 6901).
+    pub pointer: At<String>,
+    /// What has to be there: `advances`, or `==`, `!=`, `<`, `<=`, `>`, `>=` and a JSON value.
+    pub compare: At<String>,
+}
+
+/// How it is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Method {
+    /// Nothing is sent.
+    Get,
+    /// The body is sent.
+    Post,
+}
+
+fn every() -> At<Duration> {
+    Duration(Span::from_secs(15)).into()
+}
+
+fn timeout() -> At<Duration> {
+    Duration(Span::from_secs(5)).into()
+}
+
+fn fails_for() -> At<Failures> {
+    // One lost answer is nothing, two may be a restart; what has lasted is then held for `policy.hold_down` as well.
+    Failures(FailsFor::Times(3)).into()
+}
+
+/// How often, `3`, or for how long, `2m`, a probe may fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Failures(pub FailsFor);
+
+impl Failures {
+    fn parse(text: &str) -> Result<Self, String> {
+        let form = "write how many times in a row, like 3, or for how long, like 2m";
+        match text.trim().parse::<u32>() {
+            Ok(0) => Err(format!("'0' failures are none: {form}")),
+            Ok(times) => Ok(Self(FailsFor::Times(times))),
+            Err(_) => match Duration::parse(text) {
+                Ok(Duration(span)) => Ok(Self(FailsFor::Time(span))),
+                Err(_) => Err(format!("'{text}' is neither a number from 1 nor a duration: {form}")),
+            },
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Failures {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).map_err(de::Error::custom)
+    }
+}
+
+impl JsonSchema for Failures {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Failures".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": ["string", "integer"], "minimum": 1, "examples": [3, "2m"]})
+    }
+}

@@ -1,0 +1,70 @@
+//! What one answer shows, before anything is concluded from several.
+//!
+//! It remembers nothing; [`super::Judge`] does.
+
+use serde_json::Value;
+
+use super::{Answer, Rule, WantedValue, compare};
+
+/// What one answer shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sight {
+    /// It is as it has to be.
+    Works(String),
+    /// It answers with this height.
+    Height(i128),
+    /// It is not as it has to be, and that is its own doing.
+    Fails(String),
+    /// Nothing is shown: we, or the way there, may be the cause.
+    Doubt(String),
+}
+
+impl Sight {
+    /// Reads an answer.
+    ///
+    /// **Invariant:** only a refused connection, a time-out, a status from 500 up and a comparison that is false are
+    /// failures; everything else that is not fine is a doubt.
+    #[must_use]
+    pub fn of(answer: &Answer, rule: &Rule) -> Self {
+        match answer {
+            Answer::Connected => Self::Works("its port takes connections".into()),
+            Answer::Refused => Self::Fails("its port refuses the connection".into()),
+            Answer::TimedOut => Self::Fails("its port does not answer in time".into()),
+            Answer::Doubtful(why) => Self::Doubt(why.clone()),
+            Answer::Http { status, body } => match status {
+                200..=299 => found(body, *status, rule),
+                500..=599 => Self::Fails(format!("it answers {status}")),
+                401 | 403 => Self::Doubt(format!("it answers {status}: our credentials are not accepted")),
+                300..=399 => Self::Doubt(format!("it answers {status}: it is elsewhere, and no redirect is followed")),
+                _ => Self::Doubt(format!("it answers {status}: the question may be wrong")),
+            },
+        }
+    }
+}
+
+fn found(body: &[u8], status: u16, rule: &Rule) -> Sight {
+    let Some(wanted) = &rule.wanted else { return Sight::Works(format!("it answers {status}")) };
+    let pointer = &wanted.pointer;
+    let body: Value = match serde_json::from_slice(body) {
+        Ok(body) => body,
+        Err(_) => return Sight::Doubt("its answer is not JSON, or only a part of it".into()),
+    };
+    let Some(value) = body.pointer(pointer) else {
+        return Sight::Doubt(format!("there is nothing at {pointer} in its answer"));
+    };
+    let doubt = |error: compare::WrongType| Sight::Doubt(format!("at {pointer}, {error}"));
+    match &wanted.value {
+        WantedValue::Advances { .. } => compare::height(value).map_or_else(doubt, Sight::Height),
+        WantedValue::Compares(comparison) => match comparison.holds(value) {
+            Ok(true) => Sight::Works(format!("{pointer} is {}", short(value))),
+            Ok(false) => Sight::Fails(format!("{pointer} is {}, not {comparison}", short(value))),
+            Err(error) => doubt(error),
+        },
+    }
+}
+
+/// A node may send anything; people get the first part of it. JSON escapes control characters itself.
+fn short(value: &Value) -> String {
+    let text = value.to_string();
+    if text.chars().count() > 60 { text.chars().take(60).chain(['…']).collect() } else { text }
+}

@@ -1,0 +1,118 @@
+//! What a node does is told apart from what our own side may be the cause of.
+
+use std::fs;
+
+use failover::{
+    adapters::generic_probe::GenericProbe,
+    config::{self, Checks, ProbeSettings},
+    domain::probe::{Answer, Sight},
+};
+
+use super::node::{FakeNode, Mood};
+
+/// The settings of one probe, from its text in the configuration.
+fn settings(probe: &str) -> ProbeSettings {
+    let text = format!(
+        "site: home\nledger: {{sqlite: {{path: x}}}}\nvalidators:\n  - name: btc-0\n    kind: generic\n    \
+         probes: [{{name: node, {probe}}}]\n"
+    );
+    let (config, _) = config::parse(&text, "f", &Checks { files: false, ..Checks::default() }).unwrap();
+    config.validators[0].probes()[0].clone()
+}
+
+const HEIGHT: &str = "json: {pointer: /result/blocks, compare: '>= 5'}";
+
+async fn ask(probe: &str) -> (Answer, Sight) {
+    let settings = settings(probe);
+    let answer = GenericProbe::new(&settings).unwrap().ask().await;
+    let sight = Sight::of(&answer, &settings.rule);
+    (answer, sight)
+}
+
+async fn ask_node(node: &FakeNode, more: &str) -> Sight {
+    ask(&format!("http: {{url: 'http://{}/', {HEIGHT}}}, timeout: 2s{more}", node.address)).await.1
+}
+
+#[tokio::test]
+async fn a_node_that_works_is_seen_over_http_and_tcp() {
+    let node = FakeNode::start(Mood::StandsStill).await;
+    assert_eq!(ask_node(&node, "").await, Sight::Works("/result/blocks is 840000".into()));
+    let advances =
+        format!("http: {{url: 'http://{}/', json: {{pointer: /result/blocks, compare: advances}}}}", node.address);
+    assert_eq!(ask(&format!("{advances}, stalled_after: 90m")).await.1, Sight::Height(840_000));
+    assert_eq!(ask(&format!("tcp: {{address: '{}'}}", node.address)).await.0, Answer::Connected);
+}
+
+#[tokio::test]
+async fn a_port_that_nobody_listens_on_refuses() {
+    let mut node = FakeNode::start(Mood::StandsStill).await;
+    node.unplug();
+    // The port is free only once the server's task has ended.
+    while ask(&format!("tcp: {{address: '{}'}}", node.address)).await.0 == Answer::Connected {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(ask(&format!("tcp: {{address: '{}'}}", node.address)).await.0, Answer::Refused);
+    assert_eq!(ask(&format!("http: {{url: 'http://{}/'}}", node.address)).await.0, Answer::Refused);
+    let port = node.address.port();
+    assert_eq!(ask(&format!("http: {{url: 'http://localhost:{port}/'}}")).await.0, Answer::Refused, "by name as well");
+}
+
+#[tokio::test]
+async fn silence_is_a_time_out_and_an_error_of_the_node_a_failure() {
+    let node = FakeNode::start(Mood::Silent).await;
+    assert_eq!(ask(&format!("http: {{url: 'http://{}/'}}, timeout: 100ms", node.address)).await.0, Answer::TimedOut);
+    node.set(Mood::Says(503, "loading".into()));
+    assert_eq!(ask_node(&node, "").await, Sight::Fails("it answers 503".into()));
+}
+
+#[tokio::test]
+async fn what_our_side_may_be_the_cause_of_is_a_doubt() {
+    let node = FakeNode::start(Mood::Half).await;
+    let mut sights = vec![ask_node(&node, "").await];
+    for (status, body) in [
+        (200, "{\"result\":{\"blocks\"".to_owned()),
+        (200, "<html>sign in</html>".to_owned()),
+        (200, format!("{{\"result\":{{\"blocks\":840000}},\"pad\":\"{}\"}}", "x".repeat(1024 * 1024))),
+        (200, "{\"result\":null}".to_owned()),
+        (302, String::new()),
+        (401, String::new()),
+        (403, String::new()),
+        (404, String::new()),
+        (429, String::new()),
+    ] {
+        node.set(Mood::Says(status, body));
+        sights.push(ask_node(&node, "").await);
+    }
+    // It does not speak TLS; a label of a name has at most 63 characters; nothing is routed to 0.0.0.0/8 but itself.
+    sights.push(ask(&format!("http: {{url: 'https://{}/'}}, timeout: 2s", node.address)).await.1);
+    let name = format!("{}.invalid", "a".repeat(64));
+    sights.push(ask(&format!("http: {{url: 'http://{name}:8332/'}}, timeout: 2s")).await.1);
+    sights.push(ask(&format!("tcp: {{address: '{name}:8333'}}, timeout: 2s")).await.1);
+    for sight in sights {
+        assert!(matches!(sight, Sight::Doubt(_)), "{sight:?}");
+    }
+}
+
+#[tokio::test]
+async fn json_rpc_is_posted_with_its_login_and_a_renewed_secret_is_used_at_once() {
+    let node = FakeNode::start(Mood::StandsStill).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("secret");
+    fs::write(&file, "one\n").unwrap();
+    let body = r#"{"method":"getblockchaininfo","params":[]}"#;
+    let url = format!("url: 'http://{}/', body: '{body}'", node.address);
+    let bearer = settings(&format!("http: {{{url}, bearer_file: {}}}", file.display()));
+    let probe = GenericProbe::new(&bearer).unwrap();
+    probe.ask().await;
+    fs::write(&file, "two\n").unwrap();
+    probe.ask().await;
+    ask(&format!("http: {{{url}, basic: {{username: rpc, password_file: {}}}}}", file.display())).await;
+    let sent: Vec<String> =
+        node.asked().iter().map(|(headers, _)| headers["authorization"].to_str().unwrap().to_owned()).collect();
+    assert_eq!(sent, ["Bearer one", "Bearer two", "Basic cnBjOnR3bw=="]);
+    assert!(node.asked().iter().all(|(headers, sent)| sent == body && headers["content-type"] == "application/json"));
+    fs::remove_file(&file).unwrap();
+    let Answer::Doubtful(why) = probe.ask().await else { panic!("a secret that is gone is our own fault") };
+    assert!(why.contains("cannot read the secret file"), "{why}");
+    assert_eq!(node.asked().len(), 3, "nothing is asked without it");
+}
