@@ -1,6 +1,6 @@
 //! The probes of a validator of kind generic as they are written.
 //!
-//! Part of [`super::written`], and like it checked only in its form.
+//! Part of [`super`], and like it checked only in its form.
 
 use std::path::PathBuf;
 
