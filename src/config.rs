@@ -16,7 +16,6 @@ mod validated;
 mod values;
 mod wording;
 mod written;
-mod written_probe;
 
 pub use error::{ConfigError, Problem, Warning};
 pub use secret::{Secret, SecretError, SecretFile};

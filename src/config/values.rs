@@ -75,7 +75,7 @@ impl<T: JsonSchema> JsonSchema for At<T> {
 pub struct Duration(pub Span);
 
 impl Duration {
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
+    pub(in crate::config) fn parse(text: &str) -> Result<Self, String> {
         const FORM: &str = "a duration is written like 30s, 5m, 4h10m or 200ms";
         static PARSER: friendly::SpanParser = friendly::SpanParser::new();
         let span = PARSER.parse_duration(text.trim()).map_err(|_| format!("'{text}' is not a duration: {FORM}"))?;

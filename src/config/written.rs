@@ -9,11 +9,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::values::{At, Duration, Share};
-pub use super::written_probe::*;
 use crate::domain::{
     Evidence, Mode, Rung, Span,
     kube::{OnCrash, Thresholds},
 };
+
+mod probe;
+
+pub use probe::*;
 
 /// The configuration of `failover`.
 #[derive(Debug, Deserialize, JsonSchema)]

@@ -4,8 +4,10 @@ use std::fs;
 
 use failover::{
     adapters::generic_probe::GenericProbe,
+    assembly,
     config::{self, Checks, ProbeSettings},
     domain::probe::{Answer, Sight},
+    ports::FindingState,
 };
 
 use super::node::{FakeNode, Mood};
@@ -83,7 +85,7 @@ async fn what_our_side_may_be_the_cause_of_is_a_doubt() {
         node.set(Mood::Says(status, body));
         sights.push(ask_node(&node, "").await);
     }
-    // It does not speak TLS; a label of a name has at most 63 characters; nothing is routed to 0.0.0.0/8 but itself.
+    // It does not speak TLS; a label of a name has at most 63 characters.
     sights.push(ask(&format!("http: {{url: 'https://{}/'}}, timeout: 2s", node.address)).await.1);
     let name = format!("{}.invalid", "a".repeat(64));
     sights.push(ask(&format!("http: {{url: 'http://{name}:8332/'}}, timeout: 2s")).await.1);
@@ -115,4 +117,35 @@ async fn json_rpc_is_posted_with_its_login_and_a_renewed_secret_is_used_at_once(
     let Answer::Doubtful(why) = probe.ask().await else { panic!("a secret that is gone is our own fault") };
     assert!(why.contains("cannot read the secret file"), "{why}");
     assert_eq!(node.asked().len(), 3, "nothing is asked without it");
+}
+
+#[tokio::test]
+async fn check_asks_every_probe_once_and_shows_what_was_answered() {
+    let node = FakeNode::start(Mood::StandsStill).await;
+    let broken = FakeNode::start(Mood::Says(200, "<html>\n<p>sign in".into())).await;
+    let text = format!(
+        "site: home\nledger: {{sqlite: {{path: x}}}}\nvalidators:\n  - name: btc-0\n    kind: generic\n    probes:\n      \
+         - {{name: height, http: {{url: 'http://{}/', {HEIGHT}}}}}\n      \
+         - {{name: many, http: {{url: 'http://{}/', json: {{pointer: /result/blocks, compare: '> 900000'}}}}}}\n      \
+         - {{name: wall, http: {{url: 'http://{}/', {HEIGHT}}}}}\n",
+        node.address, node.address, broken.address
+    );
+    let (config, _) = config::parse(&text, "f", &Checks { files: false, ..Checks::default() }).unwrap();
+    let findings = assembly::ask_once(&config).await;
+    let seen: Vec<_> = findings.iter().map(|found| (found.subject.as_str(), found.state)).collect();
+    assert_eq!(
+        seen,
+        [
+            ("btc-0's probe height", FindingState::Ok),
+            ("btc-0's probe many", FindingState::Problem),
+            ("btc-0's probe wall", FindingState::Unknown),
+        ]
+    );
+    assert!(findings[0].detail.contains(r#"answered 200: {"result":{"chain":"main""#), "{}", findings[0].detail);
+    assert!(findings[1].detail.starts_with("/result/blocks is 840000, not > 900000"), "{}", findings[1].detail);
+    assert!(findings[2].detail.ends_with("answered 200: <html><p>sign in"), "{}", findings[2].detail);
+    assert_eq!((node.asked().len(), broken.asked().len()), (2, 1));
+    assert!(assembly::probe_chain(&config).await.is_empty(), "no beacon node is missed");
+    let evidence = assembly::chain_evidence(&config, &config.validators[0].name).await;
+    assert!(evidence.generic, "the gates know that beacon nodes are not asked");
 }

@@ -1,17 +1,17 @@
 //! The probes of a validator of kind generic as they are written.
 //!
-//! Part of [`super::written`], and like it checked only in its form.
+//! Part of [`super`], and like it checked only in its form.
 
 use std::path::PathBuf;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, de};
 
-use super::{
-    values::{At, Duration},
-    written::Basic,
+use super::Basic;
+use crate::{
+    config::values::{At, Duration},
+    domain::{Span, probe::FailsFor},
 };
-use crate::domain::{Span, probe::FailsFor};
 
 /// A question that shows whether a generic validator works: exactly one of http and tcp.
 #[derive(Debug, Deserialize, JsonSchema)]
