@@ -5,6 +5,7 @@
 mod alertmanager;
 mod chain;
 mod compute;
+mod kube;
 mod ledger;
 mod mail;
 mod parts;

@@ -1,0 +1,6 @@
+//! The kube source, the chart and the whole path against a real control plane: etcd, API server, controllers, scheduler;
+//! the machines are played by kwok, whose pulled plug looks to the cluster like any other.
+
+mod cluster;
+mod pods;
+mod story;
