@@ -2,5 +2,7 @@
 //! the machines are played by kwok, whose pulled plug looks to the cluster like any other.
 
 mod cluster;
+mod nodes;
 mod pods;
+mod server;
 mod story;

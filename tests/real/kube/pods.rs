@@ -102,7 +102,7 @@ async fn a_pod_deleted_by_hand_is_never_an_outage_and_its_successor_is_up() {
 
     // One that nobody makes again stays a question.
     story.kubectl(&["delete", "statefulset/vc", "--cascade=orphan"]);
-    story.watching.question("statefulset").await;
+    story.watching.question("was deleted by hand").await;
     let mut alone = super::story::Watching::start(
         story.cluster,
         &story.namespace,

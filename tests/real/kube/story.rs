@@ -33,6 +33,8 @@ pub const ANY: [Verdict; 3] = [Verdict::Unknown, Verdict::Up, Verdict::Down];
 /// What is said of one validator.
 pub struct Watching {
     observations: mpsc::Receiver<KubeObservation>,
+    /// Everything that a human was asked so far.
+    pub questions: Vec<String>,
     _stop: DropGuard,
 }
 
@@ -45,7 +47,7 @@ impl Watching {
         let (tx, observations) = mpsc::channel(64);
         let stop = CancellationToken::new();
         tokio::spawn(watch.run(tx, stop.clone()));
-        Self { observations, _stop: stop.drop_guard() }
+        Self { observations, questions: Vec::new(), _stop: stop.drop_guard() }
     }
 
     /// Waits until this is said, in these words and with this verdict; until then only these verdicts may be.
@@ -58,6 +60,7 @@ impl Watching {
             let seen = seen.expect("the source runs");
             let (now, why) = (seen.reading.verdict, &seen.reading.why);
             println!("  {now}{}: {why}", if seen.hold.is_some() { ", held" } else { "" });
+            self.questions.extend(seen.hold.as_deref().map(str::to_owned));
             if now == verdict && why.contains(words) {
                 return seen;
             }
@@ -104,7 +107,7 @@ impl Story {
     /// The same with a statefulset that is a little different.
     pub async fn begin_with(name: &str, change: impl FnOnce(&mut Value)) -> Self {
         let mut story = Self::unwatched(name, change).await;
-        story.watching.up().await;
+        story.watching.says(&ANY, Verdict::Up, "runs and is ready").await;
         story
     }
 
@@ -138,9 +141,13 @@ impl Story {
 }
 
 impl Drop for Story {
-    /// Its node stays as it is; a kubelet less is a processor's time more for the others.
+    /// Its machine is gone for good: a cluster with many dead nodes evicts nobody any more.
     fn drop(&mut self) {
-        block_in_place(|| self.cluster.try_act("stop", &[&format!("kwok-{}", self.node)]));
+        block_in_place(|| {
+            self.cluster.try_act("stop", &[&format!("kwok-{}", self.node)]);
+            self.cluster.try_kubectl(&["delete", "node", &self.node]);
+            self.cluster.try_kubectl(&["delete", "namespace", &self.namespace, "--wait=false"]);
+        });
     }
 }
 
