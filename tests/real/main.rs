@@ -10,3 +10,4 @@ mod ledger;
 mod mail;
 mod parts;
 mod path;
+mod program;

@@ -39,7 +39,7 @@ impl Cluster {
     pub fn shared() -> &'static Self {
         static SHARED: OnceLock<Cluster> = OnceLock::new();
         SHARED.get_or_init(|| {
-            let cluster = Self::up(&[]);
+            let cluster = Self::up(&["--audit"]);
             // Where most nodes are dead, the cluster takes itself for cut off and evicts nobody.
             for other in ["other-1", "other-2"] {
                 cluster.act("node", &[other]);

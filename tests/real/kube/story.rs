@@ -22,7 +22,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::cluster::Cluster;
 
 /// Far more than anything here takes, also when the machine has other things to do; only a failure waits so long.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// *Down* must not be said on the way to what is waited for.
 pub const HARMLESS: [Verdict; 2] = [Verdict::Unknown, Verdict::Up];
