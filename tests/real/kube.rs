@@ -3,6 +3,7 @@
 
 mod chart;
 mod cluster;
+mod crowd;
 mod installed;
 mod nodes;
 mod pods;
