@@ -312,6 +312,11 @@ impl Index {
             }
             let ours = gone.iter().filter_map(|item| pod_of(&self.targets[target], item)).next_back();
             let Some(pod) = ours.cloned() else { continue };
+            // A successor that never stood anywhere says nothing about why the last one that did has gone. A drain that
+            // asks twice takes it away as well.
+            if pod.node.is_none() && self.memories[target].gone.is_some() {
+                continue;
+            }
             let node = pod.node.as_ref().map(|name| self.node(name, at));
             let node_was_cordoned = node.as_ref().is_some_and(Node::is_cordoned);
             let node_was_sick = node.is_some_and(|node| kube::is_sick(&node, at.wall));
