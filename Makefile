@@ -1,6 +1,6 @@
 # The few commands people type.
 
-.PHONY: demo test test-real bench lint parts
+.PHONY: demo test test-real bench lint parts chart image
 
 # Real parts (a real Alertmanager, beacon node, mail server …) go into a cache outside the checkout.
 PARTS := tests/parts/install.sh
@@ -21,6 +21,18 @@ test-real: parts ## everything against real parts, one suite at a time
 
 bench: ## one table; ratios of one run where there is something to compare with
 	cargo bench --bench table
+
+chart: parts ## helm's lint, every example rendered and given to the program, derived files current
+	cargo build
+	charts/check.sh $${CARGO_TARGET_DIR:-target}/debug/failover
+
+# A static binary without the sandbox. Needs rustup's target of this name, a C compiler for it (Debian: musl-tools) and
+# buildah.
+MUSL := $(shell uname -m)-unknown-linux-musl
+image: ## the container image, as an OCI archive
+	rustup target add $(MUSL)
+	cargo build --release --locked --no-default-features --target $(MUSL)
+	image/build.sh $${CARGO_TARGET_DIR:-target}/$(MUSL)/release/failover failover.oci.tar
 
 lint:
 	cargo fmt --check

@@ -4,6 +4,7 @@
 
 pub mod engine;
 pub mod executor;
+mod handle;
 pub mod journal;
 pub mod lease;
 pub mod requests;
@@ -13,4 +14,5 @@ mod sweep;
 mod term;
 mod timers;
 
-pub use engine::{Engine, EngineConfig, EngineError, Handle, Input, Outside, Step};
+pub use engine::{Engine, EngineConfig, EngineError, Outside};
+pub use handle::{Handle, Input, Step};

@@ -6,7 +6,7 @@
 //! **Invariant:** *down* is never said from a watch alone. A watch that hangs looks like a node that is silent, so
 //! everything an opinion of *down* rests on is read afresh first, and again for as long as it stands.
 
-use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use kube::Client;
 use tokio::{
@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     domain::{
-        Evidence, Interval, Reading, Span, ValidatorId, Verdict,
+        Evidence, Interval, Reading, Span, Verdict,
         kube::{Blindness, Cause, Health, PauseNote, Seen, Thresholds, judge},
     },
     ports::Clock,
@@ -27,73 +27,24 @@ use crate::{
 mod check;
 mod client;
 mod convert;
+mod entry;
 mod events;
 mod index;
 mod memory;
+mod target;
 mod topic;
 
 pub use check::check;
 pub use client::{ClientError, connect};
 pub use convert::PREFIX;
 pub use events::{EventError, Note, write};
+pub use target::{KubeObservation, Named, Target};
 pub use topic::Kind;
 
 use convert::Item;
-use index::{Index, Moment};
+use entry::Moment;
+use index::Index;
 use topic::{Heard, Topic};
-
-/// One validator and where it is in the cluster.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Target {
-    /// Whose it is.
-    pub validator: ValidatorId,
-    /// In which namespace.
-    pub namespace: String,
-    /// What it is.
-    pub named: Named,
-    /// The container that signs; all of the pod's if it is not named.
-    pub container: Option<String>,
-}
-
-/// What a validator is in its namespace.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Named {
-    /// A statefulset or deployment.
-    Workload {
-        /// Which of both.
-        kind: Kind,
-        /// Its name.
-        name: String,
-    },
-    /// The pod that matches this selector.
-    Selector(String),
-}
-
-impl fmt::Display for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let namespace = &self.namespace;
-        match &self.named {
-            Named::Workload { kind: Kind::StatefulSet, name } => write!(f, "statefulset {namespace}/{name}"),
-            Named::Workload { kind: Kind::Deployment, name } => write!(f, "deployment {namespace}/{name}"),
-            Named::Selector(selector) => write!(f, "selector {selector} in namespace {namespace}"),
-        }
-    }
-}
-
-/// What the cluster shows of one validator, told when it changes and again before it goes stale.
-#[derive(Clone, Debug)]
-pub struct KubeObservation {
-    /// Which.
-    pub validator: ValidatorId,
-    /// The opinion.
-    pub reading: Reading,
-    /// No incident opens by itself while this stands; why, for people.
-    pub hold: Option<Arc<str>>,
-    /// What the operator has written on the workload; `None` when nothing, or when that is not known.
-    pub pause: Option<PauseNote>,
-    /// What the opinion was made of.
-    pub health: Health,
-}
 
 /// What an opinion rests on has to be younger than this when *down* is said.
 const PROOF: Duration = Duration::from_secs(20);
@@ -103,6 +54,9 @@ const REPEAT: Duration = Duration::from_secs(20);
 
 /// For how long an opinion may be believed. Two repetitions may be lost, or one reading take its time.
 const FRESH: Span = Span::from_secs(60);
+
+/// For how long a replaced pod may look as if nothing were wrong, before that counts.
+const SETTLE: Duration = Duration::from_secs(3);
 
 /// The pauses between readings that fail: the first, and the longest.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
@@ -115,6 +69,8 @@ pub struct KubeWatch {
     index: Index,
     /// What each target was last said to be.
     told: Vec<Option<Told>>,
+    /// Since when each target that was down seems to be on its way.
+    passing_since: Vec<Option<Instant>>,
     /// Since when each target is judged to be in a state that has to be proven.
     grave_since: Vec<Option<Instant>>,
     feeds: BTreeMap<Topic, AbortHandle>,
@@ -145,12 +101,14 @@ impl KubeWatch {
     pub fn new(client: Client, targets: Vec<Target>, thresholds: Thresholds, clock: Arc<dyn Clock>) -> Self {
         let told = targets.iter().map(|_| None).collect();
         let grave_since = targets.iter().map(|_| None).collect();
+        let passing_since = targets.iter().map(|_| None).collect();
         Self {
             client,
             clock,
             thresholds,
             index: Index::new(targets),
             told,
+            passing_since,
             grave_since,
             feeds: BTreeMap::new(),
             watches: JoinSet::new(),
@@ -263,6 +221,10 @@ impl KubeWatch {
                 wake_at = wake_at.min(now.mono + left.max(Duration::from_millis(1)));
             }
             let proven_at = self.prove(target, &health, now.mono);
+            if let Some(settled_at) = self.settled_at(target, &health, now.mono) {
+                wake_at = wake_at.min(settled_at);
+                continue;
+            }
             let told = self.told[target].as_ref();
             let pause = match &facts.workload {
                 Some(Seen::Is(workload)) => workload.pause.clone(),
@@ -285,6 +247,16 @@ impl KubeWatch {
         }
         let retries = self.readings.values().filter(|state| !state.running).filter_map(|state| state.retry_at);
         Ok(retries.fold(wake_at, Instant::min).max(now.mono + Duration::from_millis(1)))
+    }
+
+    /// A pod that is replaced passes through moments in which nothing is wrong yet. They are not told while it was down
+    /// before: no hold would outlive an eviction. When it counts, if that is later than now.
+    fn settled_at(&mut self, target: usize, health: &Health, now: Instant) -> Option<Instant> {
+        let was_down = self.told[target].as_ref().is_some_and(|told| told.health.verdict == Verdict::Down);
+        let passing = was_down && health.cause.is_passing();
+        let since = passing.then(|| self.passing_since[target].unwrap_or(now));
+        self.passing_since[target] = since;
+        since.map(|since| since + SETTLE).filter(|settled_at| *settled_at > now)
     }
 
     /// Since when, at the earliest, what this rests on is known to be so; `None` while it has to be read first.

@@ -2,7 +2,7 @@
 //!
 //! What they mean is judged in [`crate::domain::kube`].
 
-use std::collections::HashMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use anyhow::Context as _;
 use tokio::{
@@ -61,31 +61,60 @@ pub(super) async fn spawn(
     Ok(())
 }
 
-async fn tell(mut observations: mpsc::Receiver<KubeObservation>, handle: Handle, clock: std::sync::Arc<dyn Clock>) {
-    let mut paused: HashMap<ValidatorId, PauseNote> = HashMap::new();
-    while let Some(KubeObservation { validator, reading, hold, pause, health: _ }) = observations.recv().await {
-        let now = clock.now();
-        let fresh_until = now.checked_add(HANDS).unwrap_or(now);
-        let hands = hold.map(|why| Hands { why, fresh_until });
-        // Before the opinion: nothing may open in between.
-        handle.tell(Event::HandsSeen(validator.clone(), hands)).await;
-        handle.tell(Event::Observed(validator.clone(), Source::Kube, reading)).await;
-        if !handle.leads() {
-            paused.remove(&validator);
-            continue;
-        }
-        let Some(note) = pause else { continue };
-        if paused.get(&validator) == Some(&note) {
-            continue;
-        }
-        match request(&validator, &note) {
-            Ok((until, request)) if until > now => {
-                handle.tell(Event::Requested(validator.clone(), request)).await;
+/// What was last seen of each validator, and what of it has become a request.
+#[derive(Default)]
+struct Latest {
+    seen: BTreeMap<ValidatorId, (KubeObservation, Option<Hands>)>,
+    paused: BTreeMap<ValidatorId, PauseNote>,
+}
+
+async fn tell(mut observations: mpsc::Receiver<KubeObservation>, handle: Handle, clock: Arc<dyn Clock>) {
+    let (mut latest, mut leadership) = (Latest::default(), handle.leadership());
+    loop {
+        tokio::select! {
+            observation = observations.recv() => {
+                let Some(observation) = observation else { return };
+                let now = clock.now();
+                let fresh_until = now.checked_add(HANDS).unwrap_or(now);
+                let hands = observation.hold.clone().map(|why| Hands { why, fresh_until });
+                let id = observation.validator.clone();
+                latest.seen.insert(id.clone(), (observation, hands));
+                latest.pass_on(&id, &handle, now).await;
             }
-            Ok(_) => {}
-            Err(why) => tracing::warn!(%validator, "the annotation {PREFIX}pause-until is ignored: {why}"),
+            changed = leadership.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+                // The loop of a new term knows nothing yet.
+                latest.paused.clear();
+                let all: Vec<ValidatorId> = latest.seen.keys().cloned().collect();
+                for id in all {
+                    latest.pass_on(&id, &handle, clock.now()).await;
+                }
+            }
         }
-        paused.insert(validator, note);
+    }
+}
+
+impl Latest {
+    async fn pass_on(&mut self, id: &ValidatorId, handle: &Handle, now: Time) {
+        let Some((KubeObservation { reading, pause, .. }, hands)) = self.seen.get(id) else { return };
+        if !handle.leads() {
+            return;
+        }
+        // Before the opinion: nothing may open in between.
+        handle.tell(Event::HandsSeen(id.clone(), hands.clone())).await;
+        handle.tell(Event::Observed(id.clone(), Source::Kube, reading.clone())).await;
+        let Some(note) = pause else { return };
+        if self.paused.get(id) == Some(note) {
+            return;
+        }
+        match request(id, note) {
+            Ok((until, request)) if until > now => handle.tell(Event::Requested(id.clone(), request)).await,
+            Ok(_) => {}
+            Err(why) => tracing::warn!(validator = %id, "the annotation {PREFIX}pause-until is ignored: {why}"),
+        }
+        self.paused.insert(id.clone(), note.clone());
     }
 }
 

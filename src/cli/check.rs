@@ -129,7 +129,14 @@ async fn process_ports(config: &Config) -> Vec<Finding> {
     for validator in &config.validators {
         let name = format!("{}'s own process", validator.name);
         findings.push(match &validator.process {
-            None => finding(name, FindingState::Warning, "no `process`: a standby is never released by itself"),
+            None if validator.kubernetes.is_some() => {
+                finding(name, FindingState::Ok, "no `process`, its pod in the cluster shows whether it runs")
+            }
+            None => finding(
+                name,
+                FindingState::Warning,
+                "no `process` and no `kubernetes`: a standby is never released by itself",
+            ),
             Some(url) => match client.get(url.clone()).send().await.and_then(reqwest::Response::error_for_status) {
                 Ok(_) => finding(name, FindingState::Ok, format!("{url} answers")),
                 Err(error) => finding(name, FindingState::Problem, format!("{error}")),

@@ -6,20 +6,20 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     executor::Executor,
+    handle::{Handle, Input, STEPS, Step},
     lease::{self, Keeper, Lease, LeaseConfig, LeaseError},
     requests,
-    status::Status,
     store::{Store, StoreError},
     sweep,
     term::Term,
 };
 use crate::{
-    domain::{Event, IncidentId, Policy, Reason, Time, ValidatorId, World},
+    domain::{Policy, ValidatorId, World},
     ports::{Clock, Cloud, Ledger, Notifier},
 };
 
@@ -58,79 +58,6 @@ pub struct Outside {
     pub notifier: Option<Arc<dyn Notifier>>,
     /// Time.
     pub clock: Arc<dyn Clock>,
-}
-
-/// What can be sent to the loop.
-#[derive(Debug)]
-pub enum Input {
-    /// Something happened.
-    Event(Event),
-    /// Something happened, and the sender wants to know when it is in the ledger. Dropped unanswered when the event is
-    /// rejected or the loop stops.
-    Acknowledged(Event, oneshot::Sender<()>),
-    /// Somebody wants to see everything.
-    Show(oneshot::Sender<Status>),
-}
-
-/// A step of a validator that is in the ledger, for those who tell of it elsewhere.
-#[derive(Clone, Debug)]
-pub struct Step {
-    /// Whose.
-    pub validator: ValidatorId,
-    /// The incident it belongs to, if there is one.
-    pub incident: Option<IncidentId>,
-    /// What happened.
-    pub reason: Reason,
-    /// When.
-    pub at: Time,
-}
-
-/// How many steps may wait for a slow listener; older ones are lost to it.
-const STEPS: usize = 256;
-
-/// The way to the loop, for everybody else.
-#[derive(Clone, Debug)]
-pub struct Handle {
-    inputs: mpsc::Sender<Input>,
-    leads: tokio::sync::watch::Receiver<bool>,
-    steps: broadcast::Sender<Step>,
-}
-
-impl Handle {
-    /// Tells the loop what happened. Lost when nobody leads: signals are heard again, and unknown until then.
-    pub async fn tell(&self, event: Event) {
-        if *self.leads.borrow() {
-            let _ = self.inputs.send(Input::Event(event)).await;
-        }
-    }
-
-    /// Everything, if this process leads and is not stuck.
-    pub async fn status(&self) -> Option<Status> {
-        if !*self.leads.borrow() {
-            return None;
-        }
-        let (sender, receiver) = oneshot::channel();
-        self.inputs.send(Input::Show(sender)).await.ok()?;
-        tokio::time::timeout(Duration::from_secs(2), receiver).await.ok()?.ok()
-    }
-
-    /// Whether this process holds the lease and has read the records.
-    #[must_use]
-    pub fn leads(&self) -> bool {
-        *self.leads.borrow()
-    }
-
-    /// Every step from now on, after it is in the ledger.
-    #[must_use]
-    pub fn steps(&self) -> broadcast::Receiver<Step> {
-        self.steps.subscribe()
-    }
-
-    /// Changes when this process begins or ceases to lead.
-    #[must_use]
-    pub fn leadership(&self) -> tokio::sync::watch::Receiver<bool> {
-        self.leads.clone()
-    }
 }
 
 /// The loop, not yet running.

@@ -12,8 +12,8 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{
-    Engine, EngineConfig, Input, Outside,
-    engine::{BATCH, Step, executor},
+    Engine, EngineConfig, Input, Outside, Step,
+    engine::{BATCH, executor},
     journal,
     lease::{self, Lease},
     status::{self, Status},

@@ -47,6 +47,11 @@ pub enum Statement {
         silent: usize,
     },
     Chain(ChainHealth),
+    Hands {
+        validator: ValidatorId,
+        why: Option<String>,
+        fresh: Span,
+    },
     Request {
         validator: ValidatorId,
         id: Option<String>,
@@ -221,6 +226,14 @@ fn statement(words: &[String]) -> Result<Statement, String> {
             let option = |key: &str| options.iter().find_map(|word| word.strip_prefix(key)).map_or(Ok(0), number);
             let (active, slashed, silent) = (option("active=")?, option("slashed=")?, option("silent=")?);
             Ok(Statement::Keys { validator: validator(name)?, active, slashed, silent })
+        }
+        "hands" => {
+            let [name, why, options @ ..] = rest else {
+                return Err("write: hands VALIDATOR \"WHY\"|none [fresh=1m]".into());
+            };
+            let fresh = options.iter().find_map(|word| word.strip_prefix("fresh="));
+            let fresh = fresh.map_or(Ok(Span::from_hours(24)), span)?;
+            Ok(Statement::Hands { validator: validator(name)?, why: (why != "none").then(|| why.clone()), fresh })
         }
         "chain-finalises" => Ok(Statement::Chain(ChainHealth::Finalising)),
         "chain-stuck" => {

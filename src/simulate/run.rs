@@ -7,9 +7,9 @@ use std::{
 
 use super::{Answer, Expect, Scenario, Statement};
 use crate::domain::{
-    Action, ActionId, Ask, ChainView, CreateOutcome, Event, InstanceRef, Interval, KeyStates, Machine, MachineState,
-    Outcome, Policy, Reading, Reason, Report as AgentReport, Request, Role, Seen, Span, Time, ValidatorId, World,
-    explain, step,
+    Action, ActionId, Ask, ChainView, CreateOutcome, Event, Hands, InstanceRef, Interval, KeyStates, Machine,
+    MachineState, Outcome, Policy, Reading, Reason, Report as AgentReport, Request, Role, Seen, Span, Time,
+    ValidatorId, World, explain, step,
 };
 
 /// What a run has shown.
@@ -154,6 +154,11 @@ impl<'a> Simulation<'a> {
                 let slashed = (0..*slashed).map(|key| format!("0x{key:02x}")).collect();
                 let keys = KeyStates { active: *active, slashed, silent: *silent, ..KeyStates::default() };
                 self.happen(Event::KeysSeen(validator.clone(), keys));
+            }
+            Statement::Hands { validator, why, fresh } => {
+                let fresh_until = self.now.checked_add(*fresh).unwrap_or(Time::MAX);
+                let hands = why.as_ref().map(|why| Hands { why: why.as_str().into(), fresh_until });
+                self.happen(Event::HandsSeen(validator.clone(), hands));
             }
             Statement::Request { validator, id, ask, until } => {
                 let ask = match ask.as_str() {

@@ -17,6 +17,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 mod events;
 mod hands;
 mod troubles;
+mod watcher;
 
 /// Longer than anything here may take; a test that reaches it fails.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -263,4 +264,45 @@ async fn what_the_operator_has_written_on_it_is_passed_on() {
     });
     let noted = watching.passing(&[Verdict::Up], |seen| seen.pause.is_some()).await.pause.unwrap();
     assert_eq!((noted.until.as_str(), noted.reason.as_deref()), ("2026-11-21T18:00:00Z", Some("new disk")));
+}
+
+#[tokio::test]
+async fn a_replaced_pod_that_finds_no_place_was_down_without_a_break() {
+    let api = cluster().await;
+    let mut watching = Watching::validator(&api).await;
+    watching.until(Verdict::Up).await;
+    api.change("nodes", "", "attic", |node| set_ready(node, "Unknown"));
+    watching.until(Verdict::Down).await;
+    api.remove("pods", "eth", "vc-0");
+    let mut pod = objects::pod("eth", "vc", "attic");
+    pod["metadata"]["uid"] = "pod-vc-2".into();
+    pod["spec"].as_object_mut().unwrap().remove("nodeName");
+    pod["status"] = json!({"phase": "Pending"});
+    api.put("pods", pod.clone());
+    let said = "0/1 nodes are available";
+    pod["status"]["conditions"] =
+        json!([{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": said}]);
+    api.put("pods", pod);
+    let seen = watching.passing(&[Verdict::Down], |seen| seen.reading.why.contains(said)).await;
+    assert_eq!(seen.reading.verdict, Verdict::Down);
+}
+
+#[tokio::test]
+async fn a_replaced_pod_that_starts_elsewhere_is_on_its_way() {
+    let api = cluster().await;
+    api.put("nodes", objects::node("cellar"));
+    api.put("leases", objects::lease("cellar", &now(), 40));
+    let mut watching = Watching::validator(&api).await;
+    watching.until(Verdict::Up).await;
+    api.change("nodes", "", "attic", |node| set_ready(node, "Unknown"));
+    watching.until(Verdict::Down).await;
+    let mut pod = objects::pod("eth", "vc", "cellar");
+    pod["metadata"]["uid"] = "pod-vc-2".into();
+    let mut starting = pod.clone();
+    starting["status"] = json!({"phase": "Pending"});
+    api.put("pods", starting);
+    watching.passing(&[Verdict::Down], |seen| seen.reading.why.contains("is starting")).await;
+    api.put("pods", pod);
+    let seen = watching.until(Verdict::Up).await;
+    assert_eq!(&*seen.reading.why, "pod vc-0 runs and is ready on node cellar");
 }

@@ -180,6 +180,10 @@ const RULES: &[(&str, Off)] = &[
         "a_chain_that_does_not_finalise_is_told_only",
         Off::Event(|event| (!matches!(event, Event::ChainSeen(_))).then_some(event)),
     ),
+    (
+        "the_work_of_a_human_is_a_question",
+        Off::Event(|event| (!matches!(event, Event::HandsSeen(..))).then_some(event)),
+    ),
     ("a_slashed_key_freezes_everything", Off::Event(ignore_keys)),
     ("exited_keys_need_no_standby", Off::Event(ignore_keys)),
     (

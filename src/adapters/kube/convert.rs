@@ -33,12 +33,36 @@ pub(super) struct Item {
 }
 
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant, reason = "there are a handful, and every second one is a pod")]
 pub(super) enum What {
     Workload { workload: Workload, selector: Option<String> },
     Pod { pod: Pod, owner: Option<Owner> },
     Node(NodeState),
     Lease { renewed_at: Option<Time>, duration: Option<Span> },
     Claim(ClaimState),
+}
+
+/// Each topic holds one kind of thing, so every reader asks for that kind.
+impl What {
+    pub(super) fn workload(&self) -> Option<(&Workload, &Option<String>)> {
+        if let Self::Workload { workload, selector } = self { Some((workload, selector)) } else { None }
+    }
+
+    pub(super) fn pod(&self) -> Option<(&Pod, &Option<Owner>)> {
+        if let Self::Pod { pod, owner } = self { Some((pod, owner)) } else { None }
+    }
+
+    pub(super) fn node(&self) -> Option<&NodeState> {
+        if let Self::Node(state) = self { Some(state) } else { None }
+    }
+
+    pub(super) fn lease(&self) -> Option<(Option<Time>, Option<Span>)> {
+        if let Self::Lease { renewed_at, duration } = self { Some((*renewed_at, *duration)) } else { None }
+    }
+
+    pub(super) fn claim(&self) -> Option<ClaimState> {
+        if let Self::Claim(state) = self { Some(*state) } else { None }
+    }
 }
 
 /// The controller of a pod.
@@ -115,7 +139,9 @@ pub(super) fn pod(object: core::Pod) -> Item {
     let conditions = status.conditions.unwrap_or_default();
     let condition = |name: &str| conditions.iter().find(|condition| condition.type_ == name);
     let is = |name: &str| condition(name).map(|condition| condition.status == "True");
-    let unscheduled = condition("PodScheduled").filter(|condition| condition.status == "False");
+    // Not `SchedulerError`: that is the scheduler's own stumbling, and it tries again.
+    let unscheduled = condition("PodScheduled")
+        .filter(|condition| condition.status == "False" && condition.reason.as_deref() == Some("Unschedulable"));
     let disruption = condition("DisruptionTarget").filter(|condition| condition.status == "True");
     let mut containers: Vec<Container> =
         status.init_container_statuses.unwrap_or_default().into_iter().map(|one| container(one, true)).collect();
@@ -284,6 +310,20 @@ mod tests {
             panic!()
         };
         assert_eq!(state.ready, Ready::Unsaid);
+    }
+
+    #[test]
+    fn a_scheduler_that_stumbles_has_not_refused_the_pod() {
+        let of = |reason: &str| {
+            let json = format!(
+                r#"{{"metadata":{{"name":"a"}},"status":{{"conditions":[
+                    {{"type":"PodScheduled","status":"False","reason":"{reason}","message":"said"}}]}}}}"#
+            );
+            let What::Pod { pod, .. } = pod(serde_json::from_str(&json).unwrap()).what else { panic!() };
+            pod.unschedulable
+        };
+        assert_eq!(of("Unschedulable").as_deref(), Some("said"));
+        assert_eq!(of("SchedulerError"), None);
     }
 
     #[test]

@@ -3,75 +3,24 @@
 //! It judges nothing and asks nobody. Moments are kept by the monotone clock: neither a jump of the wall clock nor the
 //! sleep of this machine makes anything older than it is.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::time::Instant;
 
 use super::{
     Named, Target,
     convert::{Item, Items, Owner, What},
+    entry::{Entry, Moment},
     memory::Memory,
     topic::{Heard, Kind, Topic},
 };
-use crate::domain::{
-    Span, Time,
-    kube::{self, Blindness, Claim, ClaimState, Facts, Lease, Node, Pod, Seen, Workload},
-};
-
-/// How long a lease holds that does not say (the kubelet's `nodeLeaseDurationSeconds`).
-const LEASE: Span = Span::from_secs(40);
-
-/// A watch that is refused is tried again within half a minute. Not refused for this long, it works.
-const REFUSED: Duration = Duration::from_secs(90);
-
-/// Now, by both clocks.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Moment {
-    pub(super) wall: Time,
-    pub(super) mono: Instant,
-}
-
-impl Moment {
-    /// What the wall clock would have shown then, had it never jumped.
-    pub(super) fn wall_at(&self, then: Instant) -> Time {
-        let ago = Span::try_from(self.mono.saturating_duration_since(then)).unwrap_or(Span::MAX);
-        self.wall.checked_sub(ago).unwrap_or(Time::MIN)
-    }
-}
+use crate::domain::kube::{self, Blindness, Claim, ClaimState, Facts, Lease, Node, Pod, Seen, Workload};
 
 /// Everything heard.
 pub(super) struct Index {
     targets: Vec<Target>,
     topics: BTreeMap<Topic, Entry>,
     memories: Vec<Memory>,
-}
-
-/// What one topic has said.
-#[derive(Default)]
-struct Entry {
-    items: Items,
-    answered: bool,
-    /// The last reading failed like this.
-    blind: Option<Blindness>,
-    /// It may be listed but not watched, as of then.
-    refused: Option<(Blindness, Instant)>,
-    /// When the server last said anything about it.
-    proven_at: Option<Instant>,
-    /// It has been there.
-    was_there: bool,
-    lease: Option<Renewal>,
-}
-
-/// A lease as we saw it change.
-struct Renewal {
-    renewed_at: Option<Time>,
-    changed_at: Instant,
-    seen_alive: bool,
-    duration: Span,
-    skew: Span,
 }
 
 impl Index {
@@ -135,7 +84,7 @@ impl Index {
     /// Makes the topics those that are needed now, and says which began and which ended.
     pub(super) fn settle(&mut self, now: Instant) -> (Vec<Topic>, Vec<Topic>) {
         for entry in self.topics.values_mut() {
-            entry.refused.take_if(|(_, at)| now.duration_since(*at) > REFUSED);
+            entry.forgive(now);
         }
         let needed: BTreeSet<Topic> = (0..self.targets.len()).flat_map(|target| self.topics_of(target)).collect();
         let ended: Vec<Topic> = self.topics.keys().filter(|topic| !needed.contains(topic)).cloned().collect();
@@ -157,8 +106,9 @@ impl Index {
         let Some(selector) = self.selector(target) else { return topics };
         topics.push(Topic::Pods { namespace: namespace.clone(), selector });
         let pods = self.pods(target);
-        let gone = self.memories[target].gone.as_ref().map(|gone| &gone.pod);
-        for node in pods.iter().copied().chain(gone).filter_map(|pod| pod.node.as_ref()) {
+        let Memory { gone, node: last, .. } = &self.memories[target];
+        let gone = gone.as_ref().map(|gone| &gone.pod);
+        for node in pods.iter().copied().chain(gone).filter_map(|pod| pod.node.as_ref()).chain(last) {
             topics.push(Topic::Node(node.clone()));
             topics.push(Topic::Lease(node.clone()));
         }
@@ -226,21 +176,14 @@ impl Index {
 
     fn workload(&self, topic: &Topic) -> Seen<Workload> {
         let Some(entry) = self.topics.get(topic) else { return Seen::NotYet };
-        let workload = entry.items.values().find_map(|item| match &item.what {
-            What::Workload { workload, .. } => Some(workload.clone()),
-            What::Pod { .. } | What::Node(_) | What::Lease { .. } | What::Claim(_) => None,
-        });
-        entry.state().with(workload)
+        entry.state().with(entry.only(What::workload).map(|(workload, _)| workload.clone()))
     }
 
     fn node(&self, name: &str, at: Moment) -> Node {
-        let object = self.topics.get(&Topic::Node(name.to_owned())).map_or(Seen::NotYet, |entry| {
-            let state = entry.items.values().find_map(|item| match &item.what {
-                What::Node(state) => Some(state.clone()),
-                What::Pod { .. } | What::Workload { .. } | What::Lease { .. } | What::Claim(_) => None,
-            });
-            entry.state().with(state)
-        });
+        let object = self
+            .topics
+            .get(&Topic::Node(name.to_owned()))
+            .map_or(Seen::NotYet, |entry| entry.state().with(entry.only(What::node).cloned()));
         let lease = self.topics.get(&Topic::Lease(name.to_owned())).map_or(Seen::NotYet, |entry| {
             let lease = entry.lease.as_ref().map(|renewal| Lease {
                 changed_at: at.wall_at(renewal.changed_at),
@@ -262,14 +205,7 @@ impl Index {
             match entry.state() {
                 Seen::NotYet | Seen::Blind(_) => ClaimState::Unknown,
                 Seen::Missing | Seen::Removed => ClaimState::Missing,
-                Seen::Is(()) => entry
-                    .items
-                    .values()
-                    .find_map(|item| match item.what {
-                        What::Claim(state) => Some(state),
-                        What::Pod { .. } | What::Workload { .. } | What::Lease { .. } | What::Node(_) => None,
-                    })
-                    .unwrap_or(ClaimState::Unknown),
+                Seen::Is(()) => entry.only(What::claim).unwrap_or(ClaimState::Unknown),
             }
         };
         names.into_iter().map(|name| Claim { name: name.clone(), state: state(name) }).collect()
@@ -328,10 +264,8 @@ impl Index {
     fn remember(&mut self, at: Moment) {
         for target in 0..self.targets.len() {
             let workload = workload_topic(&self.targets[target]).and_then(|topic| {
-                self.topics.get(&topic)?.items.values().find_map(|item| match &item.what {
-                    What::Workload { workload, selector } => Some((workload.unproven, selector.clone())),
-                    What::Pod { .. } | What::Node(_) | What::Lease { .. } | What::Claim(_) => None,
-                })
+                let (workload, selector) = self.topics.get(&topic)?.only(What::workload)?;
+                Some((workload.unproven, selector.clone()))
             });
             let pods: Vec<Pod> = self.pods(target).into_iter().cloned().collect();
             self.memories[target].update(workload, &pods, at.mono);
@@ -341,52 +275,6 @@ impl Index {
             if let Some(gone) = &mut self.memories[target].gone {
                 gone.node_was_cordoned |= cordoned;
             }
-        }
-    }
-}
-
-impl Entry {
-    fn state(&self) -> Seen<()> {
-        let blind = self.blind.as_ref().or(self.refused.as_ref().map(|(why, _)| why));
-        match (blind, self.answered, self.items.is_empty()) {
-            (Some(why), _, _) => Seen::Blind(why.clone()),
-            (None, false, _) => Seen::NotYet,
-            (None, true, false) => Seen::Is(()),
-            (None, true, true) if self.was_there => Seen::Removed,
-            (None, true, true) => Seen::Missing,
-        }
-    }
-
-    /// A lease counts by when we see it change; what it says itself is compared with our clock only to find clocks that
-    /// are wrong.
-    fn renew(&mut self, at: Moment) {
-        let Some((renewed_at, duration)) = self.items.values().find_map(|item| match &item.what {
-            What::Lease { renewed_at, duration } => Some((*renewed_at, *duration)),
-            What::Workload { .. } | What::Pod { .. } | What::Node(_) | What::Claim(_) => None,
-        }) else {
-            self.lease = None;
-            return;
-        };
-        let duration = duration.filter(|duration| *duration > Span::ZERO).unwrap_or(LEASE);
-        let same = self.lease.as_ref().is_some_and(|lease| lease.renewed_at == renewed_at);
-        if let Some(lease) = self.lease.as_mut().filter(|_| same) {
-            lease.duration = duration;
-            return;
-        }
-        let skew = renewed_at.map_or(Span::ZERO, |time| time.duration_since(at.wall));
-        let seen_alive = self.lease.is_some();
-        self.lease = Some(Renewal { renewed_at, changed_at: at.mono, seen_alive, duration, skew });
-    }
-}
-
-impl Seen<()> {
-    fn with<T>(self, value: Option<T>) -> Seen<T> {
-        match (self, value) {
-            (Seen::Is(()), Some(value)) => Seen::Is(value),
-            (Seen::Is(()) | Seen::NotYet, _) => Seen::NotYet,
-            (Seen::Missing, _) => Seen::Missing,
-            (Seen::Removed, _) => Seen::Removed,
-            (Seen::Blind(why), _) => Seen::Blind(why),
         }
     }
 }
@@ -403,7 +291,7 @@ fn workload_topic(target: &Target) -> Option<Topic> {
 /// The pod, if it is this target's. A deployment's pods belong to a replica set, whose name is the deployment's and a
 /// hash.
 fn pod_of<'a>(target: &Target, item: &'a Item) -> Option<&'a Pod> {
-    let What::Pod { pod, owner } = &item.what else { return None };
+    let (pod, owner) = item.what.pod()?;
     let ours = match (&target.named, owner) {
         (Named::Selector(_), _) => true,
         (Named::Workload { kind: Kind::StatefulSet, name }, Some(Owner { kind, name: owner })) => {

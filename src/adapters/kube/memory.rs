@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use tokio::time::Instant;
 
-use super::index::Moment;
+use super::entry::Moment;
 use crate::domain::kube::{ContainerState, GonePod, Pod, PodPhase};
 
 /// One target's memory.
@@ -16,6 +16,8 @@ pub(super) struct Memory {
     pub(super) selector: Option<String>,
     /// The pod that was there last, while none stands on a node.
     pub(super) gone: Option<GonePod>,
+    /// The node a pod of it stood on last. It stays watched, because the next one will most likely stand there too.
+    pub(super) node: Option<String>,
     /// Since when its template is unproven.
     pub(super) changing_since: Option<Instant>,
     pods: BTreeMap<String, PodMemory>,
@@ -37,6 +39,9 @@ impl Memory {
         // While its successor has no place, why the last one went is what there is to know.
         if pods.iter().any(|pod| pod.node.is_some()) {
             self.gone = None;
+        }
+        if let Some(node) = pods.iter().filter_map(|pod| pod.node.as_ref()).next_back() {
+            self.node = Some(node.clone());
         }
         self.pods.retain(|uid, _| pods.iter().any(|pod| pod.uid == *uid));
         for pod in pods {

@@ -61,7 +61,7 @@ impl Checker<'_> {
     fn enough_sources(&mut self, validator: &written::Validator, written: &Written) {
         let (chain, kube) = (written.ethereum.is_some(), validator.kubernetes.is_some());
         let alert_beside = |evidence: Evidence| validator.alerts.iter().any(|mapping| mapping.evidence != evidence);
-        if chain && kube || chain && alert_beside(Evidence::Chain) || kube && alert_beside(Evidence::Kube) {
+        if chain && (kube || alert_beside(Evidence::Chain)) || kube && alert_beside(Evidence::Kube) {
             return;
         }
         let what = match (chain, kube, validator.alerts.is_empty()) {

@@ -64,6 +64,42 @@ fn drained(gone: &GonePod) -> Option<Cause> {
     by_hand.then(|| Cause::Drained { pod: gone.pod.name.clone(), node: gone.pod.node.clone() })
 }
 
+impl Cause {
+    /// Whether every pod passes through this when it is replaced, for moments in which nothing is wrong with it yet.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Starting { .. }
+            | Self::Unseen(Unseen::NoPodYet { .. } | Unseen::NotYet { .. } | Unseen::Unsaid { .. }) => true,
+            Self::Unseen(
+                Unseen::Blind { .. }
+                | Unseen::Missing { .. }
+                | Unseen::NoPod { .. }
+                | Unseen::ManyPods { .. }
+                | Unseen::Shared { .. }
+                | Unseen::NoContainer { .. }
+                | Unseen::ClockSkew { .. },
+            )
+            | Self::Ready { .. }
+            | Self::NotReady { .. }
+            | Self::NodeGone { .. }
+            | Self::NodeSick { .. }
+            | Self::Pending { .. }
+            | Self::Image { .. }
+            | Self::CrashLoop { .. }
+            | Self::Ended { .. }
+            | Self::Volume { .. }
+            | Self::Waiting { .. }
+            | Self::ScaledToZero
+            | Self::Deleted { .. }
+            | Self::Drained { .. }
+            | Self::Evicted { .. }
+            | Self::LostWithNode { .. }
+            | Self::Rollout { .. } => false,
+        }
+    }
+}
+
 struct Judge<'a> {
     facts: &'a Facts,
     now: Time,

@@ -1,0 +1,112 @@
+//! What one topic has said, and since when.
+//!
+//! What several of them amount to for one validator is put together in [`super::index`].
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::convert::{Items, What};
+use crate::domain::{
+    Span, Time,
+    kube::{Blindness, Seen},
+};
+
+/// How long a lease holds that does not say (the kubelet's `nodeLeaseDurationSeconds`).
+const LEASE: Span = Span::from_secs(40);
+
+/// A watch that is refused is tried again within half a minute. Not refused for this long, it works.
+const REFUSED: Duration = Duration::from_secs(90);
+
+/// Now, by both clocks.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Moment {
+    pub(super) wall: Time,
+    pub(super) mono: Instant,
+}
+
+impl Moment {
+    /// What the wall clock would have shown then, had it never jumped.
+    pub(super) fn wall_at(&self, then: Instant) -> Time {
+        let ago = Span::try_from(self.mono.saturating_duration_since(then)).unwrap_or(Span::MAX);
+        self.wall.checked_sub(ago).unwrap_or(Time::MIN)
+    }
+}
+
+/// What one topic has said.
+#[derive(Default)]
+pub(super) struct Entry {
+    pub(super) items: Items,
+    pub(super) answered: bool,
+    /// The last reading failed like this.
+    pub(super) blind: Option<Blindness>,
+    /// It may be listed but not watched, as of then.
+    pub(super) refused: Option<(Blindness, Instant)>,
+    /// When the server last said anything about it.
+    pub(super) proven_at: Option<Instant>,
+    /// It has been there.
+    pub(super) was_there: bool,
+    pub(super) lease: Option<Renewal>,
+}
+
+/// A lease as we saw it change.
+pub(super) struct Renewal {
+    pub(super) renewed_at: Option<Time>,
+    pub(super) changed_at: Instant,
+    pub(super) seen_alive: bool,
+    pub(super) duration: Span,
+    pub(super) skew: Span,
+}
+
+impl Entry {
+    /// The one object of a topic that names one, if this is its kind.
+    pub(super) fn only<'a, T>(&'a self, kind: impl Fn(&'a What) -> Option<T>) -> Option<T> {
+        self.items.values().find_map(|item| kind(&item.what))
+    }
+
+    /// Forgets a refusal that was not repeated.
+    pub(super) fn forgive(&mut self, now: Instant) {
+        self.refused.take_if(|(_, at)| now.duration_since(*at) > REFUSED);
+    }
+
+    pub(super) fn state(&self) -> Seen<()> {
+        let blind = self.blind.as_ref().or(self.refused.as_ref().map(|(why, _)| why));
+        match (blind, self.answered, self.items.is_empty()) {
+            (Some(why), _, _) => Seen::Blind(why.clone()),
+            (None, false, _) => Seen::NotYet,
+            (None, true, false) => Seen::Is(()),
+            (None, true, true) if self.was_there => Seen::Removed,
+            (None, true, true) => Seen::Missing,
+        }
+    }
+
+    /// A lease counts by when we see it change; what it says itself is compared with our clock only to find clocks that
+    /// are wrong.
+    pub(super) fn renew(&mut self, at: Moment) {
+        let Some((renewed_at, duration)) = self.only(What::lease) else {
+            self.lease = None;
+            return;
+        };
+        let duration = duration.filter(|duration| *duration > Span::ZERO).unwrap_or(LEASE);
+        let same = self.lease.as_ref().is_some_and(|lease| lease.renewed_at == renewed_at);
+        if let Some(lease) = self.lease.as_mut().filter(|_| same) {
+            lease.duration = duration;
+            return;
+        }
+        let skew = renewed_at.map_or(Span::ZERO, |time| time.duration_since(at.wall));
+        let seen_alive = self.lease.is_some();
+        self.lease = Some(Renewal { renewed_at, changed_at: at.mono, seen_alive, duration, skew });
+    }
+}
+
+impl Seen<()> {
+    pub(super) fn with<T>(self, value: Option<T>) -> Seen<T> {
+        match (self, value) {
+            (Seen::Is(()), Some(value)) => Seen::Is(value),
+            (Seen::Is(()) | Seen::NotYet, _) => Seen::NotYet,
+            (Seen::Missing, _) => Seen::Missing,
+            (Seen::Removed, _) => Seen::Removed,
+            (Seen::Blind(why), _) => Seen::Blind(why),
+        }
+    }
+}

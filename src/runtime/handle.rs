@@ -1,0 +1,83 @@
+//! The way to the loop: what can be sent to it, and what it tells others.
+//!
+//! It holds no state of its own; a handle that nobody listens to loses what it is told.
+
+use std::time::Duration;
+
+use tokio::sync::{broadcast, mpsc, oneshot};
+
+use super::status::Status;
+use crate::domain::{Event, IncidentId, Reason, Time, ValidatorId};
+
+/// What can be sent to the loop.
+#[derive(Debug)]
+pub enum Input {
+    /// Something happened.
+    Event(Event),
+    /// Something happened, and the sender wants to know when it is in the ledger. Dropped unanswered when the event is
+    /// rejected or the loop stops.
+    Acknowledged(Event, oneshot::Sender<()>),
+    /// Somebody wants to see everything.
+    Show(oneshot::Sender<Status>),
+}
+
+/// A step of a validator that is in the ledger, for those who tell of it elsewhere.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// Whose.
+    pub validator: ValidatorId,
+    /// The incident it belongs to, if there is one.
+    pub incident: Option<IncidentId>,
+    /// What happened.
+    pub reason: Reason,
+    /// When.
+    pub at: Time,
+}
+
+/// How many steps may wait for a slow listener; older ones are lost to it.
+pub(super) const STEPS: usize = 256;
+
+/// The way to the loop, for everybody else.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    pub(super) inputs: mpsc::Sender<Input>,
+    pub(super) leads: tokio::sync::watch::Receiver<bool>,
+    pub(super) steps: broadcast::Sender<Step>,
+}
+
+impl Handle {
+    /// Tells the loop what happened. Lost when nobody leads: signals are heard again, and unknown until then.
+    pub async fn tell(&self, event: Event) {
+        if *self.leads.borrow() {
+            let _ = self.inputs.send(Input::Event(event)).await;
+        }
+    }
+
+    /// Everything, if this process leads and is not stuck.
+    pub async fn status(&self) -> Option<Status> {
+        if !*self.leads.borrow() {
+            return None;
+        }
+        let (sender, receiver) = oneshot::channel();
+        self.inputs.send(Input::Show(sender)).await.ok()?;
+        tokio::time::timeout(Duration::from_secs(2), receiver).await.ok()?.ok()
+    }
+
+    /// Whether this process holds the lease and has read the records.
+    #[must_use]
+    pub fn leads(&self) -> bool {
+        *self.leads.borrow()
+    }
+
+    /// Every step from now on, after it is in the ledger.
+    #[must_use]
+    pub fn steps(&self) -> broadcast::Receiver<Step> {
+        self.steps.subscribe()
+    }
+
+    /// Changes when this process begins or ceases to lead.
+    #[must_use]
+    pub fn leadership(&self) -> tokio::sync::watch::Receiver<bool> {
+        self.leads.clone()
+    }
+}
