@@ -5,7 +5,9 @@
 mod alertmanager;
 mod chain;
 mod compute;
+mod kube;
 mod ledger;
 mod mail;
 mod parts;
 mod path;
+mod program;

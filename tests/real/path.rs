@@ -3,13 +3,7 @@
 //!
 //! It is a part of the one test that has the network: see [`super::chain`].
 
-use std::{
-    fs,
-    path::Path,
-    process::{Child, Command, Stdio},
-    sync::Arc,
-    time::Duration,
-};
+use std::{fs, path::Path, sync::Arc};
 
 use failover::{
     adapters::clock::SystemClock,
@@ -18,17 +12,10 @@ use failover::{
 };
 use tempfile::TempDir;
 
-use crate::alertmanager::server::Alertmanager;
-
-/// Ends with the test.
-struct Watcher(Child);
-
-impl Drop for Watcher {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
+use crate::{
+    alertmanager::server::Alertmanager,
+    program::{Program, free_port},
+};
 
 fn config(folder: &Path, port: u16, beacon: &str, keys: &[String], cloud: &str) -> String {
     let (folder, keys) = (folder.display(), keys.join(", "));
@@ -49,9 +36,8 @@ fn config(folder: &Path, port: u16, beacon: &str, keys: &[String], cloud: &str) 
 pub struct WholePath {
     cloud: FakeCompute,
     alertmanager: Alertmanager,
-    url: String,
-    folder: TempDir,
-    _watcher: Watcher,
+    program: Program,
+    _folder: TempDir,
 }
 
 impl WholePath {
@@ -61,21 +47,14 @@ impl WholePath {
         let cloud =
             FakeCompute::start(&["us-central1-a"], Span::from_millis(200), Arc::new(SystemClock)).await.unwrap();
         let folder = tempfile::tempdir().unwrap();
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let file = folder.path().join("failover.yaml");
         fs::write(folder.path().join("token"), "s3cret").unwrap();
         fs::write(&file, config(folder.path(), port, beacon, &keys, cloud.url())).unwrap();
-        let watcher = Command::new(env!("CARGO_BIN_EXE_failover"))
-            .args(["serve", "--config"])
-            .arg(&file)
-            .stdout(Stdio::null())
-            .stderr(fs::File::create(folder.path().join("log")).unwrap())
-            .spawn()
-            .unwrap();
-        let url = format!("http://127.0.0.1:{port}");
-        let alertmanager = Alertmanager::start(&format!("{url}/webhook/alertmanager")).await;
-        let path = Self { cloud, alertmanager, url, folder, _watcher: Watcher(watcher) };
-        path.wait_for("the chain says up", |status| status.contains(r#""verdict":"up""#)).await;
+        let program = Program::serve(&file, port);
+        let alertmanager = Alertmanager::start(&program.webhook()).await;
+        let path = Self { cloud, alertmanager, program, _folder: folder };
+        path.program.wait_for("the chain says up", |status| status.contains(r#""verdict":"up""#)).await;
         assert!(path.cloud.log().is_empty(), "{:?}", path.cloud.log());
         path
     }
@@ -87,31 +66,9 @@ impl WholePath {
 
     /// Waits until the machine stands, and that it is the only one that was asked for.
     pub async fn one_machine(&self) {
-        self.wait_for("it is followed", |status| status.contains(r#""phase":"syncing""#)).await;
+        self.program.wait_for("it is followed", |status| status.contains(r#""phase":"syncing""#)).await;
         let inserts: Vec<_> = self.cloud.log().into_iter().filter(|line| line.method == "POST").collect();
         assert_eq!((inserts.len(), self.cloud.machines().len()), (1, 1), "{inserts:?}");
         assert!(inserts[0].path.contains("/zones/us-central1-a/instances"), "{inserts:?}");
-    }
-
-    async fn wait_for(&self, what: &str, look: impl Fn(&str) -> bool) {
-        let client = failover::adapters::http::client(Duration::from_secs(5)).unwrap();
-        let wait = async {
-            loop {
-                let answer = client.get(format!("{}/api/v1/status", self.url)).send().await;
-                if let Ok(answer) = answer
-                    && let Ok(text) = answer.text().await
-                    && look(&text)
-                {
-                    return;
-                }
-                tokio::time::sleep(Duration::from_millis(250)).await;
-            }
-        };
-        if tokio::time::timeout(Duration::from_secs(150), wait).await.is_err() {
-            panic!(
-                "waited in vain for this: {what}\n{}",
-                fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
-            );
-        }
     }
 }

@@ -47,7 +47,10 @@ impl Index {
                 let all: Items = items.into_iter().map(|item| (item.name.clone(), item)).collect();
                 let old = std::mem::replace(&mut entry.items, all);
                 entry.answered = true;
-                entry.blind = None;
+                // While the server did not answer, no kubelet could renew its lease either.
+                if let (Some(_), Some(lease)) = (entry.blind.take(), &mut entry.lease) {
+                    lease.changed_at = at.mono;
+                }
                 let same = |item: &Item| entry.items.get(&item.name).is_some_and(|new| new.uid == item.uid);
                 old.into_values().filter(|item| !same(item)).collect()
             }
@@ -245,9 +248,15 @@ impl Index {
             }
             let ours = gone.iter().filter_map(|item| pod_of(&self.targets[target], item)).next_back();
             let Some(pod) = ours.cloned() else { continue };
+            // A successor that never stood anywhere says nothing about why the last one that did has gone. A drain that
+            // asks twice takes it away as well.
+            if pod.node.is_none() && self.memories[target].gone.is_some() {
+                continue;
+            }
             let node = pod.node.as_ref().map(|name| self.node(name, at));
+            let node_was_cordoned = node.as_ref().is_some_and(Node::is_cordoned);
             let node_was_sick = node.is_some_and(|node| kube::is_sick(&node, at.wall));
-            self.memories[target].gone = Some(kube::GonePod { pod, at: at.wall, node_was_sick });
+            self.memories[target].gone = Some(kube::GonePod { pod, at: at.wall, node_was_sick, node_was_cordoned });
         }
     }
 
@@ -260,6 +269,12 @@ impl Index {
             });
             let pods: Vec<Pod> = self.pods(target).into_iter().cloned().collect();
             self.memories[target].update(workload, &pods, at.mono);
+            // Watches are not in step: that the node was closed is often heard after its pod has gone.
+            let left = self.memories[target].gone.as_ref().and_then(|gone| gone.pod.node.clone());
+            let cordoned = left.is_some_and(|name| self.node(&name, at).is_cordoned());
+            if let Some(gone) = &mut self.memories[target].gone {
+                gone.node_was_cordoned |= cordoned;
+            }
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::domain::kube::{ContainerState, GonePod, Pod, PodPhase};
 pub(super) struct Memory {
     /// The selector of its workload, which outlives it.
     pub(super) selector: Option<String>,
-    /// The pod that was there last, while there is none.
+    /// The pod that was there last, while none stands on a node.
     pub(super) gone: Option<GonePod>,
     /// The node a pod of it stood on last. It stays watched, because the next one will most likely stand there too.
     pub(super) node: Option<String>,
@@ -36,7 +36,8 @@ impl Memory {
             self.selector = selector;
             self.changing_since = unproven.then(|| self.changing_since.unwrap_or(at));
         }
-        if !pods.is_empty() {
+        // While its successor has no place, why the last one went is what there is to know.
+        if pods.iter().any(|pod| pod.node.is_some()) {
             self.gone = None;
         }
         if let Some(node) = pods.iter().filter_map(|pod| pod.node.as_ref()).next_back() {

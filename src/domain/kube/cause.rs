@@ -108,6 +108,13 @@ pub enum Cause {
         /// What was deleted.
         what: String,
     },
+    /// A human has closed its node for new pods and taken it off.
+    Drained {
+        /// Which pod.
+        pod: String,
+        /// Which node; `None` when that was before we watched.
+        node: Option<String>,
+    },
     /// The cluster, not a human, has taken the pod off its node.
     Evicted {
         /// Which pod.
@@ -259,6 +266,12 @@ impl fmt::Display for Cause {
             Self::Waiting { container, why, changed } => write!(f, "container {container} waits: {why}{changed}"),
             Self::ScaledToZero => f.write_str("it was scaled to zero, is this maintenance?"),
             Self::Deleted { what } => write!(f, "{what} was deleted by hand, is this maintenance?"),
+            Self::Drained { pod, node: Some(node) } => {
+                write!(f, "node {node} was drained of pod {pod}, is this maintenance?")
+            }
+            Self::Drained { pod, node: None } => {
+                write!(f, "pod {pod} has no node while one is closed for new pods (cordoned), is this maintenance?")
+            }
             Self::Evicted { pod, by } => write!(f, "pod {pod} was taken off its node {by}"),
             Self::LostWithNode { pod, node } => write!(f, "pod {pod} went with its node {node}, which was not well"),
             Self::Rollout { left } => {

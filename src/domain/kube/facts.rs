@@ -19,7 +19,7 @@ pub struct Facts {
     pub nodes: Vec<Node>,
     /// The claims its pods name.
     pub claims: Vec<Claim>,
-    /// The pod that was there last and is gone.
+    /// The pod that was there last and is gone, until another one stands on a node.
     pub gone: Option<GonePod>,
     /// Other validators whose names lead to the same pod.
     pub shared_with: Vec<String>,
@@ -268,4 +268,6 @@ pub struct GonePod {
     pub at: Time,
     /// Its node was gone or not ready then.
     pub node_was_sick: bool,
+    /// Its node was closed for new pods then, or has been since.
+    pub node_was_cordoned: bool,
 }

@@ -5,7 +5,7 @@
 use super::{
     Cause, Changed, Facts, GonePod, Health, Node, OnCrash, Pod, Seen, Thresholds, Unseen, Workload,
     node::{self, NodeView},
-    pod::{Look, taken_by},
+    pod::{EVICTION, Look, taken_by},
 };
 use crate::domain::{Time, Verdict};
 
@@ -43,11 +43,25 @@ fn meaning(cause: &Cause, thresholds: &Thresholds) -> (Verdict, bool) {
         | Cause::Image { changed: Changed::Yes, .. }
         | Cause::Volume { changed: Changed::Yes, .. }
         | Cause::Waiting { changed: Changed::Yes, .. } => by(thresholds.crash_after_change),
-        Cause::ScaledToZero | Cause::Deleted { .. } | Cause::Rollout { .. } => (Verdict::Unknown, true),
+        Cause::ScaledToZero | Cause::Deleted { .. } | Cause::Drained { .. } | Cause::Rollout { .. } => {
+            (Verdict::Unknown, true)
+        }
         Cause::NotReady { .. } | Cause::Starting { .. } | Cause::NodeSick { runs: true, .. } | Cause::Unseen(_) => {
             (Verdict::Unknown, false)
         }
     }
+}
+
+/// Whether a human may have sent it away: a drain asks for an eviction, or deletes. What the cluster does by itself has
+/// other reasons.
+fn may_be_human(pod: &Pod) -> bool {
+    taken_by(pod).is_none() || pod.disruption.as_deref() == Some(EVICTION)
+}
+
+/// That a human has drained the node of this pod, if that is what it was.
+fn drained(gone: &GonePod) -> Option<Cause> {
+    let by_hand = gone.node_was_cordoned && !gone.node_was_sick && may_be_human(&gone.pod);
+    by_hand.then(|| Cause::Drained { pod: gone.pod.name.clone(), node: gone.pod.node.clone() })
 }
 
 impl Cause {
@@ -78,6 +92,7 @@ impl Cause {
             | Self::Waiting { .. }
             | Self::ScaledToZero
             | Self::Deleted { .. }
+            | Self::Drained { .. }
             | Self::Evicted { .. }
             | Self::LostWithNode { .. }
             | Self::Rollout { .. } => false,
@@ -152,6 +167,11 @@ impl<'a> Judge<'a> {
         if pod.deleting {
             return self.of_deleted(pod);
         }
+        if pod.node.is_none()
+            && let Some(cause) = self.drained_before(pod)
+        {
+            return cause;
+        }
         let changed = self.changed(pod);
         let (facts, now, thresholds) = (self.facts, self.now, self.thresholds);
         let mut look = Look { facts, pod, changed, now, thresholds, review_at: None };
@@ -169,16 +189,36 @@ impl<'a> Judge<'a> {
 
     /// Somebody wants the pod away, and its node is well.
     fn of_deleted(&mut self, pod: &Pod) -> Cause {
+        let stands_on = |node: &&Node| pod.node.as_ref() == Some(&node.name);
+        let cordoned = self.facts.nodes.iter().find(stands_on).is_some_and(Node::is_cordoned);
+        if cordoned && may_be_human(pod) {
+            return Cause::Drained { pod: pod.name.clone(), node: pod.node.clone() };
+        }
         if let Some(by) = taken_by(pod) {
             return Cause::Evicted { pod: pod.name.clone(), by: by.into() };
         }
         self.rollout().unwrap_or_else(|| Cause::Deleted { what: format!("pod {}", pod.name) })
     }
 
+    /// A pod without a node, whose predecessor a human has sent away. It stays a question until the pod stands somewhere:
+    /// who drains a node switches it off next, and a moment after it was opened again the scheduler has not looked yet.
+    fn drained_before(&self, pod: &Pod) -> Option<Cause> {
+        if let Some(gone) = &self.facts.gone {
+            return drained(gone);
+        }
+        // We have not seen it go; the scheduler still says what it is. A node that died has a taint.
+        let why = pod.unschedulable.as_deref()?;
+        let closed = why.contains("node(s) were unschedulable") && !why.contains("taint");
+        closed.then(|| Cause::Drained { pod: pod.name.clone(), node: None })
+    }
+
     fn without_pod(&mut self) -> Cause {
         let facts = self.facts;
         let named = facts.named.clone();
-        if let Some(GonePod { pod, node_was_sick, at: _ }) = &facts.gone {
+        if let Some(gone @ GonePod { pod, node_was_sick, .. }) = &facts.gone {
+            if let Some(cause) = drained(gone) {
+                return cause;
+            }
             if let Some(by) = taken_by(pod) {
                 return Cause::Evicted { pod: pod.name.clone(), by: by.into() };
             }

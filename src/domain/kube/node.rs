@@ -59,6 +59,17 @@ pub(super) fn view(node: &Node, now: Time) -> (NodeView, Option<Time>) {
     (view, ends_at)
 }
 
+impl Node {
+    /// Whether somebody has closed it for new pods.
+    #[must_use]
+    pub fn is_cordoned(&self) -> bool {
+        match &self.object {
+            Seen::Is(state) => state.cordoned,
+            Seen::NotYet | Seen::Missing | Seen::Removed | Seen::Blind(_) => false,
+        }
+    }
+}
+
 /// Whether the node was gone or not ready: a pod that goes with it has not been deleted by a human.
 #[must_use]
 pub fn is_sick(node: &Node, now: Time) -> bool {

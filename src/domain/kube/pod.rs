@@ -27,10 +27,13 @@ const IMAGE: [&str; 6] = [
 /// What waits without anything being wrong.
 const BEGINNING: [&str; 3] = ["ContainerCreating", "PodInitializing", ""];
 
+/// Somebody has asked for an eviction: a human who drains a node, or a program that moves pods about.
+pub(super) const EVICTION: &str = "EvictionByEvictionAPI";
+
 /// Why the cluster itself takes a pod away: reasons of the condition `DisruptionTarget` and of `status.reason`.
 const TAKEN: [(&str, &str); 9] = [
     ("DeletionByTaintManager", "because the node does not answer (taint manager)"),
-    ("EvictionByEvictionAPI", "by an eviction"),
+    (EVICTION, "by an eviction"),
     ("PreemptionByScheduler", "for a pod of a higher priority"),
     ("TerminationByKubelet", "by its node, which is short of something or shuts down"),
     ("DeletionByPodGC", "because its node is no longer there"),

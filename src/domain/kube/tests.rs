@@ -327,7 +327,7 @@ fn deleted_by_hand_is_maintenance() {
     held(&with_pod(|pod| pod.deleting = true), "pod validator-0 was deleted by hand, is this maintenance?");
     let pod = Pod { name: "validator-0".into(), ..Pod::default() };
     let mut alone = Facts { workload: None, ..without_pods() };
-    alone.gone = Some(GonePod { pod, at: NOW, node_was_sick: false });
+    alone.gone = Some(GonePod { pod, at: NOW, node_was_sick: false, node_was_cordoned: false });
     held(&alone, "pod validator-0 was deleted by hand, is this maintenance?");
 }
 
@@ -352,6 +352,38 @@ fn taken_away_by_the_cluster_is_not_maintenance() {
 }
 
 #[test]
+fn a_drained_node_is_maintenance_until_its_pod_stands_somewhere() {
+    let evicted = |pod: &mut Pod| pod.disruption = Some("EvictionByEvictionAPI".into());
+    let mut drained = with_node(|node| {
+        let Seen::Is(state) = &mut node.object else { unreachable!() };
+        state.cordoned = true;
+    })
+    .with_pod(evicted)
+    .with_pod(|pod| pod.deleting = true);
+    let words = "node attic was drained of pod validator-0, is this maintenance?";
+    held(&drained, words);
+    let mut pod = Pod { name: "validator-0".into(), node: Some("attic".into()), ..Pod::default() };
+    evicted(&mut pod);
+    drained.gone = Some(GonePod { pod, at: NOW, node_was_sick: false, node_was_cordoned: true });
+    held(&Facts { pods: Seen::Is(Vec::new()), ..drained.clone() }, words);
+    let waits = drained.with_pod(|pod| {
+        (pod.deleting, pod.disruption, pod.phase, pod.node, pod.ready) = (false, None, PodPhase::Pending, None, false);
+        pod.unschedulable = Some("0/1 nodes are available: 1 node(s) were unschedulable.".into());
+    });
+    held(&waits, words);
+    // Switched off after the drain, it is still the same maintenance.
+    let mut off = waits.clone();
+    off.nodes[0].object = Seen::Is(NodeState { ready: Ready::Unknown, cordoned: true, ..NodeState::default() });
+    held(&off, words);
+    let restarted = Facts { gone: None, ..waits.clone() };
+    held(&restarted, "pod validator-0 has no node while one is closed for new pods (cordoned), is this maintenance?");
+    // Somebody who clears up behind a node that had died has not drained it.
+    let mut late = waits;
+    late.gone.as_mut().unwrap().node_was_sick = true;
+    assert_eq!(judged(&late).verdict, Verdict::Down);
+}
+
+#[test]
 fn a_pod_deleted_with_its_node_is_the_nodes_death() {
     let facts = with_node(|node| {
         node.object = Seen::Is(NodeState { ready: Ready::Unknown, ..NodeState::default() });
@@ -360,7 +392,7 @@ fn a_pod_deleted_with_its_node_is_the_nodes_death() {
     down(&facts, "node attic is gone: the cluster says Ready is Unknown");
     let mut gone = without_pods();
     let pod = Pod { name: "validator-0".into(), node: Some("attic".into()), ..Pod::default() };
-    gone.gone = Some(GonePod { pod, at: NOW, node_was_sick: true });
+    gone.gone = Some(GonePod { pod, at: NOW, node_was_sick: true, node_was_cordoned: false });
     down(&gone, "pod validator-0 went with its node attic, which was not well");
 }
 
