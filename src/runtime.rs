@@ -12,5 +12,6 @@ pub mod store;
 mod sweep;
 mod term;
 mod timers;
+mod waiting;
 
 pub use engine::{Engine, EngineConfig, EngineError, Handle, Input, Outside, Step};

@@ -71,8 +71,8 @@ async fn tell(mut observations: mpsc::Receiver<KubeObservation>, handle: Handle,
         handle.tell(Event::HandsSeen(validator.clone(), hands)).await;
         handle.tell(Event::Observed(validator.clone(), Source::Kube, reading)).await;
         if !handle.leads() {
+            // Told again until whoever listens leads, and can write it down.
             paused.remove(&validator);
-            continue;
         }
         let Some(note) = pause else { continue };
         if paused.get(&validator) == Some(&note) {
@@ -85,7 +85,9 @@ async fn tell(mut observations: mpsc::Receiver<KubeObservation>, handle: Handle,
             Ok(_) => {}
             Err(why) => tracing::warn!(%validator, "the annotation {PREFIX}pause-until is ignored: {why}"),
         }
-        paused.insert(validator, note);
+        if handle.leads() {
+            paused.insert(validator, note);
+        }
     }
 }
 

@@ -2,11 +2,14 @@
 //!
 //! For each batch of events: step, commit in memory, persist, act. Nothing that a decision asks for is started before
 //! its record is in the ledger; while the ledger does not answer, the loop waits, and when the lease runs out it drops
-//! everything it knew.
+//! everything it knew of the records. Without the lease it only listens.
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::{
+    sync::{broadcast, mpsc, oneshot, watch},
+    task::JoinSet,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -17,6 +20,7 @@ use super::{
     store::{Store, StoreError},
     sweep,
     term::Term,
+    waiting::Waiting,
 };
 use crate::{
     domain::{Event, IncidentId, Policy, Reason, Time, ValidatorId, World},
@@ -92,32 +96,43 @@ const STEPS: usize = 256;
 #[derive(Clone, Debug)]
 pub struct Handle {
     inputs: mpsc::Sender<Input>,
-    leads: tokio::sync::watch::Receiver<bool>,
+    leads: watch::Receiver<bool>,
+    /// Asked at every question, because a process that was stopped and goes on has not heard of its loss yet.
+    lease: watch::Receiver<Option<Lease>>,
     steps: broadcast::Sender<Step>,
 }
 
 impl Handle {
-    /// Tells the loop what happened. Lost when nobody leads: signals are heard again, and unknown until then.
+    /// Tells the loop what happened. Whoever waits for the lease keeps the last word of each source.
     pub async fn tell(&self, event: Event) {
-        if *self.leads.borrow() {
-            let _ = self.inputs.send(Input::Event(event)).await;
-        }
+        let _ = self.inputs.send(Input::Event(event)).await;
     }
 
     /// Everything, if this process leads and is not stuck.
     pub async fn status(&self) -> Option<Status> {
-        if !*self.leads.borrow() {
+        if !self.leads() {
             return None;
         }
-        let (sender, receiver) = oneshot::channel();
-        self.inputs.send(Input::Show(sender)).await.ok()?;
-        tokio::time::timeout(Duration::from_secs(2), receiver).await.ok()?.ok()
+        // It may have lost the lease before it came to this question.
+        self.see().await.filter(|status| status.holds_lease)
     }
 
-    /// Whether this process holds the lease and has read the records.
+    /// Everything, as this process sees it: one that waits for the lease shows its own signals beside what the ledger
+    /// says. `None` when the loop does not answer.
+    pub async fn see(&self) -> Option<Status> {
+        let (sender, receiver) = oneshot::channel();
+        let seen = async {
+            self.inputs.send(Input::Show(sender)).await.ok()?;
+            receiver.await.ok()
+        };
+        tokio::time::timeout(Duration::from_secs(2), seen).await.ok()?
+    }
+
+    /// Whether this process holds the lease for certain at this moment, and has read the records.
     #[must_use]
     pub fn leads(&self) -> bool {
-        *self.leads.borrow()
+        let for_certain = |lease: &Lease| !lease.margin().is_zero();
+        *self.leads.borrow() && self.lease.borrow().as_ref().is_some_and(for_certain)
     }
 
     /// Every step from now on, after it is in the ledger.
@@ -128,7 +143,7 @@ impl Handle {
 
     /// Changes when this process begins or ceases to lead.
     #[must_use]
-    pub fn leadership(&self) -> tokio::sync::watch::Receiver<bool> {
+    pub fn leadership(&self) -> watch::Receiver<bool> {
         self.leads.clone()
     }
 }
@@ -139,7 +154,8 @@ pub struct Engine {
     pub(super) outside: Outside,
     inputs: mpsc::Receiver<Input>,
     pub(super) sender: mpsc::Sender<Input>,
-    leads: tokio::sync::watch::Sender<bool>,
+    leads: watch::Sender<bool>,
+    lease: watch::Sender<Option<Lease>>,
     pub(super) steps: broadcast::Sender<Step>,
 }
 
@@ -156,10 +172,11 @@ impl Engine {
     #[must_use]
     pub fn new(config: EngineConfig, outside: Outside) -> (Self, Handle) {
         let (sender, inputs) = mpsc::channel(4 * BATCH);
-        let (leads, leading) = tokio::sync::watch::channel(false);
+        let (leads, leading) = watch::channel(false);
+        let (lease, held) = watch::channel(None);
         let steps = broadcast::Sender::new(STEPS);
-        let handle = Handle { inputs: sender.clone(), leads: leading, steps: steps.clone() };
-        (Self { config, outside, inputs, sender, leads, steps }, handle)
+        let handle = Handle { inputs: sender.clone(), leads: leading, lease: held, steps: steps.clone() };
+        (Self { config, outside, inputs, sender, leads, lease, steps }, handle)
     }
 
     /// Leads whenever the lease can be had, until told to stop. Stopping lets what runs end, then gives the lease back.
@@ -168,17 +185,17 @@ impl Engine {
     /// [`EngineError`] when the ledger cannot be used at all.
     pub async fn run(mut self, shutdown: CancellationToken) -> Result<(), EngineError> {
         loop {
-            let taken = lease::acquire(&self.outside.ledger, &self.config.lease, &shutdown).await;
+            let mut waiting = Waiting::new(&self.config.site, &self.config.validators, &self.config.policy);
+            let taken = self.wait(&mut waiting, &shutdown).await;
             let (lease, keeper) = match taken {
                 Ok(taken) => taken,
                 Err(LeaseError::Shutdown) => return Ok(()),
                 Err(error) => return Err(error.into()),
             };
             tracing::info!(token = lease.token(), "this watcher holds the lease");
-            self.lead(lease, keeper, &shutdown).await;
-            let _ = self.leads.send(false);
-            // What was sent while leading is about a world that is gone.
-            while self.inputs.try_recv().is_ok() {}
+            self.lease.send_replace(Some(lease.clone()));
+            self.lead(lease, keeper, waiting, &shutdown).await;
+            self.lease.send_replace(None);
             if shutdown.is_cancelled() {
                 return Ok(());
             }
@@ -186,7 +203,38 @@ impl Engine {
         }
     }
 
-    async fn lead(&mut self, lease: Lease, keeper: Keeper, shutdown: &CancellationToken) {
+    /// Waits for the lease, and hears and answers meanwhile.
+    async fn wait(
+        &mut self,
+        waiting: &mut Waiting,
+        shutdown: &CancellationToken,
+    ) -> Result<(Lease, Keeper), LeaseError> {
+        let (outside, config) = (self.outside.clone(), self.config.lease.clone());
+        let acquiring = lease::acquire(&outside.ledger, &config, shutdown);
+        tokio::pin!(acquiring);
+        let mut batch = Vec::with_capacity(BATCH);
+        let mut answering = JoinSet::new();
+        loop {
+            tokio::select! {
+                taken = &mut acquiring => return taken,
+                _ = self.inputs.recv_many(&mut batch, BATCH) => {}
+                Some(_) = answering.join_next() => continue,
+            }
+            for input in batch.drain(..) {
+                match input {
+                    Input::Event(event) => waiting.hear(event, outside.clock.now()),
+                    // It is not in the ledger, so there is no answer.
+                    Input::Acknowledged(..) => {}
+                    Input::Show(answer) => {
+                        let status = waiting.status(outside.ledger.clone(), outside.clock.now());
+                        answering.spawn(async move { answer.send(status.await) });
+                    }
+                }
+            }
+        }
+    }
+
+    async fn lead(&mut self, lease: Lease, keeper: Keeper, waiting: Waiting, shutdown: &CancellationToken) {
         let mut store = Store::new(self.outside.ledger.clone(), lease.clone());
         let mut unreadable = Vec::new();
         let mut records = Vec::new();
@@ -212,31 +260,43 @@ impl Engine {
             requests::watch(self.outside.ledger.clone(), self.config.requests_every, self.sender.clone(), stop.clone());
         let requests = tokio::spawn(watch);
         let sweeper = self.sweeper(&lease, &stop);
-        let mut term = Term::new(self, lease, store, World::new(records), unreadable);
+        let mut term = Term::new(self, lease.clone(), store, World::new(records), unreadable);
         let _ = self.leads.send(true);
-        let ended = term.run(&mut self.inputs, shutdown).await;
+        let ended = term.run(waiting.into_events(), &mut self.inputs, shutdown).await;
+        // First of all nobody is told any more that this process leads.
+        let _ = self.leads.send(false);
         stop.cancel();
         if let Err(error) = &ended {
             tracing::error!(%error, "stepping down");
         }
-        let idle = term.finish().await;
+        // From here on no change begins. Once those under way have ended, nothing keeps a successor from acting: what
+        // else runs only reads, or writes what it may write twice.
+        term.finish(lease.close()).await;
         requests.abort();
         if let Some(sweeper) = sweeper {
-            // A deletion under way ends by its own time-out, and within what the lease has left.
             sweeper.abort();
         }
-        if ended.is_ok() && idle { keeper.release().await } else { keeper.abandon() }
+        keeper.release().await;
     }
 }
 
 impl Engine {
+    fn handle(&self) -> Handle {
+        Handle {
+            inputs: self.sender.clone(),
+            leads: self.leads.subscribe(),
+            lease: self.lease.subscribe(),
+            steps: self.steps.clone(),
+        }
+    }
+
     fn sweeper(&self, lease: &Lease, stop: &CancellationToken) -> Option<tokio::task::JoinHandle<()>> {
         if self.config.policy.mode != crate::domain::Mode::Armed {
             return None;
         }
         let executor = executor(&self.config, &self.outside, lease)?;
         let every = self.config.policy.recheck_every.try_into().unwrap_or(Duration::MAX);
-        let handle = Handle { inputs: self.sender.clone(), leads: self.leads.subscribe(), steps: self.steps.clone() };
+        let handle = self.handle();
         Some(tokio::spawn(sweep::watch(executor, handle, every, stop.clone())))
     }
 }

@@ -2,7 +2,10 @@
 //!
 //! Step, commit in memory, persist, act, in this order. It knows nothing of how the lease was obtained.
 
-use std::{collections::HashSet, time::Instant};
+use std::{
+    collections::HashSet,
+    time::{Duration, Instant},
+};
 
 use tokio::{
     sync::{broadcast, mpsc, oneshot},
@@ -21,6 +24,9 @@ use super::{
     timers::Timers,
 };
 use crate::domain::{Action, ActionId, Context, Decision, Event, Reason, Span, Time, ValidatorId, World, render, step};
+
+/// What a clean stop spends on what need not end; a successor is to lead within a second.
+const A_MOMENT: Duration = Duration::from_millis(300);
 
 /// One time of leading: from taking the records over to the loss of the lease.
 pub(super) struct Term {
@@ -61,12 +67,13 @@ impl Term {
 
     pub(super) async fn run(
         &mut self,
+        heard: Vec<Event>,
         inputs: &mut mpsc::Receiver<Input>,
         shutdown: &CancellationToken,
     ) -> Result<(), StoreError> {
-        // Whatever was under way is taken up again at once.
+        // What was heard while waiting is known from the start, and whatever was under way is taken up again at once.
         let all: Vec<Event> = self.world.iter().map(|(id, _)| Event::Due(id.clone())).collect();
-        self.handle(all.into_iter().map(Input::Event).collect()).await?;
+        self.handle(heard.into_iter().chain(all).map(Input::Event).collect()).await?;
         let mut batch = Vec::with_capacity(BATCH);
         loop {
             let wake = self.timers.next();
@@ -242,11 +249,11 @@ impl Term {
         }
     }
 
-    /// Lets what runs end, for a while. Whether everything has.
-    pub(super) async fn finish(mut self) -> bool {
-        let patience = self.config.call_timeout;
+    /// Lets what runs end: at least for as long as a change may be under way, and a moment for mail and journal.
+    pub(super) async fn finish(mut self, changes_end_in: Duration) {
         let all = async { while self.running.join_next().await.is_some() {} };
-        tokio::time::timeout(patience, all).await.is_ok()
+        // A mail that is cut off is sent again by the successor under the same id.
+        let _ = tokio::time::timeout(changes_end_in.max(A_MOMENT), all).await;
     }
 }
 
