@@ -4,6 +4,7 @@
 
 pub mod engine;
 pub mod executor;
+mod heard;
 pub mod journal;
 pub mod lease;
 pub mod requests;
@@ -12,6 +13,5 @@ pub mod store;
 mod sweep;
 mod term;
 mod timers;
-mod waiting;
 
 pub use engine::{Engine, EngineConfig, EngineError, Handle, Input, Outside, Step};

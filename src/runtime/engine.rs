@@ -14,13 +14,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     executor::Executor,
+    heard::Heard,
     lease::{self, Keeper, Lease, LeaseConfig, LeaseError},
     requests,
     status::Status,
     store::{Store, StoreError},
     sweep,
     term::Term,
-    waiting::Waiting,
 };
 use crate::{
     domain::{Event, IncidentId, Policy, Reason, Time, ValidatorId, World},
@@ -184,9 +184,9 @@ impl Engine {
     /// # Errors
     /// [`EngineError`] when the ledger cannot be used at all.
     pub async fn run(mut self, shutdown: CancellationToken) -> Result<(), EngineError> {
+        let mut heard = Heard::new(&self.config.site, &self.config.validators, &self.config.policy);
         loop {
-            let mut waiting = Waiting::new(&self.config.site, &self.config.validators, &self.config.policy);
-            let taken = self.wait(&mut waiting, &shutdown).await;
+            let taken = self.wait(&mut heard, &shutdown).await;
             let (lease, keeper) = match taken {
                 Ok(taken) => taken,
                 Err(LeaseError::Shutdown) => return Ok(()),
@@ -194,7 +194,7 @@ impl Engine {
             };
             tracing::info!(token = lease.token(), "this watcher holds the lease");
             self.lease.send_replace(Some(lease.clone()));
-            self.lead(lease, keeper, waiting, &shutdown).await;
+            heard = self.lead(lease, keeper, heard, &shutdown).await;
             self.lease.send_replace(None);
             if shutdown.is_cancelled() {
                 return Ok(());
@@ -204,11 +204,7 @@ impl Engine {
     }
 
     /// Waits for the lease, and hears and answers meanwhile.
-    async fn wait(
-        &mut self,
-        waiting: &mut Waiting,
-        shutdown: &CancellationToken,
-    ) -> Result<(Lease, Keeper), LeaseError> {
+    async fn wait(&mut self, heard: &mut Heard, shutdown: &CancellationToken) -> Result<(Lease, Keeper), LeaseError> {
         let (outside, config) = (self.outside.clone(), self.config.lease.clone());
         let acquiring = lease::acquire(&outside.ledger, &config, shutdown);
         tokio::pin!(acquiring);
@@ -222,11 +218,11 @@ impl Engine {
             }
             for input in batch.drain(..) {
                 match input {
-                    Input::Event(event) => waiting.hear(event, outside.clock.now()),
+                    Input::Event(event) => heard.hear(&event, outside.clock.now()),
                     // It is not in the ledger, so there is no answer.
                     Input::Acknowledged(..) => {}
                     Input::Show(answer) => {
-                        let status = waiting.status(outside.ledger.clone(), outside.clock.now());
+                        let status = heard.status(outside.ledger.clone(), outside.clock.now());
                         answering.spawn(async move { answer.send(status.await) });
                     }
                 }
@@ -234,7 +230,7 @@ impl Engine {
         }
     }
 
-    async fn lead(&mut self, lease: Lease, keeper: Keeper, waiting: Waiting, shutdown: &CancellationToken) {
+    async fn lead(&mut self, lease: Lease, keeper: Keeper, heard: Heard, shutdown: &CancellationToken) -> Heard {
         let mut store = Store::new(self.outside.ledger.clone(), lease.clone());
         let mut unreadable = Vec::new();
         let mut records = Vec::new();
@@ -251,7 +247,7 @@ impl Engine {
                     keeper.release().await;
                     // Whoever is next may have more luck; trying again at once would only load the ledger.
                     tokio::time::sleep(self.config.lease.ttl / 3).await;
-                    return;
+                    return heard;
                 }
             }
         }
@@ -260,9 +256,9 @@ impl Engine {
             requests::watch(self.outside.ledger.clone(), self.config.requests_every, self.sender.clone(), stop.clone());
         let requests = tokio::spawn(watch);
         let sweeper = self.sweeper(&lease, &stop);
-        let mut term = Term::new(self, lease.clone(), store, World::new(records), unreadable);
+        let mut term = Term::new(self, lease.clone(), store, World::new(records), unreadable, heard);
         let _ = self.leads.send(true);
-        let ended = term.run(waiting.into_events(), &mut self.inputs, shutdown).await;
+        let ended = term.run(&mut self.inputs, shutdown).await;
         // First of all nobody is told any more that this process leads.
         let _ = self.leads.send(false);
         stop.cancel();
@@ -271,12 +267,13 @@ impl Engine {
         }
         // From here on no change begins. Once those under way have ended, nothing keeps a successor from acting: what
         // else runs only reads, or writes what it may write twice.
-        term.finish(lease.close()).await;
+        let heard = term.finish(lease.close()).await;
         requests.abort();
         if let Some(sweeper) = sweeper {
             sweeper.abort();
         }
         keeper.release().await;
+        heard
     }
 }
 

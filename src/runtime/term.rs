@@ -17,6 +17,7 @@ use uuid::Uuid;
 use super::{
     Engine, EngineConfig, Input, Outside,
     engine::{BATCH, Step, executor},
+    heard::Heard,
     journal,
     lease::{self, Lease},
     status::{self, Status},
@@ -37,6 +38,7 @@ pub(super) struct Term {
     lease: Lease,
     store: Store,
     world: World,
+    heard: Heard,
     unreadable: Vec<String>,
     timers: Timers,
     running: JoinSet<()>,
@@ -46,7 +48,14 @@ pub(super) struct Term {
 }
 
 impl Term {
-    pub(super) fn new(engine: &Engine, lease: Lease, store: Store, world: World, unreadable: Vec<String>) -> Self {
+    pub(super) fn new(
+        engine: &Engine,
+        lease: Lease,
+        store: Store,
+        world: World,
+        unreadable: Vec<String>,
+        heard: Heard,
+    ) -> Self {
         let now = engine.outside.clock.now();
         Self {
             config: engine.config.clone(),
@@ -56,6 +65,7 @@ impl Term {
             lease,
             store,
             world,
+            heard,
             unreadable,
             timers: Timers::default(),
             running: JoinSet::new(),
@@ -67,12 +77,12 @@ impl Term {
 
     pub(super) async fn run(
         &mut self,
-        heard: Vec<Event>,
         inputs: &mut mpsc::Receiver<Input>,
         shutdown: &CancellationToken,
     ) -> Result<(), StoreError> {
         // What was heard while waiting is known from the start, and whatever was under way is taken up again at once.
         let all: Vec<Event> = self.world.iter().map(|(id, _)| Event::Due(id.clone())).collect();
+        let heard = self.heard.again();
         self.handle(heard.into_iter().chain(all).map(Input::Event).collect()).await?;
         let mut batch = Vec::with_capacity(BATCH);
         loop {
@@ -101,7 +111,13 @@ impl Term {
         self.tick(&mut turn);
         for input in inputs {
             match input {
-                Input::Event(event) => self.step(&event, &mut turn),
+                Input::Event(event) => {
+                    // A request is carried out or refused here; it is not kept for another time of leading.
+                    if !matches!(event, Event::Requested(..)) {
+                        self.heard.hear(&event, self.now);
+                    }
+                    self.step(&event, &mut turn);
+                }
                 Input::Acknowledged(event, answer) => {
                     let known = event.validator().is_none_or(|id| self.world.get(id).is_some());
                     self.step(&event, &mut turn);
@@ -250,10 +266,11 @@ impl Term {
     }
 
     /// Lets what runs end: at least for as long as a change may be under way, and a moment for mail and journal.
-    pub(super) async fn finish(mut self, changes_end_in: Duration) {
+    pub(super) async fn finish(mut self, changes_end_in: Duration) -> Heard {
         let all = async { while self.running.join_next().await.is_some() {} };
         // A mail that is cut off is sent again by the successor under the same id.
         let _ = tokio::time::timeout(changes_end_in.max(A_MOMENT), all).await;
+        self.heard
     }
 }
 

@@ -16,3 +16,4 @@ mod mail;
 mod properties;
 mod scenarios;
 mod support;
+mod two;
