@@ -5,6 +5,8 @@ use failover::sandbox::object_store::FakeObjectStore;
 use pair::Ledger;
 use proxy::Wire;
 
+mod late;
+
 #[path = "../common/pair.rs"]
 mod pair;
 #[path = "../common/proxy.rs"]

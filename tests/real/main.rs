@@ -9,3 +9,4 @@ mod ledger;
 mod mail;
 mod parts;
 mod path;
+mod two;
