@@ -8,6 +8,14 @@ mod domain;
 mod insert;
 #[path = "../../tests/common/kills.rs"]
 mod kills;
+mod kube;
+mod lease;
+#[allow(dead_code, reason = "the tests use more of it")]
+#[path = "../../tests/common/pair.rs"]
+mod pair;
+#[allow(dead_code, reason = "the tests use more of it")]
+#[path = "../../tests/common/proxy.rs"]
+mod proxy;
 mod watcher;
 mod webhook;
 
@@ -22,6 +30,8 @@ fn main() {
     runtime.block_on(webhook::webhook());
     runtime.block_on(insert::insert());
     runtime.block_on(process());
+    runtime.block_on(lease::take_over());
+    runtime.block_on(kube::kube());
     runtime.block_on(killed());
 }
 

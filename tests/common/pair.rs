@@ -30,6 +30,7 @@ const LIMIT: Duration = Duration::from_secs(30);
 
 /// Where the two keep their state.
 #[derive(Clone, Debug)]
+#[allow(dead_code, reason = "the tests on a real bucket have no file")]
 pub enum Ledger {
     /// A file both can open.
     File,
