@@ -218,13 +218,13 @@ fn alert_source(
         None => Freshness::Repetition { stale_after: settings.stale_after },
     };
     let receiving = Arc::new(AtomicBool::new(false));
-    let (now, holds) = (clock.clone(), receiving.clone());
+    let (now, holds, leading) = (clock.clone(), receiving.clone(), handle.clone());
     let receiver_config = ReceiverConfig {
         mappings: mappings(config)?,
         access: access(&settings.auth)?,
         freshness,
         now: Arc::new(move || now.now()),
-        holds_lease: Arc::new(move || holds.load(Ordering::Acquire)),
+        holds_lease: Arc::new(move || holds.load(Ordering::Acquire) && leading.leads()),
     };
     let (sender, events) = mpsc::channel(1024);
     let receiver = Arc::new(Receiver::new(receiver_config, outside.ledger.clone(), sender));
@@ -286,7 +286,7 @@ fn web_state(handle: &Handle, stats: Option<Arc<AlertmanagerStats>>) -> WebState
         ask: Arc::new(move || {
             let (handle, stats) = (asking.clone(), stats.clone());
             Box::pin(async move {
-                let mut status = handle.status().await?;
+                let mut status = handle.see().await?;
                 if let Some(stats) = stats {
                     let names = stats.unmatched_names();
                     if !names.is_empty() {

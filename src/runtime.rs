@@ -5,6 +5,7 @@
 pub mod engine;
 pub mod executor;
 mod handle;
+mod heard;
 pub mod journal;
 pub mod lease;
 pub mod requests;

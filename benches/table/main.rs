@@ -8,21 +8,54 @@ mod domain;
 mod insert;
 #[path = "../../tests/common/kills.rs"]
 mod kills;
+mod kube;
+mod lease;
+#[allow(dead_code, reason = "the tests use more of it")]
+#[path = "../../tests/common/pair.rs"]
+mod pair;
+#[allow(dead_code, reason = "the tests use more of it")]
+#[path = "../../tests/common/proxy.rs"]
+mod proxy;
 mod watcher;
 mod webhook;
 
+/// All of them, or those that are named: `cargo bench --bench table -- lease kube`.
 fn main() {
+    let named: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
+    let wanted = |part: &str| named.is_empty() || named.iter().any(|name| name == part);
     println!("{:58} {:>16}  goal", "", "measured");
+    if wanted("domain") {
+        rates();
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().worker_threads(2).build().unwrap();
+    runtime.block_on(async {
+        if wanted("webhook") {
+            webhook::webhook().await;
+        }
+        if wanted("insert") {
+            insert::insert().await;
+        }
+        if wanted("process") {
+            process().await;
+        }
+        if wanted("lease") {
+            lease::take_over().await;
+        }
+        if wanted("kube") {
+            kube::kube().await;
+        }
+        if wanted("kills") {
+            killed().await;
+        }
+    });
+}
+
+fn rates() {
     let (ten, thousand) = (domain::step_rate(10), domain::step_rate(1000));
     row("step, calls a second (10 validators)", &format!("{:.2} M", ten / 1e6), "> 1 M");
     row("step, calls a second (1000 validators)", &format!("{:.2} M", thousand / 1e6), "> 1 M");
     row("cost of one event, 1000 validators : 10", &format!("{:.2}", ten / thousand), "flat (1)");
     row("simulated incidents a second", &format!("{:.0}", domain::incident_rate()), "> 50 000");
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().worker_threads(2).build().unwrap();
-    runtime.block_on(webhook::webhook());
-    runtime.block_on(insert::insert());
-    runtime.block_on(process());
-    runtime.block_on(killed());
 }
 
 fn row(what: &str, measured: &str, goal: &str) {

@@ -260,9 +260,6 @@ impl Cloud for Gce {
 
     async fn delete(&self, action: &ActionId, unpromoted: &Unpromoted) -> Result<(), CloudError> {
         let instance = unpromoted.instance();
-        if self.get_exactly(instance).await?.is_none() {
-            return Ok(());
-        }
         let request = self
             .instances
             .delete()
@@ -270,8 +267,18 @@ impl Cloud for Gce {
             .set_zone(&instance.zone)
             .set_instance(&instance.name)
             .set_request_id(action.request_id(&instance.zone).to_string());
-        let deleted = match self.bounded(self.once(request).send()).await {
-            Ok(operation) => self.follow(&instance.zone, operation).await,
+        // Both within the time of one call: whoever asked counts on the change to have ended by then.
+        let asked = async {
+            match self.get_exactly(instance).await? {
+                Some(_) => self.bounded(self.once(request).send()).await.map(Some),
+                None => Ok(None),
+            }
+        };
+        let asked = tokio::time::timeout(self.config.call_timeout, asked).await;
+        let unanswered = || Failure::Unanswered(format!("no answer in {:?}", self.config.call_timeout));
+        let deleted = match asked.unwrap_or_else(|_| Err(unanswered())) {
+            Ok(Some(operation)) => self.follow(&instance.zone, operation).await,
+            Ok(None) => Ok(()),
             Err(failure) => Err(failure),
         };
         match deleted {

@@ -15,13 +15,13 @@ use crate::runtime::status::Status;
 pub mod metrics;
 mod page;
 
-/// Answers what everybody may see, or nothing when this process cannot know.
+/// Answers what everybody may see, or nothing when this process does not come to answering.
 pub type Ask = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Option<Status>> + Send>> + Send + Sync>;
 
 /// What the port needs.
 #[derive(Clone)]
 pub struct WebState {
-    /// The status, if this process leads.
+    /// The status as this process sees it; one that waits for the lease says so in it.
     pub ask: Ask,
     /// Whether this process leads.
     pub leads: Arc<dyn Fn() -> bool + Send + Sync>,
@@ -41,6 +41,7 @@ pub fn routes(state: WebState) -> Router {
 }
 
 const NOT_THE_HOLDER: &str = "this process does not hold the lease\n";
+const STUCK: &str = "this process does not answer: it begins or ends to lead, or waits for its ledger\n";
 
 async fn ready(State(state): State<WebState>) -> Response {
     if (state.leads)() {
@@ -53,14 +54,14 @@ async fn ready(State(state): State<WebState>) -> Response {
 async fn status(State(state): State<WebState>) -> Response {
     match (state.ask)().await {
         Some(status) => Json(status).into_response(),
-        None => (StatusCode::SERVICE_UNAVAILABLE, NOT_THE_HOLDER).into_response(),
+        None => (StatusCode::SERVICE_UNAVAILABLE, STUCK).into_response(),
     }
 }
 
 async fn show(State(state): State<WebState>) -> Response {
     match (state.ask)().await {
         Some(status) => Html(page::render(&status)).into_response(),
-        None => (StatusCode::SERVICE_UNAVAILABLE, NOT_THE_HOLDER).into_response(),
+        None => (StatusCode::SERVICE_UNAVAILABLE, STUCK).into_response(),
     }
 }
 

@@ -85,7 +85,7 @@ async fn tell(mut observations: mpsc::Receiver<KubeObservation>, handle: Handle,
                 if changed.is_err() {
                     return;
                 }
-                // The loop of a new term knows nothing yet.
+                // A new term has written down none of the pauses.
                 latest.paused.clear();
                 let all: Vec<ValidatorId> = latest.seen.keys().cloned().collect();
                 for id in all {
@@ -99,9 +99,6 @@ async fn tell(mut observations: mpsc::Receiver<KubeObservation>, handle: Handle,
 impl Latest {
     async fn pass_on(&mut self, id: &ValidatorId, handle: &Handle, now: Time) {
         let Some((KubeObservation { reading, pause, .. }, hands)) = self.seen.get(id) else { return };
-        if !handle.leads() {
-            return;
-        }
         // Before the opinion: nothing may open in between.
         handle.tell(Event::HandsSeen(id.clone(), hands.clone())).await;
         handle.tell(Event::Observed(id.clone(), Source::Kube, reading.clone())).await;
@@ -114,7 +111,10 @@ impl Latest {
             Ok(_) => {}
             Err(why) => tracing::warn!(validator = %id, "the annotation {PREFIX}pause-until is ignored: {why}"),
         }
-        self.paused.insert(id.clone(), note.clone());
+        // Told again until whoever listens leads, and can write it down.
+        if handle.leads() {
+            self.paused.insert(id.clone(), note.clone());
+        }
     }
 }
 

@@ -144,7 +144,7 @@ pub(crate) fn table(status: &Status) -> String {
         status.mode,
         status.chain,
         clock(status.at),
-        if status.holds_lease { "" } else { " (from the ledger alone)" }
+        if status.holds_lease { "" } else { " (not from a process that holds the lease)" }
     )];
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);

@@ -2,16 +2,20 @@
 //!
 //! For each batch of events: step, commit in memory, persist, act. Nothing that a decision asks for is started before
 //! its record is in the ledger; while the ledger does not answer, the loop waits, and when the lease runs out it drops
-//! everything it knew.
+//! everything it knew of the records. Without the lease it only listens.
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::sync::{broadcast, mpsc};
+use tokio::{
+    sync::{broadcast, mpsc, watch},
+    task::JoinSet,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     executor::Executor,
     handle::{Handle, Input, STEPS, Step},
+    heard::Heard,
     lease::{self, Keeper, Lease, LeaseConfig, LeaseError},
     requests,
     store::{Store, StoreError},
@@ -66,7 +70,8 @@ pub struct Engine {
     pub(super) outside: Outside,
     inputs: mpsc::Receiver<Input>,
     pub(super) sender: mpsc::Sender<Input>,
-    leads: tokio::sync::watch::Sender<bool>,
+    leads: watch::Sender<bool>,
+    lease: watch::Sender<Option<Lease>>,
     pub(super) steps: broadcast::Sender<Step>,
 }
 
@@ -83,10 +88,11 @@ impl Engine {
     #[must_use]
     pub fn new(config: EngineConfig, outside: Outside) -> (Self, Handle) {
         let (sender, inputs) = mpsc::channel(4 * BATCH);
-        let (leads, leading) = tokio::sync::watch::channel(false);
+        let (leads, leading) = watch::channel(false);
+        let (lease, held) = watch::channel(None);
         let steps = broadcast::Sender::new(STEPS);
-        let handle = Handle { inputs: sender.clone(), leads: leading, steps: steps.clone() };
-        (Self { config, outside, inputs, sender, leads, steps }, handle)
+        let handle = Handle { inputs: sender.clone(), leads: leading, lease: held, steps: steps.clone() };
+        (Self { config, outside, inputs, sender, leads, lease, steps }, handle)
     }
 
     /// Leads whenever the lease can be had, until told to stop. Stopping lets what runs end, then gives the lease back.
@@ -94,18 +100,18 @@ impl Engine {
     /// # Errors
     /// [`EngineError`] when the ledger cannot be used at all.
     pub async fn run(mut self, shutdown: CancellationToken) -> Result<(), EngineError> {
+        let mut heard = Heard::new(&self.config.site, &self.config.validators, &self.config.policy);
         loop {
-            let taken = lease::acquire(&self.outside.ledger, &self.config.lease, &shutdown).await;
+            let taken = self.wait(&mut heard, &shutdown).await;
             let (lease, keeper) = match taken {
                 Ok(taken) => taken,
                 Err(LeaseError::Shutdown) => return Ok(()),
                 Err(error) => return Err(error.into()),
             };
             tracing::info!(token = lease.token(), "this watcher holds the lease");
-            self.lead(lease, keeper, &shutdown).await;
-            let _ = self.leads.send(false);
-            // What was sent while leading is about a world that is gone.
-            while self.inputs.try_recv().is_ok() {}
+            self.lease.send_replace(Some(lease.clone()));
+            heard = self.lead(lease, keeper, heard, &shutdown).await;
+            self.lease.send_replace(None);
             if shutdown.is_cancelled() {
                 return Ok(());
             }
@@ -113,7 +119,34 @@ impl Engine {
         }
     }
 
-    async fn lead(&mut self, lease: Lease, keeper: Keeper, shutdown: &CancellationToken) {
+    /// Waits for the lease, and hears and answers meanwhile.
+    async fn wait(&mut self, heard: &mut Heard, shutdown: &CancellationToken) -> Result<(Lease, Keeper), LeaseError> {
+        let (outside, config) = (self.outside.clone(), self.config.lease.clone());
+        let acquiring = lease::acquire(&outside.ledger, &config, shutdown);
+        tokio::pin!(acquiring);
+        let mut batch = Vec::with_capacity(BATCH);
+        let mut answering = JoinSet::new();
+        loop {
+            tokio::select! {
+                taken = &mut acquiring => return taken,
+                _ = self.inputs.recv_many(&mut batch, BATCH) => {}
+                Some(_) = answering.join_next() => continue,
+            }
+            for input in batch.drain(..) {
+                match input {
+                    Input::Event(event) => heard.hear(&event, outside.clock.now()),
+                    // It is not in the ledger, so there is no answer.
+                    Input::Acknowledged(..) => {}
+                    Input::Show(answer) => {
+                        let status = heard.status(outside.ledger.clone(), outside.clock.now());
+                        answering.spawn(async move { answer.send(status.await) });
+                    }
+                }
+            }
+        }
+    }
+
+    async fn lead(&mut self, lease: Lease, keeper: Keeper, heard: Heard, shutdown: &CancellationToken) -> Heard {
         let mut store = Store::new(self.outside.ledger.clone(), lease.clone());
         let mut unreadable = Vec::new();
         let mut records = Vec::new();
@@ -130,7 +163,7 @@ impl Engine {
                     keeper.release().await;
                     // Whoever is next may have more luck; trying again at once would only load the ledger.
                     tokio::time::sleep(self.config.lease.ttl / 3).await;
-                    return;
+                    return heard;
                 }
             }
         }
@@ -139,31 +172,44 @@ impl Engine {
             requests::watch(self.outside.ledger.clone(), self.config.requests_every, self.sender.clone(), stop.clone());
         let requests = tokio::spawn(watch);
         let sweeper = self.sweeper(&lease, &stop);
-        let mut term = Term::new(self, lease, store, World::new(records), unreadable);
+        let mut term = Term::new(self, lease.clone(), store, World::new(records), unreadable, heard);
         let _ = self.leads.send(true);
         let ended = term.run(&mut self.inputs, shutdown).await;
+        // First of all nobody is told any more that this process leads.
+        let _ = self.leads.send(false);
         stop.cancel();
         if let Err(error) = &ended {
             tracing::error!(%error, "stepping down");
         }
-        let idle = term.finish().await;
+        // From here on no change begins. Once those under way have ended, nothing keeps a successor from acting: what
+        // else runs only reads, or writes what it may write twice.
+        let heard = term.finish(lease.close()).await;
         requests.abort();
         if let Some(sweeper) = sweeper {
-            // A deletion under way ends by its own time-out, and within what the lease has left.
             sweeper.abort();
         }
-        if ended.is_ok() && idle { keeper.release().await } else { keeper.abandon() }
+        keeper.release().await;
+        heard
     }
 }
 
 impl Engine {
+    fn handle(&self) -> Handle {
+        Handle {
+            inputs: self.sender.clone(),
+            leads: self.leads.subscribe(),
+            lease: self.lease.subscribe(),
+            steps: self.steps.clone(),
+        }
+    }
+
     fn sweeper(&self, lease: &Lease, stop: &CancellationToken) -> Option<tokio::task::JoinHandle<()>> {
         if self.config.policy.mode != crate::domain::Mode::Armed {
             return None;
         }
         let executor = executor(&self.config, &self.outside, lease)?;
         let every = self.config.policy.recheck_every.try_into().unwrap_or(Duration::MAX);
-        let handle = Handle { inputs: self.sender.clone(), leads: self.leads.subscribe(), steps: self.steps.clone() };
+        let handle = self.handle();
         Some(tokio::spawn(sweep::watch(executor, handle, every, stop.clone())))
     }
 }

@@ -8,6 +8,8 @@ use crate::{
     ports::{Cloud, CloudError, Ledger, Observed, OwnershipView, Scope, Unpromoted},
 };
 
+const NO_MORE: &str = "this watcher may change nothing any more: it has lost the lease, or gives it back";
+
 /// What it needs to act.
 #[derive(Clone)]
 pub struct Executor {
@@ -59,8 +61,8 @@ impl Executor {
 
     /// The call that changes something has to end before the lease does: a successor need not wait for it then.
     async fn create(&self, spec: &StandbySpec) -> Outcome {
-        if !self.lease.has(self.call_timeout).await {
-            return Outcome::Failed("the lease is lost".into());
+        if !self.lease.may_change(self.call_timeout).await {
+            return Outcome::Failed(NO_MORE.into());
         }
         Outcome::Created(self.cloud.create(spec).await)
     }
@@ -69,8 +71,8 @@ impl Executor {
         match self.may_delete(validator, id, instance).await {
             Ok(None) => Outcome::Deleted,
             Ok(Some(unpromoted)) => {
-                if !self.lease.has(self.call_timeout).await {
-                    return Outcome::Failed("the lease is lost".into());
+                if !self.lease.may_change(self.call_timeout).await {
+                    return Outcome::Failed(NO_MORE.into());
                 }
                 match self.cloud.delete(&id, &unpromoted).await {
                     Ok(()) => Outcome::Deleted,

@@ -4,9 +4,9 @@
 
 use std::time::Duration;
 
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
-use super::status::Status;
+use super::{lease::Lease, status::Status};
 use crate::domain::{Event, IncidentId, Reason, Time, ValidatorId};
 
 /// What can be sent to the loop.
@@ -41,32 +41,43 @@ pub(super) const STEPS: usize = 256;
 #[derive(Clone, Debug)]
 pub struct Handle {
     pub(super) inputs: mpsc::Sender<Input>,
-    pub(super) leads: tokio::sync::watch::Receiver<bool>,
+    pub(super) leads: watch::Receiver<bool>,
+    /// Asked at every question, because a process that was stopped and goes on has not heard of its loss yet.
+    pub(super) lease: watch::Receiver<Option<Lease>>,
     pub(super) steps: broadcast::Sender<Step>,
 }
 
 impl Handle {
-    /// Tells the loop what happened. Lost when nobody leads: signals are heard again, and unknown until then.
+    /// Tells the loop what happened. Whoever waits for the lease keeps the last word of each source.
     pub async fn tell(&self, event: Event) {
-        if *self.leads.borrow() {
-            let _ = self.inputs.send(Input::Event(event)).await;
-        }
+        let _ = self.inputs.send(Input::Event(event)).await;
     }
 
     /// Everything, if this process leads and is not stuck.
     pub async fn status(&self) -> Option<Status> {
-        if !*self.leads.borrow() {
+        if !self.leads() {
             return None;
         }
-        let (sender, receiver) = oneshot::channel();
-        self.inputs.send(Input::Show(sender)).await.ok()?;
-        tokio::time::timeout(Duration::from_secs(2), receiver).await.ok()?.ok()
+        // It may have lost the lease before it came to this question.
+        self.see().await.filter(|status| status.holds_lease)
     }
 
-    /// Whether this process holds the lease and has read the records.
+    /// Everything, as this process sees it: one that waits for the lease shows its own signals beside what the ledger
+    /// says. `None` when the loop does not answer.
+    pub async fn see(&self) -> Option<Status> {
+        let (sender, receiver) = oneshot::channel();
+        let seen = async {
+            self.inputs.send(Input::Show(sender)).await.ok()?;
+            receiver.await.ok()
+        };
+        tokio::time::timeout(Duration::from_secs(2), seen).await.ok()?
+    }
+
+    /// Whether this process holds the lease for certain at this moment, and has read the records.
     #[must_use]
     pub fn leads(&self) -> bool {
-        *self.leads.borrow()
+        let for_certain = |lease: &Lease| !lease.margin().is_zero();
+        *self.leads.borrow() && self.lease.borrow().as_ref().is_some_and(for_certain)
     }
 
     /// Every step from now on, after it is in the ledger.
@@ -77,7 +88,7 @@ impl Handle {
 
     /// Changes when this process begins or ceases to lead.
     #[must_use]
-    pub fn leadership(&self) -> tokio::sync::watch::Receiver<bool> {
+    pub fn leadership(&self) -> watch::Receiver<bool> {
         self.leads.clone()
     }
 }

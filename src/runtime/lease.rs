@@ -1,6 +1,7 @@
 //! The lease: who decides and acts. There is one record, and holding it *is* the heartbeat.
 //!
-//! It is judged by the reader's own clock since the record last changed, never by comparing clocks.
+//! It is judged by the reader's own clock since the record last changed, never by comparing clocks. The holder counts
+//! from before it sent its renewal, so it always thinks of the end earlier than whoever waits for it.
 
 use std::{
     sync::Arc,
@@ -12,6 +13,12 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+mod changes;
+mod deadline;
+
+use changes::Changes;
+use deadline::{Deadline, Moment};
+
 use crate::{
     ports::{Expect, Ledger, LedgerError, PutError, Stored, Version},
     records::{self, RecordError},
@@ -19,6 +26,8 @@ use crate::{
 
 /// Its key in the ledger.
 pub const KEY: &str = "lease";
+/// How soon a holder notices that its machine has slept through the end of the lease.
+const LOOK_AT_THE_CLOCK: Duration = Duration::from_millis(250);
 
 /// The record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,8 +63,9 @@ pub struct LeaseConfig {
 pub struct Lease {
     token: u64,
     ttl: Duration,
-    until: watch::Receiver<Instant>,
+    until: watch::Receiver<Deadline>,
     lost: CancellationToken,
+    changes: Arc<Changes>,
 }
 
 /// Why it was not obtained.
@@ -85,23 +95,32 @@ impl Lease {
         if self.lost.is_cancelled() {
             return Duration::ZERO;
         }
-        self.until.borrow().saturating_duration_since(Instant::now())
+        self.until.borrow().left()
     }
 
-    /// Waits until this much of it is left, so that what starts now ends before it does. False when it is lost.
-    pub async fn has(&self, margin: Duration) -> bool {
+    /// Waits until a change that ends within this time, if it begins now, ends before the lease does. False when the
+    /// lease is lost or no change may begin under it any more: then it must not be made.
+    ///
+    /// **Invariant:** a successor that has waited the lease out need not wait for a change made under it.
+    pub async fn may_change(&self, within: Duration) -> bool {
         // A lease that is shorter than the call can only promise what a fresh renewal has.
-        let margin = margin.min(self.ttl.mul_f32(0.6));
+        let margin = within.min(self.ttl.mul_f32(0.6));
         let mut until = self.until.clone();
         loop {
             if self.margin() >= margin {
-                return true;
+                return self.changes.begin(within);
             }
             tokio::select! {
                 changed = until.changed() => if changed.is_err() { return false },
                 () = self.lost.cancelled() => return false,
+                () = self.changes.closed() => return false,
             }
         }
+    }
+
+    /// Lets no change begin under it any more, and says how long the last one may still take.
+    pub(super) fn close(&self) -> Duration {
+        self.changes.close()
     }
 
     /// Ends when the lease is lost.
@@ -136,7 +155,7 @@ pub async fn acquire(
 }
 
 enum Attempt {
-    Taken(LeaseRecord, Version, Instant),
+    Taken(LeaseRecord, Version, Moment),
     Wait(Duration),
 }
 
@@ -174,7 +193,7 @@ async fn try_take(
         beat: 0,
         ttl_ms: u64::try_from(config.ttl.as_millis()).unwrap_or(u64::MAX),
     };
-    let since = Instant::now();
+    let since = Moment::now();
     match ledger.put(KEY, records::encode(&record), expect).await {
         Ok(version) => Ok(Attempt::Taken(record, version, since)),
         // Whoever was quicker shows at the next look; so does our own write if only its reply was lost.
@@ -214,11 +233,6 @@ impl Keeper {
         self.release.cancel();
         let _ = self.task.await;
     }
-
-    /// Stops renewing and lets it expire: something started under it may still run.
-    pub fn abandon(self) {
-        self.task.abort();
-    }
 }
 
 fn keep(
@@ -226,13 +240,34 @@ fn keep(
     config: LeaseConfig,
     record: LeaseRecord,
     version: Version,
-    since: Instant,
+    since: Moment,
 ) -> (Lease, Keeper) {
-    let (sender, until) = watch::channel(since + config.ttl);
+    let (sender, until) = watch::channel(Deadline::after(since, config.ttl));
     let (lost, release) = (CancellationToken::new(), CancellationToken::new());
-    let lease = Lease { token: record.token, ttl: config.ttl, until, lost: lost.clone() };
-    let task = tokio::spawn(renew(ledger, config, record, version, sender, lost, release.clone()));
+    let changes = Arc::default();
+    let lease = Lease { token: record.token, ttl: config.ttl, until: until.clone(), lost: lost.clone(), changes };
+    let renewing = renew(ledger, config, record, version, sender, release.clone());
+    let task = tokio::spawn(async move {
+        let _lost_at_the_end = lost.drop_guard();
+        // A ledger that hangs must not keep anybody in the belief that the lease is held.
+        tokio::select! {
+            () = renewing => {}
+            () = over(until) => tracing::warn!("the lease has run out"),
+        }
+    });
     (lease, Keeper { release, task })
+}
+
+/// Ends when the lease has run out.
+async fn over(until: watch::Receiver<Deadline>) {
+    loop {
+        let left = until.borrow().left();
+        if left.is_zero() {
+            return;
+        }
+        // Not in one piece: the wall clock may jump meanwhile.
+        tokio::time::sleep(left.min(LOOK_AT_THE_CLOCK)).await;
+    }
 }
 
 async fn renew(
@@ -240,11 +275,9 @@ async fn renew(
     config: LeaseConfig,
     mut record: LeaseRecord,
     mut version: Version,
-    until: watch::Sender<Instant>,
-    lost: CancellationToken,
+    until: watch::Sender<Deadline>,
     release: CancellationToken,
 ) {
-    let _lost_at_the_end = lost.drop_guard();
     loop {
         let giving_back = tokio::select! {
             () = tokio::time::sleep(config.ttl / 3) => false,
@@ -254,11 +287,11 @@ async fn renew(
         if giving_back {
             record.holder = String::new();
         }
-        let since = Instant::now();
+        let since = Moment::now();
         match ledger.put(KEY, records::encode(&record), Expect::Version(version.clone())).await {
             Ok(next) => {
                 version = next;
-                let _ = until.send(since + config.ttl);
+                let _ = until.send(Deadline::after(since, config.ttl));
             }
             Err(PutError::Conflict { .. } | PutError::UnknownOutcome(_)) => {
                 // A reply that was lost looks like somebody else's write until the record is read.
@@ -267,7 +300,7 @@ async fn renew(
                         if records::decode::<LeaseRecord>(KEY, &stored.bytes).is_ok_and(|found| found == record) =>
                     {
                         version = stored.version;
-                        let _ = until.send(since + config.ttl);
+                        let _ = until.send(Deadline::after(since, config.ttl));
                     }
                     Ok(Some(stored))
                         if records::decode::<LeaseRecord>(KEY, &stored.bytes)
@@ -284,7 +317,7 @@ async fn renew(
             }
             Err(error) => tracing::warn!(%error, "the lease could not be renewed"),
         }
-        if giving_back || *until.borrow() <= Instant::now() {
+        if giving_back || until.borrow().left().is_zero() {
             return;
         }
     }

@@ -16,7 +16,8 @@ pub struct Status {
     pub at: Time,
     /// "armed" or "observe".
     pub mode: String,
-    /// Whether the process that answers decides and acts. When not, signals are not known to it.
+    /// Whether the process that answers decides and acts. When not, the phases are the ledger's, and the signals its own
+    /// or not known to it.
     pub holds_lease: bool,
     /// Whether the chain finalises.
     pub chain: String,

@@ -42,6 +42,12 @@ pub enum StoreError {
         /// Which record.
         key: String,
     },
+    /// A write of an earlier holder came late, after its record was taken over: it has to be read again.
+    #[error("a late write of an earlier watcher stands in {key}: it is read again")]
+    Overtaken {
+        /// Which record.
+        key: String,
+    },
     /// The lease ran out while the ledger did not answer.
     #[error("the lease ran out before {key} was written")]
     OutOfTime {
@@ -85,20 +91,31 @@ impl Store {
     /// # Errors
     /// [`StoreError`]; an unreadable record is left untouched.
     pub async fn take_over(&mut self, id: &ValidatorId) -> Result<Validator, StoreError> {
-        let found = read(&*self.ledger, id).await?;
-        let Some((version, envelope)) = found else {
-            // A record that says only "watching" need not be there: nothing can be lost with it.
-            return Ok(Validator::default());
-        };
-        self.versions.insert(id.clone(), version);
-        self.put(id, &envelope.validator).await?;
-        Ok(envelope.validator)
+        loop {
+            let found = tokio::select! {
+                found = read(&*self.ledger, id) => found?,
+                () = self.lease.lost() => return Err(StoreError::OutOfTime { key: key(id) }),
+            };
+            let Some((version, envelope)) = found else {
+                // A record that says only "watching" need not be there: nothing can be lost with it. What an earlier
+                // holder may still write there is met by our first write.
+                self.versions.remove(id);
+                return Ok(Validator::default());
+            };
+            self.versions.insert(id.clone(), version);
+            match self.put(id, &envelope.validator).await {
+                Ok(()) => return Ok(envelope.validator),
+                // It landed between our look and our write, and there is no second one on its way for each look.
+                Err(StoreError::Overtaken { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// Writes a record, again and again while the ledger does not answer and the lease lasts.
     ///
     /// # Errors
-    /// [`StoreError::Fenced`] and [`StoreError::OutOfTime`] mean: step down. Nothing may be done on this record then.
+    /// [`StoreError::Fenced`], [`StoreError::Overtaken`] and [`StoreError::OutOfTime`] mean: step down. Nothing may be done on this record then.
     pub async fn put(&mut self, id: &ValidatorId, validator: &Validator) -> Result<(), StoreError> {
         let version = write(&*self.ledger, &self.lease, id, validator, self.versions.get(id)).await?;
         self.versions.insert(id.clone(), version);
@@ -126,6 +143,7 @@ impl Store {
     }
 }
 
+/// A ledger that hangs must not outlast the lease: what may still be on its way is met by whoever is next.
 async fn write(
     ledger: &dyn Ledger,
     lease: &Lease,
@@ -134,19 +152,32 @@ async fn write(
     version: Option<&Version>,
 ) -> Result<Version, StoreError> {
     let key = key(id);
+    tokio::select! {
+        written = write_until_known(ledger, lease, &key, validator, version) => written,
+        () = lease.lost() => Err(StoreError::OutOfTime { key }),
+    }
+}
+
+async fn write_until_known(
+    ledger: &dyn Ledger,
+    lease: &Lease,
+    key: &str,
+    validator: &Validator,
+    version: Option<&Version>,
+) -> Result<Version, StoreError> {
     let envelope = Envelope { token: lease.token(), write_id: Uuid::new_v4(), validator: validator.clone() };
     let bytes = records::encode(&envelope);
     let expect = version.map_or(Expect::Absent, |version| Expect::Version(version.clone()));
     let mut pause = Duration::from_millis(50);
     loop {
         if lease.margin().is_zero() {
-            return Err(StoreError::OutOfTime { key });
+            return Err(StoreError::OutOfTime { key: key.to_owned() });
         }
-        match ledger.put(&key, bytes.clone(), expect.clone()).await {
+        match ledger.put(key, bytes.clone(), expect.clone()).await {
             Ok(version) => return Ok(version),
             // The reply of an earlier try may have been lost: our own write id tells.
             Err(PutError::Conflict { .. } | PutError::UnknownOutcome(_)) => {
-                if let Some(version) = our_own(ledger, &key, &envelope).await? {
+                if let Some(version) = our_own(ledger, key, &envelope, version).await? {
                     return Ok(version);
                 }
             }
@@ -160,16 +191,19 @@ async fn write(
                 return Err(LedgerError::Unusable(why).into());
             }
         }
-        tokio::select! {
-            () = tokio::time::sleep(pause) => pause = (pause * 2).min(Duration::from_secs(1)),
-            () = lease.lost() => return Err(StoreError::OutOfTime { key }),
-        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_secs(1));
     }
 }
 
 /// The version of our own write, if that is what is there; an error when it is somebody else's; `None` when the ledger
 /// does not answer or the old record still stands.
-async fn our_own(ledger: &dyn Ledger, key: &str, ours: &Envelope) -> Result<Option<Version>, StoreError> {
+async fn our_own(
+    ledger: &dyn Ledger,
+    key: &str,
+    ours: &Envelope,
+    replaces: Option<&Version>,
+) -> Result<Option<Version>, StoreError> {
     match ledger.get(key).await {
         Ok(Some(stored)) => {
             let found: Envelope = records::decode(key, &stored.bytes)?;
@@ -177,8 +211,11 @@ async fn our_own(ledger: &dyn Ledger, key: &str, ours: &Envelope) -> Result<Opti
                 Ok(Some(stored.version))
             } else if found.token > ours.token {
                 Err(StoreError::Fenced { key: key.to_owned() })
-            } else {
+            } else if replaces == Some(&stored.version) {
                 Ok(None)
+            } else {
+                // Trying again would be refused for ever: what we know of this record is not what is there.
+                Err(StoreError::Overtaken { key: key.to_owned() })
             }
         }
         Ok(None) | Err(LedgerError::Unavailable(_)) => Ok(None),

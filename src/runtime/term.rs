@@ -2,7 +2,10 @@
 //!
 //! Step, commit in memory, persist, act, in this order. It knows nothing of how the lease was obtained.
 
-use std::{collections::HashSet, time::Instant};
+use std::{
+    collections::HashSet,
+    time::{Duration, Instant},
+};
 
 use tokio::{
     sync::{broadcast, mpsc, oneshot},
@@ -14,6 +17,7 @@ use uuid::Uuid;
 use super::{
     Engine, EngineConfig, Input, Outside, Step,
     engine::{BATCH, executor},
+    heard::Heard,
     journal,
     lease::{self, Lease},
     status::{self, Status},
@@ -21,6 +25,9 @@ use super::{
     timers::Timers,
 };
 use crate::domain::{Action, ActionId, Context, Decision, Event, Reason, Span, Time, ValidatorId, World, render, step};
+
+/// What a clean stop spends on what need not end; a successor is to lead within a second.
+const A_MOMENT: Duration = Duration::from_millis(300);
 
 /// One time of leading: from taking the records over to the loss of the lease.
 pub(super) struct Term {
@@ -31,6 +38,7 @@ pub(super) struct Term {
     lease: Lease,
     store: Store,
     world: World,
+    heard: Heard,
     unreadable: Vec<String>,
     timers: Timers,
     running: JoinSet<()>,
@@ -40,7 +48,14 @@ pub(super) struct Term {
 }
 
 impl Term {
-    pub(super) fn new(engine: &Engine, lease: Lease, store: Store, world: World, unreadable: Vec<String>) -> Self {
+    pub(super) fn new(
+        engine: &Engine,
+        lease: Lease,
+        store: Store,
+        world: World,
+        unreadable: Vec<String>,
+        heard: Heard,
+    ) -> Self {
         let now = engine.outside.clock.now();
         Self {
             config: engine.config.clone(),
@@ -50,6 +65,7 @@ impl Term {
             lease,
             store,
             world,
+            heard,
             unreadable,
             timers: Timers::default(),
             running: JoinSet::new(),
@@ -64,9 +80,10 @@ impl Term {
         inputs: &mut mpsc::Receiver<Input>,
         shutdown: &CancellationToken,
     ) -> Result<(), StoreError> {
-        // Whatever was under way is taken up again at once.
+        // What was heard while waiting is known from the start, and whatever was under way is taken up again at once.
         let all: Vec<Event> = self.world.iter().map(|(id, _)| Event::Due(id.clone())).collect();
-        self.handle(all.into_iter().map(Input::Event).collect()).await?;
+        let heard = self.heard.again();
+        self.handle(heard.into_iter().chain(all).map(Input::Event).collect()).await?;
         let mut batch = Vec::with_capacity(BATCH);
         loop {
             let wake = self.timers.next();
@@ -94,7 +111,13 @@ impl Term {
         self.tick(&mut turn);
         for input in inputs {
             match input {
-                Input::Event(event) => self.step(&event, &mut turn),
+                Input::Event(event) => {
+                    // A request is carried out or refused here; it is not kept for another time of leading.
+                    if !matches!(event, Event::Requested(..)) {
+                        self.heard.hear(&event, self.now);
+                    }
+                    self.step(&event, &mut turn);
+                }
                 Input::Acknowledged(event, answer) => {
                     let known = event.validator().is_none_or(|id| self.world.get(id).is_some());
                     self.step(&event, &mut turn);
@@ -242,11 +265,12 @@ impl Term {
         }
     }
 
-    /// Lets what runs end, for a while. Whether everything has.
-    pub(super) async fn finish(mut self) -> bool {
-        let patience = self.config.call_timeout;
+    /// Lets what runs end: at least for as long as a change may be under way, and a moment for mail and journal.
+    pub(super) async fn finish(mut self, changes_end_in: Duration) -> Heard {
         let all = async { while self.running.join_next().await.is_some() {} };
-        tokio::time::timeout(patience, all).await.is_ok()
+        // A mail that is cut off is sent again by the successor under the same id.
+        let _ = tokio::time::timeout(changes_end_in.max(A_MOMENT), all).await;
+        self.heard
     }
 }
 

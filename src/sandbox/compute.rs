@@ -28,6 +28,7 @@ mod changes;
 mod disks;
 mod fault;
 mod filter;
+mod held;
 mod instances;
 mod lists;
 mod operation;
@@ -38,6 +39,7 @@ mod scheduling;
 mod world;
 
 pub use fault::{Fault, Method};
+pub use held::Held;
 pub use world::FakeMachine;
 use world::World;
 
@@ -67,6 +69,7 @@ struct Shared {
     log: Arc<Mutex<Vec<RequestLine>>>,
     bodies: Arc<Mutex<Vec<Recorded>>>,
     hook: Arc<Mutex<Option<Hook>>>,
+    gate: Arc<Mutex<Option<held::Gate>>>,
     lines: broadcast::Sender<RequestLine>,
     clock: Arc<dyn Clock>,
 }
@@ -96,6 +99,7 @@ impl FakeCompute {
             log: Arc::default(),
             bodies: Arc::default(),
             hook: Arc::default(),
+            gate: Arc::default(),
             lines: broadcast::channel(1024).0,
             clock,
         };
@@ -112,6 +116,22 @@ impl FakeCompute {
     /// The next call of this method meets this.
     pub fn fault(&self, method: Method, fault: Fault) {
         lock(&self.shared.world).faults.push(method, fault);
+    }
+
+    /// The next creation is on its way until it is released.
+    pub fn hold_insert(&self) -> Held {
+        let (gate, held) = held::Gate::new();
+        *lock(&self.shared.gate) = Some(gate);
+        held
+    }
+
+    /// How many creations have come, carried out or not.
+    #[must_use]
+    pub fn inserts(&self) -> usize {
+        let is_insert = |line: &&RequestLine| {
+            line.method == "POST" && line.path.split('?').next().is_some_and(|path| path.ends_with("/instances"))
+        };
+        lock(&self.shared.log).iter().filter(is_insert).count()
     }
 
     /// A zone that does not answer, or answers again.
@@ -222,25 +242,39 @@ async fn handle(State(shared): State<Shared>, request: Request) -> Response {
     }
     let (head, body) = request.into_parts();
     let body = axum::body::to_bytes(body, 4 << 20).await.unwrap_or_default();
+    let is_insert = head.method == http::Method::POST && head.uri.path().ends_with("/instances");
+    let gate = if is_insert { lock(&shared.gate).take() } else { None };
+    let Some(gate) = gate else { return answer(&shared, &head, &body).await };
+    // In a task of its own: this one ends with the connection.
+    let task = tokio::spawn(async move {
+        gate.pass().await;
+        answer(&shared, &head, &body).await
+    });
+    task.await.unwrap_or_else(|_| broken())
+}
+
+async fn answer(shared: &Shared, head: &http::request::Parts, body: &Bytes) -> Response {
+    let method = head.method.to_string();
+    let path = head.uri.path_and_query().map(ToString::to_string).unwrap_or_default();
     let now = shared.clock.now();
     let answer = {
         let mut world = lock(&shared.world);
         world.advance(now);
-        routes::route(&mut world, &head.method, head.uri.path(), head.uri.query().unwrap_or_default(), &body, now)
+        routes::route(&mut world, &head.method, head.uri.path(), head.uri.query().unwrap_or_default(), body, now)
     };
     let hang = matches!(answer, routes::Reply::Hang);
     let answer = match answer {
         routes::Reply::Answer(answer) => answer,
         routes::Reply::Closed | routes::Reply::Hang => {
-            note(&shared, &method, &path, 0);
+            note(shared, &method, &path, 0);
             if hang {
                 std::future::pending::<()>().await;
             }
             return broken();
         }
     };
-    record(&shared, &head.method, head.uri.path(), &body, &answer);
-    note(&shared, &method, &path, if answer.lost { 0 } else { answer.status.as_u16() });
+    record(shared, &head.method, head.uri.path(), body, &answer);
+    note(shared, &method, &path, if answer.lost { 0 } else { answer.status.as_u16() });
     if answer.lost {
         return broken();
     }

@@ -261,7 +261,8 @@ impl Stage {
     /// What the watcher says, if it leads.
     pub async fn status(&self) -> Option<Status> {
         let response = self.client.get(format!("{}/api/v1/status", self.watcher_url)).send().await.ok()?;
-        response.error_for_status().ok()?.json().await.ok()
+        let status: Status = response.error_for_status().ok()?.json().await.ok()?;
+        status.holds_lease.then_some(status)
     }
 
     /// Waits until the status is as wanted. Looking again and again is what an operator does as well.

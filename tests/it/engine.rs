@@ -11,8 +11,8 @@ use std::{
 use async_trait::async_trait;
 use failover::{
     domain::{
-        ActionId, ChainView, CreateOutcome, Event, Evidence, InstanceRef, Interval, Machine, Mode, Policy, PricedRung,
-        Reading, Rung, Source, Span, StandbySpec, Time, ValidatorId, Verdict,
+        ActionId, ChainView, CreateOutcome, Event, Evidence, InstanceRef, Interval, Machine, Mode, Pause, Policy,
+        PricedRung, Reading, Rung, Source, Span, StandbySpec, Time, Validator, ValidatorId, Verdict,
     },
     ports::{Clock, Cloud, CloudError, Finding, Ledger, Observed, Retained, Scope, Unpromoted},
     records,
@@ -301,4 +301,46 @@ async fn an_event_for_a_validator_nobody_knows_changes_nothing() {
     assert_eq!(status.validators.len(), 2);
     assert!(rig.ledger.dump().keys().all(|key| key == lease::KEY), "{:?}", rig.ledger.dump().keys());
     running.stop().await;
+}
+
+/// A write of an earlier holder that was on its way while its lease ran out, and lands in a record that was taken over.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_late_write_of_an_earlier_holder_is_read_again_and_not_fought_for_ever() {
+    let rig = Rig::new();
+    let running = rig.start(Span::from_hours(1)).await;
+    let until = Time::now() + Span::from_hours(2);
+    let pause = Pause { until, reason: "new disk".into(), by: "me".into() };
+    let validator = Validator { pause: Some(pause), ..Validator::default() };
+    let late = Envelope { token: 0, write_id: uuid::Uuid::nil(), validator };
+    rig.ledger.set("validators/eth-0", records::encode(&late));
+    // The next write meets it.
+    running.both_down(&rig.clock).await;
+    let status = running.until(|status| status.validators[0].pause.is_some()).await;
+    assert!(status.holds_lease && status.validators[0].pause.as_ref().unwrap().contains("new disk"));
+    // And it writes again, under its own token.
+    running.both_down(&rig.clock).await;
+    running.until(|status| status.validators[0].phase == "suspected").await;
+    let record = rig.ledger.get("validators/eth-0").await.unwrap().unwrap();
+    let written: Envelope = records::decode("validators/eth-0", &record.bytes).unwrap();
+    assert!(written.token > 1 && written.validator.pause.is_some(), "token {}", written.token);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_heard_while_waiting_is_shown_and_known_at_once_when_it_leads() {
+    let rig = Rig::new();
+    let first = rig.start(Span::from_hours(1)).await;
+    let second = rig.start_waiting(Span::from_hours(1));
+    second.down(&rig.clock, Source::Chain, Evidence::Chain).await;
+    let says_down = |status: &Status| status.validators[0].signals.iter().any(|signal| signal.verdict == "down");
+    let waiting = second.handle.see().await.unwrap();
+    assert!(!waiting.holds_lease && says_down(&waiting), "{waiting:#?}");
+    assert_eq!(waiting.validators[0].phase, "watching", "the phase is the ledger's");
+    assert!(second.handle.status().await.is_none(), "it is no leader's status");
+    assert!(rig.ledger.dump().keys().all(|key| key == lease::KEY), "and nothing was written");
+    first.stop().await;
+    second.leads().await;
+    let leading = second.until(|status| status.validators[0].phase == "suspected").await;
+    assert!(says_down(&leading), "{leading:#?}");
+    second.stop().await;
 }

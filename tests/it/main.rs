@@ -17,3 +17,4 @@ mod mail;
 mod properties;
 mod scenarios;
 mod support;
+mod two;

@@ -19,7 +19,7 @@ use crate::parts::part;
 mod suite;
 
 /// Ends with the test.
-struct Server(Child);
+pub struct Server(Child);
 
 impl Drop for Server {
     fn drop(&mut self) {
@@ -28,7 +28,7 @@ impl Drop for Server {
     }
 }
 
-async fn start() -> (Server, String) {
+pub async fn start() -> (Server, String) {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let child = Command::new(part("fake-gcs-server").join("fake-gcs-server"))
         .args(["-scheme", "http", "-host", "127.0.0.1", "-backend", "memory", "-port", &port.to_string()])

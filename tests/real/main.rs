@@ -11,3 +11,4 @@ mod mail;
 mod parts;
 mod path;
 mod program;
+mod two;

@@ -34,6 +34,9 @@ const WATCH_SECONDS: u32 = 60;
 /// The longest one list may take.
 pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How many objects one answer may bring. An object as it is sent takes a hundred times the memory of what is kept of it.
+const PAGE: u32 = 100;
+
 /// A kind of workload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
@@ -156,7 +159,7 @@ async fn watch<K>(
     K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
 {
     // Small pages: what is not used is dropped before the next one is read.
-    let config = config.timeout(WATCH_SECONDS).page_size(100);
+    let config = config.timeout(WATCH_SECONDS).page_size(PAGE);
     let events = watcher::watcher(api, config).backoff(DefaultBackoff::default());
     let mut events = events.map_ok(|event| small(event, convert)).boxed();
     let mut first = Vec::new();
@@ -222,7 +225,16 @@ async fn read<K>(api: Api<K>, params: ListParams, convert: fn(K) -> Item) -> kub
 where
     K: Clone + Debug + DeserializeOwned,
 {
-    Ok(api.list(&params).await?.items.into_iter().map(convert).collect())
+    let mut params = params.limit(PAGE);
+    let mut items = Vec::new();
+    loop {
+        let page = api.list(&params).await?;
+        items.extend(page.items.into_iter().map(convert));
+        match page.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => params = params.continue_token(&token),
+            None => return Ok(items),
+        }
+    }
 }
 
 fn is_gone(error: &watcher::Error) -> bool {

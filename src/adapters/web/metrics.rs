@@ -43,12 +43,12 @@ struct Opinion {
     verdict: String,
 }
 
-/// The text. Without a status only what every process knows.
+/// The text. Without a status only what every process knows. One that waits for the lease says what it sees itself.
 #[must_use]
 pub fn render(status: Option<&Status>, counters: &[Counter]) -> String {
     let mut registry = Registry::with_prefix("failover");
     let leads: Gauge = Gauge::default();
-    leads.set(i64::from(status.is_some()));
+    leads.set(i64::from(status.is_some_and(|status| status.holds_lease)));
     registry.register("leads", "Whether this process holds the lease", leads);
     if let Some(status) = status {
         gauges(&mut registry, status);

@@ -15,11 +15,12 @@ pub(super) fn render(status: &Status) -> String {
         page,
         "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>\
          <meta http-equiv=refresh content=10><title>failover: {site}</title><style>{STYLE}</style>\
-         <h1>{site}: {mode}, chain {chain}</h1><p>{at}</p>",
+         <h1>{site}: {mode}, chain {chain}</h1><p>{at}{waits}</p>",
         site = escape(&status.site),
         mode = escape(&status.mode),
         chain = escape(&status.chain),
         at = clock(status.at),
+        waits = if status.holds_lease { "" } else { ", seen by a process that waits for the lease" },
     );
     for validator in &status.validators {
         let _ = write!(

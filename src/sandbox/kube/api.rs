@@ -163,13 +163,22 @@ impl Filter {
     }
 }
 
+/// A page is as long as it was asked for; the next one begins after the object that the token names.
 fn list(shared: &Shared, path: &Path, query: &HashMap<String, String>) -> Response {
     let (filter, world) = (Filter::new(path, query), shared.world());
-    let items: Vec<&Value> =
-        world.objects.iter().filter(|(key, object)| filter.takes(key, object)).map(|(_, object)| object).collect();
-    Json(json!({"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": world.version.to_string()},
-                "items": items}))
-    .into_response()
+    let limit = query.get("limit").and_then(|limit| limit.parse().ok()).filter(|limit| *limit > 0);
+    let after = query.get("continue").and_then(|token| token.split_once('/'));
+    let wanted = |(key, object): &(&Key, &Value)| {
+        filter.takes(key, object) && after.is_none_or(|after| (key.1.as_str(), key.2.as_str()) > after)
+    };
+    let mut found = world.objects.iter().filter(wanted).peekable();
+    let page: Vec<_> = found.by_ref().take(limit.unwrap_or(usize::MAX)).collect();
+    let mut metadata = json!({"resourceVersion": world.version.to_string()});
+    if let (Some(_), Some(((_, namespace, name), _))) = (found.peek(), page.last()) {
+        metadata["continue"] = json!(format!("{namespace}/{name}"));
+    }
+    let items: Vec<&Value> = page.into_iter().map(|(_, object)| object).collect();
+    Json(json!({"kind": "List", "apiVersion": "v1", "metadata": metadata, "items": items})).into_response()
 }
 
 fn write(shared: &Shared, path: &Path, body: &[u8]) -> Response {
