@@ -1,6 +1,6 @@
 //! What is the matter with a pod that stands on a node that lives, or on none yet.
 //!
-//! What that means is decided in [`super::judge`]; how the pod's node is, in [`super::node`].
+//! What that means is decided in [`super::judge()`]; how the pod's node is, in [`mod@super::node`].
 
 use super::{
     Cause, Changed, ClaimState, Container, ContainerState, End, Exit, Facts, Pod, PodPhase, Thresholds, Unseen,
