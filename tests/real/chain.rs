@@ -99,6 +99,11 @@ impl Watch {
         }
     }
 
+    /// What was said while nobody listened is old: the next epoch counts as the first.
+    fn forget(&mut self) {
+        while self.rx.try_recv().is_ok() {}
+    }
+
     /// Waits so many epochs at most for this verdict.
     async fn until(&mut self, verdict: Verdict, epochs: usize) -> Result<Reading, Invalid> {
         let mut last = None;
@@ -148,6 +153,7 @@ async fn story() -> Result<(), Invalid> {
     assert_eq!(seen.keys.as_ref().map(|keys| (keys.active, keys.missing)), Ok((8, 0)), "{seen:?}");
 
     let path = WholePath::start(&devnet.beacon(), &keys).await;
+    watch.forget();
 
     // Killed in epoch N: N+1 is the first complete one; it is judged at the end of N+2. Three looks, two epochs.
     devnet.stop("ours");
@@ -158,6 +164,7 @@ async fn story() -> Result<(), Invalid> {
 
     path.one_machine().await;
     drop(path);
+    watch.forget();
 
     devnet.run(&["ours"], &["ours", "1"]);
     let back_at = Time::now();
