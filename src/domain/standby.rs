@@ -136,32 +136,3 @@ pub enum CreateOutcome {
     /// It may or may not have happened: look before acting again.
     Unknown(String),
 }
-
-/// What the agent on the machine says. A hint from a machine that may lie: enough for progress and mail.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Report {
-    /// The incident it believes it serves; another one means a stale or foreign report.
-    pub incident: String,
-    /// Changes with every boot.
-    pub boot_id: String,
-    /// Grows with every report; a report is fresh when this changed by the *watcher's* clock.
-    pub counter: u64,
-    /// 0 to 100.
-    pub progress_percent: u8,
-    /// What it is doing, in a few words: "execution client: 18.2 of 21.9 M blocks".
-    pub stage: String,
-    /// Consensus client synced (not syncing, within two slots of the clock).
-    pub synced: bool,
-    /// Execution client unverified.
-    pub optimistic: bool,
-    /// Age of the head block.
-    pub head_age_seconds: u64,
-    /// Consensus peers.
-    pub peers: u32,
-    /// Genesis validators root of the chain it follows, `0x…`.
-    pub genesis_root: String,
-    /// Offset of its clock in milliseconds.
-    pub clock_offset_ms: i64,
-    /// A process that could sign was seen. Then the machine is untouchable.
-    pub signer_seen: bool,
-}

@@ -332,7 +332,7 @@ fn report(incident: &str, counter: u64, percent: u64, genesis_root: &str) -> Rep
         peers: 48,
         genesis_root: genesis_root.to_owned(),
         clock_offset_ms: 3,
-        signer_seen: false,
+        ..Report::default()
     }
 }
 

@@ -399,5 +399,6 @@ fn agent_report(fields: &BTreeMap<String, String>, id: ActionId) -> AgentReport 
         genesis_root: text("root", GENESIS_ROOT),
         clock_offset_ms: number("offset", 3),
         signer_seen: text("signer", "no") == "yes",
+        ..AgentReport::default()
     }
 }

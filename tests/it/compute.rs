@@ -228,7 +228,7 @@ async fn a_report_is_read_and_nonsense_is_none() {
         peers: 3,
         genesis_root: "0x00".into(),
         clock_offset_ms: 2,
-        signer_seen: false,
+        ..Report::default()
     };
     rig.fake.report(&instance.name, &report);
     assert_eq!(observe().await, Some(report));

@@ -391,6 +391,7 @@ fn report(incident: &str, counter: u64, signer_seen: bool) -> Report {
         genesis_root: "0x01".into(),
         clock_offset_ms: 0,
         signer_seen,
+        ..Report::default()
     }
 }
 

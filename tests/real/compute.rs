@@ -84,7 +84,7 @@ async fn every_body_is_as_googles_schema_has_it() {
         peers: 1,
         genesis_root: "0x00".into(),
         clock_offset_ms: 1,
-        signer_seen: false,
+        ..Report::default()
     };
     fake.report(&instance.name, &report);
     let observed = gce.observe(&instance).await.unwrap().unwrap();

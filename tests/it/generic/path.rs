@@ -150,7 +150,7 @@ async fn agent(cloud: Arc<FakeCompute>, stop: CancellationToken) {
                 peers: 8,
                 genesis_root: String::new(),
                 clock_offset_ms: 1,
-                signer_seen: false,
+                ..Report::default()
             };
             cloud.report(&machine.name, &report);
         }

@@ -1,0 +1,56 @@
+//! What the agent on a standby says of itself. It is a hint from a machine that may lie: enough for progress and mail,
+//! never the only evidence for anything that cannot be undone.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// One report, as it stands in the guest attribute `failover/report`.
+///
+/// What a report does not say is read as *not known*: the fields without a default are those without which it says
+/// nothing at all.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// The incident it believes it serves; another one means a stale or foreign report.
+    pub incident: String,
+    /// Changes with every boot.
+    pub boot_id: String,
+    /// Grows with every report; a report is fresh when this changed by the *watcher's* clock.
+    pub counter: u64,
+    /// 0 to 100.
+    pub progress_percent: u8,
+    /// What it is doing, in a few words: "execution client: 18.2 of 21.9 M blocks".
+    pub stage: String,
+    /// How long that will take if it goes on as it went; `None` while that cannot be told.
+    #[serde(default)]
+    pub seconds_to_go: Option<u64>,
+    /// Consensus client synced (not syncing, within two slots of the clock); of another kind, its own health.
+    pub synced: bool,
+    /// Execution client unverified.
+    pub optimistic: bool,
+    /// Age of the head block.
+    pub head_age_seconds: u64,
+    /// Consensus peers.
+    pub peers: u32,
+    /// Genesis validators root of the chain it follows, `0x…`; empty when it is not known.
+    pub genesis_root: String,
+    /// Offset of its clock in milliseconds.
+    pub clock_offset_ms: i64,
+    /// A process that could sign was seen. Then the machine is untouchable.
+    pub signer_seen: bool,
+    /// What looks like one, in words: a process, a unit, an open port. Never the content of a file.
+    #[serde(default)]
+    pub signer: Option<String>,
+    /// How often its clients were started again since the boot, as systemd counts.
+    #[serde(default)]
+    pub restarts: u32,
+    /// Free space of the disk with the chain's data, 0 to 100.
+    #[serde(default)]
+    pub disk_free_percent: Option<u8>,
+    /// Memory that is available, 0 to 100.
+    #[serde(default)]
+    pub memory_free_percent: Option<u8>,
+    /// Versions as the programs say them, by program.
+    #[serde(default)]
+    pub versions: BTreeMap<String, String>,
+}
