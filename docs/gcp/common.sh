@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034
 # What setup.sh and teardown.sh share: names, and how a command is run or only printed. Not a program by itself.
 
 dry_run=0
@@ -22,7 +22,10 @@ usage() { echo "failover: $*; see $(basename "$0") --help" >&2; exit 2; }
 step() { echo "== $*" >&2; }
 
 # The value of the option that comes first.
-value() { (($# > 1)) && [[ -n $2 && $2 != --* ]] || usage "$1 needs a value"; printf %s "$2"; }
+value() {
+  [[ -n ${2-} && ${2-} != --* ]] || usage "$1 needs a value"
+  printf %s "$2"
+}
 
 # A whole text against a pattern.
 matches() { [[ $1 =~ ^($2)$ ]] || usage "'$1': $3"; }
@@ -55,7 +58,7 @@ field() {
   if said=$(gcloud "$@" --format "value($name)" 2> "$errors"); then
     rm -f "$errors"
     echo "$said"
-  elif grep -qiE 'not.?found|does not exist|404|do not have permission to access projects instance|SERVICE_DISABLED' "$errors"; then
+  elif grep -qiE 'not.?found|does not exist|404|it may not exist' "$errors"; then
     rm -f "$errors"
     echo absent
   else

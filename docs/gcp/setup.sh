@@ -20,15 +20,104 @@
 set -euo pipefail
 
 here=$(dirname "$(realpath "${BASH_SOURCE[0]}")")
-# shellcheck source=common.sh
+# shellcheck source-path=SCRIPTDIR source=common.sh
 source "$here/common.sh"
+
+# The cluster's issuer need not be reachable: its public keys go to Google. Run again after its signing key has changed.
+federate() {
+  if [[ -z $jwks ]]; then
+    jwks=$work/jwks.json
+    echo '+ kubectl get --raw /openid/v1/jwks; kubectl get --raw /.well-known/openid-configuration' >&2
+    if ((dry_run)); then
+      issuer=ISSUER
+    else
+      kubectl get --raw /openid/v1/jwks > "$jwks" || fail "kubectl does not say the cluster's keys: give --jwks and --issuer"
+      issuer=$(kubectl get --raw /.well-known/openid-configuration | sed -n 's/.*"issuer": *"\([^"]*\)".*/\1/p')
+    fi
+  fi
+  if ((!dry_run)); then
+    [[ $issuer == https://* ]] || fail "the issuer is '$issuer', Google takes https:// only: set service-account-issuer of the API server"
+    grep -q '"keys"' "$jwks" || fail "$jwks holds no public keys (JWKS)"
+    ! grep -qE '"(d|p|q|dp|dq|qi|k)" *:' "$jwks" || fail "$jwks holds a private key: it is not sent anywhere; remove it"
+  fi
+  local where=(--location global --project "$project") subject=system:serviceaccount:$account verb=create-oidc
+  case $(field state iam workload-identity-pools describe "$pool" "${where[@]}") in
+    absent) run iam workload-identity-pools create "$pool" "${where[@]}" --display-name "failover at home" ;;
+    DELETED) run iam workload-identity-pools undelete "$pool" "${where[@]}" ;;
+    ACTIVE) ;;
+    *) fail "it cannot be seen how the pool $pool stands" ;;
+  esac
+  where+=(--workload-identity-pool "$pool")
+  case $(field state iam workload-identity-pools providers describe "$provider" "${where[@]}") in
+    absent) ;;
+    DELETED) run iam workload-identity-pools providers undelete "$provider" "${where[@]}"; verb=update-oidc ;;
+    ACTIVE) verb=update-oidc ;;
+    *) fail "it cannot be seen how the provider $provider stands" ;;
+  esac
+  # No other service account of the cluster gets anything, whatever roles are given later.
+  run iam workload-identity-pools providers "$verb" "$provider" "${where[@]}" --issuer-uri "$issuer" \
+    --jwk-json-path "$jwks" --attribute-mapping google.subject=assertion.sub \
+    --attribute-condition "assertion.sub == '$subject'"
+  project_number
+  again iam service-accounts add-iam-policy-binding "$watcher" --project "$project" \
+    --role roles/iam.workloadIdentityUser --condition None --format none \
+    --member "principal://iam.googleapis.com/projects/$project_number/locations/global/workloadIdentityPools/$pool/subject/$subject"
+}
+
+project_number() {
+  project_number=PROJECT_NUMBER
+  ((dry_run)) || project_number=$(field projectNumber projects describe "$project")
+  [[ $project_number =~ ^([0-9]+|PROJECT_NUMBER)$ ]] || fail "the number of $project cannot be found out"
+}
+
+# A deny rule reads no labels, only tags. Who promotes a machine tags it: docs/gcp.md has the command.
+protect() {
+  there resource-manager tags keys describe "$project/failover" ||
+    run resource-manager tags keys create failover --parent "projects/$project"
+  there resource-manager tags values describe "$project/failover/promoted" ||
+    run resource-manager tags values create promoted --parent "$project/failover"
+  local policy=$work/deny.json
+  sed "s/PROJECT/$project/g; s/WATCHER/$watcher/g" "$here/deny.json" > "$policy"
+  local where=(--kind denypolicies --attachment-point "cloudresourcemanager.googleapis.com/projects/$project") verb=create
+  ! there iam policies get failover-promoted "${where[@]}" || verb=update
+  run iam policies "$verb" failover-promoted "${where[@]}" --policy-file "$policy"
+}
+
+# What has to be written into the values of the chart, as they are.
+configuration() {
+  local credentials=application_default
+  if ((federation)); then
+    credentials='{key_file: /etc/failover/google.json}'
+    cat << END
+workloadIdentity:
+  audience: //iam.googleapis.com/projects/$project_number/locations/global/workloadIdentityPools/$pool/providers/$provider
+  impersonate: $watcher
+END
+  fi
+  cat << END
+config:
+  ledger:
+    gcs: {bucket: $bucket, prefix: "$prefix", credentials: $credentials}
+  compute:
+    project: $project
+    credentials: $credentials
+    subnetwork: $network
+    tags: [$tag]
+    ladder:
+END
+  local region zone
+  for region in ${regions//,/ }; do
+    # Every region has these two.
+    for zone in b c; do echo "      - {zone: $region-$zone, machine_type: n2-standard-8}"; done
+  done
+}
 
 project='' billing='' regions=us-central1 bucket='' prefix=home jwks='' issuer='' federation=1 deny=0 operators=()
 p2p=tcp:30303,udp:30303,tcp:9000,udp:9000,udp:9001 account=failover:failover
 while (($#)); do
   case $1 in
     --project) project=$(value "$@"); shift 2 ;;
-    --operator) operators+=("$(value "$@")"); shift 2 ;;
+    --operator) operator=$(value "$@"); operators+=("$operator"); shift 2 ;;
     --billing-account) billing=$(value "$@"); shift 2 ;;
     --regions) regions=$(value "$@"); shift 2 ;;
     --bucket) bucket=$(value "$@"); shift 2 ;;
@@ -68,6 +157,8 @@ if ((federation)); then
 fi
 ((dry_run)) || command -v gcloud > /dev/null || fail "gcloud is not installed: https://cloud.google.com/sdk/docs/install"
 names "$project"
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
 
 step "the project, and the services it uses"
 if [[ -n $billing ]]; then
@@ -106,6 +197,7 @@ for role in watcher operator; do
       run iam roles undelete "$id" --project "$project"
       run iam roles update "$id" --project "$project" --file "$here/roles/$role.yaml" --quiet
       ;;
+    unknown) fail "it cannot be seen whether the role $id is there" ;;
     *) run iam roles update "$id" --project "$project" --file "$here/roles/$role.yaml" --quiet ;;
   esac
 done
