@@ -32,9 +32,12 @@ matches() { [[ $1 =~ ^($2)$ ]] || usage "'$1': $3"; }
 
 # What changes something. It is printed as it could be typed.
 run() {
-  printf '+ gcloud' >&2
-  printf ' %q' "$@" >&2
-  echo >&2
+  local argument line='+ gcloud'
+  for argument; do
+    [[ $argument =~ ^[A-Za-z0-9_@%+=:,./-]+$ ]] || argument=\'${argument//\'/\'\\\'\'}\'
+    line+=" $argument"
+  done
+  echo "$line" >&2
   ((dry_run)) || gcloud "$@" || fail "'gcloud $1 $2 …' did not work, see above; after repairing it run this again"
 }
 

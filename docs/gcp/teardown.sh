@@ -83,7 +83,7 @@ remove compute networks describe "$network" --project "$project" -- \
   compute networks delete "$network" --project "$project"
 
 if ((delete_ledger)); then
-  step "the ledger; to have it back within 30 days: gcloud storage restore gs://$bucket"
+  step "the ledger; within 30 days Google can bring it back, see docs/gcp.md"
   remove storage buckets describe "gs://$bucket" --project "$project" -- \
     storage rm --recursive "gs://$bucket" --project "$project"
 else
