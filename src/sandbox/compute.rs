@@ -31,6 +31,7 @@ mod filter;
 mod held;
 mod instances;
 mod lists;
+mod network;
 mod operation;
 mod places;
 mod quota;
@@ -142,6 +143,16 @@ impl FakeCompute {
     /// Another limit of this metric (`CPUS`, `SSD_TOTAL_GB` …), in every region.
     pub fn set_quota(&self, metric: &str, limit: f64) {
         lock(&self.shared.world).quotas.set(metric, limit);
+    }
+
+    /// These firewall rules and no others, as Google's JSON; what a rule leaves out is filled in.
+    pub fn set_firewall(&self, rules: &[Value]) {
+        lock(&self.shared.world).network.rules = rules.to_vec();
+    }
+
+    /// A region without a subnetwork.
+    pub fn set_bare(&self, region: &str) {
+        lock(&self.shared.world).network.bare.insert(region.to_owned());
     }
 
     /// A permission that is not granted.
