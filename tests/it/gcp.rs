@@ -9,6 +9,10 @@ use failover::{
 };
 
 mod costs;
+mod federation;
+mod network;
+
+const KEY: &str = "0x93247f2209abcacf57b75a51dafae777f9dd38bc7053d1af526f220a7489a6d3a2753e5f3e8b1cfe39b56f43611df74a";
 
 const DOCS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/gcp");
 
@@ -274,7 +278,7 @@ fn what_the_script_prints_is_a_configuration_the_program_takes() {
     let ran = setup("present", &["--regions", "us-central1,europe-west4"]);
     let config = ran.out.split_once("config:\n").unwrap().1;
     let own: String = config.lines().map(|line| format!("{}\n", line.strip_prefix("  ").unwrap())).collect();
-    let validators = "validators: [{name: eth-0, kind: ethereum, public_keys: [\"0x93247f2209abcacf57b75a51dafae777f9dd38bc7053d1af526f220a7489a6d3a2753e5f3e8b1cfe39b56f43611df74a\"]}]";
+    let validators = format!("validators: [{{name: eth-0, kind: ethereum, public_keys: [\"{KEY}\"]}}]");
     let checks = Checks { files: false, ..Checks::default() };
     let taken = config::parse(&format!("site: home\n{validators}\n{own}"), "failover.yaml", &checks);
     let (config, _) = taken.unwrap_or_else(|error| panic!("{error}\n{own}"));
