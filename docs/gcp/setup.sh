@@ -11,7 +11,7 @@
 #   --regions A,B            the regions of the ladder, the first one also for the bucket (us-central1)
 #   --bucket NAME            the ledger's bucket (ID-failover)
 #   --prefix NAME            `ledger.gcs.prefix` of the configuration (home)
-#   --p2p PORTS              what the firewall lets in to a standby (tcp:30303,udp:30303,tcp:9000,udp:9000,udp:9001)
+#   --p2p PORTS              what the firewall lets in to a standby (tcp:30303,udp:30303,tcp:9000,udp:9000)
 #   --service-account NS:SA  the service account of failover in the home cluster (failover:failover)
 #   --jwks FILE --issuer URL the cluster's public keys and issuer; without them kubectl is asked
 #   --no-federation          no identity for a cluster: the watcher runs elsewhere
@@ -113,7 +113,7 @@ END
 }
 
 project='' billing='' regions=us-central1 bucket='' prefix=home jwks='' issuer='' federation=1 deny=0 operators=()
-p2p=tcp:30303,udp:30303,tcp:9000,udp:9000,udp:9001 account=failover:failover
+p2p=tcp:30303,udp:30303,tcp:9000,udp:9000 account=failover:failover
 while (($#)); do
   case $1 in
     --project) project=$(value "$@"); shift 2 ;;

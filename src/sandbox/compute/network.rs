@@ -39,7 +39,8 @@ pub(super) fn subnetwork(world: &mut World, call: &Call<'_>, rest: &[&str], _fau
         return missing(&rest.join("/"));
     }
     let network = world.link(call.project, &format!("global/networks/{name}"));
-    let (region, link) = (world.link(call.project, &format!("regions/{region}")), world.link(call.project, &rest.join("/")));
+    let (region, link) =
+        (world.link(call.project, &format!("regions/{region}")), world.link(call.project, &rest.join("/")));
     let subnetwork = json!({
         "kind": "compute#subnetwork", "name": name, "network": network, "region": region, "selfLink": link,
         "ipCidrRange": "10.64.0.0/24", "gatewayAddress": "10.64.0.1", "purpose": "PRIVATE", "stackType": "IPV4_ONLY",

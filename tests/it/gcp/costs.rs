@@ -8,7 +8,7 @@ const KINDS: [(&str, &str, u32, &str); 8] = [
     ("n2-standard-8", "pd-ssd", 2048, "Ethereum mainnet, syncs fastest"),
     ("c3d-standard-8", "pd-balanced", 2048, "Ethereum mainnet"),
     ("t2d-standard-8", "pd-balanced", 2048, "Ethereum mainnet"),
-    ("e2-standard-8", "pd-balanced", 2048, "Ethereum mainnet, the cheapest that keeps up"),
+    ("e2-standard-8", "pd-balanced", 2048, "Ethereum mainnet, on shared processors"),
     ("n2-standard-4", "pd-balanced", 1024, "an Ethereum test network"),
     ("e2-standard-4", "pd-balanced", 500, "a smaller chain"),
     ("e2-standard-4", "pd-balanced", 100, "a relay, or a rehearsal"),

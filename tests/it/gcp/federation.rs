@@ -49,8 +49,7 @@ async fn answer(State(google): State<Google>, request: Request) -> Response {
         (StatusCode::BAD_REQUEST, json!({"error": "unauthorized_client", "error_description": why}))
     } else if path == "/v1/token" {
         let issued = "urn:ietf:params:oauth:token-type:access_token";
-        let token =
-            json!({"access_token": "federated", "issued_token_type": issued, "token_type": "Bearer", "expires_in": 3600});
+        let token = json!({"access_token": "federated", "issued_token_type": issued, "token_type": "Bearer", "expires_in": 3600});
         (StatusCode::OK, token)
     } else if path.ends_with(":generateAccessToken") {
         (StatusCode::OK, json!({"accessToken": "the-watchers", "expireTime": "2099-01-01T00:00:00Z"}))
@@ -63,7 +62,7 @@ async fn answer(State(google): State<Google>, request: Request) -> Response {
 struct Rig {
     google: Google,
     cloud: Arc<failover::adapters::gce::Gce>,
-    folder: tempfile::TempDir,
+    _folder: tempfile::TempDir,
     server: AbortHandle,
 }
 
@@ -110,7 +109,7 @@ async fn rig(impersonate: bool, distrusts: bool) -> Rig {
     let checks = config::Checks { files: false, ..config::Checks::default() };
     let (config, _) = config::parse(&text, "failover.yaml", &checks).unwrap_or_else(|error| panic!("{error}"));
     let cloud = assembly::cloud::cloud(&config).await.unwrap().unwrap();
-    Rig { google, cloud, folder, server }
+    Rig { google, cloud, _folder: folder, server }
 }
 
 fn form(body: &str) -> BTreeMap<String, String> {
@@ -151,5 +150,4 @@ async fn a_token_that_google_does_not_trust_makes_everything_unknown_or_a_proble
     assert!(said.contains("credentials"), "{said}");
     assert_eq!(rig.calls("/zones/us-central1-b").len(), 0);
     assert!(!said.contains("the-clusters"), "no token is ever told");
-    drop(rig.folder.path());
 }

@@ -24,7 +24,7 @@ async fn rig(compute: &str) -> Rig {
     let file = |name: &str| format!("{{url: \"https://example.org/{name}\", sha256: {digest}}}");
     let text = format!(
         "site: home\nledger: {{sqlite: {{path: l.sqlite}}}}\nvalidators:\n  - {{name: eth-0, kind: ethereum, public_keys: \
-         [\"{}\"]}}\nstandby:\n  failover: {}\n  ethereum:\n    geth: {}\n    lighthouse: {}\ncompute:\n  project: \
+         [\"{}\"]}}\nstandby:\n  failover: {}\n  ethereum:\n    checkpoint_sync_url: \"https://example.org\"\n    geth: {}\n    lighthouse: {}\ncompute:\n  project: \
          home-failover\n  endpoint: \"{}\"\n  credentials: anonymous\n  tags: [failover-p2p]\n  ladder:\n{}{compute}",
         super::KEY,
         file("failover"),
@@ -98,7 +98,10 @@ async fn ssh_from_the_whole_internet_is_a_warning_however_it_is_open() {
         vec![with("targetTags", json!(["another"]))],
         vec![with("network", json!("projects/p/global/networks/another"))],
         vec![with("targetServiceAccounts", json!(["a@b.c"]))],
-        vec![range.clone(), json!({"name": "no", "denied": [{"IPProtocol": "tcp"}], "sourceRanges": ALL, "priority": 1000})],
+        vec![
+            range.clone(),
+            json!({"name": "no", "denied": [{"IPProtocol": "tcp"}], "sourceRanges": ALL, "priority": 1000}),
+        ],
     ];
     for mut rules in closed {
         if rules.len() == 1 {
@@ -112,10 +115,16 @@ async fn ssh_from_the_whole_internet_is_a_warning_however_it_is_open() {
 async fn a_port_that_peers_need_and_cannot_reach_is_named() {
     let rig = rig("").await;
     let found = rig.firewall(&[]).await;
-    assert!(matches!(&found[..], [(FindingState::Warning, detail)] if detail.contains("tcp 30303") && detail.contains("udp 9000")), "{found:?}");
+    assert!(
+        matches!(&found[..], [(FindingState::Warning, detail)] if detail.contains("tcp 30303") && detail.contains("udp 9000")),
+        "{found:?}"
+    );
     let no_udp = json!({"name": "no-udp", "denied": [allow("udp", &["9000"])], "sourceRanges": ALL, "priority": 900});
     let found = rig.firewall(&[peers(), no_udp]).await;
-    assert!(matches!(&found[..], [(FindingState::Warning, detail)] if detail.contains("peers: udp 9000;")), "{found:?}");
+    assert!(
+        matches!(&found[..], [(FindingState::Warning, detail)] if detail.contains("peers: udp 9000;")),
+        "{found:?}"
+    );
 }
 
 #[tokio::test]
@@ -123,7 +132,10 @@ async fn what_may_not_be_seen_is_unknown_and_only_that() {
     let rig = rig("  subnetwork: failover\n").await;
     rig.fake.deny("compute.firewalls.list");
     let found = rig.firewall(&[peers()]).await;
-    assert!(matches!(&found[..], [(FindingState::Unknown, detail)] if detail.contains("compute.firewalls.list")), "{found:?}");
+    assert!(
+        matches!(&found[..], [(FindingState::Unknown, detail)] if detail.contains("compute.firewalls.list")),
+        "{found:?}"
+    );
     let permissions = rig.findings("permissions").await;
     assert!(permissions.iter().all(|finding| finding.state != FindingState::Problem), "it can act: {permissions:?}");
     rig.fake.deny("compute.subnetworks.get");

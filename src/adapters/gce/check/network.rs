@@ -52,7 +52,8 @@ async fn subnetwork(gce: &Gce, rung: &Rung, path: &str) -> (Finding, Option<(Str
         return (finding(subject, FindingState::Problem, "not a subnetwork: correct `compute.subnetwork`"), None);
     };
     if region != rung.region() {
-        let detail = format!("{rung} is not in its region: give the name alone, and make one of that name in each region");
+        let detail =
+            format!("{rung} is not in its region: give the name alone, and make one of that name in each region");
         return (finding(subject, FindingState::Problem, detail), None);
     }
     // A shared network is another project's.
@@ -71,9 +72,11 @@ async fn subnetwork(gce: &Gce, rung: &Rung, path: &str) -> (Finding, Option<(Str
 /// A look that is refused tells nothing about what is looked at.
 fn look_failed(subject: String, failure: &Failure, permission: &str, repair: &str) -> Finding {
     match failure {
-        Failure::Refused(_) => {
-            finding(subject, FindingState::Unknown, format!("{failure}; grant {permission} so that it can be looked at"))
-        }
+        Failure::Refused(_) => finding(
+            subject,
+            FindingState::Unknown,
+            format!("{failure}; grant {permission} so that it can be looked at"),
+        ),
         Failure::Busy(_)
         | Failure::Unanswered(_)
         | Failure::Stale(_)
@@ -88,7 +91,9 @@ async fn firewall(gce: &Gce, project: &str, network: &str) -> Vec<Finding> {
     let subject = format!("firewall of network {network}");
     let rules = match rules(gce, project).await {
         Ok(rules) => rules,
-        Err(failure) => return vec![look_failed(subject, &failure, "compute.firewalls.list", "correct `compute.project`")],
+        Err(failure) => {
+            return vec![look_failed(subject, &failure, "compute.firewalls.list", "correct `compute.project`")];
+        }
     };
     let rules: Vec<Firewall> = rules.into_iter().filter(|rule| applies(rule, network, &gce.config)).collect();
     let ports = gce.config.bundle.p2p_ports();
