@@ -67,9 +67,11 @@ if ((dry_run)) || there iam service-accounts describe "$watcher" --project "$pro
   run iam service-accounts delete "$watcher" --project "$project" --quiet
 fi
 for id in failoverWatcher failoverOperator; do
-  if ((dry_run)) || [[ $(field deleted iam roles describe "$id" --project "$project") == '' ]]; then
-    run iam roles delete "$id" --project "$project" --quiet
-  fi
+  case $( ((dry_run)) || field deleted iam roles describe "$id" --project "$project") in
+    absent | True) ;;
+    unknown) fail "it cannot be seen whether the role $id is there" ;;
+    *) run iam roles delete "$id" --project "$project" --quiet ;;
+  esac
 done
 
 step "the firewall and the network"

@@ -58,7 +58,8 @@ impl Rig {
         fs::write(&jwks, JWKS).unwrap();
         let jwks = jwks.to_str().unwrap();
         let options = ["--operator", "user:me@example.org", "--billing-account", "000000-000000-000000", "--deny"];
-        let output = self.run("setup.sh", &[&options[..], &["--jwks", jwks, "--issuer", "https://home"]].concat()).await;
+        let output =
+            self.run("setup.sh", &[&options[..], &["--jwks", jwks, "--issuer", "https://home"]].concat()).await;
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
     }
@@ -85,7 +86,8 @@ async fn googles_own_gcloud_makes_the_project_leaves_it_and_takes_it_away() {
 
     let output = rig.run("teardown.sh", &[]).await;
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let left: Vec<_> = google.there().into_iter().filter(|path| !path.contains("/tag") && !path.contains("denypolicies")).collect();
+    let left: Vec<_> =
+        google.there().into_iter().filter(|path| !path.contains("/tag") && !path.contains("denypolicies")).collect();
     assert_eq!(left.len(), 3, "the project, its bucket, and the provider of a deleted pool: {left:?}");
     assert!(google.bindings("/projects/my-failover").iter().all(|(_, member, _)| !member.contains("failover-watcher")));
 
@@ -106,7 +108,8 @@ fn looked_at(google: &Google) {
     assert_eq!(google.resource("/europe-west4/subnetworks/failover")["ipCidrRange"], "10.64.1.0/24");
 
     let role = google.resource("/roles/failoverWatcher");
-    let granted: BTreeSet<&str> = role["includedPermissions"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
+    let granted: BTreeSet<&str> =
+        role["includedPermissions"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
     assert_eq!(granted, PERMISSIONS.iter().chain(LOOKED_AT).copied().collect());
 
     let watcher = "serviceAccount:failover-watcher@my-failover.iam.gserviceaccount.com".to_owned();
@@ -114,7 +117,13 @@ fn looked_at(google: &Google) {
     let me = "user:me@example.org".to_owned();
     let project = google.bindings("/projects/my-failover");
     let role = |name: &str| format!("projects/my-failover/roles/{name}");
-    assert_eq!(project, [(role("failoverWatcher"), watcher.clone(), own.to_owned()), (role("failoverOperator"), me.clone(), String::new())]);
+    assert_eq!(
+        project,
+        [
+            (role("failoverWatcher"), watcher.clone(), own.to_owned()),
+            (role("failoverOperator"), me.clone(), String::new())
+        ]
+    );
 
     let bucket = google.resource("/b/my-failover-failover");
     assert_eq!(bucket["softDeletePolicy"]["retentionDurationSeconds"], (30 * 86_400).to_string(), "{bucket}");
@@ -126,17 +135,22 @@ fn looked_at(google: &Google) {
     let mut ledger = google.bindings("/b/my-failover-failover/iam");
     ledger.sort();
     let storage = |name: &str| format!("roles/storage.{name}");
-    assert_eq!(ledger, [
-        (storage("objectUser"), watcher.clone(), owners.to_owned()),
-        (storage("objectUser"), me, String::new()),
-        (storage("objectViewer"), watcher, String::new()),
-    ]);
+    assert_eq!(
+        ledger,
+        [
+            (storage("objectUser"), watcher.clone(), owners.to_owned()),
+            (storage("objectUser"), me, String::new()),
+            (storage("objectViewer"), watcher, String::new()),
+        ]
+    );
 
     let provider = google.resource("/providers/cluster");
     assert_eq!(provider["attributeCondition"], "assertion.sub == 'system:serviceaccount:failover:failover'");
     assert_eq!((&provider["oidc"]["issuerUri"], &provider["oidc"]["jwksJson"]), (&json!("https://home"), &json!(JWKS)));
     assert_eq!(provider["attributeMapping"], json!({"google.subject": "assertion.sub"}));
-    let pool = format!("principal://iam.googleapis.com/projects/{NUMBER}/locations/global/workloadIdentityPools/failover-home");
+    let pool = format!(
+        "principal://iam.googleapis.com/projects/{NUMBER}/locations/global/workloadIdentityPools/failover-home"
+    );
     let subject = format!("{pool}/subject/system:serviceaccount:failover:failover");
     let user = "roles/iam.workloadIdentityUser".to_owned();
     let acts = google.bindings("/serviceAccounts/failover-watcher@my-failover.iam.gserviceaccount.com");

@@ -116,7 +116,8 @@ fn answer(
     // A service account is the same in `projects/-`.
     let path = path.replace("/projects/-/", "/projects/my-failover/");
     let (target, verb) = path.rsplit_once(':').unwrap_or((&path, ""));
-    let target = if target.contains("serviceAccounts") && !verb.chars().all(char::is_alphabetic) { &path } else { target };
+    let target =
+        if target.contains("serviceAccounts") && !verb.chars().all(char::is_alphabetic) { &path } else { target };
     if path.contains("/operations/") {
         return Some(operation(url, &path));
     }
@@ -168,7 +169,7 @@ fn answer(
             } else {
                 kept.resources.remove(&path);
             }
-            return Some(if is_plain(&path) { json!({}) } else { operation(url, &path) });
+            return Some(if is_plain(&path) { json!({}) } else { operation_of(url, &path, "delete") });
         }
         _ => return None,
     }
@@ -186,16 +187,25 @@ fn is_plain(path: &str) -> bool {
 
 /// Done at once, in the form of Compute Engine and of everybody else together.
 fn operation(url: &str, path: &str) -> Value {
+    operation_of(url, path, if path.ends_with("/op-delete") { "delete" } else { "insert" })
+}
+
+fn operation_of(url: &str, path: &str, verb: &str) -> Value {
+    let name = format!("op-{verb}");
     let base = path.split_once("/projects/my-failover/").map_or("", |(base, _)| base);
     let place = path.split("/regions/").nth(1).and_then(|rest| rest.split('/').next());
     let place = place.map_or_else(|| "global".to_owned(), |region| format!("regions/{region}"));
     if path.starts_with("/compute/") {
-        let link = format!("{url}{base}/projects/my-failover/{place}/operations/op");
+        let link = format!("{url}{base}/projects/my-failover/{place}/operations/{name}");
         let target = if path.contains("/operations/") { String::new() } else { format!("{url}{path}") };
-        return json!({
-            "kind": "compute#operation", "name": "op", "id": "1", "status": "DONE", "progress": 100, "selfLink": link,
-            "targetLink": target, "operationType": "insert",
+        let mut operation = json!({
+            "kind": "compute#operation", "name": name, "id": "1", "status": "DONE", "progress": 100, "selfLink": link,
+            "targetLink": target, "operationType": verb,
         });
+        if place != "global" {
+            operation["region"] = json!(format!("{url}{base}/projects/my-failover/{place}"));
+        }
+        return operation;
     }
     json!({"name": "operations/op", "done": true, "response": {}})
 }
@@ -234,7 +244,12 @@ fn create(kept: &mut Kept, url: &str, collection: &str, query: &BTreeMap<String,
             body["name"] = json!(format!("tagValues/{id}"));
             body["namespacedName"] = json!("my-failover/failover/promoted");
         }
-        _ => body["selfLink"] = json!(format!("{url}{path}")),
+        _ => {
+            body["selfLink"] = json!(format!("{url}{path}"));
+            if kind == "subnetworks" {
+                body["region"] = json!(format!("{url}{}", collection.trim_end_matches("/subnetworks")));
+            }
+        }
     }
     kept.resources.insert(path.clone(), body.clone());
     if is_plain(&path) {
