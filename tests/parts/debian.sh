@@ -9,15 +9,23 @@ set -euo pipefail
 
 root=${1:?usage: debian.sh DIR}
 
+system=(systemd systemd-sysv dbus udev kmod procps iproute2 ca-certificates)
 packages=(
-  systemd systemd-sysv dbus udev kmod procps iproute2 # boots, and can be looked at
-  ca-certificates curl openssl python3 python3-apt    # what Google's image has
-  chrony unattended-upgrades                          # the same
-  nftables ansible-core                               # what the start-up script and the roles install
-  e2fsprogs fdisk                                     # a disk of its own for the chain
+  curl openssl python3 python3-apt # what Google's image has
+  chrony unattended-upgrades       # the same
+  nftables ansible-core            # what the start-up script and the roles install
+  e2fsprogs fdisk                  # a disk of its own for the chain
 )
 
-debootstrap --variant=minbase --include="$(IFS=,; echo "${packages[*]}")" bookworm "$root"
+debootstrap --variant=minbase --include="$(IFS=,; echo "${system[*]}")" bookworm "$root"
+
+# By apt and not by debootstrap, which sets up packages in an order that python3-cryptography does not survive.
+printf '#!/bin/sh\nexit 101\n' > "$root/usr/sbin/policy-rc.d" # nothing is started: this is a folder, not a machine
+chmod +x "$root/usr/sbin/policy-rc.d"
+export DEBIAN_FRONTEND=noninteractive LC_ALL=C
+chroot "$root" apt-get update
+chroot "$root" apt-get install -y --no-install-recommends "${packages[@]}"
+rm "$root/usr/sbin/policy-rc.d" "$root/etc/resolv.conf"
 
 # Nothing logs in, and a name that another machine has too would only mislead.
 echo standby > "$root/etc/hostname"
