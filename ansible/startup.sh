@@ -4,6 +4,7 @@
 #
 # Safe when killed anywhere and when run twice at once: every step leaves the old state or the new one, and a second run
 # waits for the first. Its last line begins with `failover: done` or `failover: FAILED`.
+# shellcheck disable=SC2317 # most functions are called through `retry`, which shellcheck does not see
 set -u
 
 metadata=http://${GCE_METADATA_HOST:-metadata.google.internal}/computeMetadata/v1
@@ -18,11 +19,11 @@ umask 022
 # To the serial port, where `failover logs` reads it, and to the journal. Never an error: a machine may have no such port.
 log() {
   printf 'failover: %s\n' "$*"
-  { printf 'failover: %s\r\n' "$*" >> "$console"; } 2> /dev/null || true
+  { printf 'failover: %s\n' "$*" >> "$console"; } 2> /dev/null || true
 }
 
-# A pipe that has a line for the log on each of its lines. Colours and control characters are of no use to a reader.
-log_lines() { tr -d '\000-\010\013-\037\177' | while IFS= read -r line; do log "  $line"; done; }
+# A pipe that has a line for the log on each of its lines, as it comes. Control characters are of no use to a reader.
+log_lines() { sed -u 's/[[:cntrl:]]//g; /^ *$/d' | while IFS= read -r line; do log "  $line"; done; }
 
 finish() { # exit code, text
   trap - EXIT
@@ -105,7 +106,7 @@ install_ansible() {
 play() {
   rm -f "$work/code"
   {
-    ansible-playbook -e @/etc/failover/vars.json "$state/bundle/playbooks/standby.yml" 2>&1 9>&-
+    ansible-playbook -e @/etc/failover/vars.json "$state/bundle/playbooks/standby.yml" 2>&1
     echo $? > "$work/code"
   } | tee "$logs/playbook.log" | log_lines
   [ "$(cat "$work/code" 2> /dev/null)" = 0 ]
