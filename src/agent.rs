@@ -1,0 +1,7 @@
+//! The agent on a standby: looks at the node and the machine, and writes a report the watcher can read.
+//!
+//! It changes nothing on the machine, listens on no port, holds no credential, and opens no file of a validator.
+
+mod config;
+
+pub use config::{AgentConfig, AgentConfigError, NodeKind};
