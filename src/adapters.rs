@@ -4,6 +4,7 @@ pub mod alertmanager;
 pub mod beacon;
 pub mod clock;
 pub mod date;
+pub mod execution;
 pub mod gce;
 pub mod generic_probe;
 pub mod http;
