@@ -3,5 +3,6 @@
 //! It changes nothing on the machine, listens on no port, holds no credential, and opens no file of a validator.
 
 mod config;
+pub mod signer;
 
 pub use config::{AgentConfig, AgentConfigError, NodeKind};

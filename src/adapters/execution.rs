@@ -2,7 +2,7 @@
 //!
 //! It judges nothing. It uses the open port and never the one for the consensus client, whose secret it does not know.
 
-use std::{error::Error as _, time::Duration};
+use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::{Value, json};
@@ -181,8 +181,7 @@ impl Execution {
             message: String,
         }
         let question = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": []});
-        let mut response =
-            self.http.post(self.url.clone()).json(&question).send().await.map_err(|error| of(&error))?;
+        let mut response = self.http.post(self.url.clone()).json(&question).send().await.map_err(|error| of(&error))?;
         if response.status() != reqwest::StatusCode::OK {
             return Err(ExecutionError::Status(response.status().as_u16()));
         }

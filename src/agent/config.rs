@@ -117,8 +117,8 @@ impl AgentConfig {
     pub fn load(path: &std::path::Path) -> Result<Self, AgentConfigError> {
         let text = std::fs::read_to_string(path)
             .map_err(|source| AgentConfigError::Unreadable { path: path.to_owned(), source })?;
-        let written: Written = serde_json::from_str(&text)
-            .map_err(|source| AgentConfigError::Form { path: path.to_owned(), source })?;
+        let written: Written =
+            serde_json::from_str(&text).map_err(|source| AgentConfigError::Form { path: path.to_owned(), source })?;
         written.check().map_err(|what| AgentConfigError::Content { path: path.to_owned(), what })
     }
 }
@@ -140,12 +140,15 @@ impl Written {
         }
         let node = match self.kind {
             Kind::Ethereum => {
-                if self.probes.as_ref().is_some_and(|probes| probes.as_array().is_none_or(|probes| !probes.is_empty())) {
+                if self.probes.as_ref().is_some_and(|probes| probes.as_array().is_none_or(|probes| !probes.is_empty()))
+                {
                     return Err("probes go with kind generic: leave them empty".into());
                 }
                 NodeKind::Ethereum {
                     beacon: http(self.beacon.ok_or("kind ethereum needs beacon, like http://127.0.0.1:5052")?)?,
-                    execution: http(self.execution.ok_or("kind ethereum needs execution, like http://127.0.0.1:8545")?)?,
+                    execution: http(
+                        self.execution.ok_or("kind ethereum needs execution, like http://127.0.0.1:8545")?,
+                    )?,
                     genesis_root: self.genesis_root.as_deref().map(root).transpose()?,
                 }
             }
@@ -176,7 +179,9 @@ fn generic_probes(written: &serde_json::Value) -> Result<Vec<ProbeSettings>, Str
     });
     match asks_with_secret {
         // The metadata this machine is made from holds no secret, so no such file can be here.
-        Some(probe) => Err(format!("the probe {} needs a password or token, and a standby holds none", probe.rule.name)),
+        Some(probe) => {
+            Err(format!("the probe {} needs a password or token, and a standby holds none", probe.rule.name))
+        }
         None => Ok(probes),
     }
 }

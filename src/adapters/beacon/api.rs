@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     client::Client,
-    wire::{AttestationRewards, Checkpoints, Data, Genesis, Live, PeerCount, Spec, StateValidator, Syncing, Version, Versions},
+    wire::{
+        AttestationRewards, Checkpoints, Data, Genesis, Live, PeerCount, Spec, StateValidator, Syncing, Version,
+        Versions,
+    },
 };
 use crate::domain::chain::{ChainTime, Epoch, SyncStatus, Trouble};
 
