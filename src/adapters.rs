@@ -12,6 +12,7 @@ pub mod kube;
 pub mod ledger_gcs;
 pub mod ledger_sqlite;
 pub mod mail;
+pub mod metadata;
 pub mod monitor;
 pub mod process_probe;
 pub mod web;

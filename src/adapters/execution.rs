@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use ::http::HeaderMap;
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::{Value, json};
 use url::Url;
@@ -130,7 +131,7 @@ impl Execution {
     /// # Errors
     /// As [`http::plain_client`].
     pub fn new(url: &Url, timeout: Duration) -> reqwest::Result<Self> {
-        Ok(Self { http: http::plain_client(timeout)?, url: url.clone() })
+        Ok(Self { http: http::plain_client(timeout, HeaderMap::new())?, url: url.clone() })
     }
 
     /// Asks everything, one after the other on one connection. What fails for the first is not asked again.

@@ -15,11 +15,11 @@ pub fn client(timeout: std::time::Duration) -> reqwest::Result<reqwest::Client> 
 }
 
 /// A client for plain HTTP on this machine and the link to it: no certificate is loaded, so it works on a machine
-/// without any and costs little memory.
+/// without any and costs little memory. Every request carries these headers.
 ///
 /// # Errors
 /// When the TLS library refuses an empty set of authorities, which it does not.
-pub fn plain_client(timeout: std::time::Duration) -> reqwest::Result<reqwest::Client> {
+pub fn plain_client(timeout: std::time::Duration, headers: http::HeaderMap) -> reqwest::Result<reqwest::Client> {
     install_tls_provider();
     reqwest::Client::builder()
         .timeout(timeout)
@@ -27,6 +27,7 @@ pub fn plain_client(timeout: std::time::Duration) -> reqwest::Result<reqwest::Cl
         .no_proxy()
         .tls_certs_only([])
         .pool_max_idle_per_host(1)
+        .default_headers(headers)
         .build()
 }
 

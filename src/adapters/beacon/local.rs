@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use ::http::HeaderMap;
 use url::Url;
 
 use super::{api::Chain, client::Client};
@@ -41,7 +42,7 @@ impl LocalNode {
     /// # Errors
     /// As [`http::plain_client`].
     pub fn new(url: &Url, timeout: Duration) -> reqwest::Result<Self> {
-        Ok(Self { client: Client::with(http::plain_client(timeout)?, url, MAX_BODY), chain: None })
+        Ok(Self { client: Client::with(http::plain_client(timeout, HeaderMap::new())?, url, MAX_BODY), chain: None })
     }
 
     /// Asks everything at once.
