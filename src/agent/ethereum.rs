@@ -166,8 +166,11 @@ fn execution_syncs(progress: &SyncProgress) -> Doing {
     let state = format!("{} of state", gigabytes(bytes));
     if remaining <= PIVOT_DISTANCE && (progress.healing_trienodes > 0 || progress.healing_bytecode > 0) {
         // How much will turn out to be lacking is not known before it is found.
-        let (healed, left) = (progress.healed_trienodes, progress.healing_trienodes.saturating_add(progress.healing_bytecode));
-        return Doing::waits(format!("execution client: repairs its state, {healed} pieces done, {left} known to lack"));
+        let (healed, left) =
+            (progress.healed_trienodes, progress.healing_trienodes.saturating_add(progress.healing_bytecode));
+        return Doing::waits(format!(
+            "execution client: repairs its state, {healed} pieces done, {left} known to lack"
+        ));
     }
     if remaining <= PIVOT_DISTANCE && bytes > 0 {
         let accounts = progress.synced_accounts;

@@ -174,9 +174,8 @@ fn bounded(path: &Path, most: u64) -> io::Result<Vec<u8>> {
 fn process(folder: &Path, line: &[u8]) -> Process {
     let line = String::from_utf8_lossy(line);
     let arguments = line.trim_end_matches('\0').split('\0').map(str::to_owned).collect();
-    let text = |name: &str| {
-        bounded(&folder.join(name), MAX_COMMAND).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-    };
+    let text =
+        |name: &str| bounded(&folder.join(name), MAX_COMMAND).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     Process {
         arguments: if line.trim_end_matches('\0').is_empty() { Vec::new() } else { arguments },
         name: text("comm").unwrap_or_default().trim().to_owned(),
