@@ -109,7 +109,7 @@ impl Ethereum {
             Ok(ExecutionSync::NotSyncing) => match &execution.block {
                 Err(error) => return Some(Doing::waits(format!("execution client {error}"))),
                 // While the beacon node itself has far to go, that is what is waited for.
-                Ok(0) if (verified.is_err() && !is_far(status, time, now)) || status.head.0 > FIRST_SLOTS => {
+                Ok(0) if !is_far(status, time, now) && (verified.is_err() || status.head.0 > FIRST_SLOTS) => {
                     return Some(Doing::waits("execution client has not begun to sync".into()));
                 }
                 Ok(_) => {}
