@@ -36,6 +36,7 @@ mod places;
 mod quota;
 mod routes;
 mod scheduling;
+mod serial;
 mod world;
 
 pub use fault::{Fault, Method};
@@ -169,6 +170,14 @@ impl FakeCompute {
         let mut world = lock(&self.shared.world);
         if let Some(machine) = world.machines.iter_mut().find(|found| found.name == machine) {
             machine.attributes.insert(key.to_owned(), value.to_owned());
+        }
+    }
+
+    /// Writes to the first serial port of a machine, as its console does.
+    pub fn serial_write(&self, machine: &str, bytes: &[u8]) {
+        let mut world = lock(&self.shared.world);
+        if let Some(machine) = world.machines.iter_mut().find(|found| found.name == machine) {
+            machine.console.write(bytes);
         }
     }
 

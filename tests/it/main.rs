@@ -16,5 +16,6 @@ mod ledger;
 mod mail;
 mod properties;
 mod scenarios;
+mod serial;
 mod support;
 mod two;

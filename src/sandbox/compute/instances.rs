@@ -12,7 +12,9 @@ use super::{
     operation::{self, Then},
     quota,
     routes::{Call, invalid, missing},
-    scheduling, timestamp,
+    scheduling,
+    serial::Port,
+    timestamp,
     world::{FakeMachine, World},
 };
 
@@ -70,6 +72,7 @@ pub(super) fn insert(world: &mut World, call: &Call<'_>, rest: &[&str], fault: O
         zone: zone.to_owned(),
         json: instance,
         attributes: BTreeMap::new(),
+        console: Port::default(),
         stops_at: None,
         hidden_for: if let Some(Fault::Late(lists)) = fault { *lists } else { 0 },
     });

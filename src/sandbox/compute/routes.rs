@@ -11,7 +11,7 @@ use super::{
     fault::{Fault, Method},
     instances, lists,
     operation::{self, Target},
-    places,
+    places, serial,
     world::World,
 };
 use crate::domain::Time;
@@ -58,6 +58,7 @@ pub(super) fn route(world: &mut World, verb: &Verb, path: &str, query: &str, bod
         ("GET", ["zones", _, "instances", _, "getGuestAttributes"]) => {
             (Some(Method::GuestAttributes), instances::guest_attributes)
         }
+        ("GET", ["zones", _, "instances", _, "serialPort"]) => (Some(Method::SerialPort), serial::output),
         ("POST", ["zones", _, "instances", _, "setLabels"]) => (Some(Method::SetLabels), changes::set_labels),
         ("POST", ["zones", _, "instances", _, "setDeletionProtection"]) => {
             (Some(Method::SetDeletionProtection), changes::set_deletion_protection)

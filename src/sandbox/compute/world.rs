@@ -8,6 +8,7 @@ use super::{
     fault::{Fault, Faults},
     operation::{Change, Operation, Target, Then},
     quota::Quotas,
+    serial,
     timestamp,
 };
 use crate::domain::{Span, Time};
@@ -23,6 +24,8 @@ pub struct FakeMachine {
     pub json: Value,
     pub(super) id: u64,
     pub(super) attributes: BTreeMap<String, String>,
+    /// Its first serial port.
+    pub(super) console: serial::Port,
     pub(super) stops_at: Option<Time>,
     /// Lists that still do not show it.
     pub(super) hidden_for: u32,
