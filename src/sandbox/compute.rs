@@ -4,7 +4,9 @@
 //! clients, and its bodies are checked against Google's published schema (`tests/real/compute.rs`).
 
 use std::{
+    collections::BTreeMap,
     io,
+    net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -28,9 +30,11 @@ mod changes;
 mod disks;
 mod fault;
 mod filter;
+mod guest;
 mod held;
 mod instances;
 mod lists;
+mod metadata;
 mod operation;
 mod places;
 mod quota;
@@ -41,6 +45,7 @@ mod world;
 
 pub use fault::{Fault, Method};
 pub use held::Held;
+pub use metadata::MetadataFault;
 pub use world::FakeMachine;
 use world::World;
 
@@ -83,6 +88,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub struct FakeCompute {
     url: String,
     shared: Shared,
+    /// By the number of the machine.
+    metadata: Mutex<BTreeMap<u64, Server>>,
     _server: Server,
 }
 
@@ -105,7 +112,7 @@ impl FakeCompute {
             clock,
         };
         let router = Router::new().fallback(handle).with_state(shared.clone());
-        Ok(Self { url, shared, _server: Server::start(listener, router)? })
+        Ok(Self { url, shared, metadata: Mutex::default(), _server: Server::start(listener, router)? })
     }
 
     /// Its address.
@@ -169,7 +176,53 @@ impl FakeCompute {
     pub fn guest_attribute(&self, machine: &str, key: &str, value: &str) {
         let mut world = lock(&self.shared.world);
         if let Some(machine) = world.machines.iter_mut().find(|found| found.name == machine) {
-            machine.attributes.insert(key.to_owned(), value.to_owned());
+            machine.attributes.insert(("failover".to_owned(), key.to_owned()), value.to_owned());
+        }
+    }
+
+    /// The guest attributes of a machine: namespace, key and value.
+    #[must_use]
+    pub fn guest_attributes(&self, machine: &str) -> Vec<(String, String, String)> {
+        let world = lock(&self.shared.world);
+        let machine = world.machines.iter().find(|found| found.name == machine);
+        let attributes = machine.map(|machine| machine.attributes.clone()).unwrap_or_default();
+        attributes.into_iter().map(|((namespace, key), value)| (namespace, key, value)).collect()
+    }
+
+    /// When a machine has written guest attributes through its metadata server.
+    #[must_use]
+    pub fn guest_writes(&self, machine: &str) -> Vec<Time> {
+        let world = lock(&self.shared.world);
+        let machine = world.machines.iter().find(|found| found.name == machine);
+        machine.map(|machine| machine.guest_writes.clone()).unwrap_or_default()
+    }
+
+    /// The address of the metadata server that this machine sees; it is started when it is asked for first.
+    ///
+    /// # Errors
+    /// When there is no such machine, or no port can be had.
+    pub async fn metadata_server(&self, machine: &str) -> io::Result<SocketAddr> {
+        let id = {
+            let world = lock(&self.shared.world);
+            let mut servers = lock(&self.metadata);
+            servers.retain(|id, _| world.machines.iter().any(|found| found.id == *id));
+            let found = world.machines.iter().find(|found| found.name == machine);
+            let id = found.ok_or_else(|| io::Error::other(format!("there is no machine {machine}")))?.id;
+            if let Some(server) = servers.get(&id) {
+                return Ok(server.address());
+            }
+            id
+        };
+        let server = Server::http(metadata::router(self.shared.clone(), id)).await?;
+        // Somebody may have asked meanwhile; there is one server for one machine.
+        Ok(lock(&self.metadata).entry(id).or_insert(server).address())
+    }
+
+    /// From now on this happens to every request to the machine's metadata server; `None` makes it well again.
+    pub fn metadata_fault(&self, machine: &str, fault: Option<MetadataFault>) {
+        let mut world = lock(&self.shared.world);
+        if let Some(machine) = world.machines.iter_mut().find(|found| found.name == machine) {
+            machine.metadata_fault = fault;
         }
     }
 

@@ -14,6 +14,7 @@ mod generic;
 mod kube;
 mod ledger;
 mod mail;
+mod metadata;
 mod properties;
 mod scenarios;
 mod serial;

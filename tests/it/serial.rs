@@ -26,7 +26,8 @@ impl Reader {
 
 async fn reader(rig: &Rig) -> Reader {
     let machine = created(rig).await.name;
-    let builder = Instances::builder().with_endpoint(rig.fake.url()).with_credentials(anonymous::Builder::new().build());
+    let builder =
+        Instances::builder().with_endpoint(rig.fake.url()).with_credentials(anonymous::Builder::new().build());
     Reader { client: builder.build().await.unwrap(), machine }
 }
 

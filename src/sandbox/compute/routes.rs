@@ -9,7 +9,7 @@ use serde_json::json;
 use super::{
     Answer, changes, disks,
     fault::{Fault, Method},
-    instances, lists,
+    guest, instances, lists,
     operation::{self, Target},
     places, serial,
     world::World,
@@ -55,9 +55,7 @@ pub(super) fn route(world: &mut World, verb: &Verb, path: &str, query: &str, bod
         ("GET", ["zones", _, "instances"]) => (None, lists::zonal),
         ("GET", ["zones", _, "instances", _]) => (Some(Method::Get), instances::get),
         ("DELETE", ["zones", _, "instances", _]) => (Some(Method::Delete), instances::delete),
-        ("GET", ["zones", _, "instances", _, "getGuestAttributes"]) => {
-            (Some(Method::GuestAttributes), instances::guest_attributes)
-        }
+        ("GET", ["zones", _, "instances", _, "getGuestAttributes"]) => (Some(Method::GuestAttributes), guest::get),
         ("GET", ["zones", _, "instances", _, "serialPort"]) => (Some(Method::SerialPort), serial::output),
         ("POST", ["zones", _, "instances", _, "setLabels"]) => (Some(Method::SetLabels), changes::set_labels),
         ("POST", ["zones", _, "instances", _, "setDeletionProtection"]) => {

@@ -6,10 +6,10 @@ use serde_json::{Value, json};
 
 use super::{
     fault::{Fault, Faults},
+    metadata::MetadataFault,
     operation::{Change, Operation, Target, Then},
     quota::Quotas,
-    serial,
-    timestamp,
+    serial, timestamp,
 };
 use crate::domain::{Span, Time};
 
@@ -23,7 +23,11 @@ pub struct FakeMachine {
     /// The `Instance` resource.
     pub json: Value,
     pub(super) id: u64,
-    pub(super) attributes: BTreeMap<String, String>,
+    /// Guest attributes, by namespace and key.
+    pub(super) attributes: BTreeMap<(String, String), String>,
+    /// When the machine wrote some.
+    pub(super) guest_writes: Vec<Time>,
+    pub(super) metadata_fault: Option<MetadataFault>,
     /// Its first serial port.
     pub(super) console: serial::Port,
     pub(super) stops_at: Option<Time>,
@@ -42,6 +46,19 @@ impl FakeMachine {
     #[must_use]
     pub fn status(&self) -> &str {
         self.json["status"].as_str().unwrap_or_default()
+    }
+
+    /// Its project, as its link has it.
+    #[must_use]
+    pub fn project(&self) -> &str {
+        let link = self.json["selfLink"].as_str().unwrap_or_default();
+        link.split("/projects/").nth(1).and_then(|rest| rest.split('/').next()).unwrap_or_default()
+    }
+
+    /// What it was given: key and value of its metadata.
+    pub fn metadata(&self) -> impl Iterator<Item = (&str, &str)> {
+        let items = self.json["metadata"]["items"].as_array().into_iter().flatten();
+        items.filter_map(|item| Some((item["key"].as_str()?, item["value"].as_str()?)))
     }
 
     fn run(&mut self, now: Time) {
