@@ -26,6 +26,7 @@ use crate::{
     ports::Clock,
 };
 
+mod boot;
 mod changes;
 mod disks;
 mod fault;
@@ -43,6 +44,7 @@ mod scheduling;
 mod serial;
 mod world;
 
+pub use boot::{Machines, Powered, System};
 pub use fault::{Fault, Method};
 pub use held::Held;
 pub use metadata::MetadataFault;
@@ -80,6 +82,9 @@ struct Shared {
     clock: Arc<dyn Clock>,
 }
 
+/// Metadata servers, by the number of the machine.
+type Servers = BTreeMap<u64, Server>;
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -88,8 +93,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub struct FakeCompute {
     url: String,
     shared: Shared,
-    /// By the number of the machine.
-    metadata: Mutex<BTreeMap<u64, Server>>,
+    /// Not among what is shared: the servers hold that themselves, and nothing would ever end.
+    servers: Arc<Mutex<Servers>>,
     _server: Server,
 }
 
@@ -112,7 +117,7 @@ impl FakeCompute {
             clock,
         };
         let router = Router::new().fallback(handle).with_state(shared.clone());
-        Ok(Self { url, shared, metadata: Mutex::default(), _server: Server::start(listener, router)? })
+        Ok(Self { url, shared, servers: Arc::default(), _server: Server::start(listener, router)? })
     }
 
     /// Its address.
@@ -202,20 +207,9 @@ impl FakeCompute {
     /// # Errors
     /// When there is no such machine, or no port can be had.
     pub async fn metadata_server(&self, machine: &str) -> io::Result<SocketAddr> {
-        let id = {
-            let world = lock(&self.shared.world);
-            let mut servers = lock(&self.metadata);
-            servers.retain(|id, _| world.machines.iter().any(|found| found.id == *id));
-            let found = world.machines.iter().find(|found| found.name == machine);
-            let id = found.ok_or_else(|| io::Error::other(format!("there is no machine {machine}")))?.id;
-            if let Some(server) = servers.get(&id) {
-                return Ok(server.address());
-            }
-            id
-        };
-        let server = Server::http(metadata::router(self.shared.clone(), id)).await?;
-        // Somebody may have asked meanwhile; there is one server for one machine.
-        Ok(lock(&self.metadata).entry(id).or_insert(server).address())
+        let found = lock(&self.shared.world).machines.iter().find(|found| found.name == machine).map(|found| found.id);
+        let id = found.ok_or_else(|| io::Error::other(format!("there is no machine {machine}")))?;
+        metadata_server(&self.shared, &self.servers, id).await
     }
 
     /// From now on this happens to every request to the machine's metadata server; `None` makes it well again.
@@ -271,6 +265,21 @@ impl FakeCompute {
     pub fn on_request(&self, hook: Hook) {
         *lock(&self.shared.hook) = Some(hook);
     }
+}
+
+/// The metadata server of this machine, started if there is none. Those of machines that are gone end here.
+async fn metadata_server(shared: &Shared, servers: &Mutex<Servers>, machine: u64) -> io::Result<SocketAddr> {
+    {
+        let world = lock(&shared.world);
+        let mut servers = lock(servers);
+        servers.retain(|id, _| world.machines.iter().any(|found| found.id == *id));
+        if let Some(server) = servers.get(&machine) {
+            return Ok(server.address());
+        }
+    }
+    let server = Server::http(metadata::router(shared.clone(), machine)).await?;
+    // Somebody may have asked meanwhile; there is one server for one machine.
+    Ok(lock(servers).entry(machine).or_insert(server).address())
 }
 
 /// What a route answers.

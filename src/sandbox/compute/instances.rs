@@ -101,6 +101,7 @@ pub(super) fn insert(world: &mut World, call: &Call<'_>, rest: &[&str], fault: O
         metadata_fault: None,
         console: Port::default(),
         stops_at: None,
+        boots: 0,
         hidden_for: if let Some(Fault::Late(lists)) = fault { *lists } else { 0 },
     });
     operation::begin_for(world, call, call.target(zone, &name), "insert", fault, then)

@@ -31,6 +31,8 @@ pub struct FakeMachine {
     /// Its first serial port.
     pub(super) console: serial::Port,
     pub(super) stops_at: Option<Time>,
+    /// How often it was powered on.
+    pub(super) boots: u64,
     /// Lists that still do not show it.
     pub(super) hidden_for: u32,
 }
@@ -62,13 +64,14 @@ impl FakeMachine {
     }
 
     fn run(&mut self, now: Time) {
+        self.boots += 1;
         self.json["status"] = json!("RUNNING");
         self.json["lastStartTimestamp"] = json!(timestamp(now));
         let fuse = super::scheduling::max_run_duration(&self.json["scheduling"]).map(Span::from_secs);
         self.stops_at = fuse.map(|fuse| now + fuse);
     }
 
-    fn stop(&mut self, now: Time) {
+    pub(super) fn stop(&mut self, now: Time) {
         self.json["status"] = json!("TERMINATED");
         self.json["lastStopTimestamp"] = json!(timestamp(now));
         self.stops_at = None;
@@ -175,6 +178,7 @@ impl World {
         match then {
             Then::Run => self.machines[index].run(now),
             Then::Stop => self.machines[index].stop(now),
+            Then::Reset => self.machines[index].boots += 1,
             Then::Remove => self.remove(id),
             Then::Fail { code, message } => {
                 self.fail(operation, code, &message);
