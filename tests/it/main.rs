@@ -5,6 +5,7 @@
 mod alertmanager;
 mod beacon;
 mod boot;
+mod bundle;
 mod cli;
 mod compute;
 mod compute_strict;
