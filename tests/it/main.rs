@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
+mod agent;
 mod alertmanager;
 mod beacon;
+mod boot;
 mod bundle;
 mod cli;
 mod compute;
@@ -16,7 +18,9 @@ mod generic;
 mod kube;
 mod ledger;
 mod mail;
+mod metadata;
 mod properties;
 mod scenarios;
+mod serial;
 mod support;
 mod two;

@@ -8,7 +8,10 @@ mod compute;
 mod gcp;
 mod kube;
 mod ledger;
+mod machine;
 mod mail;
+#[path = "../common/nspawn.rs"]
+mod nspawn;
 mod parts;
 mod path;
 mod program;
