@@ -269,7 +269,7 @@ impl Model {
                     state: MachineState::Running,
                     role: Role::Standby,
                     deletion_protection: false,
-                    report: Some(report(of, self.counter, *signer)),
+                    written: report(of, self.counter, *signer).into(),
                 });
                 Outcome::Observed(seen)
             }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
 use failover::{
-    domain::{Event, Evidence, Outcome, Policy, Reading, Source, Span, Usd, Verdict},
+    domain::{Event, Evidence, Outcome, Policy, Reading, Source, Span, Usd, Verdict, Written},
     simulate::{self, Report, Tamper},
 };
 
@@ -120,7 +120,9 @@ fn trust_every_look(event: Event) -> Option<Event> {
 fn believe(event: Event, change: impl Fn(&mut failover::domain::Report)) -> Option<Event> {
     outcome(event, |outcome| match outcome {
         Outcome::Observed(Some(mut seen)) => {
-            seen.report.iter_mut().for_each(&change);
+            if let Written::Report(report) = &mut seen.written {
+                change(report);
+            }
             Outcome::Observed(Some(seen))
         }
         other => other,
