@@ -202,6 +202,8 @@ fn policy(policy: &mut Policy, words: &[String]) -> Result<(), String> {
         "max_incidents_per_day" => policy.max_incidents_per_day = number(value)?,
         "standby_ttl" => policy.standby_ttl = span(value)?,
         "report_stale_after" => policy.report_stale_after = span(value)?,
+        "observe_every" => policy.observe_every = span(value)?,
+        "recheck_every" => policy.recheck_every = span(value)?,
         "ready_hold" => policy.ready_hold = span(value)?,
         "stuck_after" => policy.stuck_after = span(value)?,
         "boot_deadline" => policy.boot_deadline = span(value)?,

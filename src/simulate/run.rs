@@ -8,7 +8,7 @@ use std::{
 use super::{Answer, Expect, Scenario, Statement, Wrote};
 use crate::domain::{
     Action, ActionId, Ask, ChainView, CreateOutcome, Event, Hands, InstanceRef, Interval, KeyStates, Machine,
-    MachineState, Outcome, Policy, Reading, Reason, Report as AgentReport, Request, Role, Seen, Span, Time,
+    MachineState, NoticeKind, Outcome, Policy, Reading, Reason, Report as AgentReport, Request, Role, Seen, Span, Time,
     ValidatorId, World, Written, explain, step,
 };
 
@@ -387,7 +387,12 @@ fn name_of(action: &Action) -> String {
 }
 
 /// "standby_ready": the name under which the ledger keeps it.
-fn kind_name(kind: &crate::domain::NoticeKind) -> String {
+fn kind_name(kind: &NoticeKind) -> String {
+    if let NoticeKind::Recovered { left, .. } = kind
+        && !left.is_empty()
+    {
+        return "recovered_with_rest".into();
+    }
     match serde_json::to_value(kind) {
         Ok(serde_json::Value::Object(object)) => object.keys().next().cloned().unwrap_or_default(),
         Ok(serde_json::Value::String(name)) => name,

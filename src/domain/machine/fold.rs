@@ -14,12 +14,14 @@ pub(super) fn fold<'a>(draft: &mut Draft<'a>, event: &'a Event) {
         Event::HandsSeen(_, hands) => draft.live.hands.clone_from(hands),
         Event::Requested(_, asked) => request::apply(draft, asked),
         Event::Finished(_, id, outcome) => {
-            if draft.live.started == Some(*id) {
-                draft.live.started = None;
-                // A late look may be one at a machine that is followed no longer.
-                if let Outcome::Observed(Some(seen)) = outcome {
-                    hear(draft, &seen.written);
-                }
+            // A late look may be one at a machine that is followed no longer, and a repeated one has been judged.
+            if draft.live.started != Some(*id) {
+                draft.say(Reason::Late { what: id.to_string() });
+                return;
+            }
+            draft.live.started = None;
+            if let Outcome::Observed(Some(seen)) = outcome {
+                hear(draft, &seen.written);
             }
             draft.finished = Some((*id, outcome));
         }
