@@ -8,6 +8,7 @@
 
 pub mod adapters;
 pub mod assembly;
+pub mod bundle;
 pub mod cli;
 pub mod config;
 pub mod domain;

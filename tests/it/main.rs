@@ -4,6 +4,7 @@
 
 mod alertmanager;
 mod beacon;
+mod bundle;
 mod cli;
 mod compute;
 mod compute_strict;

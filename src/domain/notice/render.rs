@@ -187,16 +187,18 @@ impl Writer<'_> {
             self.body.say(&format!("The incident of {id} is over after {lasted}. You need not do anything."));
         } else {
             self.body.say(&format!(
-                "The incident of {id} is over after {lasted}. Its machine is gone, but not everything is: look at what \
-                 is listed below and delete what holds nothing you need. It costs until then."
+                "The incident of {id} is over after {lasted}. Its machine is gone, but look at what is listed below: \
+                 what is still there costs until somebody deletes it."
             ));
-            self.body.list("Still there:", left.iter());
+            self.body.list("To be looked at:", left.iter());
         }
         let mut facts = vec![("Because", how.to_owned())];
         let bill = match standby {
             None => "no standby was created".to_owned(),
             Some(bill) => {
-                let fate = if bill.deleted {
+                let fate = if bill.deleted && !left.is_empty() {
+                    "deleted"
+                } else if bill.deleted {
                     "deleted with its disks"
                 } else {
                     "kept, because you asked for it: it still costs"

@@ -1,0 +1,2 @@
+#!/bin/sh
+# Replaced by the roles.
