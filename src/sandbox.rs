@@ -6,6 +6,7 @@ pub mod beacon;
 pub mod compute;
 pub mod home;
 pub mod kube;
+pub mod node;
 pub mod object_store;
 mod server;
 pub mod smtp;

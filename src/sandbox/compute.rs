@@ -4,7 +4,9 @@
 //! clients, and its bodies are checked against Google's published schema (`tests/real/compute.rs`).
 
 use std::{
+    collections::BTreeMap,
     io,
+    net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -24,22 +26,28 @@ use crate::{
     ports::Clock,
 };
 
+mod boot;
 mod changes;
 mod disks;
 mod fault;
 mod filter;
+mod guest;
 mod held;
 mod instances;
 mod lists;
+mod metadata;
 mod operation;
 mod places;
 mod quota;
 mod routes;
 mod scheduling;
+mod serial;
 mod world;
 
+pub use boot::{Machines, Powered, System};
 pub use fault::{Fault, Method};
 pub use held::Held;
+pub use metadata::MetadataFault;
 pub use world::FakeMachine;
 use world::World;
 
@@ -74,6 +82,9 @@ struct Shared {
     clock: Arc<dyn Clock>,
 }
 
+/// Metadata servers, by the number of the machine.
+type Servers = BTreeMap<u64, Server>;
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -82,6 +93,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub struct FakeCompute {
     url: String,
     shared: Shared,
+    /// Not among what is shared: the servers hold that themselves, and nothing would ever end.
+    servers: Arc<Mutex<Servers>>,
     _server: Server,
 }
 
@@ -104,7 +117,7 @@ impl FakeCompute {
             clock,
         };
         let router = Router::new().fallback(handle).with_state(shared.clone());
-        Ok(Self { url, shared, _server: Server::start(listener, router)? })
+        Ok(Self { url, shared, servers: Arc::default(), _server: Server::start(listener, router)? })
     }
 
     /// Its address.
@@ -168,7 +181,50 @@ impl FakeCompute {
     pub fn guest_attribute(&self, machine: &str, key: &str, value: &str) {
         let mut world = lock(&self.shared.world);
         if let Some(machine) = world.machines.iter_mut().find(|found| found.name == machine) {
-            machine.attributes.insert(key.to_owned(), value.to_owned());
+            machine.attributes.insert(("failover".to_owned(), key.to_owned()), value.to_owned());
+        }
+    }
+
+    /// The guest attributes of a machine: namespace, key and value.
+    #[must_use]
+    pub fn guest_attributes(&self, machine: &str) -> Vec<(String, String, String)> {
+        let world = lock(&self.shared.world);
+        let machine = world.machines.iter().find(|found| found.name == machine);
+        let attributes = machine.map(|machine| machine.attributes.clone()).unwrap_or_default();
+        attributes.into_iter().map(|((namespace, key), value)| (namespace, key, value)).collect()
+    }
+
+    /// When a machine has written guest attributes through its metadata server.
+    #[must_use]
+    pub fn guest_writes(&self, machine: &str) -> Vec<Time> {
+        let world = lock(&self.shared.world);
+        let machine = world.machines.iter().find(|found| found.name == machine);
+        machine.map(|machine| machine.guest_writes.clone()).unwrap_or_default()
+    }
+
+    /// The address of the metadata server that this machine sees; it is started when it is asked for first.
+    ///
+    /// # Errors
+    /// When there is no such machine, or no port can be had.
+    pub async fn metadata_server(&self, machine: &str) -> io::Result<SocketAddr> {
+        let found = lock(&self.shared.world).machines.iter().find(|found| found.name == machine).map(|found| found.id);
+        let id = found.ok_or_else(|| io::Error::other(format!("there is no machine {machine}")))?;
+        metadata_server(&self.shared, &self.servers, id).await
+    }
+
+    /// From now on this happens to every request to the machine's metadata server; `None` makes it well again.
+    pub fn metadata_fault(&self, machine: &str, fault: Option<MetadataFault>) {
+        let mut world = lock(&self.shared.world);
+        if let Some(machine) = world.machines.iter_mut().find(|found| found.name == machine) {
+            machine.metadata_fault = fault;
+        }
+    }
+
+    /// Writes to the first serial port of a machine, as its console does.
+    pub fn serial_write(&self, machine: &str, bytes: &[u8]) {
+        let mut world = lock(&self.shared.world);
+        if let Some(machine) = world.machines.iter_mut().find(|found| found.name == machine) {
+            machine.console.write(bytes);
         }
     }
 
@@ -209,6 +265,21 @@ impl FakeCompute {
     pub fn on_request(&self, hook: Hook) {
         *lock(&self.shared.hook) = Some(hook);
     }
+}
+
+/// The metadata server of this machine, started if there is none. Those of machines that are gone end here.
+async fn metadata_server(shared: &Shared, servers: &Mutex<Servers>, machine: u64) -> io::Result<SocketAddr> {
+    {
+        let world = lock(&shared.world);
+        let mut servers = lock(servers);
+        servers.retain(|id, _| world.machines.iter().any(|found| found.id == *id));
+        if let Some(server) = servers.get(&machine) {
+            return Ok(server.address());
+        }
+    }
+    let server = Server::http(metadata::router(shared.clone(), machine)).await?;
+    // Somebody may have asked meanwhile; there is one server for one machine.
+    Ok(lock(servers).entry(machine).or_insert(server).address())
 }
 
 /// What a route answers.

@@ -4,6 +4,7 @@
 
 mod alertmanager;
 mod beacon;
+mod boot;
 mod bundle;
 mod cli;
 mod compute;
@@ -15,7 +16,9 @@ mod generic;
 mod kube;
 mod ledger;
 mod mail;
+mod metadata;
 mod properties;
 mod scenarios;
+mod serial;
 mod support;
 mod two;
