@@ -15,14 +15,9 @@ use google_cloud_gax::{options::RequestOptionsBuilder, retry_policy::NeverRetry}
 use url::Url;
 
 use crate::{
-<<<<<<< HEAD
+    bundle::Bundle,
     domain::{ActionId, CreateOutcome, InstanceRef, Machine, Rung, StandbySpec, Written},
     ports::{Cloud, CloudError, Finding, Observed, Retained, Scope, SerialPort, Unpromoted},
-=======
-    bundle::Bundle,
-    domain::{ActionId, CreateOutcome, InstanceRef, Machine, Report, Rung, StandbySpec},
-    ports::{Cloud, CloudError, Finding, Observed, Retained, Scope, Unpromoted},
->>>>>>> main
 };
 
 mod body;
