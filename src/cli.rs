@@ -12,6 +12,7 @@ use crate::{
     config::{self, Checks, Config},
 };
 
+mod agent;
 mod ask;
 mod check;
 mod completions;
@@ -55,6 +56,8 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused for safety.";
 enum Command {
     /// Watch, decide and act; what runs in the cluster.
     Serve(serve::Options),
+    /// Report from a standby how far it is; what runs there.
+    Agent(agent::Options),
     /// Show what the watcher sees, and why it waits.
     Status(status::Options),
     /// Show what was decided, why, and who had asked.
@@ -146,6 +149,7 @@ pub fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Config(command) => return config_command::run(&command),
         Command::Simulate(options) => return simulate::run(&options),
         Command::Completions(options) => return Ok(completions::run(&options)),
+        Command::Agent(options) => return agent::run(&options),
         _ => {}
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -169,7 +173,7 @@ pub fn run(cli: Cli) -> anyhow::Result<Exit> {
             Command::Resume(options) => ask::resume(options).await,
             #[cfg(feature = "sandbox")]
             Command::Sandbox(options) => sandbox::run(options).await,
-            Command::Config(_) | Command::Simulate(_) | Command::Completions(_) => Ok(Exit::Done),
+            Command::Config(_) | Command::Simulate(_) | Command::Completions(_) | Command::Agent(_) => Ok(Exit::Done),
         }
     })
 }

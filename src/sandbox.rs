@@ -4,6 +4,7 @@
 
 pub mod beacon;
 pub mod compute;
+pub mod execution;
 pub mod home;
 pub mod kube;
 pub mod node;

@@ -38,6 +38,18 @@ pub(super) fn validate(
     }
 }
 
+/// The probes alone, without a configuration around them. Files are not looked for.
+pub(super) fn probes_alone(
+    written: &At<Vec<written::Probe>>,
+    text: &str,
+    origin: &str,
+) -> Result<Vec<ProbeSettings>, ConfigError> {
+    let checks = Checks { files: false, ..Checks::default() };
+    let mut checker = Checker { text, origin, checks: &checks, problems: Vec::new(), warnings: Vec::new() };
+    let probes = checker.probes(Some(written), written.place);
+    if checker.problems.is_empty() { Ok(probes) } else { Err(ConfigError::Invalid(checker.problems)) }
+}
+
 /// Collects what is wrong. A check that fails says so and answers `None`; nothing is built from a file with a problem.
 struct Checker<'a> {
     text: &'a str,

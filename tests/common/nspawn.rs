@@ -2,12 +2,14 @@
 //! metadata server of its machine, its console on the serial port, and a start-up script that is run as Google's agent
 //! runs it: at every boot, as root.
 //!
-//! It is no virtual machine: kernel, clock and network are the host's. So every port a machine opens is one of the
-//! host's loopback, and a firewall on the machine cannot be switched on.
+//! It is no virtual machine: kernel and clock are the host's. Its network is its own and empty but for loopback, where
+//! the few ports of the host stand that it may reach, under the same numbers: nothing it opens can meet anything of the
+//! host, and nothing it asks for can leave.
 
 use std::{
     collections::HashMap,
     fs, io,
+    net::Ipv4Addr,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Output, Stdio},
@@ -19,7 +21,9 @@ use failover::sandbox::compute::{Powered, System};
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncRead, AsyncReadExt},
+    net::{TcpStream, UnixListener},
     process::{Child, Command},
+    task::JoinSet,
 };
 
 /// What `systemd-nspawn` ends with when the system on it wants to be started again.
@@ -43,9 +47,18 @@ const UNIT: &str = "[Unit]\nDescription=Google Compute Engine Startup Scripts\nA
                     [Service]\nType=oneshot\nExecStart=/usr/local/sbin/google-startup-script\nKillMode=process\n\
                     StandardOutput=journal+console\nStandardError=journal+console\nTimeoutStartSec=infinity\n";
 
+/// A port of the host, on the machine: what connects to it there comes out of the socket of the same name here.
+const PORT_SOCKET: &str = "[Socket]\nListenStream=127.0.0.1:%i\n";
+const PORT_SERVICE: &str = "[Service]\nExecStart=/lib/systemd/systemd-socket-proxyd /opt/host-ports/%i\n";
+
+/// Where the machine finds the disk for the chain, as Google's udev rules name it.
+const DISK: &str = "/dev/disk/by-id/google-chaindata";
+
 /// Boots machines from copies of one image.
 pub struct Nspawn {
     image: PathBuf,
+    ports: Vec<u16>,
+    disk_bytes: Option<u64>,
     folder: TempDir,
     running: Mutex<HashMap<String, Machine>>,
     failures: Mutex<Vec<String>>,
@@ -77,7 +90,28 @@ impl Nspawn {
         );
         assert!(image.join("usr/lib/systemd/systemd").exists(), "{} is no system", image.display());
         let folder = tempfile::Builder::new().prefix("failover-machines-").tempdir().unwrap();
-        Self { image, folder, running: Mutex::default(), failures: Mutex::default() }
+        Self {
+            image,
+            ports: Vec::new(),
+            disk_bytes: None,
+            folder,
+            running: Mutex::default(),
+            failures: Mutex::default(),
+        }
+    }
+
+    /// Machines may reach this port of the host's loopback too, beside their metadata server.
+    #[must_use]
+    pub fn reaching(mut self, ports: impl IntoIterator<Item = u16>) -> Self {
+        self.ports.extend(ports);
+        self
+    }
+
+    /// Machines have an empty disk of this size for the chain. It takes only as much space as is written to it.
+    #[must_use]
+    pub fn with_disk(mut self, bytes: u64) -> Self {
+        self.disk_bytes = Some(bytes);
+        self
     }
 
     /// What could not be booted, and why.
@@ -97,7 +131,7 @@ impl Nspawn {
         let leader = lock(&self.running).get(machine).and_then(|machine| machine.leader);
         let leader = leader.unwrap_or_else(|| panic!("{machine} is off"));
         let mut nsenter = Command::new("nsenter");
-        nsenter.args(["--target", &leader.to_string(), "--mount", "--pid", "--uts", "--ipc", "--"]);
+        nsenter.args(["--target", &leader.to_string(), "--mount", "--pid", "--uts", "--ipc", "--net", "--"]);
         nsenter.args(command).stdin(Stdio::null()).output().await.expect("nsenter can be run")
     }
 
@@ -110,16 +144,46 @@ impl Nspawn {
                 return Err(io::Error::other(String::from_utf8_lossy(&output.stderr).into_owned()));
             }
         }
-        prepare(&root, machine)?;
+        prepare(&root, machine, &self.ports_of(machine))?;
         Ok(root)
+    }
+
+    fn ports_of(&self, machine: &Powered) -> Vec<u16> {
+        self.ports.iter().copied().chain([machine.metadata.port()]).collect()
+    }
+
+    /// The near ends of the machine's ports, in a folder for the machine. They are open as long as the set lives.
+    fn open_ports(&self, machine: &Powered) -> io::Result<(PathBuf, JoinSet<()>)> {
+        let folder = self.folder.path().join(format!("{}-ports", machine.id));
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir(&folder)?;
+        let mut tunnels = JoinSet::new();
+        for port in self.ports_of(machine) {
+            tunnels.spawn(tunnel(UnixListener::bind(folder.join(port.to_string()))?, port));
+        }
+        Ok((folder, tunnels))
+    }
+
+    /// The machine's disk as a device of the host.
+    fn plug_in_disk(&self, machine: &Powered) -> io::Result<Option<LoopDevice>> {
+        let Some(bytes) = self.disk_bytes else { return Ok(None) };
+        let path = self.folder.path().join(format!("{}-disk", machine.id));
+        if !path.exists() {
+            fs::File::create(&path)?.set_len(bytes)?;
+        }
+        LoopDevice::of(&path).map(Some)
     }
 
     async fn boot(&self, machine: &Powered) -> io::Result<Ended> {
         let root = self.copy(machine)?;
+        let (ports, _tunnels) = self.open_ports(machine)?;
+        let disk = self.plug_in_disk(machine)?;
         let mut command = Command::new("systemd-nspawn");
         command.args(["--quiet", "--register=no", "--keep-unit", "--console=read-only", "--boot"]);
         // Nothing of the host's: no names, no time zone, no journal.
         command.args(["--resolv-conf=off", "--timezone=off", "--link-journal=no"]);
+        command.arg("--private-network").arg(format!("--bind={}:/opt/host-ports", ports.display()));
+        command.args(disk.iter().flat_map(LoopDevice::binds));
         command.arg(format!("--machine={}", machine.name)).arg("-D").arg(&root);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn()?;
@@ -168,6 +232,49 @@ impl Nspawn {
     }
 }
 
+/// A file as a disk; it is one no more when this is dropped.
+struct LoopDevice(String);
+
+impl LoopDevice {
+    fn of(file: &Path) -> io::Result<Self> {
+        let output = std::process::Command::new("losetup").args(["--find", "--show"]).arg(file).output()?;
+        if !output.status.success() {
+            let why = String::from_utf8_lossy(&output.stderr);
+            return Err(io::Error::other(format!("there is no loop device for a disk: {why}")));
+        }
+        Ok(Self(String::from_utf8_lossy(&output.stdout).trim().to_owned()))
+    }
+
+    /// Under which names the machine has it: the kernel's, and those that udev would make, which runs on no container.
+    fn binds(&self) -> Vec<String> {
+        let blkid = std::process::Command::new("blkid").args(["-p", "-o", "value", "-s", "UUID", &self.0]).output();
+        let uuid = blkid.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default();
+        let by_uuid = (!uuid.is_empty()).then(|| format!("/dev/disk/by-uuid/{uuid}"));
+        let names = [self.0.clone(), DISK.to_owned()].into_iter().chain(by_uuid);
+        names.map(|name| format!("--bind={}:{name}", self.0)).collect()
+    }
+}
+
+impl Drop for LoopDevice {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("losetup").args(["--detach", &self.0]).status();
+    }
+}
+
+/// Carries what comes to this socket to the host's port, until it is dropped.
+async fn tunnel(listener: UnixListener, port: u16) {
+    let mut open = JoinSet::new();
+    while let Ok((mut near, _)) = listener.accept().await {
+        open.spawn(async move {
+            // A port where nobody listens looks to the machine like a connection that is closed at once.
+            if let Ok(mut far) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await {
+                let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
+            }
+        });
+        while open.try_join_next().is_some() {}
+    }
+}
+
 /// How a boot came to its end.
 enum Ended {
     PoweredOff,
@@ -194,7 +301,7 @@ impl System for Nspawn {
 }
 
 /// What makes the image a machine in the cloud.
-fn prepare(root: &Path, machine: &Powered) -> io::Result<()> {
+fn prepare(root: &Path, machine: &Powered, ports: &[u16]) -> io::Result<()> {
     let write = |path: &str, text: &str, mode: u32| -> io::Result<()> {
         let path = root.join(path);
         fs::create_dir_all(path.parent().expect("it is inside the root"))?;
@@ -212,12 +319,17 @@ fn prepare(root: &Path, machine: &Powered) -> io::Result<()> {
     write("etc/hostname", &format!("{}\n", machine.name), 0o644)?;
     write("usr/local/sbin/google-startup-script", RUNNER, 0o755)?;
     write("etc/systemd/system/google-startup-scripts.service", UNIT, 0o644)?;
-    let wanted = root.join("etc/systemd/system/multi-user.target.wants/google-startup-scripts.service");
-    fs::create_dir_all(wanted.parent().expect("it is inside the root"))?;
-    if wanted.symlink_metadata().is_err() {
-        std::os::unix::fs::symlink("../google-startup-scripts.service", wanted)?;
+    write("etc/systemd/system/host-port@.socket", PORT_SOCKET, 0o644)?;
+    write("etc/systemd/system/host-port@.service", PORT_SERVICE, 0o644)?;
+    let enable = |target: &str, unit: &str, instance: &str| -> io::Result<()> {
+        let link = root.join(format!("etc/systemd/system/{target}.wants/{instance}"));
+        fs::create_dir_all(link.parent().expect("it is inside the root"))?;
+        if link.symlink_metadata().is_ok() { Ok(()) } else { std::os::unix::fs::symlink(format!("../{unit}"), link) }
+    };
+    for port in ports {
+        enable("sockets.target", "host-port@.socket", &format!("host-port@{port}.socket"))?;
     }
-    Ok(())
+    enable("multi-user.target", "google-startup-scripts.service", "google-startup-scripts.service")
 }
 
 enum Console {

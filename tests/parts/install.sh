@@ -148,7 +148,7 @@ build_ansible() {
   need shellcheck
   build_venv ansible
   local tool
-  for tool in ansible ansible-config ansible-galaxy ansible-playbook; do # ansible-lint calls these by name
+  for tool in ansible ansible-config ansible-doc ansible-galaxy ansible-playbook; do # ansible-lint calls these by name
     # shellcheck disable=SC2016 # for the other shell
     printf '#!/bin/sh\nexec "$(dirname "$0")/python" -m ansible.cli.%s "$@"\n' \
       "$(case $tool in ansible) echo adhoc ;; *) echo "${tool#ansible-}" ;; esac)" > "out/bin/$tool"

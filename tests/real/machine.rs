@@ -84,12 +84,17 @@ impl Cloud {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_machine_runs_its_start_up_script_at_every_boot_and_ends_with_the_machine() {
     let cloud = Cloud::start().await;
-    let nspawn = Arc::new(Nspawn::new(part("debian")));
+    let nspawn = Arc::new(Nspawn::new(part("debian")).with_disk(64 << 20));
     let machines = Machines::boot(&cloud.fake, nspawn.clone());
     cloud.insert("fo-real", SCRIPT).await;
     cloud.booted("fo-real", 1, &nspawn).await;
     let state = nspawn.run_on("fo-real", &["systemctl", "is-system-running", "--wait"]).await;
     assert_eq!(String::from_utf8_lossy(&state.stdout).trim(), "running", "no unit has failed");
+    let disk = nspawn.run_on("fo-real", &["blockdev", "--getsize64", "/dev/disk/by-id/google-chaindata"]).await;
+    assert_eq!(String::from_utf8_lossy(&disk.stdout).trim(), (64 << 20).to_string(), "{disk:?}");
+    let port = cloud.fake.url().rsplit(':').next().unwrap().to_owned();
+    let beyond = nspawn.run_on("fo-real", &["curl", "-s", &format!("http://127.0.0.1:{port}")]).await;
+    assert_eq!(beyond.status.code(), Some(7), "the host has ports that are none of its business: {beyond:?}");
     // Somebody types `reboot` on the machine, and somebody presses its reset button.
     nspawn.run_on("fo-real", &["systemctl", "reboot"]).await;
     cloud.booted("fo-real", 2, &nspawn).await;

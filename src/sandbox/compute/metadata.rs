@@ -57,8 +57,8 @@ async fn handle(State(seat): State<Seat>, request: Request) -> Response {
         }
         None => {}
     }
-    if let Err(refused) = admitted(&head.headers, head.uri.path()) {
-        return refused;
+    if let Some(why) = refusal(&head.headers, head.uri.path()) {
+        return (StatusCode::FORBIDDEN, why).into_response();
     }
     let query: Vec<(String, String)> =
         url::form_urlencoded::parse(head.uri.query().unwrap_or_default().as_bytes()).into_owned().collect();
@@ -92,18 +92,14 @@ fn gone() -> (StatusCode, Bytes) {
     (StatusCode::SERVICE_UNAVAILABLE, Bytes::from_static(b"this machine is gone"))
 }
 
-/// A request that somebody else has made the machine send has no such header, or has one of a proxy.
-fn admitted(headers: &HeaderMap, path: &str) -> Result<(), Response> {
-    let refused = |why: &str| Err((StatusCode::FORBIDDEN, why.to_owned()).into_response());
+/// Why a request is refused: one that somebody else has made the machine send lacks a header, or has one of a proxy.
+fn refusal(headers: &HeaderMap, path: &str) -> Option<&'static str> {
     if headers.contains_key("x-forwarded-for") {
-        return refused("requests with X-Forwarded-For are refused\n");
+        return Some("requests with X-Forwarded-For are refused\n");
     }
     // The root is how a program finds out that it runs in the cloud.
     let flavor = headers.get("metadata-flavor").and_then(|value| value.to_str().ok());
-    if path != "/" && flavor != Some("Google") {
-        return refused("Missing Metadata-Flavor:Google header.\n");
-    }
-    Ok(())
+    (path != "/" && flavor != Some("Google")).then_some("Missing Metadata-Flavor:Google header.\n")
 }
 
 /// All that can be read, as folders (objects) and values.
