@@ -17,7 +17,7 @@ const KEPT: usize = 16;
 pub struct Heard {
     /// What it says.
     pub report: Report,
-    /// When its counter or boot id last changed, by our clock. `None` for the first one seen: it may be days old.
+    /// When its counter last grew or its boot id changed, by our clock. `None` for the first one seen: it may be days old.
     pub moved_at: Option<Time>,
     /// When this watcher first heard the machine, or began to count again after its clock had jumped.
     pub since: Time,
@@ -74,6 +74,10 @@ impl Heard {
     /// Takes in the next report. `clock_limit` is how far its clock may be off.
     pub fn hear(&mut self, report: &Report, clock_limit: Span, now: Time) {
         let rebooted = self.report.boot_id != report.boot_id;
+        // Within a boot the counter only grows: a smaller one is an older report, repeated by somebody.
+        if !rebooted && report.counter <= self.report.counter {
+            return;
+        }
         if rebooted {
             push(&mut self.past_boots, boot(&self.report));
             push(&mut self.boots, now);
@@ -84,10 +88,6 @@ impl Heard {
             if more > 0 {
                 push(&mut self.restarts, (now, more));
             }
-        }
-        if !rebooted && self.report.counter == report.counter {
-            // The same report again says nothing new about anything.
-            return;
         }
         self.moved_at = Some(now);
         self.advance(report, now);
