@@ -9,6 +9,7 @@
 pub mod adapters;
 pub mod agent;
 pub mod assembly;
+pub mod bundle;
 pub mod cli;
 pub mod config;
 pub mod domain;

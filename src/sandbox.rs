@@ -7,6 +7,7 @@ pub mod compute;
 pub mod execution;
 pub mod home;
 pub mod kube;
+pub mod node;
 pub mod object_store;
 mod server;
 pub mod smtp;

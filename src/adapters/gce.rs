@@ -15,6 +15,7 @@ use google_cloud_gax::{options::RequestOptionsBuilder, retry_policy::NeverRetry}
 use url::Url;
 
 use crate::{
+    bundle::Bundle,
     domain::{ActionId, CreateOutcome, InstanceRef, Machine, Report, Rung, StandbySpec},
     ports::{Cloud, CloudError, Finding, Observed, Retained, Scope, Unpromoted},
 };
@@ -63,8 +64,8 @@ pub struct GceConfig {
     pub disk_type: String,
     /// Of the data disk.
     pub disk_gb: u32,
-    /// Runs as root at every boot. Anybody who may look at the machine can read it.
-    pub startup_script: String,
+    /// What a machine is given to become a standby. Anybody who may look at the machine can read it.
+    pub bundle: Bundle,
     /// How long one call may take.
     pub call_timeout: Duration,
     /// How long one operation is followed.

@@ -10,9 +10,9 @@ use crate::domain::{Policy, PricedRung};
 const SOURCES_NEEDED: usize = 2;
 
 impl Config {
-    /// What decisions go by. `simulated` says that the start-up bundle is a placeholder.
+    /// What decisions go by. Without a section `standby` a machine is only a rehearsal, and is called simulated.
     #[must_use]
-    pub fn policy(&self, ladder: Vec<PricedRung>, simulated: bool) -> Policy {
+    pub fn policy(&self, ladder: Vec<PricedRung>) -> Policy {
         let written = &self.policy;
         Policy {
             mode: self.mode,
@@ -35,7 +35,7 @@ impl Config {
             budget_per_incident: self.budget_per_incident,
             budget_per_month: self.budget_per_month,
             mail_to: self.mail.as_ref().map(|mail| mail.to.clone()).unwrap_or_default(),
-            simulated,
+            simulated: self.standby.is_none(),
             min_peers: written.min_peers,
             max_head_age: written.max_head_age,
             max_clock_offset: written.max_clock_offset,
@@ -58,7 +58,7 @@ mod tests {
             "ab".repeat(48)
         );
         let (config, _) = parse(&text, "test", &Checks::default()).unwrap();
-        let policy = config.policy(Vec::new(), true);
+        let policy = config.policy(Vec::new());
         assert_eq!(format!("{policy:?}"), format!("{:?}", Policy::default()));
     }
 }

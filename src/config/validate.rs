@@ -17,6 +17,7 @@ mod kubernetes;
 mod mail;
 mod policy;
 mod probes;
+mod standby;
 mod validators;
 
 pub(super) fn validate(
@@ -78,6 +79,8 @@ impl Checker<'_> {
         let validators = self.validators(&written);
         let policy = self.policy(&written.policy);
         let compute = written.compute.as_ref().map(|section| self.compute(section, &written.policy));
+        let standby = written.standby.as_ref().map(|section| self.standby(section));
+        self.standbys_for_all(&written);
         let (budget_per_incident, budget_per_month) = self.budget(&written.budget);
         let mail = written.mail.as_ref().map(|section| self.mail(section));
         let monitor = written.monitor.as_ref().map(|section| self.monitor(section));
@@ -93,6 +96,7 @@ impl Checker<'_> {
             validators: validators?,
             policy,
             compute: section(compute)?,
+            standby: section(standby)?,
             budget_per_incident,
             budget_per_month,
             mail: section(mail)?,

@@ -8,6 +8,7 @@ use failover::{
         clock::SystemClock,
         gce::{Gce, GceConfig, PERMISSIONS},
     },
+    bundle::Bundle,
     domain::{
         ActionId, CreateOutcome, IncidentId, InstanceRef, MachineState, Report, Role, Rung, Span, StandbySpec, Step,
         Time, ValidatorId,
@@ -40,7 +41,7 @@ pub(crate) async fn rig() -> Rig {
         boot_disk_gb: 50,
         disk_type: "pd-balanced".into(),
         disk_gb: 2048,
-        startup_script: "#!/bin/sh\n".into(),
+        bundle: Bundle::default(),
         call_timeout: Duration::from_secs(2),
         operation_timeout: Duration::from_secs(5),
         poll_every: Duration::from_millis(2),

@@ -5,6 +5,8 @@
 mod agent;
 mod alertmanager;
 mod beacon;
+mod boot;
+mod bundle;
 mod cli;
 mod compute;
 mod compute_strict;
@@ -15,7 +17,9 @@ mod generic;
 mod kube;
 mod ledger;
 mod mail;
+mod metadata;
 mod properties;
 mod scenarios;
+mod serial;
 mod support;
 mod two;

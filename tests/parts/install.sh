@@ -15,7 +15,8 @@ cache=${FAILOVER_PARTS:-${XDG_CACHE_HOME:-$HOME/.cache}/failover-parts}
 [[ $cache == /* ]] || cache=$PWD/$cache # builds run in a folder of their own
 
 # Quick ones first.
-parts=(python compute-schema promtool operator-crds alertmanager fake-gcs-server etcd kwok helm geth prysm kubernetes)
+parts=(python compute-schema promtool operator-crds alertmanager fake-gcs-server etcd kwok helm ansible debian geth prysm
+  kubernetes)
 
 version() {
   case $1 in
@@ -30,7 +31,8 @@ version() {
     kwok) echo 0.8.0 ;;
     helm) echo 4.3.1 ;;
     operator-crds) echo 0.85.0 ;;   # of prometheus-operator, whose module has its definitions in it
-    python) sha256sum "$here/python.txt" | cut -c1-8 ;; # other pins, other folder
+    python | ansible) sha256sum "$here/$1.txt" | cut -c1-8 ;; # other pins, other folder
+    debian) echo "12-$(sha256sum "$here/debian.sh" | cut -c1-8)" ;; # and here another list of packages
     *) echo "unknown part: $1 (there are: ${parts[*]})" >&2; return 2 ;;
   esac
 }
@@ -38,14 +40,15 @@ version() {
 folder() { local v; v=$(version "$1") && echo "$cache/$1-$v"; }
 
 # A folder is only ever moved here when finished; `-e` follows links, so a venv whose Python has gone counts as absent.
-installed() { [[ -d $1 && ( ${1##*/} != python-* || -e $1/bin/python ) ]]; }
+installed() { [[ -d $1 && ( ! ${1##*/} =~ ^(python|ansible)- || -e $1/bin/python ) ]]; }
 
 # --- How each part is made: in an empty working folder, results into out/, the last line said is the reason for failing.
 
 fail() { echo "$*"; exit 1; }
 
 # Debian's package for a tool, or nothing where Debian 12 has none that would do: its Go is too old for all of these.
-package_for() { case $1 in gcc) echo gcc libc6-dev ;; ensurepip) echo python3-venv ;; esac; }
+package_for() { case $1 in gcc) echo gcc libc6-dev ;; ensurepip) echo python3-venv ;;
+  debootstrap) echo debootstrap ;; systemd-nspawn) echo systemd-container ;; shellcheck) echo shellcheck ;; esac; }
 
 has() { if [[ $1 == ensurepip ]]; then python3 -c 'import ensurepip'; else command -v "$1"; fi > /dev/null 2>&1; }
 
@@ -138,13 +141,34 @@ build_operator_crds() {
   install -D -m 644 -t out "$from"/monitoring.coreos.com_{servicemonitors,prometheusrules}.yaml
 }
 
-build_python() {
+build_python() { build_venv python; }
+
+# What checks the roles; the machine itself has Debian's ansible-core.
+build_ansible() {
+  need shellcheck
+  build_venv ansible
+  local tool
+  for tool in ansible ansible-config ansible-doc ansible-galaxy ansible-playbook; do # ansible-lint calls these by name
+    # shellcheck disable=SC2016 # for the other shell
+    printf '#!/bin/sh\nexec "$(dirname "$0")/python" -m ansible.cli.%s "$@"\n' \
+      "$(case $tool in ansible) echo adhoc ;; *) echo "${tool#ansible-}" ;; esac)" > "out/bin/$tool"
+    chmod +x "out/bin/$tool"
+  done
+}
+
+build_venv() { # name of a list of pins
   need python3 ensurepip
   python3 -m venv out
-  out/bin/python -m pip install --no-deps -r "$here/python.txt"
+  out/bin/python -m pip install --no-deps -r "$here/$1.txt"
   out/bin/python -m pip check
   # The folder is about to move and scripts name their interpreter by its path: leave only the interpreter, for `-m`.
   find out/bin ! -type d ! -name 'python*' -delete
+}
+
+build_debian() {
+  need debootstrap systemd-nspawn
+  [[ $(id -u) == 0 ]] || fail "needs root, for debootstrap and systemd-nspawn"
+  bash "$here/debian.sh" out
 }
 
 build_compute_schema() {

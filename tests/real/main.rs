@@ -7,7 +7,10 @@ mod chain;
 mod compute;
 mod kube;
 mod ledger;
+mod machine;
 mod mail;
+#[path = "../common/nspawn.rs"]
+mod nspawn;
 mod parts;
 mod path;
 mod program;

@@ -81,15 +81,13 @@ fn network(config: &GceConfig) -> NetworkInterface {
 
 /// Anybody who may look at the machine reads this: there is no secret in it.
 fn meta(config: &GceConfig, spec: &StandbySpec) -> Metadata {
-    let items = [
-        ("startup-script", config.startup_script.clone()),
+    let always = [
         ("enable-oslogin", "TRUE".to_owned()),
         ("block-project-ssh-keys", "TRUE".to_owned()),
         ("enable-guest-attributes", "TRUE".to_owned()),
         ("serial-port-logging-enable", "TRUE".to_owned()),
-        ("failover-validator", spec.validator.to_string()),
-        ("failover-incident", spec.action.incident.to_string()),
     ];
+    let items = config.bundle.metadata(&spec.validator, spec.action.incident).into_iter().chain(always);
     Metadata::new().set_items(items.map(|(key, value)| metadata::Items::new().set_key(key).set_value(value)))
 }
 

@@ -14,6 +14,7 @@ pub enum Method {
     Delete,
     Operation,
     GuestAttributes,
+    SerialPort,
     SetLabels,
     SetDeletionProtection,
     SetScheduling,

@@ -1,0 +1,134 @@
+# A machine to try the roles on: a copy of the Debian of tests/parts, booted by systemd-nspawn, with a metadata server and
+# a mirror of releases beside it. Sourced, never run; needs root. Everything is in the folder $world, and `world_down`,
+# which is called at the end however it comes, stops it all and leaves nothing.
+# shellcheck shell=bash
+
+root=$(realpath "$(dirname "${BASH_SOURCE[0]}")/../..")
+parts=$root/tests/parts
+# shellcheck source-path=SCRIPTDIR source=../parts/processes.sh
+source "$parts/processes.sh"
+
+say() { printf '[%4ds] %s\n' "$SECONDS" "$*"; }
+check() { # what is true, command
+  local what=$1; shift
+  if "$@" > "$world/check.log" 2>&1; then say "ok: $what"; else
+    cat "$world/check.log" >&2
+    die "not true: $what"
+  fi
+}
+
+# The folder, its servers, and who cleans up.
+world_up() {
+  [[ $(id -u) == 0 ]] || die "needs root"
+  world=$(mktemp -d "${TMPDIR:-/tmp}/failover-standby.XXXXXX")
+  trap world_down EXIT
+  mkdir -p "$world"/{attributes,guest,mirror,faults}
+  (cd "$world" && start servers python3 "$root/tests/standby/world.py" "$world" && await servers test -e port)
+  port=$(cat "$world/port")
+}
+
+world_down() {
+  local code=$?
+  trap - EXIT
+  ! machine_alive || machine_stop || true
+  (cd "$world" && stop servers) || true
+  if [[ $code != 0 && -s $world/console.log ]]; then
+    echo "--- the machine's last words:" >&2
+    tail -n 40 "$world/console.log" >&2
+  fi
+  ! mountpoint -q "$world/root" || umount "$world/root"
+  [[ -z ${STANDBY_KEEP-} ]] || { cp -a "$world/console.log" "$STANDBY_KEEP/" || true; }
+  rm -rf --one-file-system "$world"
+  exit "$code"
+}
+
+# What the metadata and the mirror have, from the checkout. The tar is the same for the same files.
+world_fill() { # the standby's description as JSON
+  cp "$root/ansible/startup.sh" "$world/attributes/startup-script"
+  tar -C "$root" --sort=name --owner=0 --group=0 --numeric-owner --mtime=@0 --exclude=startup.sh -cf - ansible playbooks |
+    gzip -9n | base64 -w 76 > "$world/attributes/failover-bundle"
+  cat > "$world/attributes/failover-vars" <<< "$1"
+  echo incident-1 > "$world/attributes/failover-incident"
+}
+
+publish() { # file, name
+  cp "$1" "$world/mirror/$2"
+}
+
+# {"url", "sha256"} of something published. The URL itself leads nowhere: only the mirror has it.
+release() { # name
+  printf '{"url": "http://127.0.0.1:9/releases/%s", "sha256": "%s"}' "$1" "$(sha256sum < "$world/mirror/$1" | cut -d' ' -f1)"
+}
+
+# A root of its own over the cached one, which is never written to; where overlays cannot be had, a copy.
+machine_make() {
+  local image
+  image=$("$parts/install.sh" --path debian)
+  mkdir -p "$world"/{root,upper,overlay-work}
+  mount -t overlay overlay -o "lowerdir=$image,upperdir=$world/upper,workdir=$world/overlay-work" "$world/root" 2> /dev/null ||
+    cp -a --reflink=auto "$image/." "$world/root"
+  mkdir -p "$world/root/etc/systemd/system.conf.d"
+  echo "GCE_METADATA_HOST=127.0.0.1:$port" >> "$world/root/etc/environment"
+  printf '[Manager]\nDefaultEnvironment=GCE_METADATA_HOST=127.0.0.1:%s FAILOVER_CONSOLE=/var/log/console FAILOVER_FIRST_PAUSE=1\n' \
+    "$port" > "$world/root/etc/systemd/system.conf.d/test.conf"
+  # As Google's image does it: a script from the metadata, at every boot, by a unit of this name.
+  cat > "$world/root/etc/systemd/system/google-startup-scripts.service" << 'UNIT'
+[Unit]
+After=network-online.target
+[Service]
+Type=oneshot
+ExecStart=/bin/sh -c 'curl -sf --retry 5 -H "Metadata-Flavor: Google" -o /run/startup-script "http://$GCE_METADATA_HOST/computeMetadata/v1/instance/attributes/startup-script" && exec sh /run/startup-script'
+KillMode=process
+[Install]
+WantedBy=multi-user.target
+UNIT
+}
+
+machine_enable_startup() {
+  ln -sf ../google-startup-scripts.service "$world/root/etc/systemd/system/multi-user.target.wants/google-startup-scripts.service"
+}
+
+# Boots and returns as soon as its systemd answers.
+machine_boot() { # more arguments of systemd-nspawn
+  (cd "$world" && start nspawn systemd-nspawn -D "$world/root" --register=no --keep-unit -M "standby-$port" \
+    --console=pipe "$@" -b)
+  local pid
+  read -r pid _ < "$world/nspawn.pid"
+  until leader=$(pgrep -P "$pid" | head -n 1) && [[ -n $leader ]] &&
+    [[ $(machine systemctl is-system-running 2> /dev/null) =~ ^(starting|running|degraded)$ ]]; do
+    machine_alive || die "the machine did not boot: $(tail -n 3 "$world/nspawn.log")"
+    ((SECONDS < 600)) || die "the machine does not answer"
+    sleep 0.2
+  done
+}
+
+machine_alive() { [[ -n ${world-} ]] && (cd "$world" && alive nspawn); }
+
+# Runs a command on the machine, with a clean environment.
+machine() {
+  nsenter -t "$leader" -m -u -i -p -- env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 \
+    GCE_METADATA_HOST="127.0.0.1:$port" FAILOVER_CONSOLE=/var/log/console FAILOVER_FIRST_PAUSE=1 "$@"
+}
+
+machine_stop() {
+  local tries=0
+  machine systemctl poweroff > /dev/null 2>&1 || true
+  while machine_alive; do
+    ((tries++ < 1200)) || { (cd "$world" && stop nspawn); break; } # longer than the longest unit may take
+    sleep 0.1
+  done
+  rm -f "$world/nspawn.pid"
+}
+
+# The start-up script as the unit runs it; its words are in console.log and in $said.
+machine_startup() {
+  local code=0 before
+  before=$(machine sh -c 'cat /var/log/console 2> /dev/null | wc -l')
+  # shellcheck disable=SC2016 # for the machine to expand
+  machine sh -c 'curl -sf -H "Metadata-Flavor: Google" -o /run/startup-script "http://$GCE_METADATA_HOST/computeMetadata/v1/instance/attributes/startup-script"'
+  machine sh /run/startup-script > /dev/null 2>&1 || code=$?
+  machine cat /var/log/console > "$world/console.log"
+  # shellcheck disable=SC2034 # for who calls this
+  said=$(tail -n "+$((before + 1))" "$world/console.log")
+  return "$code"
+}

@@ -1,0 +1,78 @@
+"""What a standby sees of the world: a metadata server and a mirror of releases, on one port of loopback.
+
+    world.py DIR       writes DIR/port when it listens, and DIR/requests, a line for each request
+
+DIR/attributes/KEY     what the machine was given
+DIR/guest/NS/KEY       what the machine wrote (PUT)
+DIR/mirror/NAME        what is published; with the same NAME in DIR/faults, a line `503 2` answers the first two with 503,
+                       and `html` answers all with a web page
+Not the project's fake Compute Engine: only as much as a machine needs that is tested alone.
+"""
+
+import http.server
+import pathlib
+import sys
+
+WORLD = pathlib.Path(sys.argv[1])
+PREFIX = "/computeMetadata/v1/instance/"
+PAGE = b"<!DOCTYPE html>\n<html><title>Welcome</title></html>\n"
+failed = {}
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    """One request."""
+
+    def do_GET(self):
+        if self.path.startswith("/mirror/"):
+            self.mirror(self.path.removeprefix("/mirror/"))
+        elif self.headers.get("Metadata-Flavor") != "Google":
+            self.answer(403, b"Missing Metadata-Flavor:Google header.\n")
+        elif self.path.startswith(PREFIX + "attributes/"):
+            self.file(WORLD / "attributes" / self.path.rsplit("/", 1)[1])
+        else:
+            self.answer(404, b"not found\n")
+
+    def do_PUT(self):
+        namespace, key = self.path.removeprefix(PREFIX + "guest-attributes/").split("/")
+        (WORLD / "guest" / namespace).mkdir(parents=True, exist_ok=True)
+        length = int(self.headers["Content-Length"])
+        (WORLD / "guest" / namespace / key).write_bytes(self.rfile.read(length))
+        self.answer(200, b"")
+
+    def mirror(self, name):
+        fault = WORLD / "faults" / name
+        words = fault.read_text().split() if fault.exists() else []
+        if words[:1] == ["html"]:
+            return self.answer(200, PAGE)
+        if len(words) == 2 and failed.setdefault(name, 0) < int(words[1]):
+            failed[name] += 1
+            return self.answer(int(words[0]), b"not now\n")
+        return self.file(WORLD / "mirror" / name)
+
+    def file(self, path):
+        try:
+            content = path.open("rb")
+        except OSError:
+            return self.answer(404, b"not found\n")
+        with content:
+            self.send_response(200)
+            self.send_header("Content-Length", str(path.stat().st_size))
+            self.end_headers()
+            while piece := content.read(1 << 20):
+                self.wfile.write(piece)
+
+    def answer(self, code, content):
+        self.send_response(code)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, form, *args):
+        with (WORLD / "requests").open("a", encoding="utf-8") as log:
+            log.write(form % args + "\n")
+
+
+server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+(WORLD / "port.new").write_text(str(server.server_port), encoding="ascii")
+(WORLD / "port.new").rename(WORLD / "port")
+server.serve_forever()
