@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::{
     health::{Health, UNKNOWN_HEAD_AGE_SECONDS, percent},
-    pace::{Pace, Work},
+    pace::{Outlook, Pace, Work},
 };
 use crate::{
     adapters::{
@@ -63,9 +63,9 @@ impl Ethereum {
     /// Judges one look: `now` is the right time as far as it is known, `uptime` a clock that only goes forward.
     pub fn judge(&mut self, beacon: &LocalLook, execution: &ExecutionLook, now: Time, uptime: Duration) -> Health {
         let doing = self.doing(beacon, execution, now);
-        let seconds_to_go = match &doing {
+        let outlook = match &doing {
             Some(Doing { left: Some((work, done, remaining)), .. }) => {
-                self.pace.seconds_to_go(*work, uptime, *done, *remaining)
+                self.pace.outlook(*work, uptime, *done, *remaining)
             }
             Some(Doing { left: None, .. }) | None => {
                 self.pace.rest();
@@ -78,8 +78,8 @@ impl Ethereum {
         Health {
             percent: if doing.is_none() { 100 } else { self.percent(beacon, execution, now).min(99) },
             synced: doing.is_none(),
-            stage: doing.map_or_else(|| "synced".into(), |doing| doing.stage),
-            seconds_to_go,
+            stage: doing.map_or_else(|| "synced".into(), |doing| doing.stage + &rate(outlook)),
+            seconds_to_go: outlook.map(|outlook| outlook.seconds_to_go),
             // Without an answer it is not verified either.
             optimistic: beacon.status.as_ref().map_or(true, |status| status.optimistic),
             head_age_seconds: head_age(beacon, now),
@@ -207,6 +207,14 @@ fn out_of(done: u64, of: u64) -> String {
     }
     let millions = |n: u64| format!("{}.{:02}", n / 1_000_000, n % 1_000_000 / 10_000);
     format!("{} of {} M", millions(done), millions(of))
+}
+
+fn rate(outlook: Option<Outlook>) -> String {
+    match outlook {
+        None => String::new(),
+        Some(Outlook { per_second, .. }) if per_second >= 10.0 => format!(", {per_second:.0} a second"),
+        Some(Outlook { per_second, .. }) => format!(", {per_second:.1} a second"),
+    }
 }
 
 fn gigabytes(bytes: u64) -> String {

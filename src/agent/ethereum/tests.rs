@@ -161,6 +161,8 @@ fn the_time_to_go_follows_the_blocks_and_a_restart_makes_it_unknown_not_negative
     assert_eq!(at(60, 10_600_000), (57, Some(940)));
     assert_eq!(at(120, 500), (10, None));
     assert_eq!(at(180, 600_500), (12, Some(1939)));
+    let health = ethereum.judge(&look, &execution(snap(600_506, 600_512), 0), now(), Duration::from_secs(240));
+    assert_eq!(health.stage, "execution client: 600506 of 600512 blocks, 166662 a second");
 }
 
 prop_compose! {
