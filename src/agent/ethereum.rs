@@ -38,6 +38,8 @@ const FIRST_SLOTS: u64 = 64;
 pub struct Ethereum {
     genesis_root: Option<String>,
     pace: Pace,
+    /// The block the execution client last said it has to come to; 0 before it has said so.
+    highest: u64,
 }
 
 /// Why it is not synced, with how far it is.
@@ -57,11 +59,14 @@ impl Ethereum {
     /// `genesis_root` is the chain it has to follow, in lower case, if the operator has said.
     #[must_use]
     pub fn new(genesis_root: Option<String>) -> Self {
-        Self { genesis_root, pace: Pace::default() }
+        Self { genesis_root, pace: Pace::default(), highest: 0 }
     }
 
     /// Judges one look: `now` is the right time as far as it is known, `uptime` a clock that only goes forward.
     pub fn judge(&mut self, beacon: &LocalLook, execution: &ExecutionLook, now: Time, uptime: Duration) -> Health {
+        if let Ok(ExecutionSync::Syncing(progress)) = &execution.syncing {
+            self.highest = progress.highest_block;
+        }
         let doing = self.doing(beacon, execution, now);
         let outlook = match &doing {
             Some(Doing { left: Some((work, done, remaining)), .. }) => {
@@ -144,7 +149,9 @@ impl Ethereum {
             (Ok(ExecutionSync::Syncing(progress)), _) => percent(progress.current_block, progress.highest_block),
             // It has blocks and its head is verified: then its way is behind it.
             (Ok(ExecutionSync::NotSyncing), Ok(block)) if *block > 0 && verified => 100,
-            (Ok(ExecutionSync::NotSyncing) | Err(_), _) => 0,
+            // It has come to its end, or was started again, and the beacon node has not looked yet.
+            (Ok(ExecutionSync::NotSyncing), Ok(block)) => percent(*block, self.highest),
+            (Ok(ExecutionSync::NotSyncing), Err(_)) | (Err(_), _) => 0,
         };
         let whole = u64::from(executed) * EXECUTION_PERCENT + u64::from(consensus) * (100 - EXECUTION_PERCENT);
         u8::try_from(whole / 100).unwrap_or(100)
