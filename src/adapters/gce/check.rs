@@ -16,6 +16,7 @@ use crate::{
 /// holds the two equal.
 pub const PERMISSIONS: &[&str] = &[
     "compute.disks.create",
+    "compute.disks.list",
     "compute.disks.setLabels",
     "compute.images.getFromFamily",
     "compute.images.useReadOnly",
