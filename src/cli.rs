@@ -18,6 +18,7 @@ mod check;
 mod completions;
 mod config_command;
 mod journal;
+mod logs;
 mod plan;
 mod promote;
 mod retain;
@@ -61,6 +62,8 @@ enum Command {
     Status(status::Options),
     /// Show what was decided, why, and who had asked.
     Journal(journal::Options),
+    /// Show what a standby's serial port has printed.
+    Logs(logs::Options),
     /// Show what would be created, where, and what it would cost.
     Plan(plan::Options),
     /// Reach everything that is configured and say what would fail on the day.
@@ -159,6 +162,7 @@ pub fn run(cli: Cli) -> anyhow::Result<Exit> {
             Command::Serve(options) => serve::run(options).await,
             Command::Status(options) => status::run(options).await,
             Command::Journal(options) => journal::run(options).await,
+            Command::Logs(options) => logs::run(options).await,
             Command::Plan(options) => plan::run(&options).await,
             Command::Check(options) => check::run(options).await,
             Command::Promote(options) => promote::run(options).await,

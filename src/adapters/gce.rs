@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use google_cloud_auth::credentials::Credentials;
 use google_cloud_compute_v1::{
-    client::{Firewalls, Images, Instances, MachineTypes, Regions, Subnetworks, ZoneOperations, Zones},
+    client::{Disks, Firewalls, Images, Instances, MachineTypes, Regions, Subnetworks, ZoneOperations, Zones},
     model::Instance,
 };
 use google_cloud_gax::{options::RequestOptionsBuilder, retry_policy::NeverRetry};
@@ -16,13 +16,14 @@ use url::Url;
 
 use crate::{
     bundle::Bundle,
-    domain::{ActionId, CreateOutcome, InstanceRef, Machine, Report, Rung, StandbySpec},
-    ports::{Cloud, CloudError, Finding, Observed, Retained, Scope, Unpromoted},
+    domain::{ActionId, CreateOutcome, InstanceRef, Machine, Rung, StandbySpec, Written},
+    ports::{Cloud, CloudError, Finding, Observed, Retained, Scope, SerialPort, Unpromoted},
 };
 
 mod body;
 mod check;
 mod errors;
+mod look;
 mod operation;
 mod read;
 mod retain;
@@ -78,6 +79,7 @@ pub struct GceConfig {
 pub struct Gce {
     config: GceConfig,
     instances: Instances,
+    disks: Disks,
     operations: ZoneOperations,
     zones: Zones,
     regions: Regions,
@@ -108,11 +110,11 @@ impl Gce {
                 builder.build().await.map_err(|error| GceError(error.to_string()))?
             }};
         }
-        let (instances, operations) = (client!(Instances), client!(ZoneOperations));
+        let (instances, disks, operations) = (client!(Instances), client!(Disks), client!(ZoneOperations));
         let (zones, regions) = (client!(Zones), client!(Regions));
         let (machine_types, images) = (client!(MachineTypes), client!(Images));
         let (subnetworks, firewalls) = (client!(Subnetworks), client!(Firewalls));
-        Ok(Self { config, instances, operations, zones, regions, machine_types, images, subnetworks, firewalls })
+        Ok(Self { config, instances, disks, operations, zones, regions, machine_types, images, subnetworks, firewalls })
     }
 
     /// Every call is one try and bounded: what to do after a failure is not for a client library to decide.
@@ -180,7 +182,7 @@ impl Gce {
         }
     }
 
-    async fn report(&self, instance: &InstanceRef) -> Result<Option<Report>, Failure> {
+    async fn written(&self, instance: &InstanceRef) -> Result<Written, Failure> {
         let request = self
             .instances
             .get_guest_attributes()
@@ -191,12 +193,12 @@ impl Gce {
         let attributes = match self.bounded(self.once(request).send()).await {
             Ok(attributes) => attributes,
             // Nothing was ever written.
-            Err(Failure::NotFound(_)) => return Ok(None),
+            Err(Failure::NotFound(_)) => return Ok(Written::Nothing),
             Err(failure) => return Err(failure),
         };
         let items = attributes.query_value.map(|value| value.items).unwrap_or_default();
         let text = items.into_iter().find(|item| item.key.as_deref() == Some("report")).and_then(|item| item.value);
-        Ok(text.and_then(|text| read::report(instance, &text)))
+        Ok(text.map_or(Written::Nothing, |text| read::report(&text)))
     }
 }
 
@@ -258,8 +260,8 @@ impl Cloud for Gce {
         let Some(machine) = read::machine(&found) else {
             return Err(CloudError::Unknown(format!("{instance} has no name, zone or id")));
         };
-        let report = self.report(instance).await?;
-        Ok(Some(Observed { machine, report }))
+        let written = self.written(instance).await?;
+        Ok(Some(Observed { machine, written }))
     }
 
     async fn delete(&self, action: &ActionId, unpromoted: &Unpromoted) -> Result<(), CloudError> {
@@ -293,6 +295,14 @@ impl Cloud for Gce {
 
     async fn retain(&self, instance: &InstanceRef) -> Result<Retained, CloudError> {
         retain::retain(self, instance).await
+    }
+
+    async fn serial_port(&self, instance: &InstanceRef, start: i64) -> Result<Option<SerialPort>, CloudError> {
+        look::serial_port(self, instance, start).await
+    }
+
+    async fn disks(&self, scope: &Scope) -> Result<Vec<String>, CloudError> {
+        look::disks(self, scope).await
     }
 
     async fn check(&self) -> Vec<Finding> {

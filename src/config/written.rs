@@ -308,6 +308,14 @@ pub struct Policy {
     pub standby_ttl: At<Duration>,
     /// A standby's report that has not changed for this long is none.
     pub report_stale_after: At<Duration>,
+    /// For how long a standby has to have everything before it is called ready.
+    pub ready_hold: At<Duration>,
+    /// A standby that does not go on for this long is stuck, and somebody is told.
+    pub stuck_after: At<Duration>,
+    /// A machine that has written nothing by then has not booted: it is deleted and another one is tried.
+    pub boot_deadline: At<Duration>,
+    /// How many machines of one incident may fail to boot before a human is asked.
+    pub max_boot_attempts: At<u32>,
     /// Without a machine by then, somebody is told; trying goes on.
     pub provisioning_deadline: At<Duration>,
     /// How long the watcher that writes may be silent before another takes over.
@@ -348,6 +356,10 @@ impl Default for Policy {
             max_incidents_per_day: 3.into(),
             standby_ttl: hours(72),
             report_stale_after: minutes(10),
+            ready_hold: seconds(19 * 60 + 12),
+            stuck_after: minutes(30),
+            boot_deadline: minutes(20),
+            max_boot_attempts: 2.into(),
             provisioning_deadline: minutes(30),
             lease: seconds(30),
             observe_every: seconds(30),

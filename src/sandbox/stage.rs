@@ -62,7 +62,7 @@ impl Pace {
             policy: "hold_down: 2s, healthy_delay: 3s, cooldown: 5s, lease: 1500ms, observe_every: 300ms, \
                      recheck_every: 3s, requests_every: 300ms, retry_after: 500ms, retry_cap: 2s, \
                      report_stale_after: 4s, action_timeout: 20s, provisioning_deadline: 60s, \
-                     suspected_mail_after: 60s",
+                     suspected_mail_after: 60s, ready_hold: 1s",
             bucket: false,
         }
     }
@@ -80,7 +80,7 @@ impl Pace {
             policy: "hold_down: 200ms, healthy_delay: 3s, cooldown: 5s, lease: 900ms, observe_every: 100ms, \
                      recheck_every: 1s, requests_every: 300ms, retry_after: 100ms, retry_cap: 400ms, \
                      report_stale_after: 4s, action_timeout: 20s, provisioning_deadline: 60s, \
-                     suspected_mail_after: 60s",
+                     suspected_mail_after: 60s, ready_hold: 100ms",
             bucket: true,
         }
     }

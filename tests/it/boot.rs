@@ -78,7 +78,7 @@ async fn report(rig: &Rig, look: impl Fn(&Report) -> bool) -> Report {
     let instance = rig.gce.find(&Scope::Everything).await.unwrap()[0].instance.clone();
     let wait = async {
         loop {
-            let seen = rig.gce.observe(&instance).await.unwrap().unwrap().report;
+            let seen = rig.gce.observe(&instance).await.unwrap().unwrap().written.report().cloned();
             if let Some(report) = seen.filter(|report| look(report)) {
                 return report;
             }

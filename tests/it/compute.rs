@@ -11,7 +11,7 @@ use failover::{
     bundle::Bundle,
     domain::{
         ActionId, CreateOutcome, IncidentId, InstanceRef, MachineState, Report, Role, Rung, Span, StandbySpec, Step,
-        Time, ValidatorId,
+        Time, ValidatorId, Written,
     },
     ports::{Cloud, CloudError, FindingState, Observed, OwnershipView, Scope, Unpromoted},
     sandbox::compute::{FakeCompute, Fault, Method},
@@ -215,7 +215,7 @@ async fn a_disk_that_was_there_before_makes_the_machine_refused() {
 async fn a_report_is_read_and_nonsense_is_none() {
     let rig = rig().await;
     let instance = created(&rig).await;
-    let observe = || async { rig.gce.observe(&instance).await.unwrap().unwrap().report };
+    let observe = || async { rig.gce.observe(&instance).await.unwrap().unwrap().written.report().cloned() };
     assert_eq!(observe().await, None, "nothing written yet");
     let report = Report {
         incident: incident().to_string(),
@@ -296,7 +296,7 @@ fn a_signer_an_owner_or_a_foreign_label_makes_a_machine_untouchable() {
     let seen = |change: fn(&mut failover::domain::Machine)| {
         let mut machine = machine.clone();
         change(&mut machine);
-        Observed { machine, report: None }
+        Observed { machine, written: Written::Nothing }
     };
     let check = |observed: &Observed, owner: Option<&[u8]>, session: Option<&[u8]>| {
         Unpromoted::check(observed, &validator(), incident(), OwnershipView { owner, session }).is_ok()

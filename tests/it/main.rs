@@ -20,6 +20,7 @@ mod ledger;
 mod mail;
 mod metadata;
 mod properties;
+mod reports;
 mod scenarios;
 mod serial;
 mod support;

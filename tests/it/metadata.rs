@@ -108,12 +108,16 @@ async fn what_a_machine_says_of_itself_is_what_the_api_answers() {
     assert_eq!(seat.put("other/report", "not ours").await, 200);
     assert_eq!(seat.text("/instance/guest-attributes/failover/report").await, text);
     assert_eq!(seat.text("/instance/guest-attributes/").await, "failover/\nother/\n");
-    assert_eq!(rig.gce.observe(&instance).await.unwrap().unwrap().report, Some(report));
+    assert_eq!(rig.gce.observe(&instance).await.unwrap().unwrap().written.report().cloned(), Some(report));
     assert_eq!(rig.fake.guest_writes(&seat.machine).len(), 2);
     let url = format!("{}/instance/guest-attributes/failover/report", seat.base);
     let delete = || async { seat.signed(seat.client.delete(&url)).send().await.unwrap().status() };
     assert_eq!((delete().await, delete().await), (StatusCode::OK, StatusCode::NOT_FOUND));
-    assert_eq!(rig.gce.observe(&instance).await.unwrap().unwrap().report, None, "another namespace is not ours");
+    assert_eq!(
+        rig.gce.observe(&instance).await.unwrap().unwrap().written.report().cloned(),
+        None,
+        "another namespace is not ours"
+    );
 }
 
 #[tokio::test]

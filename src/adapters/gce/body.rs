@@ -11,19 +11,12 @@ use crate::domain::{Rung, StandbySpec};
 /// The request for one standby.
 pub(super) fn instance(config: &GceConfig, spec: &StandbySpec) -> Instance {
     let zone = &spec.rung.zone;
-    let labels = [
-        ("app", APP.to_owned()),
-        ("site", config.site.clone()),
-        ("validator", spec.validator.to_string()),
-        ("incident", spec.action.incident.to_string()),
-        ("role", "standby".to_owned()),
-    ];
     Instance::new()
         .set_name(spec.machine_name())
         .set_machine_type(format!("zones/{zone}/machineTypes/{}", spec.rung.machine_type))
-        .set_labels(labels)
+        .set_labels(labels(config, spec).into_iter().chain([("role", "standby".to_owned())]))
         .set_deletion_protection(false)
-        .set_disks([boot_disk(config, zone), data_disk(config, zone)])
+        .set_disks([boot_disk(config, spec), data_disk(config, spec)])
         .set_network_interfaces([network(config, &spec.rung)])
         .set_metadata(meta(config, spec))
         // No service account: whoever gets onto the machine can do nothing in the cloud.
@@ -37,6 +30,16 @@ pub(super) fn instance(config: &GceConfig, spec: &StandbySpec) -> Instance {
         .set_tags(Tags::new().set_items(config.tags.clone()))
 }
 
+/// The machine's and its disks': by these a disk that is left behind is found.
+fn labels(config: &GceConfig, spec: &StandbySpec) -> [(&'static str, String); 4] {
+    [
+        ("app", APP.to_owned()),
+        ("site", config.site.clone()),
+        ("validator", spec.validator.to_string()),
+        ("incident", spec.action.incident.to_string()),
+    ]
+}
+
 /// The server's own end to the costs, even if every process of ours is dead. STOP, never DELETE.
 fn fuse(spec: &StandbySpec) -> Scheduling {
     Scheduling::new()
@@ -48,22 +51,24 @@ fn fuse(spec: &StandbySpec) -> Scheduling {
 }
 
 /// No `diskName`, here and below: a disk of that name that exists would be attached, with whatever is on it.
-fn boot_disk(config: &GceConfig, zone: &str) -> AttachedDisk {
+fn boot_disk(config: &GceConfig, spec: &StandbySpec) -> AttachedDisk {
+    let zone = &spec.rung.zone;
     AttachedDisk::new().set_boot(true).set_auto_delete(true).set_initialize_params(
         AttachedDiskInitializeParams::new()
             .set_source_image(&config.image)
             .set_disk_size_gb(i64::from(config.boot_disk_gb))
             .set_disk_type(format!("zones/{zone}/diskTypes/pd-balanced"))
-            .set_labels([("app", APP)]),
+            .set_labels(labels(config, spec)),
     )
 }
 
-fn data_disk(config: &GceConfig, zone: &str) -> AttachedDisk {
+fn data_disk(config: &GceConfig, spec: &StandbySpec) -> AttachedDisk {
+    let zone = &spec.rung.zone;
     AttachedDisk::new().set_boot(false).set_auto_delete(true).set_device_name("chaindata").set_initialize_params(
         AttachedDiskInitializeParams::new()
             .set_disk_size_gb(i64::from(config.disk_gb))
             .set_disk_type(format!("zones/{zone}/diskTypes/{}", config.disk_type))
-            .set_labels([("app", APP)]),
+            .set_labels(labels(config, spec)),
     )
 }
 

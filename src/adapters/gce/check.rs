@@ -18,6 +18,7 @@ mod network;
 /// test holds the two equal.
 pub const PERMISSIONS: &[&str] = &[
     "compute.disks.create",
+    "compute.disks.list",
     "compute.disks.setLabels",
     "compute.images.getFromFamily",
     "compute.images.useReadOnly",

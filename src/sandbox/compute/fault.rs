@@ -11,6 +11,8 @@ pub enum Method {
     Insert,
     Get,
     AggregatedList,
+    /// The aggregated list of disks.
+    Disks,
     Delete,
     Operation,
     GuestAttributes,

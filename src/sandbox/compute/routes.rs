@@ -67,6 +67,7 @@ pub(super) fn route(world: &mut World, verb: &Verb, path: &str, query: &str, bod
         ("POST", ["zones", _, "instances", _, "stop"]) => (None, changes::stop),
         ("POST", ["zones", _, "instances", _, "reset"]) => (None, changes::reset),
         ("POST", ["zones", _, "instances", _, "start"]) => (None, changes::start),
+        ("GET", ["aggregated", "disks"]) => (Some(Method::Disks), lists::disks),
         ("GET", ["zones", _, "disks", _]) => (None, disks::get),
         ("GET", ["zones", _, "operations", _]) => (Some(Method::Operation), operation::get),
         ("GET", ["zones", _]) => (None, places::zone),
