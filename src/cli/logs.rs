@@ -129,7 +129,10 @@ fn visible(text: &str) -> String {
             }
             '\x7f' => shown.push_str("^?"),
             // The second set of control characters, and what turns the direction of writing or is not seen at all.
-            '\u{80}'..='\u{9f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+            '\u{80}'..='\u{9f}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{202a}'..='\u{202e}'
+            | '\u{2066}'..='\u{2069}'
             | '\u{feff}' => shown.push_str(&format!("<U+{:04X}>", u32::from(c))),
             other => shown.push(other),
         }

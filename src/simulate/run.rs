@@ -272,11 +272,9 @@ impl<'a> Simulation<'a> {
                 self.machines += 1;
                 let zone = match action {
                     Action::Create(spec) => spec.rung.zone.clone(),
-                    Action::Find
-                    | Action::Observe(_)
-                    | Action::Delete(_)
-                    | Action::Console(_)
-                    | Action::Disks => "nowhere".into(),
+                    Action::Find | Action::Observe(_) | Action::Delete(_) | Action::Console(_) | Action::Disks => {
+                        "nowhere".into()
+                    }
                 };
                 let name = crate::domain::machine_name(validator, id.incident);
                 // The number that `found` gives to its first machine from now on.

@@ -113,7 +113,11 @@ async fn what_a_machine_says_of_itself_is_what_the_api_answers() {
     let url = format!("{}/instance/guest-attributes/failover/report", seat.base);
     let delete = || async { seat.signed(seat.client.delete(&url)).send().await.unwrap().status() };
     assert_eq!((delete().await, delete().await), (StatusCode::OK, StatusCode::NOT_FOUND));
-    assert_eq!(rig.gce.observe(&instance).await.unwrap().unwrap().written.report().cloned(), None, "another namespace is not ours");
+    assert_eq!(
+        rig.gce.observe(&instance).await.unwrap().unwrap().written.report().cloned(),
+        None,
+        "another namespace is not ours"
+    );
 }
 
 #[tokio::test]

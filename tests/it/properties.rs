@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use failover::domain::{
-    Action, ActionId, Ask, ChainHealth, ChainView, CreateOutcome, Event, Evidence, GivenUp, InstanceRef, Interval, KeyStates,
-    Machine, MachineState, Mode, Outcome, Phase, Policy, PricedRung, Reading, Report, Request, Role, Rung, Seen,
-    Source, Span, Step, Time, Usd, Validator, ValidatorId, Verdict, World, Written, machine_name, step,
+    Action, ActionId, Ask, ChainHealth, ChainView, CreateOutcome, Event, Evidence, GivenUp, InstanceRef, Interval,
+    KeyStates, Machine, MachineState, Mode, Outcome, Phase, Policy, PricedRung, Reading, Report, Request, Role, Rung,
+    Seen, Source, Span, Step, Time, Usd, Validator, ValidatorId, Verdict, World, Written, machine_name, step,
 };
 use proptest::prelude::*;
 

@@ -3,9 +3,8 @@
 
 use failover::{
     domain::{
-        Action, ActionId, Ask, ChainView, CreateOutcome, Event, InstanceRef, Mode, Outcome, Policy,
-        PricedRung, Report, Request, Rung, Seen, Span, Time, Usd, Validator, ValidatorId, World, explain,
-        step,
+        Action, ActionId, Ask, ChainView, CreateOutcome, Event, InstanceRef, Mode, Outcome, Policy, PricedRung, Report,
+        Request, Rung, Seen, Span, Time, Usd, Validator, ValidatorId, World, explain, step,
     },
     ports::{Cloud as _, Scope},
 };
@@ -318,7 +317,8 @@ async fn after_a_release_nothing_is_left_or_it_is_told() {
         watcher.settle().await;
         assert_eq!((watcher.phase(), watcher.rig.fake.machines().len()), ("watching", 0));
         let left = watcher.mails().last().unwrap()["recovered"]["left"].clone();
-        let expected = if keeps_a_disk { json!([format!("disk {name}-1 in {} (2048 GB)", ZONES[0])]) } else { json!([]) };
+        let expected =
+            if keeps_a_disk { json!([format!("disk {name}-1 in {} (2048 GB)", ZONES[0])]) } else { json!([]) };
         assert_eq!(left, expected);
     }
 }

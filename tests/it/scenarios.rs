@@ -351,7 +351,10 @@ const RULES: &[(&str, Off)] = &[
     ),
     ("readiness_is_held_without_a_break", Off::Policy(|policy| policy.ready_hold = Span::ZERO)),
     ("a_standby_that_does_not_go_on_is_stuck", Off::Policy(|policy| policy.stuck_after = Span::from_hours(10))),
-    ("a_slow_sync_is_not_stuck", Off::Event(|event| believe(event, |report| report.head_age_seconds = 90_000 + 1200 * report.counter))),
+    (
+        "a_slow_sync_is_not_stuck",
+        Off::Event(|event| believe(event, |report| report.head_age_seconds = 90_000 + 1200 * report.counter)),
+    ),
     ("a_machine_that_never_boots_is_tried_again", Off::Policy(|policy| policy.boot_deadline = Span::from_hours(10))),
     (
         "a_given_up_machine_that_stays_is_not_replaced",
@@ -386,10 +389,7 @@ const RULES: &[(&str, Off)] = &[
         }),
     ),
     ("a_boot_loop_is_told", Off::Policy(|policy| policy.stuck_after = Span::from_mins(1))),
-    (
-        "clients_that_start_again_and_again_are_told",
-        Off::Event(|event| believe(event, |report| report.restarts = 0)),
-    ),
+    ("clients_that_start_again_and_again_are_told", Off::Event(|event| believe(event, |report| report.restarts = 0))),
     ("a_full_disk_is_not_ready", Off::Event(|event| believe(event, |report| report.disk_free_percent = Some(60)))),
     ("a_probed_standby_is_ready_by_its_own_probes", Off::Policy(|policy| policy.probed.clear())),
     (

@@ -109,8 +109,7 @@ fn react(draft: &mut Draft<'_>, incident: &Incident, standby: &Standby, id: Acti
 
 fn seen_as(draft: &mut Draft<'_>, incident: &Incident, standby: &Standby, seen: &Seen) {
     let mut standby = standby.clone();
-    standby.retained |=
-        matches!(seen.role, Role::Retained | Role::Promoted | Role::Other) || seen.deletion_protection;
+    standby.retained |= matches!(seen.role, Role::Retained | Role::Promoted | Role::Other) || seen.deletion_protection;
     if standby.spoke_at.is_none() && seen.written != Written::Nothing {
         standby.spoke_at = Some(draft.now);
     }

@@ -2,8 +2,8 @@
 
 use super::{Draft, boot, budget, recover};
 use crate::domain::{
-    Action, CreateOutcome, Doubt, GivenUp, Incident, InstanceRef, Lines, Machine, MachineState, Outcome, Pending, Phase,
-    Policy, Reason, Role, Rung, Standby, StandbySpec, Step, Topic, Usd,
+    Action, CreateOutcome, Doubt, GivenUp, Incident, InstanceRef, Lines, Machine, MachineState, Outcome, Pending,
+    Phase, Policy, Reason, Role, Rung, Standby, StandbySpec, Step, Topic, Usd,
 };
 
 pub(super) fn advance(draft: &mut Draft<'_>) {
@@ -241,11 +241,13 @@ pub(super) fn explain(incident: &Incident, pending: &Pending, policy: &Policy) -
     match &pending.action {
         Action::Create(spec) => Reason::Creating { rung: spec.rung.clone(), name: spec.machine_name() },
         Action::Delete(instance) => Reason::GivingUp { instance: instance.clone() },
-        Action::Find | Action::Observe(_) | Action::Console(_) | Action::Disks if incident.failures > 0 => Reason::Retrying {
-            at: pending.not_before,
-            what: "provisioning",
-            said: format!("try {} of rung {}", incident.failures, incident.rung.min(policy.ladder.len())),
-        },
+        Action::Find | Action::Observe(_) | Action::Console(_) | Action::Disks if incident.failures > 0 => {
+            Reason::Retrying {
+                at: pending.not_before,
+                what: "provisioning",
+                said: format!("try {} of rung {}", incident.failures, incident.rung.min(policy.ladder.len())),
+            }
+        }
         Action::Find | Action::Observe(_) | Action::Console(_) | Action::Disks => {
             Reason::Looking { why: "nothing is created before it is known that there is none" }
         }

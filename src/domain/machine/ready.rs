@@ -4,8 +4,8 @@
 
 use super::{Draft, follow::bounded};
 use crate::domain::{
-    ChainView, Incident, Live, Phase, Policy, Reason, Report, Span, Standby, Subject, Time, Topic, ValidatorId, elapsed,
-    human,
+    ChainView, Incident, Live, Phase, Policy, Reason, Report, Span, Standby, Subject, Time, Topic, ValidatorId,
+    elapsed, human,
 };
 
 /// Ready after having everything for long enough without a break; syncing again as soon as something is missing.

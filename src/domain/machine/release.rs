@@ -44,7 +44,9 @@ pub(super) fn advance(draft: &mut Draft<'_>) {
                 return;
             }
             // The machines are gone; what cannot be looked at for long must not keep the incident open.
-            Outcome::Failed(said) if matches!(pending.action, Action::Disks) && incident.failures + 1 >= DISKS_TRIES => {
+            Outcome::Failed(said)
+                if matches!(pending.action, Action::Disks) && incident.failures + 1 >= DISKS_TRIES =>
+            {
                 let left = format!("it could not be seen whether a disk is left: {said}");
                 close(draft, &incident, Lines::from_iter([left]));
                 return;

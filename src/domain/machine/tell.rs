@@ -130,9 +130,9 @@ impl Draft<'_> {
     }
 
     pub(super) fn tell_recovered(&mut self, incident: &Incident, closed: &Closed, left: Lines) {
-        let served = incident.machine_since.and_then(|since| {
-            Some((self.policy.ladder.get(incident.rung)?.rung.clone(), elapsed(since, self.now)))
-        });
+        let served = incident
+            .machine_since
+            .and_then(|since| Some((self.policy.ladder.get(incident.rung)?.rung.clone(), elapsed(since, self.now))));
         let given_up = incident.given_up.last();
         let standby = served
             .or_else(|| given_up.map(|gone| (gone.rung.clone(), elapsed(gone.since, gone.gone_at.unwrap_or(self.now)))))
@@ -246,10 +246,7 @@ impl Draft<'_> {
         } else {
             vec![format!("synced, {} peers", report.peers), format!("its head is {} s old", report.head_age_seconds)]
         };
-        let rest = [
-            format!("its clock is off by {} ms", report.clock_offset_ms),
-            "no signer is seen on it".to_owned(),
-        ];
+        let rest = [format!("its clock is off by {} ms", report.clock_offset_ms), "no signer is seen on it".to_owned()];
         let facts = health.into_iter().chain(rest);
         Some(NoticeKind::StandbyReady {
             instance: standby.instance.clone(),

@@ -210,7 +210,11 @@ impl Writer<'_> {
         facts.push(("Bill", bill.clone()));
         self.body.facts(&facts);
         self.next("To see that all is well:", "status");
-        if left.is_empty() { format!("over after {lasted}, {bill}") } else { format!("over after {lasted}, something is left") }
+        if left.is_empty() {
+            format!("over after {lasted}, {bill}")
+        } else {
+            format!("over after {lasted}, something is left")
+        }
     }
 
     fn evidence(&mut self, evidence: &Lines) {

@@ -106,8 +106,7 @@ impl Narrator {
         let standby = validator.standby.as_ref();
         let progress = standby.and_then(|standby| standby.progress.as_ref());
         let percent = progress.map_or(0, |progress| progress.percent);
-        let bar =
-            (percent > told.percent).then(|| progress.map(|progress| progress.stage.clone()).unwrap_or_default());
+        let bar = (percent > told.percent).then(|| progress.map(|progress| progress.stage.clone()).unwrap_or_default());
         told.percent = told.percent.max(percent);
         drop(told);
         for (who, what) in lines {
