@@ -119,15 +119,17 @@ import json, re, sys
 
 text = open(sys.argv[1], errors="replace").read()
 task, found = "the playbook", "see " + sys.argv[1]
-for line in text.splitlines():
+at = 0
+for line in text.splitlines(keepends=True):
+    at += len(line)
     if line.startswith("TASK ["):
         named = line[6:].split("]")[0]
-    if line.startswith("ERROR!"):
+    if line.startswith("ERROR!") or line.startswith("[ERROR]"):
         task, found = "the playbook", line
-    if re.match(r"(fatal|failed): \[", line) and "=> " in line:
+    if re.match(r"(fatal|failed): \[", line) and "=> {" in line:
         task = named
-        try:
-            result = json.loads(line.split("=> ", 1)[1])
+        try: # its result may go on over many lines
+            result, _ = json.JSONDecoder().raw_decode(text, at - len(line) + line.index("=> {") + 3)
             found = str(result.get("msg") or result.get("stderr") or result)
         except ValueError:
             found = line.split("=> ", 1)[1]

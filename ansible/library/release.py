@@ -7,6 +7,7 @@ mirror is tried first and may be anybody's.
 
 import hashlib
 import os
+import re
 import shutil
 import tarfile
 import tempfile
@@ -73,6 +74,10 @@ def main():
     )
     wanted = module.params
     wanted["sha256"] = wanted["sha256"].lower()
+    if not re.fullmatch("[0-9a-f]{64}", wanted["sha256"]):
+        module.fail_json(msg="%s is not a SHA-256" % wanted["sha256"])
+    if not wanted["url"].startswith(("https://", "http://")):
+        module.fail_json(msg="%s is not a URL" % wanted["url"])
     if installed(wanted):
         module.exit_json(changed=False)
     if module.check_mode:

@@ -9,9 +9,11 @@ mod kube;
 mod ledger;
 mod machine;
 mod mail;
+mod mirror;
 #[path = "../common/nspawn.rs"]
 mod nspawn;
 mod parts;
 mod path;
 mod program;
+mod standby;
 mod two;
