@@ -54,7 +54,7 @@ async fn a_machine_is_told_who_it_is_and_what_it_was_given() {
     assert!(seat.text("/instance/hostname").await.starts_with(&format!("{}.us-central1-a.c.", seat.machine)));
     let id: u64 = seat.text("/instance/id").await.parse().unwrap();
     assert_eq!(id.to_string(), rig.fake.machines()[0].json["id"].as_str().unwrap());
-    assert!(seat.text("/instance/attributes/startup-script").await.starts_with("#!/bin/sh\n"));
+    assert_eq!(seat.text("/instance/attributes/startup-script").await, "#!/bin/sh\n");
     let keys = seat.text("/instance/attributes/").await;
     assert!(keys.lines().any(|key| key == "enable-guest-attributes"), "{keys}");
     let all: Value = seat.get("/instance/?recursive=true").await.json().await.unwrap();
