@@ -4,7 +4,7 @@
 //! It does not make machines, and it holds no secret: whoever may look at the machine in the cloud reads every byte.
 //! The same configuration and incident give the same bytes, so that people can compare what runs with what they have.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     config::{Config, StandbySettings, ValidatorKind, ValidatorSettings},
@@ -77,6 +77,12 @@ impl Bundle {
             items.push(("failover-bundle", self.archive.clone()));
         }
         items
+    }
+
+    /// Every port that peers of some standby use.
+    #[must_use]
+    pub fn p2p_ports(&self) -> BTreeSet<u16> {
+        self.standbys.values().flat_map(vars::Standby::p2p_ports).copied().collect()
     }
 
     /// The roles and playbooks, by path: what a human wants to read of the bundle.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use google_cloud_auth::credentials::Credentials;
 use google_cloud_compute_v1::{
-    client::{Disks, Images, Instances, MachineTypes, Regions, ZoneOperations, Zones},
+    client::{Disks, Firewalls, Images, Instances, MachineTypes, Regions, Subnetworks, ZoneOperations, Zones},
     model::Instance,
 };
 use google_cloud_gax::{options::RequestOptionsBuilder, retry_policy::NeverRetry};
@@ -28,7 +28,7 @@ mod operation;
 mod read;
 mod retain;
 
-pub use check::PERMISSIONS;
+pub use check::{LOOKED_AT, PERMISSIONS};
 use errors::{Failure, classify};
 
 /// What tells our machines from others.
@@ -85,6 +85,8 @@ pub struct Gce {
     regions: Regions,
     machine_types: MachineTypes,
     images: Images,
+    subnetworks: Subnetworks,
+    firewalls: Firewalls,
 }
 
 /// Why the client cannot be made.
@@ -111,7 +113,8 @@ impl Gce {
         let (instances, disks, operations) = (client!(Instances), client!(Disks), client!(ZoneOperations));
         let (zones, regions) = (client!(Zones), client!(Regions));
         let (machine_types, images) = (client!(MachineTypes), client!(Images));
-        Ok(Self { config, instances, disks, operations, zones, regions, machine_types, images })
+        let (subnetworks, firewalls) = (client!(Subnetworks), client!(Firewalls));
+        Ok(Self { config, instances, disks, operations, zones, regions, machine_types, images, subnetworks, firewalls })
     }
 
     /// Every call is one try and bounded: what to do after a failure is not for a client library to decide.

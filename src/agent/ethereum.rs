@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::{
     health::{Health, UNKNOWN_HEAD_AGE_SECONDS, percent},
-    pace::{Pace, Work},
+    pace::{Outlook, Pace, Work},
 };
 use crate::{
     adapters::{
@@ -38,6 +38,8 @@ const FIRST_SLOTS: u64 = 64;
 pub struct Ethereum {
     genesis_root: Option<String>,
     pace: Pace,
+    /// The block the execution client last said it has to come to; 0 before it has said so.
+    highest: u64,
 }
 
 /// Why it is not synced, with how far it is.
@@ -57,15 +59,18 @@ impl Ethereum {
     /// `genesis_root` is the chain it has to follow, in lower case, if the operator has said.
     #[must_use]
     pub fn new(genesis_root: Option<String>) -> Self {
-        Self { genesis_root, pace: Pace::default() }
+        Self { genesis_root, pace: Pace::default(), highest: 0 }
     }
 
     /// Judges one look: `now` is the right time as far as it is known, `uptime` a clock that only goes forward.
     pub fn judge(&mut self, beacon: &LocalLook, execution: &ExecutionLook, now: Time, uptime: Duration) -> Health {
+        if let Ok(ExecutionSync::Syncing(progress)) = &execution.syncing {
+            self.highest = progress.highest_block;
+        }
         let doing = self.doing(beacon, execution, now);
-        let seconds_to_go = match &doing {
+        let outlook = match &doing {
             Some(Doing { left: Some((work, done, remaining)), .. }) => {
-                self.pace.seconds_to_go(*work, uptime, *done, *remaining)
+                self.pace.outlook(*work, uptime, *done, *remaining)
             }
             Some(Doing { left: None, .. }) | None => {
                 self.pace.rest();
@@ -78,8 +83,8 @@ impl Ethereum {
         Health {
             percent: if doing.is_none() { 100 } else { self.percent(beacon, execution, now).min(99) },
             synced: doing.is_none(),
-            stage: doing.map_or_else(|| "synced".into(), |doing| doing.stage),
-            seconds_to_go,
+            stage: doing.map_or_else(|| "synced".into(), |doing| doing.stage + &rate(outlook)),
+            seconds_to_go: outlook.map(|outlook| outlook.seconds_to_go),
             // Without an answer it is not verified either.
             optimistic: beacon.status.as_ref().map_or(true, |status| status.optimistic),
             head_age_seconds: head_age(beacon, now),
@@ -144,7 +149,9 @@ impl Ethereum {
             (Ok(ExecutionSync::Syncing(progress)), _) => percent(progress.current_block, progress.highest_block),
             // It has blocks and its head is verified: then its way is behind it.
             (Ok(ExecutionSync::NotSyncing), Ok(block)) if *block > 0 && verified => 100,
-            (Ok(ExecutionSync::NotSyncing) | Err(_), _) => 0,
+            // It has come to its end, or was started again, and the beacon node has not looked yet.
+            (Ok(ExecutionSync::NotSyncing), Ok(block)) => percent(*block, self.highest),
+            (Ok(ExecutionSync::NotSyncing), Err(_)) | (Err(_), _) => 0,
         };
         let whole = u64::from(executed) * EXECUTION_PERCENT + u64::from(consensus) * (100 - EXECUTION_PERCENT);
         u8::try_from(whole / 100).unwrap_or(100)
@@ -207,6 +214,14 @@ fn out_of(done: u64, of: u64) -> String {
     }
     let millions = |n: u64| format!("{}.{:02}", n / 1_000_000, n % 1_000_000 / 10_000);
     format!("{} of {} M", millions(done), millions(of))
+}
+
+fn rate(outlook: Option<Outlook>) -> String {
+    match outlook {
+        None => String::new(),
+        Some(Outlook { per_second, .. }) if per_second >= 10.0 => format!(", {per_second:.0} a second"),
+        Some(Outlook { per_second, .. }) => format!(", {per_second:.1} a second"),
+    }
 }
 
 fn gigabytes(bytes: u64) -> String {

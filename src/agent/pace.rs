@@ -22,6 +22,15 @@ pub enum Work {
     Slots,
 }
 
+/// How it goes on.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Outlook {
+    /// How many seconds the rest will take.
+    pub seconds_to_go: u64,
+    /// How many pieces nearer it comes in a second.
+    pub per_second: f64,
+}
+
 /// The last samples of one piece of work.
 #[derive(Clone, Debug, Default)]
 pub struct Pace {
@@ -37,9 +46,9 @@ struct Sample {
 }
 
 impl Pace {
-    /// Takes what is done and what remains at a moment (of a clock that only goes forward), and says how many seconds
-    /// the rest will take. What remains counts, not what is done: the chain's head moves on while a node syncs.
-    pub fn seconds_to_go(&mut self, work: Work, at: Duration, done: u64, remaining: u64) -> Option<u64> {
+    /// Takes what is done and what remains at a moment (of a clock that only goes forward), and says how it goes on.
+    /// What remains counts, not what is done: the chain's head moves on while a node syncs.
+    pub fn outlook(&mut self, work: Work, at: Duration, done: u64, remaining: u64) -> Option<Outlook> {
         let last = self.samples.back();
         // A client that was started again may have less than before, and another piece of work has its own rate.
         if self.work != Some(work) || last.is_some_and(|last| done < last.done || at < last.at) {
@@ -56,7 +65,8 @@ impl Pace {
             return None;
         }
         let seconds = u128::from(remaining) * lasted.as_millis() / u128::from(came_nearer) / 1000;
-        u64::try_from(seconds).ok().filter(|seconds| *seconds <= LONGEST)
+        let seconds_to_go = u64::try_from(seconds).ok().filter(|seconds| *seconds <= LONGEST)?;
+        Some(Outlook { seconds_to_go, per_second: came_nearer as f64 / lasted.as_secs_f64() })
     }
 
     /// Forgets everything: nothing is being worked off.
@@ -71,6 +81,12 @@ mod tests {
 
     use super::*;
 
+    impl Pace {
+        fn seconds_to_go(&mut self, work: Work, at: Duration, done: u64, remaining: u64) -> Option<u64> {
+            self.outlook(work, at, done, remaining).map(|outlook| outlook.seconds_to_go)
+        }
+    }
+
     fn seconds(n: u64) -> Duration {
         Duration::from_secs(n)
     }
@@ -80,7 +96,8 @@ mod tests {
         let mut pace = Pace::default();
         assert_eq!(pace.seconds_to_go(Work::Blocks, seconds(0), 0, 1000), None);
         // 5 blocks a second done, but the head moves on by one a second: 4 a second nearer.
-        assert_eq!(pace.seconds_to_go(Work::Blocks, seconds(100), 500, 600), Some(150));
+        let outlook = pace.outlook(Work::Blocks, seconds(100), 500, 600);
+        assert_eq!(outlook, Some(Outlook { seconds_to_go: 150, per_second: 4.0 }));
     }
 
     #[test]

@@ -69,7 +69,7 @@ pub struct Agent {
 }
 
 enum Node {
-    Ethereum { beacon: LocalNode, execution: Execution, judge: Ethereum },
+    Ethereum { beacon: Box<LocalNode>, execution: Execution, judge: Ethereum },
     Generic(Generic),
 }
 
@@ -108,7 +108,7 @@ impl Agent {
     ) -> Result<Self, AgentError> {
         let node = match &config.node {
             NodeKind::Ethereum { beacon, execution, genesis_root } => Node::Ethereum {
-                beacon: LocalNode::new(beacon, NODE_TIMEOUT)?,
+                beacon: Box::new(LocalNode::new(beacon, NODE_TIMEOUT)?),
                 execution: Execution::new(execution, NODE_TIMEOUT)?,
                 judge: Ethereum::new(genesis_root.clone()),
             },

@@ -88,6 +88,10 @@ impl Runs {
 }
 
 impl Standby {
+    pub(super) fn p2p_ports(&self) -> &[u16] {
+        &self.runs.p2p_ports
+    }
+
     pub(super) fn new(
         validator: &ValidatorSettings,
         settings: &StandbySettings,

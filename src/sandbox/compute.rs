@@ -36,6 +36,7 @@ mod held;
 mod instances;
 mod lists;
 mod metadata;
+mod network;
 mod operation;
 mod places;
 mod quota;

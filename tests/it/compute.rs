@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use failover::{
     adapters::{
         clock::SystemClock,
-        gce::{Gce, GceConfig, PERMISSIONS},
+        gce::{Gce, GceConfig},
     },
     bundle::Bundle,
     domain::{
@@ -329,17 +329,6 @@ async fn check_names_what_would_fail_on_the_day() {
     rig.fake.deny("compute.instances.create");
     let found = problems(&rig.gce.check().await);
     assert!(found.len() == 1 && found[0].contains("missing: compute.instances.create"), "{found:?}");
-}
-
-#[test]
-fn the_role_in_the_docs_is_the_list_in_the_code() {
-    let docs = include_str!("../../docs/permissions.md");
-    let start = docs.find("includedPermissions:").unwrap();
-    let listed: Vec<&str> = docs[start..].lines().skip(1).map_while(|line| line.trim().strip_prefix("- ")).collect();
-    assert_eq!(listed, PERMISSIONS);
-    for withheld in ["setDeletionProtection", "setScheduling", "setServiceAccount", "createSnapshot"] {
-        assert!(PERMISSIONS.iter().all(|permission| !permission.ends_with(withheld)));
-    }
 }
 
 #[tokio::test]

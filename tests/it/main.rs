@@ -13,6 +13,7 @@ mod compute_strict;
 mod config;
 mod date;
 mod engine;
+mod gcp;
 mod generic;
 mod kube;
 mod ledger;

@@ -5,6 +5,7 @@
 mod alertmanager;
 mod chain;
 mod compute;
+mod gcp;
 mod kube;
 mod ledger;
 mod machine;

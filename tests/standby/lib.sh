@@ -30,7 +30,11 @@ world_up() {
 world_down() {
   local code=$?
   trap - EXIT
-  ! machine_alive || machine_stop || true
+  if machine_alive; then
+    [[ $code == 0 ]] || machine journalctl --no-pager -n 60 -u 'failover-*' >&2 || true
+    machine_stop || true
+  fi
+  [[ ! -d $world/net ]] || "$parts/ethereum.sh" stop "$world/net" > /dev/null 2>&1 || true
   (cd "$world" && stop servers) || true
   if [[ $code != 0 && -s $world/console.log ]]; then
     echo "--- the machine's last words:" >&2
@@ -89,9 +93,10 @@ machine_enable_startup() {
 }
 
 # Boots and returns as soon as its systemd answers.
+# shellcheck disable=SC2120,SC2119 # most need no more arguments
 machine_boot() { # more arguments of systemd-nspawn
   (cd "$world" && start nspawn systemd-nspawn -D "$world/root" --register=no --keep-unit -M "standby-$port" \
-    --console=pipe "$@" -b)
+    --console=pipe --resolv-conf=off --timezone=off "$@" -b)
   local pid
   read -r pid _ < "$world/nspawn.pid"
   until leader=$(pgrep -P "$pid" | head -n 1) && [[ -n $leader ]] &&
@@ -131,4 +136,32 @@ machine_startup() {
   # shellcheck disable=SC2034 # for who calls this
   said=$(tail -n "+$((before + 1))" "$world/console.log")
   return "$code"
+}
+
+# The last line that the start-up script of this boot has said; waits for it.
+machine_await_done() { # seconds at most
+  local end=$((SECONDS + $1))
+  until machine cat /var/log/console > "$world/console.log" 2> /dev/null &&
+    tail -n 1 "$world/console.log" | grep -qE '^failover: (done|FAILED)'; do
+    machine_alive || die "the machine has ended"
+    ((SECONDS < end)) || die "the start-up script is not done after $1 s"
+    sleep 0.2
+  done
+  tail -n 1 "$world/console.log"
+}
+
+# Everything of a description that a test does not care about; the rest is merged over it, deeply.
+description() { # JSON of the standby
+  python3 - "$1" "http://127.0.0.1:$port/mirror/" "$(release failover)" << 'PY'
+import json, sys
+
+given, mirror, failover = json.loads(sys.argv[1]), sys.argv[2], json.loads(sys.argv[3])
+standby = {
+    "incident": "incident-1", "validator": "test-0", "kind": "ethereum", "clients": [], "network": "mainnet",
+    "genesis_root": None, "checkpoint_sync_url": None, "mirror": mirror,
+    "disk": {"device": None, "mount": "/var/lib/chain"}, "p2p_ports": [30303, 9000], "failover": failover,
+    "geth": None, "lighthouse": None, "prysm": None, "generic": None, "agent": {"interval_seconds": 30},
+}
+print(json.dumps({"standby": {**standby, **given}}))
+PY
 }

@@ -6,7 +6,7 @@ use google_cloud_compute_v1::model::{
 };
 
 use super::{APP, GceConfig};
-use crate::domain::StandbySpec;
+use crate::domain::{Rung, StandbySpec};
 
 /// The request for one standby.
 pub(super) fn instance(config: &GceConfig, spec: &StandbySpec) -> Instance {
@@ -17,7 +17,7 @@ pub(super) fn instance(config: &GceConfig, spec: &StandbySpec) -> Instance {
         .set_labels(labels(config, spec).into_iter().chain([("role", "standby".to_owned())]))
         .set_deletion_protection(false)
         .set_disks([boot_disk(config, spec), data_disk(config, spec)])
-        .set_network_interfaces([network(config)])
+        .set_network_interfaces([network(config, &spec.rung)])
         .set_metadata(meta(config, spec))
         // No service account: whoever gets onto the machine can do nothing in the cloud.
         .set_shielded_instance_config(
@@ -72,13 +72,20 @@ fn data_disk(config: &GceConfig, spec: &StandbySpec) -> AttachedDisk {
     )
 }
 
-fn network(config: &GceConfig) -> NetworkInterface {
+/// The subnetwork of this rung. A name alone is the subnetwork of that name in the rung's own region: a path names one
+/// region, and a ladder has several.
+pub(super) fn subnetwork(config: &GceConfig, rung: &Rung) -> Option<String> {
+    let named = config.subnetwork.as_ref()?;
+    Some(if named.contains('/') { named.clone() } else { format!("regions/{}/subnetworks/{named}", rung.region()) })
+}
+
+fn network(config: &GceConfig, rung: &Rung) -> NetworkInterface {
     let outside = AccessConfig::new()
         .set_name("External NAT")
         .set_type(access_config::Type::OneToOneNat)
         .set_network_tier(access_config::NetworkTier::Premium);
     let interface = NetworkInterface::new().set_access_configs([outside]);
-    match &config.subnetwork {
+    match subnetwork(config, rung) {
         Some(subnetwork) => interface.set_subnetwork(subnetwork),
         None => interface.set_network("global/networks/default"),
     }

@@ -161,6 +161,20 @@ fn the_time_to_go_follows_the_blocks_and_a_restart_makes_it_unknown_not_negative
     assert_eq!(at(60, 10_600_000), (57, Some(940)));
     assert_eq!(at(120, 500), (10, None));
     assert_eq!(at(180, 600_500), (12, Some(1939)));
+    let health = ethereum.judge(&look, &execution(snap(600_506, 600_512), 0), now(), Duration::from_secs(240));
+    assert_eq!(health.stage, "execution client: 600506 of 600512 blocks, 166662 a second");
+}
+
+#[test]
+fn progress_does_not_fall_while_the_beacon_node_has_yet_to_see_that_the_other_is_done() {
+    let mut ethereum = Ethereum::new(None);
+    let look = beacon(Ok(SyncStatus { optimistic: true, ..status(0) }));
+    let mut percent =
+        |sync, block| ethereum.judge(&look, &execution(sync, block), now(), Duration::from_secs(1)).percent;
+    assert_eq!(percent(snap(19_900_000, 20_000_000), 0), 99);
+    assert_eq!(percent(ExecutionSync::NotSyncing, 20_000_000), 99);
+    // Started again with the blocks it had written down.
+    assert_eq!(percent(ExecutionSync::NotSyncing, 10_000_000), 55);
 }
 
 prop_compose! {

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::{
     Answer, changes, disks,
     fault::{Fault, Method},
-    guest, instances, lists,
+    guest, instances, lists, network,
     operation::{self, Target},
     places, serial,
     world::World,
@@ -72,6 +72,8 @@ pub(super) fn route(world: &mut World, verb: &Verb, path: &str, query: &str, bod
         ("GET", ["zones", _, "operations", _]) => (Some(Method::Operation), operation::get),
         ("GET", ["zones", _]) => (None, places::zone),
         ("GET", ["zones", _, "machineTypes", _]) => (None, places::machine_type),
+        ("GET", ["regions", _, "subnetworks", _]) => (None, network::subnetwork),
+        ("GET", ["global", "firewalls"]) => (None, network::firewalls),
         ("GET", ["regions", _]) => (None, places::region),
         ("GET", ["global", "images", "family", _]) => (None, places::image),
         _ => return not_implemented(path),

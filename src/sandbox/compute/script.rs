@@ -13,6 +13,16 @@ impl FakeCompute {
         lock(&self.shared.world).quotas.set(metric, limit);
     }
 
+    /// These firewall rules and no others, as Google's JSON; what a rule leaves out is filled in.
+    pub fn set_firewall(&self, rules: &[Value]) {
+        lock(&self.shared.world).network.rules = rules.to_vec();
+    }
+
+    /// A region without a subnetwork.
+    pub fn set_bare(&self, region: &str) {
+        lock(&self.shared.world).network.bare.insert(region.to_owned());
+    }
+
     /// A permission that is not granted.
     pub fn deny(&self, permission: &str) {
         lock(&self.shared.world).denied.insert(permission.to_owned());

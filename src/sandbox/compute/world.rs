@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::{
     fault::{Fault, Faults},
     metadata::MetadataFault,
+    network::Network,
     operation::{Change, Operation, Target, Then},
     quota::Quotas,
     serial, timestamp,
@@ -88,6 +89,7 @@ pub(super) struct World {
     pub(super) operations: BTreeMap<String, Operation>,
     pub(super) requests: BTreeMap<String, String>,
     pub(super) quotas: Quotas,
+    pub(super) network: Network,
     pub(super) faults: Faults,
     pub(super) denied: BTreeSet<String>,
     operation_time: Span,
@@ -105,6 +107,7 @@ impl World {
             operations: BTreeMap::new(),
             requests: BTreeMap::new(),
             quotas: Quotas::default(),
+            network: Network::default(),
             faults: Faults::default(),
             denied: BTreeSet::new(),
             operation_time,

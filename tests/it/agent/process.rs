@@ -84,3 +84,19 @@ async fn a_configuration_that_cannot_be_used_is_refused_with_the_reason() {
         assert!(err.contains(says), "'{err}' does not say '{says}'");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signer_that_really_runs_is_seen_by_the_real_program() {
+    let rig = Rig::synced().await;
+    let file = rig.root.path().join("lighthouse");
+    std::fs::write(&file, "#!/bin/sh\nread _\n").unwrap();
+    // It runs until its input ends, which is when this test does.
+    let mut signer = Command::new("sh").arg(&file).arg("vc").stdin(Stdio::piped()).spawn().unwrap();
+    let mut command = agent(&rig, &rig.settings(&json!({})));
+    command.arg("--once");
+    let (_, out, _) = output(command).await;
+    drop(signer.stdin.take());
+    signer.wait().unwrap();
+    let report: Report = serde_json::from_str(&out).unwrap();
+    assert!(report.signer_seen && report.signer.unwrap().contains("process lighthouse vc"));
+}

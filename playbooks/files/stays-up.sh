@@ -1,0 +1,18 @@
+#!/bin/sh
+# Exits 0 when each of the named units has been running for five seconds, and otherwise says what each of the others is
+# doing. A program that refuses its flags has ended by then; systemd alone calls it started.
+set -u
+code=0
+for unit; do
+  running=$(systemctl show --property ActiveState --value "$unit")
+  # In microseconds since the boot, as /proc/uptime has it in seconds.
+  since=$(systemctl show --property ActiveEnterTimestampMonotonic --value "$unit")
+  now=$(cut -d. -f1 /proc/uptime)
+  if [ "$running" != active ] || [ $((now - since / 1000000)) -lt 5 ]; then
+    restarts=$(systemctl show --property NRestarts --value "$unit")
+    echo "$unit is $running after $restarts restarts, its last words: $(journalctl --unit "$unit" --lines 200 --output cat |
+      grep -aiE 'fatal|panic|error|invalid|not defined' | tail -n 1 | cut -c1-300)"
+    code=1
+  fi
+done
+exit $code

@@ -1,0 +1,125 @@
+#!/usr/bin/env bash
+# What goes wrong on the way to a standby, each from a fresh machine or on top of what the one before left: a mirror that
+# is down at first, one that serves a web page or another file, a start-up script that is killed, or run twice at once,
+# metadata that are missing or broken, a client that does not stay up. Each ends in `done` or in the right `FAILED`.
+# The clients are stand-ins, lighthouse's with the flags it is documented to take; real ones are in converge.sh.
+set -euo pipefail
+# shellcheck source-path=SCRIPTDIR source=lib.sh
+source "$(dirname "$0")/lib.sh"
+
+world_up
+here=$root/tests/standby
+publish "$here/stand-in-failover.sh" failover
+mkdir -p "$world/build/node-1.0/bin"
+cp "$here/stand-in-node.sh" "$world/build/node-1.0/bin/node"
+tar -C "$world/build" -czf "$world/mirror/node-1.0.tar.gz" node-1.0
+cp "$here/stand-in-lighthouse.py" "$world/build/lighthouse"
+tar -C "$world/build" -czf "$world/mirror/lighthouse-x86_64.tar.gz" lighthouse
+publish "$here/stand-in-node.sh" geth
+
+generic() { # release, more of its keys
+  echo "{\"kind\": \"generic\", \"clients\": [\"generic\"], \"generic\": {\"binary\": \"node-1.0/bin/node\", \"health\": [],
+    \"args\": [\"--percent=%h\", \"--dollar=\$HOME\", \"--words=a \\\"b\\\" c\"], ${1#\{}}"
+}
+last() { tail -n 1 <<< "$said"; }
+tried() { grep -c "GET /mirror/$1 " "$world/requests" || true; }
+
+machine_make
+machine_boot
+good=$(description "$(generic "$(release node-1.0.tar.gz)")")
+
+# --- Nothing is done before it is known what.
+check "without its metadata it fails" eval '! machine_startup'
+check "and says which is missing" grep -q 'FAILED: .* failover-vars; .*another machine' <(last)
+world_fill "$good"
+echo '{"standby"' > "$world/attributes/failover-vars"
+check "broken metadata are refused" eval '! machine_startup'
+check "and named" grep -q 'FAILED: failover-vars is not what it should be' <(last)
+world_fill "$good"
+head -c 500 "$world/attributes/failover-bundle" > "$world/cut" && mv "$world/cut" "$world/attributes/failover-bundle"
+check "half a bundle is refused" eval '! machine_startup'
+check "and named" grep -q 'FAILED: failover-bundle could not be unpacked' <(last)
+check "and leaves none" machine test ! -e /var/lib/failover/bundle
+
+# --- A mirror that comes late.
+world_fill "$good"
+echo "503 2" > "$world/faults/failover"
+check "a mirror that is down for the first two tries delays it only" machine_startup
+check "it was tried three times" test "$(tried failover)" = 3
+check "it is done" grep -q 'failover: done' <(last)
+check "the node runs, with its arguments as they were written" \
+  test "$(machine cat /var/lib/chain/generic/arguments)" = '--percent=%h|--dollar=$HOME|--words=a "b" c|'
+for unit in generic agent; do
+  level=$(machine systemd-analyze security --no-pager "failover-$unit.service" | sed -n 's/.*exposure level.*: \([0-9.]*\) .*/\1/p')
+  check "failover-$unit is hardened, $level of at most 4.0" awk -v level="$level" 'BEGIN { exit !(level != "" && level <= 4.0) }'
+done
+
+# --- Killed in the middle, at several places: every time, the next run makes it whole.
+reset() { # forgets what was installed, not the machine
+  machine systemctl disable --now failover-generic.service failover-agent.service > /dev/null 2>&1 || true
+  machine sh -c 'rm -rf /opt/failover /var/lib/failover /etc/failover /usr/local/bin/failover /usr/local/bin/.failover.sha256 \
+    /etc/systemd/system/failover-* /var/lib/chain; : > /var/log/console; systemctl daemon-reload'
+  rm -f "$world/faults"/*
+}
+# shellcheck disable=SC2016 # for the machine to expand
+start_and_kill() { # at which line of its log
+  machine sh -c 'setsid sh /run/startup-script > /dev/null 2>&1 & echo $!' > "$world/number"
+  local end=$((SECONDS + 60))
+  until machine grep -q "$1" /var/log/console; do ((SECONDS < end)) || die "it never came to $1"; sleep 0.05; done
+  machine sh -c 'kill -9 -$1' - "$(cat "$world/number")"
+}
+for place in 'boot ' 'base : Say what' 'agent : Install failover' 'generic : Make its user' 'generic : Install its unit'; do
+  reset
+  start_and_kill "$place"
+  check "killed at '$place', the next run makes it whole" machine_startup
+  check "the node is up" machine systemctl is-active --quiet failover-generic.service
+  check "and nothing is left of the killed run" \
+    machine sh -c '! ls -d /var/lib/failover/.startup.* /var/lib/failover/bundle.* /opt/failover/.fetching-* 2> /dev/null'
+done
+
+# --- Twice at once.
+reset
+machine sh -c 'sh /run/startup-script > /dev/null 2>&1 & sh /run/startup-script > /dev/null 2>&1 & wait'
+machine cat /var/log/console > "$world/console.log"
+check "twice at once, one waits for the other" grep -q 'another run is at work, waiting' "$world/console.log"
+check "both are done" test "$(grep -c '^failover: done' "$world/console.log")" = 2
+check "and the second had nothing to change" grep -q 'changed=0 .*failed=0' <(grep '^failover: done' "$world/console.log" | tail -n 1)
+
+# --- What is served is not what was asked for.
+reset
+echo html > "$world/faults/node-1.0.tar.gz"
+check "a web page instead of a release is refused" eval '! machine_startup'
+check "and called by its name" grep -q 'FAILED: generic : Install the release: .*wrong SHA-256, .* of a web page' <(last)
+check "nothing of it was installed" machine test ! -e /opt/failover/generic
+check "what does not need it works: the agent reports" machine systemctl is-active --quiet failover-agent.service
+rm "$world/faults/node-1.0.tar.gz"
+world_fill "$(description "$(generic '{"url": "http://127.0.0.1:9/node-1.0.tar.gz", "sha256": "'"$(printf '%064d' 7)"'"}')")"
+check "a wrong hash is refused" eval '! machine_startup'
+check "with both hashes" grep -Eq 'FAILED: .*nothing with SHA-256 0*7 .*wrong SHA-256, [0-9a-f]{64} of [0-9]+ bytes' <(last)
+check "and nothing was installed" machine test ! -e /opt/failover/generic
+
+# --- A client that ends at once is not called up.
+publish /bin/false broken
+world_fill "$(description "$(generic "$(release broken)")")"
+check "a client that ends at once fails the run" eval '! machine_startup'
+check "and is named" grep -q 'FAILED: Say which do not: failover-generic.service is .* restarts' <(last)
+machine systemctl disable --now failover-generic.service > /dev/null 2>&1
+
+# --- Lighthouse, by a stand-in that knows its documented flags and refuses any other.
+reset
+world_fill "$(description "{\"clients\": [\"geth\", \"lighthouse\"], \"checkpoint_sync_url\": \"https://checkpoint.example\",
+  \"geth\": {\"extra_args\": [], \"genesis\": null, $(release geth | cut -c2-),
+  \"lighthouse\": {\"extra_args\": [\"--validator-monitor-auto\"], $(release lighthouse-x86_64.tar.gz | cut -c2-)}")"
+check "lighthouse's stand-in takes every flag" machine_startup
+check "it is up" machine systemctl is-active --quiet failover-lighthouse.service
+level=$(machine systemd-analyze security --no-pager failover-lighthouse.service | sed -n 's/.*exposure level.*: \([0-9.]*\) .*/\1/p')
+check "failover-lighthouse is hardened, $level of at most 4.0" awk -v level="$level" 'BEGIN { exit !(level != "" && level <= 4.0) }'
+world_fill "$(sed 's/--validator-monitor-auto/--no-such-flag/' "$world/attributes/failover-vars")"
+check "with a flag it does not know, the run fails" eval '! machine_startup'
+check "and says so" grep -q 'failover-lighthouse.service is .*unexpected argument' <(last)
+world_fill "$(sed 's|"https://checkpoint.example"|null|' "$world/attributes/failover-vars")"
+check "without a place to begin it is refused" eval '! machine_startup'
+check "and says so" grep -q 'lighthouse needs checkpoint_sync_url' <(last)
+
+machine_stop
+say "all good"
