@@ -89,7 +89,7 @@ check "and not one byte of it is changed" test "$(sum "$world/swap.img")" = "$be
 
 loop twice 64M
 mkfs.ext4 -q "$device"
-printf 'LABELONE%16sLVM2 001' '' | dd of="$device" bs=1 seek=512 conv=notrunc status=none # and a part of a volume group
+printf '_BHRfS_M' | dd of="$device" bs=1 seek=65600 conv=notrunc status=none # and a btrfs, as it looks
 before=$(sum "$world/twice.img")
 check "a disk that two things claim is refused" refused "$device" /chain-c
 check "and not one byte of it is changed" test "$(sum "$world/twice.img")" = "$before"
