@@ -71,7 +71,7 @@ start_and_kill() { # at which line of its log
   until machine grep -q "$1" /var/log/console; do ((SECONDS < end)) || die "it never came to $1"; sleep 0.05; done
   machine sh -c 'kill -9 -$1' - "$(cat "$world/number")"
 }
-for place in 'boot ' 'base : Say what' 'agent : Install failover' 'generic : Make its user' 'generic : Install its unit'; do
+for place in 'boot ' 'base : Say what' 'generic : Make its user'; do
   reset
   start_and_kill "$place"
   check "killed at '$place', the next run makes it whole" machine_startup
