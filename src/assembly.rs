@@ -49,7 +49,7 @@ const PROBE_EVERY: Duration = Duration::from_secs(15);
 /// The thresholds, with prices.
 #[must_use]
 pub fn policy(config: &Config) -> Policy {
-    config.policy(cloud::priced_ladder(config), cloud::IS_PLACEHOLDER)
+    config.policy(cloud::priced_ladder(config))
 }
 
 /// The ledger that is configured.

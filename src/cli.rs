@@ -12,11 +12,13 @@ use crate::{
     config::{self, Checks, Config},
 };
 
+mod agent;
 mod ask;
 mod check;
 mod completions;
 mod config_command;
 mod journal;
+mod logs;
 mod plan;
 mod promote;
 mod retain;
@@ -54,10 +56,14 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused for safety.";
 enum Command {
     /// Watch, decide and act; what runs in the cluster.
     Serve(serve::Options),
+    /// Report from a standby how far it is; what runs there.
+    Agent(agent::Options),
     /// Show what the watcher sees, and why it waits.
     Status(status::Options),
     /// Show what was decided, why, and who had asked.
     Journal(journal::Options),
+    /// Show what a standby's serial port has printed.
+    Logs(logs::Options),
     /// Show what would be created, where, and what it would cost.
     Plan(plan::Options),
     /// Reach everything that is configured and say what would fail on the day.
@@ -143,6 +149,7 @@ pub fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Config(command) => return config_command::run(&command),
         Command::Simulate(options) => return simulate::run(&options),
         Command::Completions(options) => return Ok(completions::run(&options)),
+        Command::Agent(options) => return agent::run(&options),
         _ => {}
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -155,6 +162,7 @@ pub fn run(cli: Cli) -> anyhow::Result<Exit> {
             Command::Serve(options) => serve::run(options).await,
             Command::Status(options) => status::run(options).await,
             Command::Journal(options) => journal::run(options).await,
+            Command::Logs(options) => logs::run(options).await,
             Command::Plan(options) => plan::run(&options).await,
             Command::Check(options) => check::run(options).await,
             Command::Promote(options) => promote::run(options).await,
@@ -165,7 +173,7 @@ pub fn run(cli: Cli) -> anyhow::Result<Exit> {
             Command::Resume(options) => ask::resume(options).await,
             #[cfg(feature = "sandbox")]
             Command::Sandbox(options) => sandbox::run(options).await,
-            Command::Config(_) | Command::Simulate(_) | Command::Completions(_) => Ok(Exit::Done),
+            Command::Config(_) | Command::Simulate(_) | Command::Completions(_) | Command::Agent(_) => Ok(Exit::Done),
         }
     })
 }

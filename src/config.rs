@@ -67,6 +67,22 @@ pub fn parse(text: &str, origin: &str, checks: &Checks) -> Result<(Config, Vec<W
     validate::validate(written, text, origin, checks)
 }
 
+/// Checks the probes of a generic validator where they stand alone, as the agent on a standby gets them. `origin` is
+/// what problems call them.
+///
+/// # Errors
+/// As [`load`]; the lines that problems name are those of the list written out.
+pub fn probes_from_json(probes: &serde_json::Value, origin: &str) -> Result<Vec<ProbeSettings>, ConfigError> {
+    let text = format!("{probes:#}");
+    let written = serde_saphyr::from_str(&text).map_err(|error| {
+        let place =
+            error.location().map_or(Place { line: 1, column: 1 }, |at| Place { line: at.line(), column: at.column() });
+        let message = wording::in_words(&error.without_snippet().to_string());
+        ConfigError::Invalid(vec![Problem::new(origin, &text, place, message)])
+    })?;
+    validate::probes_alone(&written, &text, origin)
+}
+
 /// The JSON schema of the file, for editors.
 #[must_use]
 pub fn schema() -> serde_json::Value {

@@ -7,7 +7,9 @@
 //! It never reads, moves or names a key. `docs/ARCHITECTURE.md` lists the invariants and where each is tested.
 
 pub mod adapters;
+pub mod agent;
 pub mod assembly;
+pub mod bundle;
 pub mod cli;
 pub mod config;
 pub mod domain;

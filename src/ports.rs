@@ -4,8 +4,8 @@
 use async_trait::async_trait;
 
 use crate::domain::{
-    ActionId, CreateOutcome, Delivery, IncidentId, InstanceRef, Machine, Message, Report, Span, StandbySpec,
-    ValidatorId,
+    ActionId, CreateOutcome, Delivery, IncidentId, InstanceRef, Machine, Message, Span, StandbySpec, ValidatorId,
+    Written,
 };
 
 // ---------------------------------------------------------------------------------------------------- ledger
@@ -105,6 +105,12 @@ pub trait Cloud: Send + Sync + 'static {
     /// With the operator's own credentials: deletion protection on, role `retained`, the fuse cleared if that is
     /// possible without stopping the machine. It stops none; what is left by hand it says.
     async fn retain(&self, instance: &InstanceRef) -> Result<Retained, CloudError>;
+    /// What the machine's first serial port has printed from byte `start` on; a negative one counts from the end. The
+    /// cloud keeps the last megabyte. `Ok(None)` when the machine is gone.
+    async fn serial_port(&self, instance: &InstanceRef, start: i64) -> Result<Option<SerialPort>, CloudError>;
+    /// Disks that carry this scope's labels, by name and place. After the machines are gone there should be none.
+    /// Complete or an error.
+    async fn disks(&self, scope: &Scope) -> Result<Vec<String>, CloudError>;
     /// What would fail on the day: permissions that are missing, quotas too small, zones or machine types that do not
     /// exist. One line for each thing looked at.
     async fn check(&self) -> Vec<Finding>;
@@ -126,8 +132,19 @@ pub enum Scope {
 pub struct Observed {
     /// As a listing shows it.
     pub machine: Machine,
-    /// The last report in its guest attributes, if it has ever written a readable one.
-    pub report: Option<Report>,
+    /// What it has written where its report belongs.
+    pub written: Written,
+}
+
+/// A part of what a serial port has printed.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct SerialPort {
+    /// As it was printed; what is not UTF-8 the cloud has replaced.
+    pub contents: String,
+    /// Where the contents begin. Later than asked for when older output has been overwritten.
+    pub start: i64,
+    /// Where to go on reading.
+    pub next: i64,
 }
 
 /// What `retain` could and could not do.
@@ -230,7 +247,7 @@ impl Unpromoted {
         if machine.deletion_protection {
             return refuse("its deletion protection is on".into());
         }
-        if seen.report.as_ref().is_some_and(|report| report.signer_seen) {
+        if seen.written.report().is_some_and(|report| report.signer_seen) {
             return refuse("it reports a process that could sign".into());
         }
         for (what, record) in [("owner", view.owner), ("session", view.session)] {

@@ -4,8 +4,10 @@
 
 pub mod beacon;
 pub mod compute;
+pub mod execution;
 pub mod home;
 pub mod kube;
+pub mod node;
 pub mod object_store;
 mod server;
 pub mod smtp;

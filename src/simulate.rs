@@ -6,5 +6,5 @@
 mod parse;
 mod run;
 
-pub use parse::{Answer, Expect, Line, ParseError, Scenario, Statement, parse};
+pub use parse::{Answer, Expect, Line, ParseError, Scenario, Statement, Wrote, parse};
 pub use run::{Report, Tamper, run, run_with};

@@ -1,7 +1,6 @@
 //! What watching a cluster costs this process and the API server, and how soon a silent node is noticed.
 
 use std::{
-    fs,
     path::Path,
     sync::{
         Arc,
@@ -17,10 +16,8 @@ use failover::{
 };
 use serde_json::json;
 
-use super::{row, watcher};
+use super::{row, usage, watcher};
 
-/// Kernel ticks a second, as `/proc/PID/stat` counts them on Linux.
-const TICKS: f64 = 100.0;
 const QUIET: Duration = Duration::from_secs(10);
 /// Longer than one watch lasts, so that what is asked at its end is counted.
 const HOUR_PART: Duration = Duration::from_secs(70);
@@ -121,26 +118,14 @@ impl House {
     /// Memory at the end of a quiet while, and processor time during it.
     async fn cost(&self, what: &str, goal: &str, quiet: Duration) {
         tokio::time::sleep(Duration::from_secs(5)).await;
-        let before = self.ticks();
-        let since = Instant::now();
+        let process = self.watcher.0.id();
+        let (before, since) = (usage::processor(process), Instant::now());
         tokio::time::sleep(quiet).await;
-        let share = (self.ticks() - before) / TICKS / since.elapsed().as_secs_f64() * 100.0;
-        let status = fs::read_to_string(format!("/proc/{}/status", self.watcher.0.id())).unwrap();
-        let kilobytes = |field: &str| -> f64 {
-            let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
-            line.split_whitespace().next().unwrap().parse().unwrap()
-        };
-        let memory = format!("{:.1} / {:.1} MB", kilobytes("VmRSS:") / 1024.0, kilobytes("VmHWM:") / 1024.0);
+        let share = (usage::processor(process) - before) / since.elapsed().as_secs_f64() * 100.0;
+        let (now, most) = usage::resident(process);
+        let memory = format!("{now:.1} / {most:.1} MB");
         row(&format!("resident, now / most, {what}"), &memory, goal);
         row(&format!("processor, quiet, {what}"), &format!("{share:.2} %"), "");
-    }
-
-    /// User and system time so far.
-    fn ticks(&self) -> f64 {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.watcher.0.id())).unwrap();
-        // The name in the second field may hold anything; after its bracket user and system time are the 12th and 13th.
-        let fields: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
-        fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()
     }
 }
 

@@ -4,6 +4,7 @@
 
 use std::{fs, path::Path, time::Duration};
 
+mod agent;
 mod domain;
 mod insert;
 #[path = "../../tests/common/kills.rs"]
@@ -16,6 +17,7 @@ mod pair;
 #[allow(dead_code, reason = "the tests use more of it")]
 #[path = "../../tests/common/proxy.rs"]
 mod proxy;
+mod usage;
 mod watcher;
 mod webhook;
 
@@ -44,6 +46,9 @@ fn main() {
         if wanted("kube") {
             kube::kube().await;
         }
+        if wanted("agent") {
+            agent::agent().await;
+        }
         if wanted("kills") {
             killed().await;
         }
@@ -66,10 +71,8 @@ async fn process() {
     let folder = tempfile::tempdir().unwrap();
     let (watcher, _, ready) = watcher::serve(folder.path(), |port| watcher::config(folder.path(), port, 100)).await;
     tokio::time::sleep(Duration::from_secs(2)).await;
-    let status = fs::read_to_string(format!("/proc/{}/status", watcher.0.id())).unwrap();
-    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap().trim();
-    let kilobytes: f64 = resident.split_whitespace().next().unwrap().parse().unwrap();
-    row("resident, idle, 100 validators", &format!("{:.1} MB", kilobytes / 1024.0), "<= 20 MB");
+    let (resident, _) = usage::resident(watcher.0.id());
+    row("resident, idle, 100 validators", &format!("{resident:.1} MB"), "<= 20 MB");
     row("start to ready, 100 validators", &format!("{:.0} ms", ready.as_secs_f64() * 1e3), "< 100 ms");
     let size = fs::metadata(env!("CARGO_BIN_EXE_failover")).unwrap().len();
     row("release binary, stripped, with the sandbox", &format!("{:.1} MB", size as f64 / 1e6), "<= 20 MB");

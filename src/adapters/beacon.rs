@@ -21,10 +21,12 @@ use crate::{
 mod api;
 mod client;
 mod control;
+mod local;
 mod node;
 mod probe;
 mod wire;
 
+pub use local::{LocalLook, LocalNode};
 pub use probe::{NodeProbe, probe};
 
 use client::Client;

@@ -8,25 +8,27 @@ use std::time::Duration;
 use async_trait::async_trait;
 use google_cloud_auth::credentials::Credentials;
 use google_cloud_compute_v1::{
-    client::{Images, Instances, MachineTypes, Regions, ZoneOperations, Zones},
+    client::{Disks, Firewalls, Images, Instances, MachineTypes, Regions, Subnetworks, ZoneOperations, Zones},
     model::Instance,
 };
 use google_cloud_gax::{options::RequestOptionsBuilder, retry_policy::NeverRetry};
 use url::Url;
 
 use crate::{
-    domain::{ActionId, CreateOutcome, InstanceRef, Machine, Report, Rung, StandbySpec},
-    ports::{Cloud, CloudError, Finding, Observed, Retained, Scope, Unpromoted},
+    bundle::Bundle,
+    domain::{ActionId, CreateOutcome, InstanceRef, Machine, Rung, StandbySpec, Written},
+    ports::{Cloud, CloudError, Finding, Observed, Retained, Scope, SerialPort, Unpromoted},
 };
 
 mod body;
 mod check;
 mod errors;
+mod look;
 mod operation;
 mod read;
 mod retain;
 
-pub use check::PERMISSIONS;
+pub use check::{LOOKED_AT, PERMISSIONS};
 use errors::{Failure, classify};
 
 /// What tells our machines from others.
@@ -63,8 +65,8 @@ pub struct GceConfig {
     pub disk_type: String,
     /// Of the data disk.
     pub disk_gb: u32,
-    /// Runs as root at every boot. Anybody who may look at the machine can read it.
-    pub startup_script: String,
+    /// What a machine is given to become a standby. Anybody who may look at the machine can read it.
+    pub bundle: Bundle,
     /// How long one call may take.
     pub call_timeout: Duration,
     /// How long one operation is followed.
@@ -77,11 +79,14 @@ pub struct GceConfig {
 pub struct Gce {
     config: GceConfig,
     instances: Instances,
+    disks: Disks,
     operations: ZoneOperations,
     zones: Zones,
     regions: Regions,
     machine_types: MachineTypes,
     images: Images,
+    subnetworks: Subnetworks,
+    firewalls: Firewalls,
 }
 
 /// Why the client cannot be made.
@@ -105,10 +110,11 @@ impl Gce {
                 builder.build().await.map_err(|error| GceError(error.to_string()))?
             }};
         }
-        let (instances, operations) = (client!(Instances), client!(ZoneOperations));
+        let (instances, disks, operations) = (client!(Instances), client!(Disks), client!(ZoneOperations));
         let (zones, regions) = (client!(Zones), client!(Regions));
         let (machine_types, images) = (client!(MachineTypes), client!(Images));
-        Ok(Self { config, instances, operations, zones, regions, machine_types, images })
+        let (subnetworks, firewalls) = (client!(Subnetworks), client!(Firewalls));
+        Ok(Self { config, instances, disks, operations, zones, regions, machine_types, images, subnetworks, firewalls })
     }
 
     /// Every call is one try and bounded: what to do after a failure is not for a client library to decide.
@@ -176,7 +182,7 @@ impl Gce {
         }
     }
 
-    async fn report(&self, instance: &InstanceRef) -> Result<Option<Report>, Failure> {
+    async fn written(&self, instance: &InstanceRef) -> Result<Written, Failure> {
         let request = self
             .instances
             .get_guest_attributes()
@@ -187,12 +193,12 @@ impl Gce {
         let attributes = match self.bounded(self.once(request).send()).await {
             Ok(attributes) => attributes,
             // Nothing was ever written.
-            Err(Failure::NotFound(_)) => return Ok(None),
+            Err(Failure::NotFound(_)) => return Ok(Written::Nothing),
             Err(failure) => return Err(failure),
         };
         let items = attributes.query_value.map(|value| value.items).unwrap_or_default();
         let text = items.into_iter().find(|item| item.key.as_deref() == Some("report")).and_then(|item| item.value);
-        Ok(text.and_then(|text| read::report(instance, &text)))
+        Ok(text.map_or(Written::Nothing, |text| read::report(&text)))
     }
 }
 
@@ -254,8 +260,8 @@ impl Cloud for Gce {
         let Some(machine) = read::machine(&found) else {
             return Err(CloudError::Unknown(format!("{instance} has no name, zone or id")));
         };
-        let report = self.report(instance).await?;
-        Ok(Some(Observed { machine, report }))
+        let written = self.written(instance).await?;
+        Ok(Some(Observed { machine, written }))
     }
 
     async fn delete(&self, action: &ActionId, unpromoted: &Unpromoted) -> Result<(), CloudError> {
@@ -289,6 +295,14 @@ impl Cloud for Gce {
 
     async fn retain(&self, instance: &InstanceRef) -> Result<Retained, CloudError> {
         retain::retain(self, instance).await
+    }
+
+    async fn serial_port(&self, instance: &InstanceRef, start: i64) -> Result<Option<SerialPort>, CloudError> {
+        look::serial_port(self, instance, start).await
+    }
+
+    async fn disks(&self, scope: &Scope) -> Result<Vec<String>, CloudError> {
+        look::disks(self, scope).await
     }
 
     async fn check(&self) -> Vec<Finding> {

@@ -13,3 +13,46 @@ pub fn client(timeout: std::time::Duration) -> reqwest::Result<reqwest::Client> 
     install_tls_provider();
     reqwest::Client::builder().timeout(timeout).redirect(reqwest::redirect::Policy::none()).no_proxy().build()
 }
+
+/// A client for plain HTTP on this machine and the link to it: no certificate is loaded, so it works on a machine
+/// without any and costs little memory. Every request carries these headers.
+///
+/// # Errors
+/// When the TLS library refuses an empty set of authorities, which it does not.
+pub fn plain_client(timeout: std::time::Duration, headers: http::HeaderMap) -> reqwest::Result<reqwest::Client> {
+    install_tls_provider();
+    reqwest::Client::builder()
+        .timeout(timeout)
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .tls_certs_only([])
+        .pool_max_idle_per_host(1)
+        .default_headers(headers)
+        .build()
+}
+
+/// Why there is no body.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// It sent more than any such answer can have.
+    #[error("it sent more than {0} bytes")]
+    TooLarge(usize),
+    /// The connection broke in the middle.
+    #[error(transparent)]
+    Broken(#[from] reqwest::Error),
+}
+
+/// Reads a body to its end, but never more than `most` bytes: whoever answers may be anybody.
+///
+/// # Errors
+/// [`BodyError`]; what was read until then is dropped.
+pub async fn bounded_body(response: &mut reqwest::Response, most: usize) -> Result<Vec<u8>, BodyError> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await? {
+        if body.len() + chunk.len() > most {
+            return Err(BodyError::TooLarge(most));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}

@@ -14,17 +14,11 @@ use crate::{
         gce::{Gce, GceConfig},
         http,
     },
+    bundle::Bundle,
     config::{ComputeSettings, Config, CredentialSettings},
     domain::{ClockOffset, PricedRung},
     ports::CALL_TIMEOUT,
 };
-
-/// The start-up script of this version makes no node of the machine. Status and mail say *simulated*, and since it
-/// writes no report, such a standby is never ready.
-pub const IS_PLACEHOLDER: bool = true;
-const STARTUP_SCRIPT: &str = "#!/bin/sh\n\
-# A placeholder: this version of failover does not set the node up.\n\
-echo 'failover: placeholder start-up script, nothing is installed' > /dev/ttyS0\n";
 
 /// Who we are to Google.
 ///
@@ -53,17 +47,17 @@ pub fn credentials(settings: &CredentialSettings) -> anyhow::Result<Credentials>
 /// The watcher's cloud, if one is configured.
 ///
 /// # Errors
-/// Credentials that cannot be used.
+/// Credentials that cannot be used; a bundle that does not fit into a machine's metadata.
 pub async fn cloud(config: &Config) -> anyhow::Result<Option<Arc<Gce>>> {
     let Some(compute) = &config.compute else { return Ok(None) };
-    let gce = Gce::new(gce_config(config, compute, credentials(&compute.credentials)?)).await?;
+    let gce = Gce::new(gce_config(config, compute, credentials(&compute.credentials)?)?).await?;
     Ok(Some(Arc::new(gce)))
 }
 
 /// The same cloud with the operator's own rights: what the environment offers, never the watcher's key file.
 ///
 /// # Errors
-/// Credentials that cannot be used.
+/// Credentials that cannot be used; a bundle that does not fit into a machine's metadata.
 pub async fn operators_cloud(config: &Config) -> anyhow::Result<Option<Arc<Gce>>> {
     let Some(compute) = &config.compute else { return Ok(None) };
     let own = match &compute.credentials {
@@ -72,12 +66,13 @@ pub async fn operators_cloud(config: &Config) -> anyhow::Result<Option<Arc<Gce>>
             &CredentialSettings::ApplicationDefault
         }
     };
-    Ok(Some(Arc::new(Gce::new(gce_config(config, compute, credentials(own)?)).await?)))
+    Ok(Some(Arc::new(Gce::new(gce_config(config, compute, credentials(own)?)?).await?)))
 }
 
-fn gce_config(config: &Config, compute: &ComputeSettings, credentials: Credentials) -> GceConfig {
+fn gce_config(config: &Config, compute: &ComputeSettings, credentials: Credentials) -> anyhow::Result<GceConfig> {
+    let bundle = Bundle::new(config)?;
     let operation_timeout = compute.operation_timeout.try_into().unwrap_or(Duration::from_mins(5));
-    GceConfig {
+    Ok(GceConfig {
         project: compute.project.clone(),
         endpoint: compute.endpoint.clone(),
         // An endpoint of one's own serves both; Google's own are two.
@@ -91,12 +86,12 @@ fn gce_config(config: &Config, compute: &ComputeSettings, credentials: Credentia
         boot_disk_gb: compute.boot_disk_gb,
         disk_type: compute.disk_type.clone(),
         disk_gb: compute.disk_gb,
-        startup_script: STARTUP_SCRIPT.to_owned(),
+        bundle,
         call_timeout: call_timeout(config),
         operation_timeout,
         // A creation takes 20 to 60 seconds; a hundred looks in the longest time allowed cost nothing.
         poll_every: (operation_timeout / 100).min(Duration::from_secs(3)),
-    }
+    })
 }
 
 /// How long one call that changes something may take: it has to end within what a renewed lease has left.

@@ -9,6 +9,8 @@ use crate::{
     ports::{Finding, FindingState},
 };
 
+mod ledger;
+
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: failover check --config failover.yaml
 
@@ -54,7 +56,7 @@ fn finding(subject: impl Into<String>, state: FindingState, detail: impl Into<St
 
 async fn check(config: &Config) -> anyhow::Result<Vec<Finding>> {
     let mut findings = Vec::new();
-    findings.push(ledger(config).await);
+    findings.extend(ledger(config).await);
     findings.extend(alertmanager(config).await);
     findings.extend(assembly::probe_chain(config).await);
     findings.extend(assembly::probe_kube(config).await);
@@ -98,15 +100,11 @@ async fn clock(config: &Config) -> Finding {
     }
 }
 
-async fn ledger(config: &Config) -> Finding {
+async fn ledger(config: &Config) -> Vec<Finding> {
     let name = format!("ledger {}", assembly::describe_ledger(config));
-    let ledger = match assembly::ledger(config) {
-        Ok(ledger) => ledger,
-        Err(error) => return finding(name, FindingState::Problem, format!("{error:#}")),
-    };
-    match ledger.list("validators/", None).await {
-        Ok(keys) => finding(name, FindingState::Ok, format!("{} validators on record", keys.len())),
-        Err(error) => finding(name, FindingState::Problem, error.to_string()),
+    match assembly::ledger(config) {
+        Ok(ledger) => ledger::check(&*ledger, &name).await,
+        Err(error) => vec![finding(name, FindingState::Problem, format!("{error:#}"))],
     }
 }
 

@@ -1,5 +1,7 @@
 //! `failover plan`: what would be created, where, and what it would cost.
 
+use std::path::PathBuf;
+
 use comfy_table::{Table, presets};
 use serde::Serialize;
 
@@ -9,16 +11,34 @@ use crate::{
     domain::{Mode, Policy, PricedRung, Usd, human},
 };
 
+mod bundle;
+
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example: failover plan --config failover.yaml")]
+#[command(after_help = "Examples:
+  failover plan                                  what would be created, and what it costs
+  failover plan eth-0 --show bundle              everything that machine would be given, to read
+  failover plan eth-0 --show bundle --to DIR     the same as files")]
 pub(super) struct Options {
     /// For one validator; the plan is the same for all.
     validator: Option<String>,
+    /// Show something the plan contains instead of the plan.
+    #[arg(long, value_enum)]
+    show: Option<Show>,
+    /// Write it into this folder instead of printing it.
+    #[arg(long, requires = "show", conflicts_with = "json")]
+    to: Option<PathBuf>,
     /// Print as JSON.
     #[arg(long)]
     json: bool,
     #[command(flatten)]
     path: ConfigPath,
+}
+
+/// What a plan contains.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Show {
+    /// What the machine is given: start-up script, variables, roles and playbooks.
+    Bundle,
 }
 
 #[derive(Serialize)]
@@ -46,6 +66,9 @@ pub(super) async fn run(options: &Options) -> anyhow::Result<Exit> {
     let config = options.path.load(false)?;
     if let Some(name) = &options.validator {
         super::ask::known(&config, name)?;
+    }
+    if let Some(Show::Bundle) = options.show {
+        return bundle::show(&config, options.validator.as_deref(), options.to.as_deref(), options.json);
     }
     anyhow::ensure!(
         config.compute.is_some(),
@@ -78,7 +101,7 @@ pub(super) async fn run(options: &Options) -> anyhow::Result<Exit> {
     );
     println!("Prices: {}", plan.prices);
     if plan.simulated {
-        println!("Simulated: the start-up script of this version is a placeholder, the machine would follow no chain.");
+        println!("Simulated: the configuration has no section `standby`, so the machine would follow no chain.");
     }
     if policy.mode == Mode::Observe {
         println!("Mode is observe: nothing of this is created.");

@@ -80,7 +80,8 @@ async fn gather(config: &Config, validator: &ValidatorId) -> anyhow::Result<Evid
     if let Some(cloud) = assembly::cloud::operators_cloud(config).await? {
         evidence.machines = cloud.find(&Scope::Validator(validator.clone())).await.ok();
         if let Some(standby) = evidence.phase.as_ref().and_then(|phase| phase.standby()) {
-            evidence.report = cloud.observe(&standby.instance).await.ok().flatten().and_then(|seen| seen.report);
+            evidence.report =
+                cloud.observe(&standby.instance).await.ok().flatten().and_then(|seen| seen.written.report().cloned());
         }
     }
     Ok(evidence)

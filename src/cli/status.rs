@@ -151,9 +151,11 @@ pub(crate) fn table(status: &Status) -> String {
     table.set_header(["VALIDATOR", "PHASE", "WHY", "STANDBY"]);
     for validator in &status.validators {
         let standby = validator.standby.as_ref().map_or_else(String::new, |standby| {
-            let progress = standby.progress_percent.map_or_else(String::new, |percent| format!(", {percent} %"));
+            let progress =
+                standby.progress.as_ref().map_or_else(String::new, |progress| format!(", {}", progress.line()));
             let simulated = if standby.simulated { " (simulated)" } else { "" };
-            format!("{}{progress}{simulated}, stops {}", standby.instance, clock(standby.fuse_at))
+            let stuck = standby.stuck.as_ref().map_or_else(String::new, |stuck| format!(", STUCK: {}", stuck.why));
+            format!("{}{progress}{stuck}{simulated}, stops {}", standby.instance, clock(standby.fuse_at))
         });
         let pause = validator.pause.as_ref().map_or_else(String::new, |pause| format!("\npaused {pause}"));
         let why = format!("{}{pause}", validator.reason);

@@ -10,6 +10,7 @@ use super::{Cli, Command};
 pub fn init(cli: &Cli) {
     let usual = match (&cli.command, cli.verbose) {
         (Command::Serve(_), 0) => "info",
+        (Command::Agent(options), 0) if options.runs_on() => "info",
         (_, 0) => "warn",
         (_, 1) => "failover=debug,info",
         (_, _) => "trace",

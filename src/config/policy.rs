@@ -2,17 +2,19 @@
 //!
 //! Prices come from a table the configuration does not know, so the ladder is given priced.
 
-use super::Config;
-use crate::domain::{Policy, PricedRung};
+use std::collections::BTreeSet;
+
+use super::{Config, ValidatorKind};
+use crate::domain::{Policy, PricedRung, ValidatorId};
 
 /// One sensor may be broken; two that break in the same way at the same time are an outage. Not configurable, because
 /// with one the whole confirmation would be gone.
 const SOURCES_NEEDED: usize = 2;
 
 impl Config {
-    /// What decisions go by. `simulated` says that the start-up bundle is a placeholder.
+    /// What decisions go by. Without a section `standby` a machine is only a rehearsal, and is called simulated.
     #[must_use]
-    pub fn policy(&self, ladder: Vec<PricedRung>, simulated: bool) -> Policy {
+    pub fn policy(&self, ladder: Vec<PricedRung>) -> Policy {
         let written = &self.policy;
         Policy {
             mode: self.mode,
@@ -26,6 +28,10 @@ impl Config {
             standby_ttl: written.standby_ttl,
             report_stale_after: written.report_stale_after,
             provisioning_deadline: written.provisioning_deadline,
+            ready_hold: written.ready_hold,
+            stuck_after: written.stuck_after,
+            boot_deadline: written.boot_deadline,
+            max_boot_attempts: written.max_boot_attempts,
             observe_every: written.observe_every,
             recheck_every: written.recheck_every,
             retry_after: written.retry_after,
@@ -35,11 +41,23 @@ impl Config {
             budget_per_incident: self.budget_per_incident,
             budget_per_month: self.budget_per_month,
             mail_to: self.mail.as_ref().map(|mail| mail.to.clone()).unwrap_or_default(),
-            simulated,
+            simulated: self.standby.is_none(),
+            probed: self.probed(),
             min_peers: written.min_peers,
             max_head_age: written.max_head_age,
             max_clock_offset: written.max_clock_offset,
         }
+    }
+}
+
+impl Config {
+    /// The validators of chains that nobody here follows.
+    fn probed(&self) -> BTreeSet<ValidatorId> {
+        let probed = self.validators.iter().filter(|validator| match validator.kind {
+            ValidatorKind::Generic { .. } => true,
+            ValidatorKind::Ethereum { .. } => false,
+        });
+        probed.map(|validator| validator.name.clone()).collect()
     }
 }
 
@@ -58,7 +76,7 @@ mod tests {
             "ab".repeat(48)
         );
         let (config, _) = parse(&text, "test", &Checks::default()).unwrap();
-        let policy = config.policy(Vec::new(), true);
+        let policy = config.policy(Vec::new());
         assert_eq!(format!("{policy:?}"), format!("{:?}", Policy::default()));
     }
 }

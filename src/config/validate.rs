@@ -17,6 +17,7 @@ mod kubernetes;
 mod mail;
 mod policy;
 mod probes;
+mod standby;
 mod validators;
 
 pub(super) fn validate(
@@ -35,6 +36,18 @@ pub(super) fn validate(
             Err(ConfigError::Invalid(problems))
         }
     }
+}
+
+/// The probes alone, without a configuration around them. Files are not looked for.
+pub(super) fn probes_alone(
+    written: &At<Vec<written::Probe>>,
+    text: &str,
+    origin: &str,
+) -> Result<Vec<ProbeSettings>, ConfigError> {
+    let checks = Checks { files: false, ..Checks::default() };
+    let mut checker = Checker { text, origin, checks: &checks, problems: Vec::new(), warnings: Vec::new() };
+    let probes = checker.probes(Some(written), written.place);
+    if checker.problems.is_empty() { Ok(probes) } else { Err(ConfigError::Invalid(checker.problems)) }
 }
 
 /// Collects what is wrong. A check that fails says so and answers `None`; nothing is built from a file with a problem.
@@ -66,6 +79,8 @@ impl Checker<'_> {
         let validators = self.validators(&written);
         let policy = self.policy(&written.policy);
         let compute = written.compute.as_ref().map(|section| self.compute(section, &written.policy));
+        let standby = written.standby.as_ref().map(|section| self.standby(section));
+        self.standbys_for_all(&written);
         let (budget_per_incident, budget_per_month) = self.budget(&written.budget);
         let mail = written.mail.as_ref().map(|section| self.mail(section));
         let monitor = written.monitor.as_ref().map(|section| self.monitor(section));
@@ -81,6 +96,7 @@ impl Checker<'_> {
             validators: validators?,
             policy,
             compute: section(compute)?,
+            standby: section(standby)?,
             budget_per_incident,
             budget_per_month,
             mail: section(mail)?,

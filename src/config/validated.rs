@@ -11,8 +11,10 @@ use super::{MailTls, SecretFile};
 use crate::domain::{Evidence, Mode, PriceTable, PublicKey, Rung, Span, Usd, ValidatorId, kube::Thresholds};
 
 mod probe;
+mod standby;
 
 pub use probe::*;
+pub use standby::*;
 
 /// Everything that is configured.
 #[derive(Clone, Debug)]
@@ -37,6 +39,8 @@ pub struct Config {
     pub policy: PolicySettings,
     /// Where standbys are created.
     pub compute: Option<ComputeSettings>,
+    /// What a standby becomes; without it a machine is only a rehearsal.
+    pub standby: Option<StandbySettings>,
     /// The most one incident may cost.
     pub budget_per_incident: Option<Usd>,
     /// The most 30 days may cost.
@@ -174,7 +178,7 @@ impl ValidatorSettings {
     pub fn probes(&self) -> &[ProbeSettings] {
         match &self.kind {
             ValidatorKind::Ethereum { .. } => &[],
-            ValidatorKind::Generic { probes } => probes,
+            ValidatorKind::Generic { probes, .. } => probes,
         }
     }
 }
@@ -191,6 +195,8 @@ pub enum ValidatorKind {
     Generic {
         /// At least one; names are unique.
         probes: Vec<ProbeSettings>,
+        /// What its standby runs.
+        standby: Option<Box<GenericStandbySettings>>,
     },
 }
 
@@ -246,6 +252,10 @@ pub struct PolicySettings {
     pub max_incidents_per_day: u32,
     pub standby_ttl: Span,
     pub report_stale_after: Span,
+    pub ready_hold: Span,
+    pub stuck_after: Span,
+    pub boot_deadline: Span,
+    pub max_boot_attempts: u32,
     pub provisioning_deadline: Span,
     pub lease: Span,
     pub observe_every: Span,

@@ -3,20 +3,24 @@
 //! Nothing here is checked beyond its form, and nothing else in the program sees these types: [`super::validate`] turns
 //! them into [`super::Config`]. The doc comments are the descriptions in `failover config schema`.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::values::{At, Duration, Share};
 use crate::domain::{
-    Evidence, Mode, Rung, Span,
+    Evidence, Mode, Span,
     kube::{OnCrash, Thresholds},
 };
 
+mod compute;
 mod probe;
+mod standby;
 
+pub use compute::*;
 pub use probe::*;
+pub use standby::*;
 
 /// The configuration of `failover`.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -46,6 +50,8 @@ pub struct Written {
     pub policy: Policy,
     /// Where standbys are created.
     pub compute: Option<Compute>,
+    /// What a standby becomes. If missing, a machine is created that follows no chain: a rehearsal.
+    pub standby: Option<At<Standby>>,
     /// Limits on money.
     #[serde(default)]
     pub budget: Budget,
@@ -150,7 +156,7 @@ pub enum Auth {
 }
 
 /// User name and password.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Basic {
     /// The user name.
@@ -244,6 +250,8 @@ pub struct Validator {
     pub process: Option<Process>,
     /// What it is in the cluster.
     pub kubernetes: Option<At<Workload>>,
+    /// What its standby runs. Only for kind generic; of the others the section `standby` says it.
+    pub standby: Option<At<GenericStandby>>,
 }
 
 /// What a validator is in the cluster: a namespace and exactly one of statefulset, deployment and selector.
@@ -300,6 +308,14 @@ pub struct Policy {
     pub standby_ttl: At<Duration>,
     /// A standby's report that has not changed for this long is none.
     pub report_stale_after: At<Duration>,
+    /// For how long a standby has to have everything before it is called ready.
+    pub ready_hold: At<Duration>,
+    /// A standby that does not go on for this long is stuck, and somebody is told.
+    pub stuck_after: At<Duration>,
+    /// A machine that has written nothing by then has not booted: it is deleted and another one is tried.
+    pub boot_deadline: At<Duration>,
+    /// How many machines of one incident may fail to boot before a human is asked.
+    pub max_boot_attempts: At<u32>,
     /// Without a machine by then, somebody is told; trying goes on.
     pub provisioning_deadline: At<Duration>,
     /// How long the watcher that writes may be silent before another takes over.
@@ -340,6 +356,10 @@ impl Default for Policy {
             max_incidents_per_day: 3.into(),
             standby_ttl: hours(72),
             report_stale_after: minutes(10),
+            ready_hold: seconds(19 * 60 + 12),
+            stuck_after: minutes(30),
+            boot_deadline: minutes(20),
+            max_boot_attempts: 2.into(),
             provisioning_deadline: minutes(30),
             lease: seconds(30),
             observe_every: seconds(30),
@@ -353,88 +373,6 @@ impl Default for Policy {
             max_head_age: minutes(1),
             max_clock_offset: Duration(Span::from_millis(500)).into(),
         }
-    }
-}
-
-/// Where standbys are created.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Compute {
-    /// The project's id.
-    pub project: At<String>,
-    /// Another address of the Compute API, for tests.
-    pub endpoint: Option<At<String>>,
-    /// Who we are to Google.
-    #[serde(default)]
-    pub credentials: At<Credentials>,
-    /// Where to create, and on what, in order of preference.
-    pub ladder: At<Vec<At<Rung>>>,
-    /// The disk for the chain's data.
-    #[serde(default)]
-    pub disk: Disk,
-    /// The size of the boot disk.
-    #[serde(default = "boot_disk_gb")]
-    pub boot_disk_gb: At<u32>,
-    /// The image it boots.
-    #[serde(default = "image")]
-    pub image: At<String>,
-    /// Its network, `regions/…/subnetworks/…` or a name; the project's default network if it is missing.
-    pub subnetwork: Option<At<String>>,
-    /// Network tags, for firewall rules.
-    #[serde(default)]
-    pub tags: Vec<At<String>>,
-    /// How long one operation is followed.
-    #[serde(default = "operation_timeout")]
-    pub operation_timeout: At<Duration>,
-    /// Prices of your own, over the built-in ones.
-    pub prices: Option<Prices>,
-}
-
-/// Prices in US dollars. A name alone is the price of us-central1 and of every region that has none of its own;
-/// `europe-west4/n2-standard-8` is the price of one region.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Prices {
-    /// The day on which they were true, like `2026-11-21`.
-    pub as_of: At<String>,
-    /// Where they come from; shown beside every estimate.
-    pub source: At<String>,
-    /// By machine type.
-    #[serde(default)]
-    pub machines_per_hour: BTreeMap<String, At<f64>>,
-    /// By disk type.
-    #[serde(default)]
-    pub disks_per_gb_month: BTreeMap<String, At<f64>>,
-    /// Of an external address.
-    pub external_address_per_hour: Option<At<f64>>,
-}
-
-fn boot_disk_gb() -> At<u32> {
-    50.into()
-}
-
-fn image() -> At<String> {
-    "projects/debian-cloud/global/images/family/debian-12".to_owned().into()
-}
-
-fn operation_timeout() -> At<Duration> {
-    Duration(Span::from_mins(5)).into()
-}
-
-/// The disk for the chain's data.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Disk {
-    /// For example `pd-balanced` or `pd-ssd`.
-    #[serde(rename = "type")]
-    pub kind: At<String>,
-    /// Its size.
-    pub size_gb: At<u32>,
-}
-
-impl Default for Disk {
-    fn default() -> Self {
-        Self { kind: "pd-balanced".to_owned().into(), size_gb: 2048.into() }
     }
 }
 

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ActionId, ChainHealth, CreateOutcome, InstanceRef, KeyStates, Machine, MachineState, Reading, Report, Role, Source,
-    StandbySpec, Time, Validator, ValidatorId,
+    ActionId, ChainHealth, CreateOutcome, InstanceRef, KeyStates, Machine, MachineState, Reading, Role, Source,
+    StandbySpec, Time, Validator, ValidatorId, Written,
 };
 
 /// Something that happened. Time passing is one of them.
@@ -126,6 +126,10 @@ pub enum Action {
     Observe(InstanceRef),
     /// Delete a machine, after checking that it may be.
     Delete(InstanceRef),
+    /// Read the last of what its serial port has printed.
+    Console(InstanceRef),
+    /// Look for disks of the incident that no machine took with it.
+    Disks,
 }
 
 /// How an action ended.
@@ -139,6 +143,10 @@ pub enum Outcome {
     Observed(Option<Seen>),
     /// It is gone.
     Deleted,
+    /// The last of what its serial port has printed, as it was printed.
+    Console(String),
+    /// The disks of the incident that are still there, for people.
+    Disks(Vec<String>),
     /// It must not be deleted; the check that said so.
     Untouchable(String),
     /// The cloud did not answer, or not completely: unknown.
@@ -155,7 +163,7 @@ pub struct Seen {
     /// Guarded against deletion.
     pub deletion_protection: bool,
     /// What it says of itself.
-    pub report: Option<Report>,
+    pub written: Written,
 }
 
 /// What is to be persisted first, and done second.

@@ -102,6 +102,10 @@ pub enum Step {
     Observe,
     /// Delete a machine.
     Delete,
+    /// Read its serial port.
+    Console,
+    /// Look for disks that are left.
+    Disks,
 }
 
 /// Names one attempt at one action of one incident.

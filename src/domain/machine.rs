@@ -3,15 +3,18 @@
 //! Two moves. `fold` takes the event into what is known; the phase is then advanced from what is known. Nothing is
 //! done here: the runtime persists the decision's record first and carries out its actions second.
 
+mod boot;
 mod budget;
 mod detect;
 mod explain;
 mod fold;
 mod follow;
 mod provision;
+mod ready;
 mod recover;
 mod release;
 mod request;
+mod stuck;
 mod tell;
 
 use std::borrow::Cow;
@@ -22,6 +25,7 @@ use super::{
 };
 
 pub use explain::explain;
+pub use stuck::{Stuck, StuckKind};
 
 /// Decides what one event means. Total: every pair of phase and event has an answer, a late or repeated one is ignored
 /// with a reason.

@@ -98,6 +98,31 @@ pub enum NoticeKind {
         how: Text,
         /// The standby, if there was one.
         standby: Option<Bill>,
+        /// What a look afterwards has still seen, or why it could not be looked at.
+        #[serde(default)]
+        left: Lines,
+    },
+    /// The standby does not go on by itself.
+    StandbyStuck {
+        /// Which machine.
+        instance: InstanceRef,
+        /// What was seen, to stand after "because".
+        why: Text,
+        /// What a person can do about it.
+        advice: Text,
+        /// Machine and disks while it runs.
+        per_hour: Option<Usd>,
+        /// How far it has come, as it reports.
+        evidence: Lines,
+    },
+    /// A machine has never booted; it is deleted and another one is tried.
+    NeverBooted {
+        /// Which machine.
+        instance: InstanceRef,
+        /// How long it was waited for.
+        waited: Span,
+        /// The last of what its serial port has printed.
+        console: Lines,
     },
     /// Some of its keys are silent. Told only: no incident, no standby.
     Partial {
@@ -196,6 +221,13 @@ pub enum Question {
     RecoveredButSilent,
     /// A machine that should go must not be touched; the check that said so.
     Untouchable(Text),
+    /// No machine has booted, and no further one is tried.
+    NeverBooted {
+        /// How many were made.
+        attempts: u32,
+        /// The last of what the last one's serial port has printed.
+        console: Lines,
+    },
 }
 
 /// What failed.

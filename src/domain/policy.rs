@@ -2,7 +2,9 @@
 //!
 //! It holds no addresses and no secrets; those belong to the adapters.
 
-use super::{Rung, Span, Time, Usd};
+use std::collections::BTreeSet;
+
+use super::{Rung, Span, Time, Usd, ValidatorId};
 
 /// Whether decisions are carried out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize, schemars::JsonSchema)]
@@ -51,6 +53,15 @@ pub struct Policy {
     pub standby_ttl: Span,
     /// A report whose counter has not moved for this long is no report.
     pub report_stale_after: Span,
+    /// For how long a standby has to have everything before it is called ready. Three epochs of mainnet: one that has
+    /// just caught up may fall behind again at once.
+    pub ready_hold: Span,
+    /// A standby that does not go on for this long is stuck, and somebody is told.
+    pub stuck_after: Span,
+    /// A machine that has written nothing by then, counted from when it was known, has not booted.
+    pub boot_deadline: Span,
+    /// How many machines of one incident may fail to boot before a human is asked.
+    pub max_boot_attempts: u32,
     /// Without a machine by then, somebody is told; trying goes on.
     pub provisioning_deadline: Span,
     /// How often a machine is looked at.
@@ -73,6 +84,9 @@ pub struct Policy {
     pub mail_to: Vec<String>,
     /// The start-up bundle is a placeholder: the machine would not follow any chain, and people are told so.
     pub simulated: bool,
+    /// Validators of chains that nobody here follows: their standbys are judged by their own probes, and a genesis root,
+    /// peers and the age of a head are not asked for.
+    pub probed: BTreeSet<ValidatorId>,
     /// Consensus peers a ready standby has at least.
     pub min_peers: u32,
     /// How old its head may be.
@@ -94,6 +108,10 @@ impl Default for Policy {
             max_incidents_per_day: 3,
             standby_ttl: Span::from_hours(72),
             report_stale_after: Span::from_mins(10),
+            ready_hold: Span::from_secs(19 * 60 + 12),
+            stuck_after: Span::from_mins(30),
+            boot_deadline: Span::from_mins(20),
+            max_boot_attempts: 2,
             provisioning_deadline: Span::from_mins(30),
             observe_every: Span::from_secs(30),
             recheck_every: Span::from_mins(10),
@@ -105,6 +123,7 @@ impl Default for Policy {
             budget_per_month: None,
             mail_to: Vec::new(),
             simulated: true,
+            probed: BTreeSet::new(),
             min_peers: 5,
             max_head_age: Span::from_secs(60),
             max_clock_offset: Span::from_millis(500),

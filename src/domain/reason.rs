@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use serde::Serialize;
 
-use super::{Doubt, IncidentId, InstanceRef, Rung, Span, Time, Usd, Verdict, View, human};
+use super::{Doubt, IncidentId, InstanceRef, Rung, Span, Stuck, Time, Usd, Verdict, View, human};
 
 /// One reason. Its `Display` is what logs, mail, status and `simulate` show.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -28,7 +28,15 @@ pub enum Reason {
     NotReady { missing: Vec<String> },
     Ready { instance: InstanceRef },
     NoLongerReady { missing: Vec<String> },
-    ForeignReport { incident: String },
+    HoldingReady { left: Span },
+    HoldBroken { missing: Vec<String> },
+    UnusableReport { why: String },
+    Rebooted { boots: usize },
+    Stuck { stuck: Stuck, missing: Vec<String> },
+    GoesOn { stuck: Stuck },
+    DisksLeft { left: String },
+    NeverBooted { instance: InstanceRef, waited: Span },
+    GivingUp { instance: InstanceRef },
     HomeIsBack { working_for: Span },
     RecoveryWaits { left: Span, process_seen: bool },
     Releasing { why: String },
@@ -86,7 +94,24 @@ impl fmt::Display for Reason {
             Self::NotReady { missing } => write!(f, "syncing: {}", missing.join(", ")),
             Self::Ready { instance } => write!(f, "standby {instance} is ready"),
             Self::NoLongerReady { missing } => write!(f, "no longer ready: {}", missing.join(", ")),
-            Self::ForeignReport { incident } => write!(f, "report ignored: it is of incident {incident}"),
+            Self::HoldingReady { left } => {
+                write!(f, "the standby has everything; it is called ready in {} if that lasts", human(*left))
+            }
+            Self::HoldBroken { missing } => {
+                write!(f, "the standby lacks something again, its time begins anew: {}", missing.join(", "))
+            }
+            Self::UnusableReport { why } => write!(f, "report ignored: {why}"),
+            Self::Rebooted { boots } => write!(f, "the standby has booted again, {boots} times of late"),
+            Self::Stuck { stuck, missing } => {
+                write!(f, "stuck: {stuck}; {}", stuck.kind().advice())?;
+                if missing.is_empty() { Ok(()) } else { write!(f, "; {}", missing.join(", ")) }
+            }
+            Self::GoesOn { stuck } => write!(f, "the standby goes on; it was stuck because {stuck}"),
+            Self::NeverBooted { instance, waited } => {
+                write!(f, "{instance} has written nothing for {}: it has not booted", human(*waited))
+            }
+            Self::DisksLeft { left } => write!(f, "the machine is gone; look at what may be left: {left}"),
+            Self::GivingUp { instance } => write!(f, "giving up {instance}, which never booted"),
             Self::HomeIsBack { working_for } => {
                 write!(f, "home has been at work for {} and its process is seen", human(*working_for))
             }
@@ -155,6 +180,8 @@ impl fmt::Display for Doubt {
                 f.write_str("home is back, but the standby does not show that nothing on it signs")
             }
             Self::Untouchable(check) => write!(f, "{check}"),
+            Self::NeverBooted { attempts: 1, .. } => f.write_str("the standby has not booted"),
+            Self::NeverBooted { attempts, .. } => write!(f, "{attempts} standbys were made and none has booted"),
         }
     }
 }

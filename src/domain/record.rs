@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Action, ActionId, IncidentId, InstanceRef, Outgoing, Rung, Span, Step, Time, Usd};
+use super::{Action, ActionId, IncidentId, InstanceRef, Lines, Outgoing, Rung, Span, Step, StuckKind, Time, Usd};
 
 /// Everything the ledger keeps of one validator.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -78,6 +78,23 @@ pub struct Incident {
     pub machine_since: Option<Time>,
     /// The most it was expected to cost when it was opened.
     pub estimate: Option<Usd>,
+    /// Machines that never booted and were given up, oldest first. None of them is ever adopted again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub given_up: Vec<GivenUp>,
+}
+
+/// A machine that never booted, and was deleted so that another could be tried.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GivenUp {
+    /// Which machine.
+    pub instance: InstanceRef,
+    /// Where and on what, for the bill.
+    pub rung: Rung,
+    /// When it was first known.
+    pub since: Time,
+    /// When a complete look showed that it is gone; the bill ends here.
+    pub gone_at: Option<Time>,
 }
 
 /// The incident's machine.
@@ -94,6 +111,9 @@ pub struct Standby {
     pub retained: bool,
     /// A second machine of this incident that is being deleted.
     pub extra: Option<Pending>,
+    /// When it was first seen to have written anything. One that has is never given up as not booted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spoke_at: Option<Time>,
 }
 
 /// An action under way. It is in the ledger before the call is made.
@@ -124,6 +144,13 @@ pub enum Doubt {
     RecoveredButSilent,
     /// A machine that should go must not be touched; the check that said so.
     Untouchable(String),
+    /// As many machines as are allowed were made, and none has booted.
+    NeverBooted {
+        /// How many.
+        attempts: u32,
+        /// The last of what the last one's serial port has printed.
+        console: Lines,
+    },
 }
 
 /// A human has asked for quiet, with a reason and an end.
@@ -202,6 +229,8 @@ pub enum Topic {
     FuseSoon,
     /// A machine that should go does not.
     Stuck,
+    /// The standby does not go on.
+    Standby(StuckKind),
 }
 
 impl Phase {

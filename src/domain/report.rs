@@ -54,3 +54,32 @@ pub struct Report {
     #[serde(default)]
     pub versions: BTreeMap<String, String>,
 }
+
+/// What a machine has written where its report belongs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Written {
+    /// Nothing, ever: it has not booted, or not yet.
+    #[default]
+    Nothing,
+    /// Something that is no report, and why. It has booted all the same.
+    Unreadable(String),
+    /// A report.
+    Report(Box<Report>),
+}
+
+impl Written {
+    /// The report, if it is one.
+    #[must_use]
+    pub fn report(&self) -> Option<&Report> {
+        match self {
+            Self::Report(report) => Some(report),
+            Self::Nothing | Self::Unreadable(_) => None,
+        }
+    }
+}
+
+impl From<Report> for Written {
+    fn from(report: Report) -> Self {
+        Self::Report(Box::new(report))
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{ActionId, ChainView, Decision, Hands, KeyStates, Report, Signals, Span, Time, Validator, ValidatorId};
+use super::{ActionId, ChainView, Decision, Hands, Heard, KeyStates, Signals, Stuck, Time, Validator, ValidatorId};
 
 /// All validators, and the chain they are on.
 #[derive(Clone, Debug, Default)]
@@ -43,25 +43,16 @@ pub struct Live {
     pub recheck_at: Option<Time>,
     /// Numbers the looks, so that a late answer is known as one.
     pub looks: u32,
-    /// The machine's last report, and when its counter last moved by our clock.
+    /// The machine's last usable report, and what its reports have shown so far.
     pub report: Option<Heard>,
-}
-
-/// A report, and since when it has been this one.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Heard {
-    /// What it says.
-    pub report: Report,
-    /// When its counter or boot id last changed, by our clock. `None` for the first one seen: it may be days old.
-    pub moved_at: Option<Time>,
-}
-
-impl Heard {
-    /// Whether the machine has shown signs of life within this span.
-    #[must_use]
-    pub fn is_fresh(&self, stale_after: Span, now: Time) -> bool {
-        self.moved_at.is_some_and(|at| super::elapsed(at, now) <= stale_after)
-    }
+    /// Why what it wrote last is no report of its own: another incident's, an earlier boot's, unreadable.
+    pub unusable: Option<String>,
+    /// Since when the standby has had everything that a ready one needs, without a break.
+    pub whole_since: Option<Time>,
+    /// What keeps the standby from ever becoming ready, as of the last look.
+    pub stuck: Option<Stuck>,
+    /// Set when our clock jumped: what is counted from a moment in the ledger is counted from then.
+    pub clock_trusted_since: Option<Time>,
 }
 
 impl World {

@@ -10,6 +10,9 @@ use crate::{
 
 const NO_MORE: &str = "this watcher may change nothing any more: it has lost the lease, or gives it back";
 
+/// Enough of a serial port for its last lines, and little enough to pass around.
+const CONSOLE_TAIL: i64 = 16 * 1024;
+
 /// What it needs to act.
 #[derive(Clone)]
 pub struct Executor {
@@ -34,13 +37,17 @@ impl Executor {
                 Action::Observe(instance) => self.observe(instance).await,
                 Action::Create(spec) => self.create(spec).await,
                 Action::Delete(instance) => self.delete(validator, id, instance).await,
+                Action::Console(instance) => self.console(instance).await,
+                Action::Disks => self.disks(validator, id).await,
             }
         };
         tokio::time::timeout(self.action_timeout, work).await.unwrap_or_else(|_| {
             let why = format!("no answer for {}s", self.action_timeout.as_secs());
             match action {
                 Action::Create(_) => Outcome::Created(crate::domain::CreateOutcome::Unknown(why)),
-                Action::Find | Action::Observe(_) | Action::Delete(_) => Outcome::Failed(why),
+                Action::Find | Action::Observe(_) | Action::Delete(_) | Action::Console(_) | Action::Disks => {
+                    Outcome::Failed(why)
+                }
             }
         })
     }
@@ -55,6 +62,21 @@ impl Executor {
     async fn observe(&self, instance: &InstanceRef) -> Outcome {
         match self.cloud.observe(instance).await {
             Ok(observed) => Outcome::Observed(observed.map(seen)),
+            Err(error) => Outcome::Failed(error.to_string()),
+        }
+    }
+
+    async fn console(&self, instance: &InstanceRef) -> Outcome {
+        match self.cloud.serial_port(instance, -CONSOLE_TAIL).await {
+            Ok(Some(port)) => Outcome::Console(port.contents),
+            Ok(None) => Outcome::Failed("the machine is gone".into()),
+            Err(error) => Outcome::Failed(error.to_string()),
+        }
+    }
+
+    async fn disks(&self, validator: &ValidatorId, id: ActionId) -> Outcome {
+        match self.cloud.disks(&Scope::Incident(validator.clone(), id.incident)).await {
+            Ok(disks) => Outcome::Disks(disks),
             Err(error) => Outcome::Failed(error.to_string()),
         }
     }
@@ -111,6 +133,6 @@ fn seen(observed: Observed) -> Seen {
         state: observed.machine.state,
         role: observed.machine.role,
         deletion_protection: observed.machine.deletion_protection,
-        report: observed.report,
+        written: observed.written,
     }
 }

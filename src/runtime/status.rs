@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{
-    ChainHealth, IncidentId, InstanceRef, Mode, OutboxState, Policy, Reason, Rung, Subject, Time, Usd, Validator,
-    ValidatorId, View, World, explain,
+    ChainHealth, IncidentId, InstanceRef, Mode, OutboxState, Policy, Progress, Reason, Rung, StuckKind, Subject, Time,
+    Usd, Validator, ValidatorId, View, World, explain,
 };
 
 /// The whole watcher.
@@ -95,10 +95,23 @@ pub struct StandbyStatus {
     pub retained: bool,
     /// It follows no chain: its start-up bundle is a placeholder.
     pub simulated: bool,
-    /// Percent, as it reports.
-    pub progress_percent: Option<u8>,
-    /// What it is doing, as it reports.
-    pub stage: Option<String>,
+    /// How far it has come, as it reports; `None` while it has not.
+    pub progress: Option<Progress>,
+    /// What keeps it from ever becoming ready, if anything does.
+    pub stuck: Option<StuckStatus>,
+    /// When it is called ready, if it goes on having everything until then.
+    pub ready_at: Option<Time>,
+}
+
+/// Why a standby does not go on.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct StuckStatus {
+    /// Which kind of trouble.
+    pub kind: StuckKind,
+    /// What was seen.
+    pub why: String,
+    /// What a person can do.
+    pub advice: String,
 }
 
 /// Everything about the world as of now.
@@ -149,7 +162,7 @@ fn of_subject(
     now: Time,
 ) -> ValidatorStatus {
     let record = &subject.record;
-    let report = subject.live.report.as_ref().map(|heard| &heard.report);
+    let live = &subject.live;
     let count = |state: OutboxState| record.outbox.iter().filter(|mail| mail.state() == state).count();
     ValidatorStatus {
         name: id.clone(),
@@ -175,8 +188,13 @@ fn of_subject(
             fuse_at: policy.fuse_at(standby.since),
             retained: standby.retained,
             simulated: policy.simulated,
-            progress_percent: report.map(|report| report.progress_percent.min(100)),
-            stage: report.map(|report| report.stage.chars().filter(|c| !c.is_control()).take(80).collect()),
+            progress: live.report.as_ref().map(|heard| Progress::of(heard, now)),
+            stuck: live.stuck.as_ref().map(|stuck| StuckStatus {
+                kind: stuck.kind(),
+                why: stuck.to_string(),
+                advice: stuck.kind().advice().to_owned(),
+            }),
+            ready_at: live.whole_since.and_then(|since| since.checked_add(policy.ready_hold).ok()),
         }),
         mails_waiting: count(OutboxState::Waiting),
         mails_failed: count(OutboxState::Failed),

@@ -78,6 +78,8 @@ pub enum Fault {
     Hang,
     /// 500
     ServerError,
+    /// This status, with nothing.
+    Status(u16),
     /// Good JSON of another kind.
     WrongTypes,
     /// 16 MiB.

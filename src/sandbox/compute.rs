@@ -4,7 +4,9 @@
 //! clients, and its bodies are checked against Google's published schema (`tests/real/compute.rs`).
 
 use std::{
+    collections::BTreeMap,
     io,
+    net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -20,26 +22,34 @@ use tokio::sync::broadcast;
 
 use super::{Hook, Then, server::Server};
 use crate::{
-    domain::{Report, Span, Time},
+    domain::{Span, Time},
     ports::Clock,
 };
 
+mod boot;
 mod changes;
 mod disks;
 mod fault;
 mod filter;
+mod guest;
 mod held;
 mod instances;
 mod lists;
+mod metadata;
+mod network;
 mod operation;
 mod places;
 mod quota;
 mod routes;
 mod scheduling;
+mod script;
+mod serial;
 mod world;
 
+pub use boot::{Machines, Powered, System};
 pub use fault::{Fault, Method};
 pub use held::Held;
+pub use metadata::MetadataFault;
 pub use world::FakeMachine;
 use world::World;
 
@@ -74,6 +84,9 @@ struct Shared {
     clock: Arc<dyn Clock>,
 }
 
+/// Metadata servers, by the number of the machine.
+type Servers = BTreeMap<u64, Server>;
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -82,6 +95,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub struct FakeCompute {
     url: String,
     shared: Shared,
+    /// Not among what is shared: the servers hold that themselves, and nothing would ever end.
+    servers: Arc<Mutex<Servers>>,
     _server: Server,
 }
 
@@ -104,7 +119,7 @@ impl FakeCompute {
             clock,
         };
         let router = Router::new().fallback(handle).with_state(shared.clone());
-        Ok(Self { url, shared, _server: Server::start(listener, router)? })
+        Ok(Self { url, shared, servers: Arc::default(), _server: Server::start(listener, router)? })
     }
 
     /// Its address.
@@ -139,52 +154,14 @@ impl FakeCompute {
         lock(&self.shared.world).set_reachable(zone, reachable);
     }
 
-    /// Another limit of this metric (`CPUS`, `SSD_TOTAL_GB` …), in every region.
-    pub fn set_quota(&self, metric: &str, limit: f64) {
-        lock(&self.shared.world).quotas.set(metric, limit);
-    }
-
-    /// A permission that is not granted.
-    pub fn deny(&self, permission: &str) {
-        lock(&self.shared.world).denied.insert(permission.to_owned());
-    }
-
-    /// Every machine there is, late ones included.
-    #[must_use]
-    pub fn machines(&self) -> Vec<FakeMachine> {
-        let now = self.shared.clock.now();
-        let mut world = lock(&self.shared.world);
-        world.advance(now);
-        world.machines.clone()
-    }
-
-    /// Writes what the agent on the machine would write.
-    pub fn report(&self, machine: &str, report: &Report) {
-        let text = serde_json::to_string(report).unwrap_or_default();
-        self.guest_attribute(machine, "report", &text);
-    }
-
-    /// Writes a guest attribute of the namespace `failover`.
-    pub fn guest_attribute(&self, machine: &str, key: &str, value: &str) {
-        let mut world = lock(&self.shared.world);
-        if let Some(machine) = world.machines.iter_mut().find(|found| found.name == machine) {
-            machine.attributes.insert(key.to_owned(), value.to_owned());
-        }
-    }
-
-    /// The machine is gone, as if somebody had deleted it.
-    pub fn vanish(&self, machine: &str) {
-        let mut world = lock(&self.shared.world);
-        let ids: Vec<u64> = world.machines.iter().filter(|found| found.name == machine).map(|found| found.id).collect();
-        ids.into_iter().for_each(|id| world.remove(id));
-    }
-
-    /// Changes a machine behind everybody's back: `change` gets its JSON.
-    pub fn tamper(&self, machine: &str, change: impl FnOnce(&mut Value)) {
-        let mut world = lock(&self.shared.world);
-        if let Some(machine) = world.machines.iter_mut().find(|found| found.name == machine) {
-            change(&mut machine.json);
-        }
+    /// The address of the metadata server that this machine sees; it is started when it is asked for first.
+    ///
+    /// # Errors
+    /// When there is no such machine, or no port can be had.
+    pub async fn metadata_server(&self, machine: &str) -> io::Result<SocketAddr> {
+        let found = lock(&self.shared.world).machines.iter().find(|found| found.name == machine).map(|found| found.id);
+        let id = found.ok_or_else(|| io::Error::other(format!("there is no machine {machine}")))?;
+        metadata_server(&self.shared, &self.servers, id).await
     }
 
     /// Every request so far.
@@ -209,6 +186,21 @@ impl FakeCompute {
     pub fn on_request(&self, hook: Hook) {
         *lock(&self.shared.hook) = Some(hook);
     }
+}
+
+/// The metadata server of this machine, started if there is none. Those of machines that are gone end here.
+async fn metadata_server(shared: &Shared, servers: &Mutex<Servers>, machine: u64) -> io::Result<SocketAddr> {
+    {
+        let world = lock(&shared.world);
+        let mut servers = lock(servers);
+        servers.retain(|id, _| world.machines.iter().any(|found| found.id == *id));
+        if let Some(server) = servers.get(&machine) {
+            return Ok(server.address());
+        }
+    }
+    let server = Server::http(metadata::router(shared.clone(), machine)).await?;
+    // Somebody may have asked meanwhile; there is one server for one machine.
+    Ok(lock(servers).entry(machine).or_insert(server).address())
 }
 
 /// What a route answers.

@@ -12,14 +12,15 @@ use tempfile::TempDir;
 
 use super::{
     beacon::{FakeBeacon, FakeChain, FakeChainConfig},
-    compute::FakeCompute,
+    compute::{FakeCompute, Machines},
     home::{FakeAlertmanager, FakeHome},
+    node::SimulatedNode,
     object_store::FakeObjectStore,
     smtp::SmtpSink,
 };
 use crate::{
     adapters::clock::SystemClock,
-    domain::{Report, Span, Time},
+    domain::{Span, Time},
     runtime::status::Status,
 };
 
@@ -61,7 +62,7 @@ impl Pace {
             policy: "hold_down: 2s, healthy_delay: 3s, cooldown: 5s, lease: 1500ms, observe_every: 300ms, \
                      recheck_every: 3s, requests_every: 300ms, retry_after: 500ms, retry_cap: 2s, \
                      report_stale_after: 4s, action_timeout: 20s, provisioning_deadline: 60s, \
-                     suspected_mail_after: 60s",
+                     suspected_mail_after: 60s, ready_hold: 1s",
             bucket: false,
         }
     }
@@ -79,7 +80,7 @@ impl Pace {
             policy: "hold_down: 200ms, healthy_delay: 3s, cooldown: 5s, lease: 900ms, observe_every: 100ms, \
                      recheck_every: 1s, requests_every: 300ms, retry_after: 100ms, retry_cap: 400ms, \
                      report_stale_after: 4s, action_timeout: 20s, provisioning_deadline: 60s, \
-                     suspected_mail_after: 60s",
+                     suspected_mail_after: 60s, ready_hold: 100ms",
             bucket: true,
         }
     }
@@ -107,13 +108,14 @@ pub struct Stage {
     program: PathBuf,
     folder: TempDir,
     watcher: Option<Child>,
-    agent: tokio::task::JoinHandle<()>,
+    /// What runs on the machines of the cloud.
+    pub node: Arc<SimulatedNode>,
+    _machines: Machines,
     watchdog: tokio::task::JoinHandle<()>,
 }
 
 impl Drop for Stage {
     fn drop(&mut self) {
-        self.agent.abort();
         self.watchdog.abort();
         self.kill_watcher();
     }
@@ -140,7 +142,9 @@ impl Stage {
         let port = free_port()?;
         let watcher_url = format!("http://127.0.0.1:{port}");
         let alertmanager = FakeAlertmanager::new(format!("{watcher_url}/webhook/alertmanager"), TOKEN.into())?;
-        let agent = tokio::spawn(agent(cloud.clone(), chain.genesis_root(), pace.clone()));
+        let node = SimulatedNode::new(chain.genesis_root(), pace.report_every, pace.percent_per_report)?;
+        let node = Arc::new(node);
+        let machines = Machines::boot(&cloud, node.clone());
         let watchdog = tokio::spawn(watchdog(alertmanager.clone()));
         let stage = Self {
             cloud,
@@ -155,7 +159,8 @@ impl Stage {
             program: program.to_owned(),
             folder: tempfile::Builder::new().prefix("failover-sandbox-").tempdir()?,
             watcher: None,
-            agent,
+            node,
+            _machines: machines,
             watchdog,
         };
         fs::write(stage.folder.path().join("token"), TOKEN)?;
@@ -295,45 +300,6 @@ impl Stage {
 
 fn free_port() -> io::Result<u16> {
     Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
-}
-
-/// What the agent on a machine does: reports, with progress.
-async fn agent(cloud: Arc<FakeCompute>, genesis_root: String, pace: Pace) {
-    let mut progress: std::collections::HashMap<String, u64> = std::collections::HashMap::new();
-    loop {
-        for machine in cloud.machines() {
-            if machine.status() == "RUNNING" {
-                let counter = progress.entry(machine.json["id"].to_string()).or_default();
-                *counter += 1;
-                let percent = (*counter * pace.percent_per_report).min(100);
-                cloud.report(&machine.name, &report(machine.label("incident"), *counter, percent, &genesis_root));
-            }
-        }
-        tokio::time::sleep(pace.report_every).await;
-    }
-}
-
-fn report(incident: &str, counter: u64, percent: u64, genesis_root: &str) -> Report {
-    let stage = match percent {
-        0..20 => "unpacking and starting the clients",
-        20..60 => "execution client: state sync",
-        60..100 => "execution client: blocks",
-        _ => "synced",
-    };
-    Report {
-        incident: incident.to_owned(),
-        boot_id: "sandbox".into(),
-        counter,
-        progress_percent: u8::try_from(percent).unwrap_or(100),
-        stage: stage.into(),
-        synced: percent >= 100,
-        optimistic: percent < 100,
-        head_age_seconds: if percent < 100 { 3600 } else { 2 },
-        peers: 48,
-        genesis_root: genesis_root.to_owned(),
-        clock_offset_ms: 3,
-        ..Report::default()
-    }
 }
 
 async fn watchdog(alertmanager: FakeAlertmanager) {

@@ -77,11 +77,22 @@ pub enum Answer {
     Quota,
     Refused,
     Unknown,
-    Seen { state: MachineState, role: Role, report: Option<BTreeMap<String, String>> },
+    Seen { state: MachineState, role: Role, written: Wrote },
     Gone,
     Deleted,
     Untouchable,
     Failed,
+    Console(String),
+    Disks(Vec<String>),
+}
+
+/// What the machine has written where its report belongs.
+#[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "docs/simulate.md explains them")]
+pub enum Wrote {
+    Nothing,
+    Unreadable,
+    Report(BTreeMap<String, String>),
 }
 
 /// What must hold at that moment.
@@ -191,6 +202,16 @@ fn policy(policy: &mut Policy, words: &[String]) -> Result<(), String> {
         "max_incidents_per_day" => policy.max_incidents_per_day = number(value)?,
         "standby_ttl" => policy.standby_ttl = span(value)?,
         "report_stale_after" => policy.report_stale_after = span(value)?,
+        "observe_every" => policy.observe_every = span(value)?,
+        "recheck_every" => policy.recheck_every = span(value)?,
+        "ready_hold" => policy.ready_hold = span(value)?,
+        "stuck_after" => policy.stuck_after = span(value)?,
+        "boot_deadline" => policy.boot_deadline = span(value)?,
+        "max_boot_attempts" => policy.max_boot_attempts = number(value)?,
+        "simulated" => policy.simulated = value == "yes",
+        "probed" => {
+            policy.probed.insert(validator(value)?);
+        }
         "provisioning_deadline" => policy.provisioning_deadline = span(value)?,
         "budget_per_incident" => policy.budget_per_incident = Some(Usd(number(value)?)),
         "budget_per_month" => policy.budget_per_month = Some(Usd(number(value)?)),
@@ -317,18 +338,21 @@ fn answer(words: &[String]) -> Result<Answer, String> {
         "deleted" => Answer::Deleted,
         "untouchable" => Answer::Untouchable,
         "failed" => Answer::Failed,
+        "console" => Answer::Console(rest.join("\n")),
+        "disks" => Answer::Disks(rest.iter().filter(|word| *word != "none").cloned().collect()),
         "seen" => {
             let (kind, rest) = rest.split_first().ok_or("write: answer VALIDATOR seen running [report counter=1 …]")?;
             let (role, state) = machine(kind)?;
-            let report = match rest.split_first() {
-                None => None,
+            let written = match rest.split_first() {
+                None => Wrote::Nothing,
+                Some((word, [])) if word == "unreadable" => Wrote::Unreadable,
                 Some((word, fields)) if word == "report" => {
                     let pair = |word: &String| word.split_once('=').map(|(k, v)| (k.to_owned(), v.to_owned()));
-                    Some(fields.iter().filter_map(pair).collect())
+                    Wrote::Report(fields.iter().filter_map(pair).collect())
                 }
-                Some((word, _)) => return Err(format!("'report' is expected, not '{word}'")),
+                Some((word, _)) => return Err(format!("'report' or 'unreadable' is expected, not '{word}'")),
             };
-            Answer::Seen { state, role, report }
+            Answer::Seen { state, role, written }
         }
         other => return Err(format!("no answer is called '{other}'")),
     })

@@ -5,11 +5,11 @@ use std::{
     fmt::Write as _,
 };
 
-use super::{Answer, Expect, Scenario, Statement};
+use super::{Answer, Expect, Scenario, Statement, Wrote};
 use crate::domain::{
     Action, ActionId, Ask, ChainView, CreateOutcome, Event, Hands, InstanceRef, Interval, KeyStates, Machine,
-    MachineState, Outcome, Policy, Reading, Reason, Report as AgentReport, Request, Role, Seen, Span, Time,
-    ValidatorId, World, explain, step,
+    MachineState, NoticeKind, Outcome, Policy, Reading, Reason, Report as AgentReport, Request, Role, Seen, Span, Time,
+    ValidatorId, World, Written, explain, step,
 };
 
 /// What a run has shown.
@@ -272,7 +272,9 @@ impl<'a> Simulation<'a> {
                 self.machines += 1;
                 let zone = match action {
                     Action::Create(spec) => spec.rung.zone.clone(),
-                    Action::Find | Action::Observe(_) | Action::Delete(_) => "nowhere".into(),
+                    Action::Find | Action::Observe(_) | Action::Delete(_) | Action::Console(_) | Action::Disks => {
+                        "nowhere".into()
+                    }
                 };
                 let name = crate::domain::machine_name(validator, id.incident);
                 // The number that `found` gives to its first machine from now on.
@@ -282,16 +284,22 @@ impl<'a> Simulation<'a> {
             Answer::Quota => Outcome::Created(CreateOutcome::QuotaExceeded(said())),
             Answer::Refused => Outcome::Created(CreateOutcome::Refused(said())),
             Answer::Unknown => Outcome::Created(CreateOutcome::Unknown(said())),
-            Answer::Seen { state, role, report } => Outcome::Observed(Some(Seen {
+            Answer::Seen { state, role, written } => Outcome::Observed(Some(Seen {
                 state: *state,
                 role: *role,
                 deletion_protection: *role != Role::Standby,
-                report: report.as_ref().map(|fields| agent_report(fields, id)),
+                written: match written {
+                    Wrote::Nothing => Written::Nothing,
+                    Wrote::Unreadable => Written::Unreadable(said()),
+                    Wrote::Report(fields) => agent_report(fields, id).into(),
+                },
             })),
             Answer::Gone => Outcome::Observed(None),
             Answer::Deleted => Outcome::Deleted,
             Answer::Untouchable => Outcome::Untouchable(said()),
             Answer::Failed => Outcome::Failed(said()),
+            Answer::Console(text) => Outcome::Console(text.clone()),
+            Answer::Disks(left) => Outcome::Disks(left.clone()),
         }
     }
 
@@ -371,11 +379,18 @@ fn name_of(action: &Action) -> String {
         Action::Create(spec) => format!("create {}", spec.rung),
         Action::Observe(_) => "observe".into(),
         Action::Delete(instance) => format!("delete {}", instance.id),
+        Action::Console(_) => "console".into(),
+        Action::Disks => "disks".into(),
     }
 }
 
 /// "standby_ready": the name under which the ledger keeps it.
-fn kind_name(kind: &crate::domain::NoticeKind) -> String {
+fn kind_name(kind: &NoticeKind) -> String {
+    if let NoticeKind::Recovered { left, .. } = kind
+        && !left.is_empty()
+    {
+        return "recovered_with_rest".into();
+    }
     match serde_json::to_value(kind) {
         Ok(serde_json::Value::Object(object)) => object.keys().next().cloned().unwrap_or_default(),
         Ok(serde_json::Value::String(name)) => name,
@@ -399,6 +414,8 @@ fn agent_report(fields: &BTreeMap<String, String>, id: ActionId) -> AgentReport 
         genesis_root: text("root", GENESIS_ROOT),
         clock_offset_ms: number("offset", 3),
         signer_seen: text("signer", "no") == "yes",
+        restarts: u32::try_from(number("restarts", 0)).unwrap_or_default(),
+        disk_free_percent: Some(u8::try_from(number("disk", 60)).unwrap_or_default()),
         ..AgentReport::default()
     }
 }

@@ -6,11 +6,12 @@ use std::{sync::Arc, time::Duration};
 use failover::{
     adapters::{
         clock::SystemClock,
-        gce::{Gce, GceConfig, PERMISSIONS},
+        gce::{Gce, GceConfig},
     },
+    bundle::Bundle,
     domain::{
         ActionId, CreateOutcome, IncidentId, InstanceRef, MachineState, Report, Role, Rung, Span, StandbySpec, Step,
-        Time, ValidatorId,
+        Time, ValidatorId, Written,
     },
     ports::{Cloud, CloudError, FindingState, Observed, OwnershipView, Scope, Unpromoted},
     sandbox::compute::{FakeCompute, Fault, Method},
@@ -40,7 +41,7 @@ pub(crate) async fn rig() -> Rig {
         boot_disk_gb: 50,
         disk_type: "pd-balanced".into(),
         disk_gb: 2048,
-        startup_script: "#!/bin/sh\n".into(),
+        bundle: Bundle::default(),
         call_timeout: Duration::from_secs(2),
         operation_timeout: Duration::from_secs(5),
         poll_every: Duration::from_millis(2),
@@ -214,7 +215,7 @@ async fn a_disk_that_was_there_before_makes_the_machine_refused() {
 async fn a_report_is_read_and_nonsense_is_none() {
     let rig = rig().await;
     let instance = created(&rig).await;
-    let observe = || async { rig.gce.observe(&instance).await.unwrap().unwrap().report };
+    let observe = || async { rig.gce.observe(&instance).await.unwrap().unwrap().written.report().cloned() };
     assert_eq!(observe().await, None, "nothing written yet");
     let report = Report {
         incident: incident().to_string(),
@@ -295,7 +296,7 @@ fn a_signer_an_owner_or_a_foreign_label_makes_a_machine_untouchable() {
     let seen = |change: fn(&mut failover::domain::Machine)| {
         let mut machine = machine.clone();
         change(&mut machine);
-        Observed { machine, report: None }
+        Observed { machine, written: Written::Nothing }
     };
     let check = |observed: &Observed, owner: Option<&[u8]>, session: Option<&[u8]>| {
         Unpromoted::check(observed, &validator(), incident(), OwnershipView { owner, session }).is_ok()
@@ -324,17 +325,6 @@ async fn check_names_what_would_fail_on_the_day() {
     rig.fake.deny("compute.instances.create");
     let found = problems(&rig.gce.check().await);
     assert!(found.len() == 1 && found[0].contains("missing: compute.instances.create"), "{found:?}");
-}
-
-#[test]
-fn the_role_in_the_docs_is_the_list_in_the_code() {
-    let docs = include_str!("../../docs/permissions.md");
-    let start = docs.find("includedPermissions:").unwrap();
-    let listed: Vec<&str> = docs[start..].lines().skip(1).map_while(|line| line.trim().strip_prefix("- ")).collect();
-    assert_eq!(listed, PERMISSIONS);
-    for withheld in ["setDeletionProtection", "setScheduling", "setServiceAccount", "createSnapshot"] {
-        assert!(PERMISSIONS.iter().all(|permission| !permission.ends_with(withheld)));
-    }
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use failover::{
         ActionId, ChainView, CreateOutcome, Event, Evidence, InstanceRef, Interval, Machine, Mode, Pause, Policy,
         PricedRung, Reading, Rung, Source, Span, StandbySpec, Time, Validator, ValidatorId, Verdict,
     },
-    ports::{Clock, Cloud, CloudError, Finding, Ledger, Observed, Retained, Scope, Unpromoted},
+    ports::{Clock, Cloud, CloudError, Finding, Ledger, Observed, Retained, Scope, SerialPort, Unpromoted},
     records,
     runtime::{
         Engine, EngineConfig, Handle, Outside, journal,
@@ -54,6 +54,12 @@ impl Cloud for NotingCloud {
     }
     async fn retain(&self, _: &InstanceRef) -> Result<Retained, CloudError> {
         panic!("nothing is retained in these tests");
+    }
+    async fn serial_port(&self, _: &InstanceRef, _: i64) -> Result<Option<SerialPort>, CloudError> {
+        Ok(None)
+    }
+    async fn disks(&self, _: &Scope) -> Result<Vec<String>, CloudError> {
+        Ok(Vec::new())
     }
     async fn check(&self) -> Vec<Finding> {
         Vec::new()

@@ -2,19 +2,26 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
+mod agent;
 mod alertmanager;
 mod beacon;
+mod boot;
+mod bundle;
 mod cli;
 mod compute;
 mod compute_strict;
 mod config;
 mod date;
 mod engine;
+mod gcp;
 mod generic;
 mod kube;
 mod ledger;
 mod mail;
+mod metadata;
 mod properties;
+mod reports;
 mod scenarios;
+mod serial;
 mod support;
 mod two;

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use failover::domain::{
-    Action, ActionId, Ask, ChainHealth, ChainView, CreateOutcome, Event, Evidence, InstanceRef, Interval, KeyStates,
-    Machine, MachineState, Mode, Outcome, Phase, Policy, PricedRung, Reading, Report, Request, Role, Rung, Seen,
-    Source, Span, Step, Time, Usd, Validator, ValidatorId, Verdict, World, machine_name, step,
+    Action, ActionId, Ask, ChainHealth, ChainView, CreateOutcome, Event, Evidence, GivenUp, InstanceRef, Interval,
+    KeyStates, Machine, MachineState, Mode, Outcome, Phase, Policy, PricedRung, Reading, Report, Request, Role, Rung,
+    Seen, Source, Span, Step, Time, Usd, Validator, ValidatorId, Verdict, World, Written, machine_name, step,
 };
 use proptest::prelude::*;
 
@@ -28,6 +28,20 @@ enum Op {
     ClockJump,
     Vanish,
     ShowSigner,
+    /// The machine hangs in its boot, if it has not reported yet.
+    Hang,
+    /// Somebody promotes the machine with other tools.
+    Promote,
+}
+
+/// A machine as it is, whatever the watcher knows.
+#[derive(Clone, Debug, Default)]
+struct Real {
+    incident: String,
+    signer: bool,
+    hangs: bool,
+    promoted: bool,
+    spoke: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -72,6 +86,8 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         1 => Just(Op::ClockJump),
         1 => Just(Op::Vanish),
         1 => Just(Op::ShowSigner),
+        2 => Just(Op::Hang),
+        1 => proptest::bool::weighted(0.2).prop_map(|promotes| if promotes { Op::Promote } else { Op::Wait(300) }),
     ];
     proptest::collection::vec(op, 1..120)
 }
@@ -84,7 +100,7 @@ struct Model {
     policy: Policy,
     under_way: Option<(ActionId, Action)>,
     last_outcome: Option<(ActionId, Outcome)>,
-    machines: BTreeMap<u64, (String, bool)>,
+    machines: BTreeMap<u64, Real>,
     late: Vec<String>,
     next_id: u64,
     counter: u64,
@@ -108,6 +124,10 @@ impl Model {
             hold_down: Span::from_mins(2),
             healthy_delay: Span::from_mins(2),
             cooldown: Span::from_mins(1),
+            ready_hold: Span::from_mins(2),
+            boot_deadline: Span::from_mins(5),
+            stuck_after: Span::from_mins(5),
+            simulated: false,
             ladder: vec![rung("us-central1-a"), rung("us-central1-b"), rung("europe-west4-a")],
             mail_to: vec!["a@example.org".into()],
             ..Policy::default()
@@ -192,6 +212,12 @@ impl Model {
                     panic!("created in {:?}", subject.record.phase)
                 };
                 assert!(matches!(pending.action, Action::Create(_)), "the intent is in the record before the call");
+                let incident = subject.record.phase.incident().unwrap();
+                let left = incident.given_up.iter().find(|gone| self.machines.contains_key(&gone.instance.id));
+                assert!(left.is_none(), "the next one is created while one that was given up stands: {left:?}");
+                let limit = usize::try_from(self.policy.max_boot_attempts).unwrap();
+                assert!(incident.given_up.len() < limit, "no more attempts than allowed");
+                assert!(incident.given_up.iter().all(|gone| gone.gone_at.is_some()), "their bills have ended");
             }
             Action::Delete(instance) => match &subject.record.phase {
                 Phase::Releasing(_, pending) => assert_eq!(pending.action, *action, "persisted before the call"),
@@ -203,18 +229,30 @@ impl Model {
                         "persisted before the call"
                     );
                 }
+                Phase::Provisioning(incident, pending) => {
+                    assert_eq!(pending.action, *action, "persisted before the call");
+                    let of = |gone: &GivenUp| gone.instance.id == instance.id;
+                    assert!(incident.given_up.iter().any(of), "only one that was given up");
+                    let spoke = self.machines.get(&instance.id).is_some_and(|machine| machine.spoke);
+                    assert!(!spoke, "a machine that has reported is never given up as not booted");
+                }
                 other => panic!("deleted in {other:?}"),
             },
+            Action::Console(instance) => {
+                assert!(subject.record.phase.standby().is_some_and(|standby| standby.instance == *instance));
+            }
+            Action::Disks => assert!(matches!(subject.record.phase, Phase::Releasing(..))),
             Action::Find | Action::Observe(_) => {}
         }
     }
 
     fn listing(&mut self, incident: &str) -> Vec<Machine> {
-        let machines = self.machines.iter().filter(|(_, (of, _))| of == incident).map(|(id, (of, _))| Machine {
+        let of_this = self.machines.iter().filter(|(_, machine)| machine.incident == incident);
+        let machines = of_this.map(|(id, machine)| Machine {
             instance: InstanceRef { zone: "us-central1-a".into(), name: "m".into(), id: *id },
             validator: self.id.to_string(),
-            incident: of.clone(),
-            role: Role::Standby,
+            incident: machine.incident.clone(),
+            role: if machine.promoted { Role::Promoted } else { Role::Standby },
             state: MachineState::Running,
             deletion_protection: false,
             machine_type: "n2-standard-8".into(),
@@ -226,7 +264,7 @@ impl Model {
     fn insert(&mut self, incident: String) -> u64 {
         let id = self.next_id;
         self.next_id += 1;
-        self.machines.insert(id, (incident, false));
+        self.machines.insert(id, Real { incident, ..Real::default() });
         id
     }
 
@@ -265,17 +303,24 @@ impl Model {
             (Action::Create(_), Fate::Fails) => Outcome::Created(CreateOutcome::Refused("no".into())),
             (Action::Observe(instance), Fate::Works) => {
                 self.counter += 1;
-                let seen = self.machines.get(&instance.id).map(|(of, signer)| Seen {
-                    state: MachineState::Running,
-                    role: Role::Standby,
-                    deletion_protection: false,
-                    report: Some(report(of, self.counter, *signer)),
+                let seen = self.machines.get_mut(&instance.id).map(|machine| {
+                    machine.spoke |= !machine.hangs;
+                    Seen {
+                        state: MachineState::Running,
+                        role: if machine.promoted { Role::Promoted } else { Role::Standby },
+                        deletion_protection: machine.promoted,
+                        written: if machine.hangs {
+                            Written::Nothing
+                        } else {
+                            report(&machine.incident, self.counter, machine.signer).into()
+                        },
+                    }
                 });
                 Outcome::Observed(seen)
             }
             (Action::Delete(instance), Fate::Works | Fate::ReplyLost) => {
-                let signer = self.machines.get(&instance.id).is_some_and(|(_, signer)| *signer);
-                if signer {
+                let untouchable = |machine: &Real| machine.signer || machine.promoted;
+                if self.machines.get(&instance.id).is_some_and(untouchable) {
                     // What the executor's own check answers.
                     Outcome::Untouchable("it reports a process that could sign".into())
                 } else {
@@ -283,7 +328,9 @@ impl Model {
                     if matches!(fate, Fate::Works) { Outcome::Deleted } else { lost() }
                 }
             }
-            (Action::Find | Action::Observe(_) | Action::Delete(_), _) => lost(),
+            (Action::Console(_), Fate::Works) => Outcome::Console("Kernel panic\n".repeat(900)),
+            (Action::Disks, Fate::Works) => Outcome::Disks(Vec::new()),
+            (Action::Find | Action::Observe(_) | Action::Delete(_) | Action::Console(_) | Action::Disks, _) => lost(),
         };
         self.last_outcome = Some((id, outcome.clone()));
         self.happen(Event::Finished(self.id.clone(), id, outcome));
@@ -357,8 +404,18 @@ impl Model {
                 self.machines.pop_first();
             }
             Op::ShowSigner => {
-                if let Some((_, signer)) = self.machines.values_mut().next() {
-                    *signer = true;
+                if let Some(machine) = self.machines.values_mut().next() {
+                    machine.signer = true;
+                }
+            }
+            Op::Hang => {
+                if let Some(machine) = self.machines.values_mut().find(|machine| !machine.spoke) {
+                    machine.hangs = true;
+                }
+            }
+            Op::Promote => {
+                if let Some(machine) = self.machines.values_mut().next() {
+                    machine.promoted = true;
                 }
             }
         }
@@ -411,7 +468,7 @@ proptest! {
         let quiet = subject.record.paused_at(model.now).is_some()
             || subject.live.keys.as_ref().is_some_and(|keys| !keys.slashed.is_empty());
         if let (Phase::Syncing(incident, _) | Phase::Ready(incident, _), false) = (&subject.record.phase, quiet) {
-            let kept = model.machines.values().filter(|(of, _)| *of == incident.id.to_string()).count();
+            let kept = model.machines.values().filter(|machine| machine.incident == incident.id.to_string()).count();
             prop_assert!(kept <= 1, "{kept} machines of {:?}", subject.record.phase);
         }
         if !armed {

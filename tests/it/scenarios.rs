@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
 use failover::{
-    domain::{Event, Evidence, Outcome, Policy, Reading, Source, Span, Usd, Verdict},
+    domain::{Event, Evidence, Outcome, Policy, Reading, Source, Span, Usd, Verdict, Written},
     simulate::{self, Report, Tamper},
 };
 
@@ -120,7 +120,9 @@ fn trust_every_look(event: Event) -> Option<Event> {
 fn believe(event: Event, change: impl Fn(&mut failover::domain::Report)) -> Option<Event> {
     outcome(event, |outcome| match outcome {
         Outcome::Observed(Some(mut seen)) => {
-            seen.report.iter_mut().for_each(&change);
+            if let Written::Report(report) = &mut seen.written {
+                change(report);
+            }
             Outcome::Observed(Some(seen))
         }
         other => other,
@@ -345,6 +347,58 @@ const RULES: &[(&str, Off)] = &[
                 Some(Event::Requested(id, request))
             }
             other => Some(other),
+        }),
+    ),
+    ("readiness_is_held_without_a_break", Off::Policy(|policy| policy.ready_hold = Span::ZERO)),
+    ("a_standby_that_does_not_go_on_is_stuck", Off::Policy(|policy| policy.stuck_after = Span::from_hours(10))),
+    (
+        "a_slow_sync_is_not_stuck",
+        Off::Event(|event| believe(event, |report| report.head_age_seconds = 90_000 + 1200 * report.counter)),
+    ),
+    ("a_machine_that_never_boots_is_tried_again", Off::Policy(|policy| policy.boot_deadline = Span::from_hours(10))),
+    (
+        "a_given_up_machine_that_stays_is_not_replaced",
+        // Taking the deletion's word for it.
+        Off::Event(|event| {
+            outcome(event, |outcome| match outcome {
+                Outcome::Found(_) => Outcome::Found(Vec::new()),
+                other => other,
+            })
+        }),
+    ),
+    (
+        "a_machine_that_has_written_anything_is_not_given_up",
+        Off::Event(|event| {
+            outcome(event, |outcome| match outcome {
+                Outcome::Observed(Some(mut seen)) => {
+                    seen.written = Written::Nothing;
+                    Outcome::Observed(Some(seen))
+                }
+                other => other,
+            })
+        }),
+    ),
+    (
+        "a_report_of_an_earlier_boot_does_not_count",
+        Off::Event(|event| {
+            believe(event, |report| {
+                if report.counter == 2 {
+                    report.boot_id = "another".into();
+                }
+            })
+        }),
+    ),
+    ("a_boot_loop_is_told", Off::Policy(|policy| policy.stuck_after = Span::from_mins(1))),
+    ("clients_that_start_again_and_again_are_told", Off::Event(|event| believe(event, |report| report.restarts = 0))),
+    ("a_full_disk_is_not_ready", Off::Event(|event| believe(event, |report| report.disk_free_percent = Some(60)))),
+    ("a_probed_standby_is_ready_by_its_own_probes", Off::Policy(|policy| policy.probed.clear())),
+    (
+        "what_is_left_after_a_release_is_told",
+        Off::Event(|event| {
+            outcome(event, |outcome| match outcome {
+                Outcome::Disks(_) => Outcome::Disks(Vec::new()),
+                other => other,
+            })
         }),
     ),
     ("an_operators_word_keeps_the_limits", Off::Policy(no_budget)),

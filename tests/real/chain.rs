@@ -3,7 +3,7 @@
 //! Everything is waited for in epochs. A machine that is too busy for a slot makes the run say nothing: that is
 //! reported, and the run is repeated once.
 
-use std::{path::Path, process::Command, sync::Arc, time::Duration};
+use std::{path::PathBuf, process::Command, sync::Arc, time::Duration};
 
 use failover::{
     adapters::{
@@ -24,14 +24,27 @@ use crate::path::WholePath;
 #[derive(Debug)]
 struct Invalid(String);
 
+/// Leave to run a network. Two at once are too much for a small machine: slots would come late, and say nothing.
+pub struct Network(#[allow(dead_code, reason = "held, not read")] tokio::sync::MutexGuard<'static, ()>);
+
+impl Network {
+    /// Waits until no other test of this program has one.
+    pub async fn mine() -> Self {
+        static ONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+        Self(ONE.lock().await)
+    }
+}
+
 /// The network. Everything in it is stopped when it is dropped, and also when this process dies.
 pub struct Devnet {
     folder: TempDir,
+    /// Given back when the network has been stopped: fields are dropped after [`Drop::drop`].
+    _leave: Network,
 }
 
 impl Devnet {
-    pub fn up() -> Self {
-        let devnet = Self { folder: tempfile::tempdir().unwrap() };
+    pub fn up_on(network: Network) -> Self {
+        let devnet = Self { folder: tempfile::tempdir().unwrap(), _leave: network };
         devnet.run(&["up"], &["--watch", &std::process::id().to_string()]);
         devnet
     }
@@ -47,8 +60,30 @@ impl Devnet {
         self.run(&["stop"], &[name]);
     }
 
+    /// A file of the network.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Where node 1 takes peers, and its name among them, which only its log tells.
+    pub fn peer(&self) -> (u16, String) {
+        let ports = std::fs::read_to_string(self.file("node1.ports")).unwrap();
+        let log = String::from_utf8_lossy(&std::fs::read(self.file("beacon1.log")).unwrap()).into_owned();
+        let start = log.find("16Uiu2HA").expect("node 1 says its name");
+        let name = log[start..].chars().take_while(char::is_ascii_alphanumeric).collect();
+        (ports.split_whitespace().nth(1).unwrap().parse().unwrap(), name)
+    }
+
+    /// Which chain it is.
+    pub async fn genesis_root(&self) -> String {
+        let client = http::client(Duration::from_secs(10)).unwrap();
+        let url = format!("{}/eth/v1/beacon/genesis", self.beacon());
+        let answer: Value = client.get(url).send().await.unwrap().json().await.unwrap();
+        answer["data"]["genesis_validators_root"].as_str().unwrap().to_owned()
+    }
+
     pub fn beacon(&self) -> String {
-        let text = std::fs::read_to_string(Path::new(self.folder.path()).join("node1.json")).unwrap();
+        let text = std::fs::read_to_string(self.file("node1.json")).unwrap();
         serde_json::from_str::<Value>(&text).unwrap()["beacon"].as_str().unwrap().to_owned()
     }
 
@@ -139,7 +174,7 @@ async fn the_chain_shows_who_is_dead_and_never_takes_a_sick_node_for_it() {
 }
 
 async fn story() -> Result<(), Invalid> {
-    let devnet = Devnet::up();
+    let devnet = Devnet::up_on(Network::mine().await);
     let keys = devnet.our_keys().await;
     assert_eq!(keys.len(), 8);
     let node = NodeConfig { name: "home".into(), url: devnet.beacon().parse().unwrap() };

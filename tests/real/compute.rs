@@ -1,18 +1,23 @@
 //! The fake Compute Engine before its judges: Google's own Python client, and Google's own schema.
 
-use std::{fs, process::Command, sync::Arc, time::Duration};
+use std::{fs, process::Stdio, sync::Arc, time::Duration};
 
 use failover::{
     adapters::{
         clock::SystemClock,
         gce::{Gce, GceConfig},
     },
+    bundle::Bundle,
     domain::{ActionId, CreateOutcome, IncidentId, Report, Rung, Span, StandbySpec, Step, Time, ValidatorId},
     ports::{Cloud, OwnershipView, Scope, Unpromoted},
     sandbox::compute::{FakeCompute, Fault, Method},
 };
 use google_cloud_auth::credentials::anonymous;
 use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
+    process::Command,
+};
 
 use crate::parts::part;
 
@@ -27,11 +32,26 @@ async fn googles_python_client_sees_a_compute_engine() {
     fake.fault(Method::Insert, Fault::OutOfStock);
     let mut command = Command::new(part("python").join("bin/python"));
     command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/real/compute_client.py")).arg(fake.url());
-    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
-    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success() && out.contains("done"), "{out}\n{err}");
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit()).kill_on_drop(true);
+    let mut client = command.spawn().unwrap();
+    let mut said = BufReader::new(client.stdout.take().unwrap()).lines();
+    assert_eq!(said.next_line().await.unwrap().as_deref(), Some("write"), "its complaint stands above");
+    write_as_machine(&fake, "fo-second").await;
+    client.stdin.take().unwrap().write_all(b"written\n").await.unwrap();
+    assert_eq!(said.next_line().await.unwrap().as_deref(), Some("done"), "its complaint stands above");
+    assert!(client.wait().await.unwrap().success());
     assert!(fake.machines().is_empty());
     check_bodies(&fake);
+}
+
+/// A line on its console, and a guest attribute through its metadata server.
+async fn write_as_machine(fake: &FakeCompute, machine: &str) {
+    fake.serial_write(machine, b"failover: done\n");
+    let address = fake.metadata_server(machine).await.unwrap();
+    let url = format!("http://{address}/computeMetadata/v1/instance/guest-attributes/failover/report");
+    let client = failover::adapters::http::client(Duration::from_secs(5)).unwrap();
+    let answer = client.put(url).header("Metadata-Flavor", "Google").body("{}").send().await.unwrap();
+    assert_eq!(answer.status(), 200);
 }
 
 /// A whole life of a standby, then every body that was taken or sent against the published schema.
@@ -52,7 +72,7 @@ async fn every_body_is_as_googles_schema_has_it() {
         boot_disk_gb: 50,
         disk_type: "pd-balanced".into(),
         disk_gb: 2048,
-        startup_script: "#!/bin/sh\n".into(),
+        bundle: Bundle::default(),
         call_timeout: Duration::from_secs(5),
         operation_timeout: Duration::from_secs(5),
         poll_every: Duration::from_millis(2),
@@ -105,7 +125,9 @@ async fn every_body_is_as_googles_schema_has_it() {
     }
     assert!(gce.retain(&instance).await.unwrap().fuse_cleared);
     assert_eq!(post(format!("{}/start", instance.name)).await.unwrap().status(), 200);
-    for path in [format!("disks/{}", instance.name), format!("disks/{}-1", instance.name)] {
+    fake.serial_write(&instance.name, b"failover: done\n");
+    let more = format!("instances/{}/serialPort?port=1&start=3", instance.name);
+    for path in [more, format!("disks/{}", instance.name), format!("disks/{}-1", instance.name)] {
         assert_eq!(client.get(format!("{link}/{path}")).send().await.unwrap().status(), 200);
     }
     fake.set_quota("CPUS", 8.0);

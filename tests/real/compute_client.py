@@ -1,4 +1,7 @@
-"""Google's own Python client against the fake Compute Engine: argument 1 is its address."""
+"""Google's own Python client against the fake Compute Engine: argument 1 is its address.
+
+What the machine itself does is told to the other side in lines ("write"), which are answered with one word each.
+"""
 
 import sys
 
@@ -30,6 +33,7 @@ def insert(name):
         machine_type=f"zones/{ZONE}/machineTypes/n2-standard-8",
         labels={"app": "failover", "incident": "7f3a"},
         disks=[compute_v1.AttachedDisk(boot=True, auto_delete=True)],
+        metadata=compute_v1.Metadata(items=[compute_v1.Items(key="enable-guest-attributes", value="TRUE")]),
         network_interfaces=[compute_v1.NetworkInterface(network="global/networks/default")],
     )
     return wait(instances.insert_unary(project=PROJECT, zone=ZONE, instance_resource=body))
@@ -59,6 +63,22 @@ try:
     where = {"project": PROJECT, "zone": ZONE, "instance": "fo-second", "query_path": "failover/"}
     instances.get_guest_attributes(request=where)
     raise AssertionError("there are no guest attributes yet")
+except exceptions.NotFound:
+    pass
+assert instances.get_serial_port_output(project=PROJECT, zone=ZONE, instance="fo-second").contents == ""
+
+print("write", flush=True)
+assert sys.stdin.readline().strip() == "written"
+console = instances.get_serial_port_output(project=PROJECT, zone=ZONE, instance="fo-second")
+assert (console.contents, console.start, console.next_) == ("failover: done\n", 0, 15), console
+request = {"project": PROJECT, "zone": ZONE, "instance": "fo-second", "start": console.next_}
+assert instances.get_serial_port_output(request=request).contents == ""
+items = instances.get_guest_attributes(request=where).query_value.items
+assert [(item.namespace, item.key, item.value) for item in items] == [("failover", "report", "{}")], items
+where["query_path"] = "nobody/"
+try:
+    instances.get_guest_attributes(request=where)
+    raise AssertionError("another namespace")
 except exceptions.NotFound:
     pass
 wait(instances.delete_unary(project=PROJECT, zone=ZONE, instance="fo-second"))

@@ -5,10 +5,16 @@
 mod alertmanager;
 mod chain;
 mod compute;
+mod gcp;
 mod kube;
 mod ledger;
+mod machine;
 mod mail;
+mod mirror;
+#[path = "../common/nspawn.rs"]
+mod nspawn;
 mod parts;
 mod path;
 mod program;
+mod standby;
 mod two;

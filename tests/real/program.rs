@@ -21,8 +21,13 @@ pub struct Program {
 impl Program {
     /// Starts it with this configuration, which lets it listen on this port.
     pub fn serve(config: &Path, port: u16) -> Self {
+        Self::serve_by(Command::new(env!("CARGO_BIN_EXE_failover")), config, port)
+    }
+
+    /// The same by a command that becomes the program, with the arguments that are given here.
+    pub fn serve_by(mut command: Command, config: &Path, port: u16) -> Self {
         let log = config.with_extension("log");
-        let process = Command::new(env!("CARGO_BIN_EXE_failover"))
+        let process = command
             .args(["serve", "--config"])
             .arg(config)
             .stdout(Stdio::null())

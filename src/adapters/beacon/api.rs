@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     client::Client,
-    wire::{AttestationRewards, Checkpoints, Data, Genesis, Live, PeerCount, Spec, StateValidator, Syncing, Version},
+    wire::{
+        AttestationRewards, Checkpoints, Data, Genesis, Live, PeerCount, Spec, StateValidator, Syncing, Version,
+        Versions,
+    },
 };
 use crate::domain::chain::{ChainTime, Epoch, SyncStatus, Trouble};
 
@@ -86,6 +89,17 @@ impl Client {
     pub(super) async fn version(&self) -> Result<String, Trouble> {
         let answer = self.get::<Data<Version>>("/eth/v1/node/version").await?;
         Ok(Trouble::clean(&answer.data.version))
+    }
+
+    /// The same of any node: where the older call is gone, the newer one is asked.
+    pub(super) async fn any_version(&self) -> Result<String, Trouble> {
+        match self.version().await {
+            Err(Trouble::Status { status: 404 | 405 | 410 | 501, .. }) => {
+                let program = self.get::<Data<Versions>>("/eth/v2/node/version").await?.data.beacon_node;
+                Ok(Trouble::clean(&format!("{}/{}", program.name, program.version)))
+            }
+            other => other,
+        }
     }
 
     pub(super) async fn peers(&self) -> Result<u64, Trouble> {

@@ -6,7 +6,10 @@ use reqwest::{RequestBuilder, StatusCode, header::CONTENT_TYPE};
 use serde::{Serialize, de::DeserializeOwned};
 use url::Url;
 
-use crate::{adapters::http, domain::chain::Trouble};
+use crate::{
+    adapters::http::{self, BodyError},
+    domain::chain::Trouble,
+};
 
 /// Some 20,000 validators as the API shows them: far more than we ever ask for in one call.
 const MAX_BODY: usize = 8 << 20;
@@ -16,12 +19,18 @@ const MAX_BODY: usize = 8 << 20;
 pub(super) struct Client {
     http: reqwest::Client,
     base: String,
+    max_body: usize,
 }
 
 impl Client {
     /// Takes the node's address; nothing is sent.
     pub(super) fn new(base: &Url, timeout: Duration) -> reqwest::Result<Self> {
-        Ok(Self { http: http::client(timeout)?, base: base.as_str().trim_end_matches('/').to_owned() })
+        Ok(Self::with(http::client(timeout)?, base, MAX_BODY))
+    }
+
+    /// With an HTTP client of the caller's, and answers no longer than this.
+    pub(super) fn with(http: reqwest::Client, base: &Url, max_body: usize) -> Self {
+        Self { http, base: base.as_str().trim_end_matches('/').to_owned(), max_body }
     }
 
     pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Trouble> {
@@ -36,20 +45,18 @@ impl Client {
         let mut response = request.header("accept", "application/json").send().await.map_err(|error| of(&error))?;
         let status = response.status();
         let html = response.headers().get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| of(&error))? {
-            if body.len() + chunk.len() > MAX_BODY {
-                return Err(Trouble::TooLarge);
-            }
-            body.extend_from_slice(&chunk);
-        }
+        let body = http::bounded_body(&mut response, self.max_body).await.map_err(|error| match error {
+            BodyError::TooLarge(_) => Trouble::TooLarge,
+            BodyError::Broken(error) => of(&error),
+        })?;
         read(status, html, &body)
     }
 }
 
 fn read<T: DeserializeOwned>(status: StatusCode, html: bool, body: &[u8]) -> Result<T, Trouble> {
     let html = html || body.trim_ascii_start().starts_with(b"<");
-    if !status.is_success() {
+    // 206 is how the beacon API says "syncing"; what comes with it is not a whole answer.
+    if !status.is_success() || status == StatusCode::PARTIAL_CONTENT {
         let message = if html { "HTML".into() } else { message(body) };
         return Err(Trouble::Status { status: status.as_u16(), message });
     }

@@ -169,6 +169,17 @@ pub(super) struct Version {
 }
 
 #[derive(Debug, Deserialize)]
+pub(super) struct Versions {
+    pub(super) beacon_node: Program,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Program {
+    pub(super) name: String,
+    pub(super) version: String,
+}
+
+#[derive(Debug, Deserialize)]
 pub(super) struct PeerCount {
     #[serde(deserialize_with = "number")]
     pub(super) connected: u64,

@@ -6,25 +6,18 @@ use google_cloud_compute_v1::model::{
 };
 
 use super::{APP, GceConfig};
-use crate::domain::StandbySpec;
+use crate::domain::{Rung, StandbySpec};
 
 /// The request for one standby.
 pub(super) fn instance(config: &GceConfig, spec: &StandbySpec) -> Instance {
     let zone = &spec.rung.zone;
-    let labels = [
-        ("app", APP.to_owned()),
-        ("site", config.site.clone()),
-        ("validator", spec.validator.to_string()),
-        ("incident", spec.action.incident.to_string()),
-        ("role", "standby".to_owned()),
-    ];
     Instance::new()
         .set_name(spec.machine_name())
         .set_machine_type(format!("zones/{zone}/machineTypes/{}", spec.rung.machine_type))
-        .set_labels(labels)
+        .set_labels(labels(config, spec).into_iter().chain([("role", "standby".to_owned())]))
         .set_deletion_protection(false)
-        .set_disks([boot_disk(config, zone), data_disk(config, zone)])
-        .set_network_interfaces([network(config)])
+        .set_disks([boot_disk(config, spec), data_disk(config, spec)])
+        .set_network_interfaces([network(config, &spec.rung)])
         .set_metadata(meta(config, spec))
         // No service account: whoever gets onto the machine can do nothing in the cloud.
         .set_shielded_instance_config(
@@ -35,6 +28,16 @@ pub(super) fn instance(config: &GceConfig, spec: &StandbySpec) -> Instance {
         )
         .set_scheduling(fuse(spec))
         .set_tags(Tags::new().set_items(config.tags.clone()))
+}
+
+/// The machine's and its disks': by these a disk that is left behind is found.
+fn labels(config: &GceConfig, spec: &StandbySpec) -> [(&'static str, String); 4] {
+    [
+        ("app", APP.to_owned()),
+        ("site", config.site.clone()),
+        ("validator", spec.validator.to_string()),
+        ("incident", spec.action.incident.to_string()),
+    ]
 }
 
 /// The server's own end to the costs, even if every process of ours is dead. STOP, never DELETE.
@@ -48,32 +51,41 @@ fn fuse(spec: &StandbySpec) -> Scheduling {
 }
 
 /// No `diskName`, here and below: a disk of that name that exists would be attached, with whatever is on it.
-fn boot_disk(config: &GceConfig, zone: &str) -> AttachedDisk {
+fn boot_disk(config: &GceConfig, spec: &StandbySpec) -> AttachedDisk {
+    let zone = &spec.rung.zone;
     AttachedDisk::new().set_boot(true).set_auto_delete(true).set_initialize_params(
         AttachedDiskInitializeParams::new()
             .set_source_image(&config.image)
             .set_disk_size_gb(i64::from(config.boot_disk_gb))
             .set_disk_type(format!("zones/{zone}/diskTypes/pd-balanced"))
-            .set_labels([("app", APP)]),
+            .set_labels(labels(config, spec)),
     )
 }
 
-fn data_disk(config: &GceConfig, zone: &str) -> AttachedDisk {
+fn data_disk(config: &GceConfig, spec: &StandbySpec) -> AttachedDisk {
+    let zone = &spec.rung.zone;
     AttachedDisk::new().set_boot(false).set_auto_delete(true).set_device_name("chaindata").set_initialize_params(
         AttachedDiskInitializeParams::new()
             .set_disk_size_gb(i64::from(config.disk_gb))
             .set_disk_type(format!("zones/{zone}/diskTypes/{}", config.disk_type))
-            .set_labels([("app", APP)]),
+            .set_labels(labels(config, spec)),
     )
 }
 
-fn network(config: &GceConfig) -> NetworkInterface {
+/// The subnetwork of this rung. A name alone is the subnetwork of that name in the rung's own region: a path names one
+/// region, and a ladder has several.
+pub(super) fn subnetwork(config: &GceConfig, rung: &Rung) -> Option<String> {
+    let named = config.subnetwork.as_ref()?;
+    Some(if named.contains('/') { named.clone() } else { format!("regions/{}/subnetworks/{named}", rung.region()) })
+}
+
+fn network(config: &GceConfig, rung: &Rung) -> NetworkInterface {
     let outside = AccessConfig::new()
         .set_name("External NAT")
         .set_type(access_config::Type::OneToOneNat)
         .set_network_tier(access_config::NetworkTier::Premium);
     let interface = NetworkInterface::new().set_access_configs([outside]);
-    match &config.subnetwork {
+    match subnetwork(config, rung) {
         Some(subnetwork) => interface.set_subnetwork(subnetwork),
         None => interface.set_network("global/networks/default"),
     }
@@ -81,15 +93,13 @@ fn network(config: &GceConfig) -> NetworkInterface {
 
 /// Anybody who may look at the machine reads this: there is no secret in it.
 fn meta(config: &GceConfig, spec: &StandbySpec) -> Metadata {
-    let items = [
-        ("startup-script", config.startup_script.clone()),
+    let always = [
         ("enable-oslogin", "TRUE".to_owned()),
         ("block-project-ssh-keys", "TRUE".to_owned()),
         ("enable-guest-attributes", "TRUE".to_owned()),
         ("serial-port-logging-enable", "TRUE".to_owned()),
-        ("failover-validator", spec.validator.to_string()),
-        ("failover-incident", spec.action.incident.to_string()),
     ];
+    let items = config.bundle.metadata(&spec.validator, spec.action.incident).into_iter().chain(always);
     Metadata::new().set_items(items.map(|(key, value)| metadata::Items::new().set_key(key).set_value(value)))
 }
 

@@ -12,10 +12,13 @@ use crate::{
     ports::{Finding, FindingState},
 };
 
-/// Everything the watcher needs, and nothing else: `docs/permissions.md` lists the same as a custom role, and a test
-/// holds the two equal.
+mod network;
+
+/// Everything the watcher needs to act. With [`LOOKED_AT`] it is the custom role of `docs/gcp/roles/watcher.yaml`, and a
+/// test holds the two equal.
 pub const PERMISSIONS: &[&str] = &[
     "compute.disks.create",
+    "compute.disks.list",
     "compute.disks.setLabels",
     "compute.images.getFromFamily",
     "compute.images.useReadOnly",
@@ -44,6 +47,9 @@ const WITHHELD: &[&str] = &[
     "compute.instances.setScheduling",
     "compute.instances.setServiceAccount",
 ];
+
+/// What only `failover check` uses, to look at what others have made. Without them it says *unknown*, and all else works.
+pub const LOOKED_AT: &[&str] = &["compute.firewalls.list", "compute.subnetworks.get"];
 
 const RESOURCE_MANAGER: &str = "https://cloudresourcemanager.googleapis.com";
 
@@ -76,10 +82,11 @@ pub(super) async fn check(gce: &Gce) -> Vec<Finding> {
     for rung in &gce.config.ladder {
         findings.push(zone(gce, rung).await);
         findings.push(machine_type(gce, rung).await);
-        if regions.insert(rung.region().to_owned()) {
+        if regions.insert((rung.region().to_owned(), rung.machine_type.clone())) {
             findings.extend(quotas(gce, rung).await);
         }
     }
+    findings.extend(network::network(gce).await);
     findings
 }
 
@@ -95,7 +102,7 @@ async fn permissions(gce: &Gce) -> Vec<Finding> {
     findings.push(if missing.is_empty() {
         finding(subject.clone(), FindingState::Ok, format!("all {} are granted", PERMISSIONS.len()))
     } else {
-        let detail = format!("missing: {}; grant the custom role of docs/permissions.md", missing.join(", "));
+        let detail = format!("missing: {}; grant the custom role of docs/gcp/roles/watcher.yaml", missing.join(", "));
         finding(subject.clone(), FindingState::Problem, detail)
     });
     if !excess.is_empty() {
@@ -113,7 +120,7 @@ async fn granted(gce: &Gce) -> Result<BTreeSet<String>, String> {
         Ok(CacheableResource::NotModified) => http::HeaderMap::new(),
         Err(error) => return Err(format!("no credentials: {error}")),
     };
-    let wanted: Vec<&str> = PERMISSIONS.iter().chain(WITHHELD).copied().collect();
+    let wanted: Vec<&str> = PERMISSIONS.iter().chain(LOOKED_AT).chain(WITHHELD).copied().collect();
     let ask = async {
         let client = crate::adapters::http::client(gce.config.call_timeout)?;
         let body = serde_json::json!({ "permissions": wanted });
@@ -173,12 +180,14 @@ async fn quotas(gce: &Gce, rung: &Rung) -> Vec<Finding> {
 fn judge(gce: &Gce, rung: &Rung, subject: &str, region: &Region) -> Vec<Finding> {
     let family = rung.machine_type.split('-').next().unwrap_or_default().to_uppercase();
     let cpus = rung.machine_type.rsplit('-').next().and_then(|count| count.parse::<f64>().ok()).unwrap_or(1.0);
-    let disk = f64::from(gce.config.disk_gb) + f64::from(gce.config.boot_disk_gb);
+    // pd-balanced, which the boot disk always is, counts as SSD, and new projects often have 500 GB of it.
+    let (data, boot) = (f64::from(gce.config.disk_gb), f64::from(gce.config.boot_disk_gb));
+    let (ssd, standard) = if gce.config.disk_type == "pd-standard" { (boot, data) } else { (boot + data, 0.0) };
     let needs = [
         (format!("{family}_CPUS"), cpus),
         ("CPUS".to_owned(), cpus),
-        // pd-balanced counts as SSD, and new projects often have 500 GB of it.
-        ("SSD_TOTAL_GB".to_owned(), disk),
+        ("SSD_TOTAL_GB".to_owned(), ssd),
+        ("DISKS_TOTAL_GB".to_owned(), standard),
         ("IN_USE_ADDRESSES".to_owned(), 1.0),
         ("INSTANCES".to_owned(), 1.0),
     ];

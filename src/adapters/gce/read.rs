@@ -4,7 +4,7 @@ use google_cloud_compute_v1::model::{Instance, InstanceAggregatedList, instance:
 
 use super::{APP, MAX_REPORT};
 use crate::{
-    domain::{IncidentId, InstanceRef, Machine, MachineState, Report, Role, ValidatorId},
+    domain::{IncidentId, InstanceRef, Machine, MachineState, Report, Role, ValidatorId, Written},
     ports::{CloudError, Scope},
 };
 
@@ -102,17 +102,14 @@ fn state(status: Option<&Status>) -> MachineState {
     }
 }
 
-/// Any process on the machine may have written this: it is taken as a hint, or not at all.
-pub(super) fn report(instance: &InstanceRef, text: &str) -> Option<Report> {
+/// Any process on the machine may have written this: it is taken as a hint, or not at all. Why it is not, is shown to
+/// people, so the reason repeats nothing of what was written.
+pub(super) fn report(text: &str) -> Written {
     if text.len() > MAX_REPORT {
-        tracing::warn!(%instance, bytes = text.len(), "its report is too large and is ignored");
-        return None;
+        return Written::Unreadable(format!("it has {} bytes, more than a report may have", text.len()));
     }
-    match serde_json::from_str(text) {
-        Ok(report) => Some(report),
-        Err(error) => {
-            tracing::warn!(%instance, %error, "its report cannot be read and is ignored");
-            None
-        }
+    match serde_json::from_str::<Report>(text) {
+        Ok(report) => report.into(),
+        Err(error) => Written::Unreadable(format!("it is not one, line {} column {}", error.line(), error.column())),
     }
 }

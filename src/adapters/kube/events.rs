@@ -149,6 +149,10 @@ fn word(reason: &Reason) -> Option<(&'static str, &'static str)> {
         Reason::CloudRefused { .. } => ("StandbyRefused", WARNING),
         Reason::Adopted { .. } => ("StandbyCreated", NORMAL),
         Reason::Ready { .. } => ("StandbyReady", NORMAL),
+        Reason::Stuck { .. } => ("StandbyStuck", WARNING),
+        Reason::GoesOn { .. } => ("StandbyGoesOn", NORMAL),
+        Reason::GivingUp { .. } => ("StandbyNeverBooted", WARNING),
+        Reason::DisksLeft { .. } => ("StandbyDisksLeft", WARNING),
         Reason::NoLongerReady { .. } => ("StandbyNotReady", WARNING),
         Reason::HomeIsBack { .. } => ("HomeIsBack", NORMAL),
         Reason::Releasing { .. } => ("StandbyReleasing", NORMAL),
@@ -164,7 +168,11 @@ fn word(reason: &Reason) -> Option<(&'static str, &'static str)> {
         | Reason::OutcomeUnknown { .. }
         | Reason::Retrying { .. }
         | Reason::NotReady { .. }
-        | Reason::ForeignReport { .. }
+        | Reason::UnusableReport { .. }
+        | Reason::HoldingReady { .. }
+        | Reason::HoldBroken { .. }
+        | Reason::Rebooted { .. }
+        | Reason::NeverBooted { .. }
         | Reason::RecoveryWaits { .. }
         | Reason::Deleting { .. }
         | Reason::RequestRefused { .. }

@@ -10,6 +10,10 @@ use prometheus_client::{
 
 use crate::runtime::status::Status;
 
+mod standby;
+
+use standby::Standbys;
+
 /// OpenMetrics, as Prometheus asks for it.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -67,7 +71,7 @@ fn gauges(registry: &mut Registry, status: &Status) {
     let opinions = Family::<Opinion, Gauge>::default();
     let mails = Family::<Of, Gauge>::default();
     let failed = Family::<Of, Gauge>::default();
-    let progress = Family::<Of, Gauge>::default();
+    let standbys = Standbys::default();
     let fuses = Family::<Of, Gauge<f64, AtomicU64>>::default();
     for validator in &status.validators {
         let name = validator.name.to_string();
@@ -87,7 +91,7 @@ fn gauges(registry: &mut Registry, status: &Status) {
         mails.get_or_create(&of()).set(count(validator.mails_waiting));
         failed.get_or_create(&of()).set(count(validator.mails_failed));
         if let Some(standby) = &validator.standby {
-            progress.get_or_create(&of()).set(standby.progress_percent.map_or(0, i64::from));
+            standbys.take(&name, standby);
             fuses.get_or_create(&of()).set(standby.fuse_at.as_second() as f64);
         }
     }
@@ -95,7 +99,7 @@ fn gauges(registry: &mut Registry, status: &Status) {
     registry.register("signal", "1 for what a source says now", opinions);
     registry.register("mails_waiting", "Mail the server has not taken yet", mails);
     registry.register("mails_failed", "Mail that every recipient has refused", failed);
-    registry.register("standby_progress_percent", "What the standby reports", progress);
+    standbys.register(registry);
     registry.register_with_unit("standby_fuse_timestamp", "When the standby stops itself", Unit::Seconds, fuses);
     let unreadable: Gauge = Gauge::default();
     unreadable.set(i64::try_from(status.unreadable.len()).unwrap_or(i64::MAX));

@@ -41,16 +41,15 @@ pub(super) fn render(status: &Status) -> String {
         }
         if let Some(standby) = &validator.standby {
             let simulated = if standby.simulated { " (simulated)" } else { "" };
-            let progress =
-                standby.progress_percent.map_or_else(|| "no report".into(), |percent| format!("{percent} %"));
-            let stage = standby.stage.as_deref().unwrap_or_default();
-            let _ = write!(
-                page,
-                "<dt>standby{simulated}: {}</dt><dd>{progress} {}; stops itself {}</dd>",
-                escape(&standby.instance.to_string()),
-                escape(stage),
-                clock(standby.fuse_at)
-            );
+            let _ = write!(page, "<dt>standby{simulated}: {}</dt>", escape(&standby.instance.to_string()));
+            let progress = standby.progress.as_ref().map(|progress| progress.lines(status.at));
+            for line in progress.unwrap_or_else(|| vec!["no report".into()]) {
+                let _ = write!(page, "<dd>{}</dd>", escape(&line));
+            }
+            if let Some(stuck) = &standby.stuck {
+                let _ = write!(page, "<dd><b>stuck</b>: {}; {}</dd>", escape(&stuck.why), escape(&stuck.advice));
+            }
+            let _ = write!(page, "<dd>stops itself {}</dd>", clock(standby.fuse_at));
         }
         page.push_str("</dl></article>");
     }

@@ -8,6 +8,8 @@ use crate::config::{
 
 /// Below this the ledger's own delays let go of a lease that is held.
 const SHORTEST_LEASE: Span = Span::from_millis(200);
+/// Each attempt costs a machine for `boot_deadline`; what has failed so often will fail again.
+const MOST_BOOT_ATTEMPTS: u32 = 10;
 /// Compute Engine's longest `maxRunDuration`.
 const LONGEST_FUSE: Span = Span::from_hours(120 * 24);
 
@@ -24,6 +26,13 @@ impl Checker<'_> {
         self.not_longer(("policy.hold_down", &policy.hold_down), ttl);
         self.not_longer(("policy.provisioning_deadline", &policy.provisioning_deadline), ttl);
         self.not_longer(("policy.observe_every", &policy.observe_every), stale);
+        self.not_longer(("policy.ready_hold", &policy.ready_hold), ttl);
+        self.not_longer(("policy.stuck_after", &policy.stuck_after), ttl);
+        self.not_longer(("policy.boot_deadline", &policy.boot_deadline), ttl);
+        let attempts = &policy.max_boot_attempts;
+        if !(1..=MOST_BOOT_ATTEMPTS).contains(&attempts.value) {
+            self.wrong(attempts.place, &format!("policy.max_boot_attempts is 1 to {MOST_BOOT_ATTEMPTS}"));
+        }
         self.not_longer(("policy.retry_after", &policy.retry_after), ("policy.retry_cap", &policy.retry_cap));
         PolicySettings {
             hold_down: span(&policy.hold_down),
@@ -34,6 +43,10 @@ impl Checker<'_> {
             max_incidents_per_day: policy.max_incidents_per_day.value,
             standby_ttl: span(&policy.standby_ttl),
             report_stale_after: span(&policy.report_stale_after),
+            ready_hold: span(&policy.ready_hold),
+            stuck_after: span(&policy.stuck_after),
+            boot_deadline: span(&policy.boot_deadline),
+            max_boot_attempts: policy.max_boot_attempts.value,
             provisioning_deadline: span(&policy.provisioning_deadline),
             lease: span(&policy.lease),
             observe_every: span(&policy.observe_every),

@@ -63,7 +63,9 @@ impl Checker<'_> {
                 for place in keys.into_iter().chain(validator.public_keys_file.as_ref().map(|file| file.place)) {
                     self.wrong(place, "a validator of kind generic has no public keys here: remove them");
                 }
-                Some(ValidatorKind::Generic { probes: self.probes(validator.probes.as_ref(), place) })
+                let probes = self.probes(validator.probes.as_ref(), place);
+                let standby = validator.standby.as_ref().map(|standby| self.generic_standby(standby).map(Box::new));
+                Some(ValidatorKind::Generic { probes, standby: section(standby)? })
             }
             other => {
                 self.wrong(place, format!("kind '{other}' is not supported: write 'ethereum' or 'generic'"));

@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Deserializer, de};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::Basic;
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// A question that shows whether a generic validator works: exactly one of http and tcp.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Probe {
     /// Its name in reasons; unique within the validator.
@@ -37,7 +37,7 @@ pub struct Probe {
 }
 
 /// A question over HTTP. Any 2xx answer is a good one, unless `json` asks for more.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HttpProbe {
     /// Where.
@@ -57,7 +57,7 @@ pub struct HttpProbe {
 }
 
 /// A connection, and nothing more.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TcpProbe {
     /// Host and port.
@@ -65,7 +65,7 @@ pub struct TcpProbe {
 }
 
 /// What the answer has to hold.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Json {
     /// Where to look: a JSON pointer (RFC 6901).
@@ -75,7 +75,7 @@ pub struct Json {
 }
 
 /// How it is asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Method {
     /// Nothing is sent.
@@ -119,6 +119,15 @@ impl<'de> Deserialize<'de> for Failures {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         Self::parse(&text).map_err(de::Error::custom)
+    }
+}
+
+impl Serialize for Failures {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            FailsFor::Times(times) => serializer.collect_str(&times),
+            FailsFor::Time(span) => Duration(span).serialize(serializer),
+        }
     }
 }
 

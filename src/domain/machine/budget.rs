@@ -12,7 +12,7 @@ const MONTH: Span = Span::from_hours(30 * 24);
 pub(super) fn affordable(world: &World, policy: &Policy, now: Time) -> Result<(usize, Option<Usd>), Block> {
     let mut met = Block::NoLadder;
     for (index, rung) in policy.ladder.iter().enumerate() {
-        match within_budget(world, policy, rung, Usd(0.0), now) {
+        match within_budget(world, policy, rung, Usd(0.0), Usd(0.0), now) {
             Ok(()) => return Ok((index, rung.until_fuse)),
             Err(block) => met = block,
         }
@@ -21,7 +21,7 @@ pub(super) fn affordable(world: &World, policy: &Policy, now: Time) -> Result<(u
 }
 
 /// Checks one rung against both budgets, at its worst: the machine runs until the fuse burns. `planned` is what the
-/// world already counts for this very incident.
+/// world already counts for this very incident, `sunk` what its earlier machines have cost.
 ///
 /// # Errors
 /// The budget it would break.
@@ -30,12 +30,14 @@ pub(super) fn within_budget(
     policy: &Policy,
     rung: &PricedRung,
     planned: Usd,
+    sunk: Usd,
     now: Time,
 ) -> Result<(), Block> {
     if policy.budget_per_incident.is_none() && policy.budget_per_month.is_none() {
         return Ok(());
     }
-    let Some(estimate) = rung.until_fuse else { return Err(Block::PriceUnknown { rung: rung.rung.clone() }) };
+    let Some(until_fuse) = rung.until_fuse else { return Err(Block::PriceUnknown { rung: rung.rung.clone() }) };
+    let estimate = Usd(until_fuse.0 + sunk.0);
     if let Some(limit) = policy.budget_per_incident
         && estimate > limit
     {

@@ -166,11 +166,12 @@ pub(super) fn open(draft: &mut Draft<'_>, by: Option<(&str, &str)>) {
         steps: 0,
         machine_since: None,
         estimate: first.and_then(|(_, price)| price),
+        given_up: Vec::new(),
     };
     let id = incident.id;
     let pending = incident.next(Step::Find, Action::Find, now);
     draft.live.healthy_since = None;
-    draft.live.report = None;
+    super::boot::forget_machine(draft);
     draft.enter(Phase::Provisioning(incident, pending));
     draft.record.to_mut().told.retain(|topic| matches!(topic, Topic::Slashed | Topic::Partial));
     draft.say(Reason::Opened { incident: id, by: by.map(|(who, _)| who.to_owned()), cause });

@@ -1,6 +1,6 @@
 //! Where a validator stands, for people. It changes nothing and decides nothing.
 
-use super::{Draft, detect, follow, provision};
+use super::{Draft, detect, provision, ready};
 use crate::domain::{Phase, Policy, Reason, Span, Time, ValidatorId, World, elapsed};
 
 /// Where a validator stands now and why, in the words that are used everywhere.
@@ -30,8 +30,8 @@ pub fn explain(world: &World, id: &ValidatorId, now: Time, policy: &Policy) -> O
             }
         }
         Phase::Provisioning(incident, pending) => provision::explain(incident, pending, policy),
-        Phase::Syncing(incident, standby) | Phase::Ready(incident, standby) => {
-            follow::explain(subject, incident, standby, &world.chain, now, policy)
+        Phase::Syncing(_, standby) | Phase::Ready(_, standby) => {
+            ready::explain(id, subject, standby, &world.chain, now, policy)
         }
         Phase::Releasing(_, _) => Reason::Releasing { why: "every machine of the incident goes".into() },
         Phase::NeedsHuman(_, _, doubt) => Reason::InDoubt { doubt: doubt.clone() },

@@ -1,7 +1,7 @@
 //! The first move: an event becomes part of what is known. No phase changes here.
 
 use super::{Draft, request};
-use crate::domain::{Event, Heard, Outcome, Reason, Report};
+use crate::domain::{Event, Heard, Outcome, Reason, Written};
 
 pub(super) fn fold<'a>(draft: &mut Draft<'a>, event: &'a Event) {
     match event {
@@ -14,13 +14,14 @@ pub(super) fn fold<'a>(draft: &mut Draft<'a>, event: &'a Event) {
         Event::HandsSeen(_, hands) => draft.live.hands.clone_from(hands),
         Event::Requested(_, asked) => request::apply(draft, asked),
         Event::Finished(_, id, outcome) => {
-            if draft.live.started == Some(*id) {
-                draft.live.started = None;
+            // A late look may be one at a machine that is followed no longer, and a repeated one has been judged.
+            if draft.live.started != Some(*id) {
+                draft.say(Reason::Late { what: id.to_string() });
+                return;
             }
-            if let Outcome::Observed(Some(seen)) = outcome
-                && let Some(report) = &seen.report
-            {
-                hear(draft, report);
+            draft.live.started = None;
+            if let Outcome::Observed(Some(seen)) = outcome {
+                hear(draft, &seen.written);
             }
             draft.finished = Some((*id, outcome));
         }
@@ -29,26 +30,53 @@ pub(super) fn fold<'a>(draft: &mut Draft<'a>, event: &'a Event) {
             draft.live.signals.interrupt(draft.now);
             draft.live.held_since = None;
             draft.live.healthy_since = None;
+            draft.live.whole_since = None;
+            draft.live.clock_trusted_since = Some(draft.now);
+            if let Some(heard) = &mut draft.live.report {
+                heard.interrupt(draft.now);
+            }
             draft.say(Reason::Interrupted);
         }
         Event::Due(_) | Event::ChainSeen(_) => {}
     }
 }
 
-/// Keeps a report and notes when it moved, by our clock: its own clock is not to be trusted. The first report seen may
-/// be days old, so it only starts to count when it moves.
-fn hear(draft: &mut Draft<'_>, report: &Report) {
+/// Keeps a report and notes when it moved, by our clock: its own clock is not to be trusted. What is no report of this
+/// incident and of this boot is kept as a reason only; the last usable report goes on growing stale.
+fn hear(draft: &mut Draft<'_>, written: &Written) {
+    let (now, limit, long) = (draft.now, draft.policy.max_clock_offset, draft.policy.stuck_after);
+    let report = match written {
+        Written::Nothing => return,
+        Written::Unreadable(why) => return ignore(draft, format!("it cannot be read ({why})")),
+        Written::Report(report) => report,
+    };
     let incident = draft.record.phase.incident().map(|incident| incident.id.to_string());
     if incident.as_deref() != Some(&report.incident) {
-        draft.say(Reason::ForeignReport { incident: report.incident.chars().take(64).collect() });
-        return;
+        let other: String = report.incident.chars().filter(|c| !c.is_control()).take(64).collect();
+        return ignore(draft, format!("it is of incident {other}"));
     }
-    let moved = match &draft.live.report {
-        None => None,
-        Some(heard) if heard.report.boot_id == report.boot_id && heard.report.counter == report.counter => {
-            heard.moved_at
+    match &mut draft.live.report {
+        None => draft.live.report = Some(Heard::first((**report).clone(), now)),
+        Some(heard) if heard.is_of_an_earlier_boot(report) => {
+            return ignore(draft, "it is of an earlier boot".into());
         }
-        Some(_) => Some(draft.now),
-    };
-    draft.live.report = Some(Heard { report: report.clone(), moved_at: moved });
+        Some(heard) => {
+            let rebooted = heard.report.boot_id != report.boot_id;
+            heard.hear(report, limit, now);
+            if rebooted {
+                let boots = heard.boots_within(long + long, now);
+                draft.live.whole_since = None;
+                draft.say(Reason::Rebooted { boots });
+            }
+        }
+    }
+    draft.live.unusable = None;
+}
+
+/// Said once for as long as it stays the same: a machine is looked at every half minute.
+fn ignore(draft: &mut Draft<'_>, why: String) {
+    if draft.live.unusable.as_ref() != Some(&why) {
+        draft.say(Reason::UnusableReport { why: why.clone() });
+        draft.live.unusable = Some(why);
+    }
 }

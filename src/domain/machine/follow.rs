@@ -1,9 +1,9 @@
 //! `Syncing` and `Ready`: the machine is followed until somebody decides, and a second one is not tolerated.
 
-use super::{Draft, provision, recover, tell};
+use super::{Draft, boot, provision, ready, recover, stuck, tell};
 use crate::domain::{
-    Action, ActionId, ChainView, Doubt, Heard, Incident, Machine, MachineState, Outcome, Phase, Policy, Reason, Role,
-    Seen, Span, Standby, Step, Subject, Time, Topic, human,
+    Action, ActionId, Doubt, Incident, Machine, MachineState, Outcome, Phase, Reason, Role, Seen, Standby, Step, Time,
+    Topic, Written,
 };
 
 pub(super) fn advance(draft: &mut Draft<'_>) {
@@ -19,7 +19,7 @@ pub(super) fn advance(draft: &mut Draft<'_>) {
     let (Phase::Syncing(incident, standby) | Phase::Ready(incident, standby)) = draft.record.phase.clone() else {
         return;
     };
-    judge_readiness(draft, &incident, &standby);
+    ready::judge(draft, &incident, &standby);
     if !standby.retained {
         if recover::is_back(draft, incident.opened_at) {
             if is_silent(draft) {
@@ -94,23 +94,68 @@ fn react(draft: &mut Draft<'_>, incident: &Incident, standby: &Standby, id: Acti
             }
             set_standby(draft, incident, next);
         }
+        (Step::Console, Outcome::Console(text)) => boot::console_read(draft, incident, standby, text),
+        (Step::Console, Outcome::Failed(said)) => {
+            let text = format!("its serial port could not be read: {said}");
+            boot::console_read(draft, incident, standby, &text);
+        }
         // A look that did not answer says nothing about the machine; the next one will.
         (Step::Observe | Step::Find, Outcome::Failed(_)) => {}
-        (Step::Create | Step::Find | Step::Observe | Step::Delete, _) => {
+        (Step::Create | Step::Find | Step::Observe | Step::Delete | Step::Console | Step::Disks, _) => {
             draft.say(Reason::Late { what: id.to_string() });
         }
     }
 }
 
 fn seen_as(draft: &mut Draft<'_>, incident: &Incident, standby: &Standby, seen: &Seen) {
-    let kept = matches!(seen.role, Role::Retained | Role::Promoted | Role::Other) || seen.deletion_protection;
-    if kept && !standby.retained {
-        set_standby(draft, incident, Standby { retained: true, ..standby.clone() });
+    let mut standby = standby.clone();
+    standby.retained |= matches!(seen.role, Role::Retained | Role::Promoted | Role::Other) || seen.deletion_protection;
+    if standby.spoke_at.is_none() && seen.written != Written::Nothing {
+        standby.spoke_at = Some(draft.now);
     }
-    if draft.live.report.as_ref().is_some_and(|heard| heard.report.signer_seen) {
-        recover::doubt(draft, Some(standby.clone()), Doubt::SignerSeen);
+    if draft.record.phase.standby() != Some(&standby) {
+        set_standby(draft, incident, standby.clone());
+    }
+    // Whoever wrote it, and of whatever incident it is: where a signer is said to be, nothing is touched.
+    let reported = draft.live.report.as_ref().is_some_and(|heard| heard.report.signer_seen);
+    if reported || seen.written.report().is_some_and(|report| report.signer_seen) {
+        recover::doubt(draft, Some(standby), Doubt::SignerSeen);
     } else if seen.state == MachineState::Stopped {
-        recover::doubt(draft, Some(standby.clone()), Doubt::Stopped);
+        recover::doubt(draft, Some(standby), Doubt::Stopped);
+    } else {
+        judge_progress(draft, &standby);
+        boot::after_look(draft, incident, &standby, &seen.written);
+    }
+}
+
+/// Stuck or not, right after a look that succeeded. A placeholder of a machine has nothing to go on with.
+fn judge_progress(draft: &mut Draft<'_>, standby: &Standby) {
+    if draft.policy.simulated || standby.retained {
+        draft.live.stuck = None;
+        return;
+    }
+    let follows_chain = !draft.policy.probed.contains(draft.id);
+    // Being stuck is itself something that is missing; it must not be the reason for going on being stuck.
+    let before = draft.live.stuck.take();
+    let missing = ready::missing(draft.id, &draft.live, &draft.world.chain, draft.now, draft.policy);
+    let case = stuck::Case {
+        heard: draft.live.report.as_ref(),
+        standby,
+        whole: missing.is_empty(),
+        follows_chain,
+        chain: &draft.world.chain,
+    };
+    let now = stuck::judge(&case, draft.policy, draft.now);
+    draft.live.stuck.clone_from(&now);
+    match (before, now) {
+        (before, Some(stuck)) => {
+            if before.is_none_or(|before| before.kind() != stuck.kind()) {
+                draft.say(Reason::Stuck { stuck: stuck.clone(), missing });
+            }
+            draft.tell_stuck(standby, &stuck);
+        }
+        (Some(stuck), None) => draft.say(Reason::GoesOn { stuck }),
+        (None, None) => {}
     }
 }
 
@@ -162,75 +207,15 @@ fn look(draft: &mut Draft<'_>, incident: &Incident, standby: &Standby) {
 }
 
 /// Looking changes nothing outside, so it needs no intent in the ledger.
-fn ask(draft: &mut Draft<'_>, incident: &Incident, step: Step, action: Action) {
+pub(super) fn ask(draft: &mut Draft<'_>, incident: &Incident, step: Step, action: Action) {
     draft.live.looks = draft.live.looks.wrapping_add(1);
     let id = ActionId { incident: incident.id, step, attempt: draft.live.looks };
     draft.live.started = Some(id);
     draft.actions.push((id, action));
 }
 
-fn judge_readiness(draft: &mut Draft<'_>, incident: &Incident, standby: &Standby) {
-    let missing = missing(draft.live.report.as_ref(), &draft.world.chain, draft.now, draft.policy);
-    let ready = matches!(draft.record.phase, Phase::Ready(..));
-    if let Some(heard) = &draft.live.report
-        && let Some(moved_at) = heard.moved_at
-        && ready
-    {
-        // One nanosecond later it *is* stale.
-        let stale_at = moved_at.checked_add(draft.policy.report_stale_after + Span::from_nanos(1));
-        draft.wake(stale_at.unwrap_or(Time::MAX));
-    }
-    match (ready, missing.is_empty()) {
-        (false, true) => {
-            draft.say(Reason::Ready { instance: standby.instance.clone() });
-            draft.enter(Phase::Ready(incident.clone(), standby.clone()));
-            draft.tell(Topic::Ready);
-        }
-        (true, false) => {
-            draft.say(Reason::NoLongerReady { missing });
-            draft.enter(Phase::Syncing(incident.clone(), standby.clone()));
-        }
-        (true, true) | (false, false) => {}
-    }
-}
-
-/// What a standby lacks to be ready, in words; empty when it is. It is enough for a mail, never for `promote`.
-#[must_use]
-pub(super) fn missing(heard: Option<&Heard>, chain: &ChainView, now: Time, policy: &Policy) -> Vec<String> {
-    let Some(heard) = heard else { return vec!["the machine has not reported".into()] };
-    if !heard.is_fresh(policy.report_stale_after, now) {
-        return vec![heard.moved_at.map_or_else(
-            || "its report has not moved yet, it may be an old one".into(),
-            |at| format!("its report has not moved for {}", human(super::super::elapsed(at, now))),
-        )];
-    }
-    let report = &heard.report;
-    let mut missing = Vec::new();
-    let mut need = |fine: bool, words: String| {
-        if !fine {
-            missing.push(words);
-        }
-    };
-    need(report.synced, format!("{} ({} %)", bounded(&report.stage), report.progress_percent.min(100)));
-    need(!report.optimistic, "the execution layer has not verified its head".into());
-    need(report.peers >= policy.min_peers, format!("{} peers, needs {}", report.peers, policy.min_peers));
-    let head_age = Span::from_secs(i64::try_from(report.head_age_seconds).unwrap_or(i64::MAX));
-    need(head_age <= policy.max_head_age, format!("its head is {} old", human(head_age)));
-    let offset = Span::from_millis(report.clock_offset_ms);
-    need(offset.abs() <= policy.max_clock_offset, format!("its clock is off by {} ms", report.clock_offset_ms));
-    need(!report.signer_seen, "a process that could sign is seen".into());
-    match &chain.genesis_root {
-        None => need(false, "it is not known here which chain it should follow".into()),
-        Some(root) => need(
-            root.eq_ignore_ascii_case(&report.genesis_root),
-            format!("it follows another chain ({})", bounded(&report.genesis_root)),
-        ),
-    }
-    missing
-}
-
 /// A machine may send anything; people get the first part of it, without control characters.
-fn bounded(text: &str) -> String {
+pub(super) fn bounded(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(80).collect()
 }
 
@@ -241,23 +226,4 @@ fn is_silent(draft: &Draft<'_>) -> bool {
         .report
         .as_ref()
         .is_some_and(|heard| heard.is_fresh(draft.policy.report_stale_after, draft.now) && !heard.report.signer_seen)
-}
-
-pub(super) fn explain(
-    subject: &Subject,
-    incident: &Incident,
-    standby: &Standby,
-    chain: &ChainView,
-    now: Time,
-    policy: &Policy,
-) -> Reason {
-    if let Some(since) = subject.live.healthy_since {
-        let left = (policy.healthy_delay - super::super::elapsed(since, now)).max(Span::ZERO);
-        return Reason::RecoveryWaits { left, process_seen: subject.live.signals.process_seen(now) };
-    }
-    let _ = incident;
-    match &subject.record.phase {
-        Phase::Ready(..) => Reason::Ready { instance: standby.instance.clone() },
-        _ => Reason::NotReady { missing: missing(subject.live.report.as_ref(), chain, now, policy) },
-    }
 }

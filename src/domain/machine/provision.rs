@@ -1,9 +1,9 @@
 //! `Provisioning`: look, create down the ladder, and look again whenever an outcome is unknown.
 
-use super::{Draft, budget, recover};
+use super::{Draft, boot, budget, recover};
 use crate::domain::{
-    Action, CreateOutcome, Incident, InstanceRef, Machine, MachineState, Outcome, Pending, Phase, Policy, Reason, Role,
-    Rung, Standby, StandbySpec, Step, Topic, elapsed,
+    Action, CreateOutcome, Doubt, GivenUp, Incident, InstanceRef, Lines, Machine, MachineState, Outcome, Pending,
+    Phase, Policy, Reason, Role, Rung, Standby, StandbySpec, Step, Topic, Usd,
 };
 
 pub(super) fn advance(draft: &mut Draft<'_>) {
@@ -34,11 +34,33 @@ fn react(draft: &mut Draft<'_>, incident: &mut Incident, pending: &Pending, outc
     match (outcome, &pending.action) {
         (Outcome::Found(machines), _) => found(draft, incident, &machines),
         (Outcome::Created(created), Action::Create(spec)) => created_as(draft, incident, &spec.rung.clone(), created),
+        // Gone, as far as is known; nothing is created before a complete look shows the same.
+        (Outcome::Deleted, Action::Delete(_)) => {
+            let pending = incident.next(Step::Find, Action::Find, draft.now);
+            draft.enter(Phase::Provisioning(incident.clone(), pending));
+        }
+        (Outcome::Untouchable(check), Action::Delete(instance)) => untouchable(draft, incident, instance, check),
+        (Outcome::Failed(said), Action::Delete(_)) => {
+            if incident.failures + 1 == super::release::TELL_AFTER {
+                draft.tell_failure(Topic::Stuck, &said, None);
+            }
+            look_again(draft, incident, said);
+        }
         (Outcome::Failed(said), _) => look_again(draft, incident, said),
         // An outcome of another kind under this name cannot be; looking again is safe whatever it was.
         (
-            Outcome::Created(_) | Outcome::Observed(_) | Outcome::Deleted | Outcome::Untouchable(_),
-            Action::Find | Action::Create(_) | Action::Observe(_) | Action::Delete(_),
+            Outcome::Created(_)
+            | Outcome::Observed(_)
+            | Outcome::Deleted
+            | Outcome::Untouchable(_)
+            | Outcome::Console(_)
+            | Outcome::Disks(_),
+            Action::Find
+            | Action::Create(_)
+            | Action::Observe(_)
+            | Action::Delete(_)
+            | Action::Console(_)
+            | Action::Disks,
         ) => look_again(draft, incident, "the answer was of another kind".into()),
     }
 }
@@ -46,6 +68,13 @@ fn react(draft: &mut Draft<'_>, incident: &mut Incident, pending: &Pending, outc
 /// What a complete look found. The machine that serves the incident is the one to keep; a second one goes later, once
 /// this one is in the ledger.
 fn found(draft: &mut Draft<'_>, incident: &mut Incident, machines: &[Machine]) {
+    let is_given_up = |machine: &&Machine| incident.given_up.iter().any(|gone| gone.instance.id == machine.instance.id);
+    if let Some(left) = machines.iter().find(is_given_up) {
+        let left = left.clone();
+        delete_again(draft, incident, &left);
+        return;
+    }
+    boot::all_gone(incident, draft.now);
     incident.failures = 0;
     let Some(keep) = machines.iter().min_by_key(|machine| keep_first(machine)) else {
         create(draft, incident);
@@ -77,15 +106,42 @@ pub(super) fn keep_first(machine: &Machine) -> (bool, bool, Option<crate::domain
     )
 }
 
+/// A machine that was given up is still there, or there again in a list that is behind.
+fn delete_again(draft: &mut Draft<'_>, incident: &mut Incident, left: &Machine) {
+    if left.role != Role::Standby || left.deletion_protection {
+        let check = format!("{} was given up, but its label or its deletion protection says to keep it", left.instance);
+        untouchable(draft, incident, &left.instance.clone(), check);
+        return;
+    }
+    let at = draft.after(draft.policy.backoff(incident.failures));
+    incident.failures = incident.failures.saturating_add(1);
+    draft.say(Reason::GivingUp { instance: left.instance.clone() });
+    let pending = incident.next(Step::Delete, Action::Delete(left.instance.clone()), at);
+    draft.enter(Phase::Provisioning(incident.clone(), pending));
+}
+
+/// A machine that was given up must not be touched after all: it is the incident's machine again, and a human's.
+fn untouchable(draft: &mut Draft<'_>, incident: &mut Incident, instance: &InstanceRef, check: String) {
+    let standby = incident.given_up.iter().position(|gone| gone.instance.id == instance.id).map(|index| {
+        let GivenUp { instance, rung, since, gone_at: _ } = incident.given_up.remove(index);
+        incident.machine_since = Some(since);
+        Standby { instance, rung, since, retained: false, extra: None, spoke_at: None }
+    });
+    let pending = incident.next(Step::Find, Action::Find, draft.now);
+    draft.enter(Phase::Provisioning(incident.clone(), pending));
+    recover::doubt(draft, standby, Doubt::Untouchable(check));
+}
+
 fn adopt(draft: &mut Draft<'_>, incident: &mut Incident, instance: InstanceRef, rung: Rung, retained: bool) {
     incident.failures = 0;
     incident.machine_since.get_or_insert(draft.now);
     if let Some(index) = draft.policy.ladder.iter().position(|priced| priced.rung == rung) {
         incident.rung = index;
-        incident.estimate = draft.policy.ladder[index].until_fuse;
+        incident.estimate = estimate(draft, incident, draft.policy.ladder[index].until_fuse);
     }
     draft.say(Reason::Adopted { instance: instance.clone() });
-    let standby = Standby { instance, rung, since: draft.now, retained, extra: None };
+    let standby = Standby { instance, rung, since: draft.now, retained, extra: None, spoke_at: None };
+    boot::forget_machine(draft);
     draft.live.look_at = Some(draft.now);
     // Look again after creating: a machine that came late would be a second one.
     draft.live.recheck_at = Some(draft.now);
@@ -97,14 +153,24 @@ fn create(draft: &mut Draft<'_>, incident: &mut Incident) {
     // The world counts this incident's own estimate already, if it did so when the event came.
     let counted = draft.world.get(draft.id).and_then(|subject| subject.record.phase.incident()?.estimate);
     let planned = counted.unwrap_or_default();
-    let fits = |index: &usize| budget::within_budget(draft.world, policy, &policy.ladder[*index], planned, now).is_ok();
+    // Without a price there is no budget either, or the rung would not have been taken.
+    let sunk = boot::sunk(incident, policy, now).unwrap_or_default();
+    let world = draft.world;
+    let fits = |index: &usize| budget::within_budget(world, policy, &policy.ladder[*index], planned, sunk, now).is_ok();
     let Some(index) = (incident.rung..policy.ladder.len()).find(fits) else {
+        if !incident.given_up.is_empty() && !(0..policy.ladder.len()).any(|index| fits(&index)) {
+            let attempts = u32::try_from(incident.given_up.len()).unwrap_or(u32::MAX);
+            let console = Lines::from_iter(["the budget allows no further try"]);
+            draft.enter(Phase::Provisioning(incident.clone(), incident.clone().next(Step::Find, Action::Find, now)));
+            recover::doubt(draft, None, Doubt::NeverBooted { attempts, console });
+            return;
+        }
         exhausted(draft, incident, "no rung that the budget allows is left".into(), Topic::OutOfStock);
         return;
     };
     let priced = &policy.ladder[index];
     incident.rung = index;
-    incident.estimate = priced.until_fuse;
+    incident.estimate = estimate(draft, incident, priced.until_fuse);
     let spec = StandbySpec {
         action: crate::domain::ActionId { incident: incident.id, step: Step::Create, attempt: incident.creation },
         validator: draft.id.clone(),
@@ -174,18 +240,22 @@ fn look_again(draft: &mut Draft<'_>, incident: &mut Incident, said: String) {
 pub(super) fn explain(incident: &Incident, pending: &Pending, policy: &Policy) -> Reason {
     match &pending.action {
         Action::Create(spec) => Reason::Creating { rung: spec.rung.clone(), name: spec.machine_name() },
-        Action::Find | Action::Observe(_) | Action::Delete(_) if incident.failures > 0 => Reason::Retrying {
-            at: pending.not_before,
-            what: "provisioning",
-            said: format!("try {} of rung {}", incident.failures, incident.rung.min(policy.ladder.len())),
-        },
-        Action::Find | Action::Observe(_) | Action::Delete(_) => {
+        Action::Delete(instance) => Reason::GivingUp { instance: instance.clone() },
+        Action::Find | Action::Observe(_) | Action::Console(_) | Action::Disks if incident.failures > 0 => {
+            Reason::Retrying {
+                at: pending.not_before,
+                what: "provisioning",
+                said: format!("try {} of rung {}", incident.failures, incident.rung.min(policy.ladder.len())),
+            }
+        }
+        Action::Find | Action::Observe(_) | Action::Console(_) | Action::Disks => {
             Reason::Looking { why: "nothing is created before it is known that there is none" }
         }
     }
 }
 
-/// For how long the incident has had a machine, for the bill.
-pub(super) fn machine_time(incident: &Incident, now: crate::domain::Time) -> crate::domain::Span {
-    incident.machine_since.map_or(crate::domain::Span::ZERO, |since| elapsed(since, now))
+/// The most the incident may cost: this machine until its fuse, and what earlier ones have cost.
+fn estimate(draft: &Draft<'_>, incident: &Incident, until_fuse: Option<Usd>) -> Option<Usd> {
+    let sunk = boot::sunk(incident, draft.policy, draft.now)?;
+    Some(Usd(until_fuse?.0 + sunk.0))
 }

@@ -44,5 +44,7 @@ pub(super) fn doubt(draft: &mut Draft<'_>, standby: Option<Standby>, doubt: Doub
     let Some(incident) = draft.record.phase.incident().cloned() else { return };
     draft.say(Reason::InDoubt { doubt: doubt.clone() });
     draft.tell_doubt(&incident, standby.as_ref(), &doubt);
+    // Whoever was asked sees what it does; whether it is ready or stuck is not judged any more.
+    (draft.live.whole_since, draft.live.stuck) = (None, None);
     draft.enter(Phase::NeedsHuman(incident, standby, doubt));
 }

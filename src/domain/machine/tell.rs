@@ -7,8 +7,8 @@ use uuid::Uuid;
 use super::Draft;
 use crate::domain::{
     Bill, Block, ChainHealth, Closed, Delivery, Doubt, Failed, Held, Incident, IncidentId, Lines, Mode, Money, Notice,
-    NoticeKind, Offer, OutboxState, Outgoing, Phase, Plan, PricedRung, Question, Span, Standby, Text, Time, Topic, Usd,
-    Verdict, elapsed,
+    NoticeKind, Offer, OutboxState, Outgoing, Phase, Plan, PricedRung, Progress, Question, Span, Standby, Stuck, Text,
+    Time, Topic, Usd, Verdict, elapsed,
 };
 
 /// Up to this many notices are kept. Beyond it, one that every recipient has refused goes first; without such a one the
@@ -66,7 +66,8 @@ impl Draft<'_> {
             | Topic::Ready
             | Topic::Flapping
             | Topic::Hands
-            | Topic::FuseSoon => Failed::Refused,
+            | Topic::FuseSoon
+            | Topic::Standby(_) => Failed::Refused,
         };
         self.tell_once(topic, NoticeKind::Failure { failed, detail: said.into(), retry_at });
     }
@@ -80,25 +81,67 @@ impl Draft<'_> {
             Doubt::TtlEnded => Question::TtlEnded,
             Doubt::RecoveredButSilent => Question::RecoveredButSilent,
             Doubt::Untouchable(check) => Question::Untouchable(check.as_str().into()),
+            Doubt::NeverBooted { attempts, console } => {
+                Question::NeverBooted { attempts: *attempts, console: console.clone() }
+            }
         };
         let kind = NoticeKind::DecisionNeeded {
             question,
             instance: standby.map(|standby| standby.instance.clone()),
             per_hour: self.per_hour(incident),
-            evidence: self.evidence(),
+            evidence: self.evidence_with_progress(),
         };
         self.queue(&format!("doubt/{doubt:?}/{}", incident.steps), kind);
     }
 
-    pub(super) fn tell_recovered(&mut self, incident: &Incident, closed: &Closed) {
-        let standby = incident.machine_since.and_then(|since| {
-            let rung = self.policy.ladder.get(incident.rung)?.rung.clone();
-            Some(Bill { rung, ran: elapsed(since, self.now), cost: closed.cost, deleted: true })
-        });
+    /// Each kind once for a machine: a sync that stumbles now and then is not worth a mail each time.
+    pub(super) fn tell_stuck(&mut self, standby: &Standby, stuck: &Stuck) {
+        let topic = Topic::Standby(stuck.kind());
+        if self.record.told.contains(&topic) {
+            return;
+        }
+        self.record.to_mut().told.insert(topic);
+        let kind = NoticeKind::StandbyStuck {
+            instance: standby.instance.clone(),
+            why: stuck.to_string().into(),
+            advice: stuck.kind().advice().into(),
+            per_hour: self.record.phase.incident().and_then(|incident| self.per_hour(incident)),
+            evidence: self.progress().into_iter().collect(),
+        };
+        self.queue(&format!("{topic:?}/{}", standby.instance.id), kind);
+    }
+
+    pub(super) fn tell_never_booted(&mut self, standby: &Standby, console: &Lines) {
+        let waited = elapsed(standby.since, self.now);
+        let (instance, console) = (standby.instance.clone(), console.clone());
+        let about = format!("never-booted/{}", instance.id);
+        self.queue(&about, NoticeKind::NeverBooted { instance, waited, console });
+    }
+
+    fn progress(&self) -> Vec<String> {
+        let heard = self.live.report.as_ref();
+        heard.map_or_else(Vec::new, |heard| Progress::of(heard, self.now).lines(self.now))
+    }
+
+    fn evidence_with_progress(&self) -> Lines {
+        let heard = self.live.report.as_ref();
+        let standby = heard.map(|heard| format!("the standby: {}", Progress::of(heard, self.now).line()).into());
+        self.views().into_iter().chain(standby).collect()
+    }
+
+    pub(super) fn tell_recovered(&mut self, incident: &Incident, closed: &Closed, left: Lines) {
+        let served = incident
+            .machine_since
+            .and_then(|since| Some((self.policy.ladder.get(incident.rung)?.rung.clone(), elapsed(since, self.now))));
+        let given_up = incident.given_up.last();
+        let standby = served
+            .or_else(|| given_up.map(|gone| (gone.rung.clone(), elapsed(gone.since, gone.gone_at.unwrap_or(self.now)))))
+            .map(|(rung, ran)| Bill { rung, ran, cost: closed.cost, deleted: true });
         let kind = NoticeKind::Recovered {
             lasted: elapsed(incident.opened_at, self.now),
             how: closed.how.as_str().into(),
             standby,
+            left,
         };
         self.queue("recovered", kind);
     }
@@ -177,6 +220,7 @@ impl Draft<'_> {
             | Topic::Refused
             | Topic::Stuck
             | Topic::Flapping
+            | Topic::Standby(_)
             | Topic::Hands => return None,
         })
     }
@@ -197,17 +241,18 @@ impl Draft<'_> {
     fn ready(&self) -> Option<NoticeKind> {
         let standby = self.record.phase.standby()?;
         let report = &self.live.report.as_ref()?.report;
-        let facts = [
-            format!("synced, {} peers", report.peers),
-            format!("its head is {} s old", report.head_age_seconds),
-            format!("its clock is off by {} ms", report.clock_offset_ms),
-            "no signer is seen on it".to_owned(),
-        ];
+        let health = if self.policy.probed.contains(self.id) {
+            vec!["its own probes say that it is well".to_owned()]
+        } else {
+            vec![format!("synced, {} peers", report.peers), format!("its head is {} s old", report.head_age_seconds)]
+        };
+        let rest = [format!("its clock is off by {} ms", report.clock_offset_ms), "no signer is seen on it".to_owned()];
+        let facts = health.into_iter().chain(rest);
         Some(NoticeKind::StandbyReady {
             instance: standby.instance.clone(),
             per_hour: self.record.phase.incident().and_then(|incident| self.per_hour(incident)),
             fuse_at: self.policy.fuse_at(standby.since),
-            evidence: facts.into_iter().collect(),
+            evidence: facts.collect(),
             simulated: self.policy.simulated,
         })
     }
@@ -250,12 +295,13 @@ impl Draft<'_> {
     }
 
     fn evidence(&self) -> Lines {
+        self.views().into_iter().collect()
+    }
+
+    fn views(&self) -> Vec<Text> {
         let views = self.live.signals.views(self.now);
-        views
-            .iter()
-            .filter(|view| view.verdict != Verdict::Unknown || !view.why.is_empty())
-            .map(|v| v.to_string())
-            .collect()
+        let known = views.iter().filter(|view| view.verdict != Verdict::Unknown || !view.why.is_empty());
+        known.map(|view| view.to_string().into()).collect()
     }
 
     /// When what people are told about began.

@@ -83,7 +83,13 @@ impl Writer<'_> {
             }
             NoticeKind::Failure { failed, detail, retry_at } => self.failure(*failed, detail.as_str(), *retry_at),
             NoticeKind::Money(money) => self.money(money),
-            NoticeKind::Recovered { lasted, how, standby } => self.recovered(*lasted, how.as_str(), standby.as_ref()),
+            NoticeKind::Recovered { lasted, how, standby, left } => {
+                self.recovered(*lasted, how.as_str(), standby.as_ref(), left)
+            }
+            NoticeKind::StandbyStuck { instance, why, advice, per_hour, evidence } => {
+                self.stuck(instance, why, advice, *per_hour, evidence)
+            }
+            NoticeKind::NeverBooted { instance, waited, console } => self.never_booted(instance, *waited, console),
             NoticeKind::Partial { silent, of, evidence } => {
                 self.body.say(&format!(
                     "{silent} of the {of} keys of {id} are silent, the others work. Look at the validator client; no \
@@ -174,15 +180,25 @@ impl Writer<'_> {
         if simulated { "simulated standby ready, decide".into() } else { "standby ready, decide".into() }
     }
 
-    fn recovered(&mut self, lasted: Span, how: &str, standby: Option<&Bill>) -> String {
+    fn recovered(&mut self, lasted: Span, how: &str, standby: Option<&Bill>, left: &Lines) -> String {
         let id = &self.notice.validator;
         let lasted = human(lasted);
-        self.body.say(&format!("The incident of {id} is over after {lasted}. You need not do anything."));
+        if left.is_empty() {
+            self.body.say(&format!("The incident of {id} is over after {lasted}. You need not do anything."));
+        } else {
+            self.body.say(&format!(
+                "The incident of {id} is over after {lasted}. Its machine is gone, but look at what is listed below: \
+                 what is still there costs until somebody deletes it."
+            ));
+            self.body.list("To be looked at:", left.iter());
+        }
         let mut facts = vec![("Because", how.to_owned())];
         let bill = match standby {
             None => "no standby was created".to_owned(),
             Some(bill) => {
-                let fate = if bill.deleted {
+                let fate = if bill.deleted && !left.is_empty() {
+                    "deleted"
+                } else if bill.deleted {
                     "deleted with its disks"
                 } else {
                     "kept, because you asked for it: it still costs"
@@ -194,7 +210,11 @@ impl Writer<'_> {
         facts.push(("Bill", bill.clone()));
         self.body.facts(&facts);
         self.next("To see that all is well:", "status");
-        format!("over after {lasted}, {bill}")
+        if left.is_empty() {
+            format!("over after {lasted}, {bill}")
+        } else {
+            format!("over after {lasted}, something is left")
+        }
     }
 
     fn evidence(&mut self, evidence: &Lines) {

@@ -39,6 +39,12 @@ fn evidence() -> Lines {
         .collect()
 }
 
+fn console() -> Lines {
+    ["[    1.2] Kernel panic - not syncing: VFS: Unable to mount root fs", "[    1.3] ---[ end Kernel panic ]---"]
+        .into_iter()
+        .collect()
+}
+
 fn decision(question: Question) -> NoticeKind {
     NoticeKind::DecisionNeeded {
         question,
@@ -96,6 +102,7 @@ fn every_kind() -> Vec<NoticeKind> {
         decision(Question::SignerSeen),
         decision(Question::TtlEnded),
         decision(Question::RecoveredButSilent),
+        decision(Question::NeverBooted { attempts: 2, console: console() }),
         decision(Question::Untouchable("its deletion protection is on".into())),
         failure(Failed::OutOfStock, "ZONE_RESOURCE_POOL_EXHAUSTED in us-central1-a, us-central1-b and us-east1-b"),
         failure(Failed::Quota, "QUOTA_EXCEEDED: Quota 'CPUS' exceeded. Limit: 8.0 in region us-central1."),
@@ -115,13 +122,34 @@ fn every_kind() -> Vec<NoticeKind> {
             lasted: Span::from_secs(8100),
             how: "home attests again for 20m".into(),
             standby: Some(Bill { rung: rung(), ran: Span::from_secs(7890), cost: Some(Usd(1.47)), deleted: true }),
+            left: Lines::default(),
         },
         NoticeKind::Recovered {
             lasted: Span::from_secs(8100),
             how: "closed by mara@laptop: home is repaired".into(),
             standby: Some(Bill { rung: rung(), ran: Span::from_secs(7890), cost: None, deleted: false }),
+            left: Lines::default(),
         },
-        NoticeKind::Recovered { lasted: Span::from_secs(400), how: "home attests again".into(), standby: None },
+        NoticeKind::Recovered {
+            lasted: Span::from_secs(400),
+            how: "home attests again".into(),
+            standby: None,
+            left: Lines::default(),
+        },
+        NoticeKind::Recovered {
+            lasted: Span::from_secs(8100),
+            how: "home attests again for 20m".into(),
+            standby: Some(Bill { rung: rung(), ran: Span::from_secs(7890), cost: Some(Usd(1.47)), deleted: true }),
+            left: ["disk fo-eth-0-1a2b3c4d-1 in us-central1-b (2048 GB)"].into_iter().collect(),
+        },
+        NoticeKind::StandbyStuck {
+            instance: instance(),
+            why: "its disk is nearly full, 3 % is free".into(),
+            advice: "make `compute.disk.size_gb` larger".into(),
+            per_hour: Some(Usd(0.67)),
+            evidence: ["43 %, execution client: 18.2 of 21.9 M blocks", "it reported 20s ago"].into_iter().collect(),
+        },
+        NoticeKind::NeverBooted { instance: instance(), waited: Span::from_mins(20), console: console() },
         NoticeKind::Partial {
             silent: 2, of: 5, evidence: ["chain: 0xaaaa… and 0xbbbb… silent"].into_iter().collect()
         },

@@ -67,6 +67,9 @@ async fn spoil(State(node): Node, request: Request, next: Next) -> Response {
         Some(Fault::ServerError) => {
             Refusal(StatusCode::INTERNAL_SERVER_ERROR, "database is corrupt".into()).into_response()
         }
+        Some(Fault::Status(status)) => {
+            StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR).into_response()
+        }
         Some(Fault::WrongTypes) => Json(json!({"data": {"head_slot": {}, "genesis_time": []}})).into_response(),
         Some(Fault::Huge) => ([(CONTENT_TYPE, "application/json")], Body::from(vec![b' '; 16 << 20])).into_response(),
     }

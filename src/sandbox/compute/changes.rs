@@ -63,6 +63,16 @@ pub(super) fn stop(world: &mut World, call: &Call<'_>, rest: &[&str], fault: Opt
     operation::begin(world, call, rest, "stop", fault, Then::Stop)
 }
 
+/// The reset button. Of a machine that does not run it is an error.
+pub(super) fn reset(world: &mut World, call: &Call<'_>, rest: &[&str], fault: Option<&Fault>) -> Answer {
+    let Some(machine) = world.find(rest[1], rest[3]) else { return missing(&rest.join("/")) };
+    if machine.status() != "RUNNING" {
+        let message = format!("The resource is {} and cannot be reset", machine.status());
+        return Answer::error(StatusCode::BAD_REQUEST, "resourceNotReady", &message);
+    }
+    operation::begin(world, call, rest, "reset", fault, Then::Reset)
+}
+
 pub(super) fn start(world: &mut World, call: &Call<'_>, rest: &[&str], fault: Option<&Fault>) -> Answer {
     let Some(machine) = world.find(rest[1], rest[3]) else { return missing(&rest.join("/")) };
     if machine.status() != "TERMINATED" {

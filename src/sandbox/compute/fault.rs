@@ -11,9 +11,12 @@ pub enum Method {
     Insert,
     Get,
     AggregatedList,
+    /// The aggregated list of disks.
+    Disks,
     Delete,
     Operation,
     GuestAttributes,
+    SerialPort,
     SetLabels,
     SetDeletionProtection,
     SetScheduling,

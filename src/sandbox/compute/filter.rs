@@ -4,6 +4,8 @@
 //! It is not Google's whole language. What it does not read it refuses: a filter that is read wrongly would show a
 //! machine that is not there, or hide one that is.
 
+use serde_json::Value;
+
 use super::world::FakeMachine;
 
 /// What is compared.
@@ -50,9 +52,14 @@ impl Filter {
     }
 
     pub(super) fn matches(&self, machine: &FakeMachine) -> bool {
+        self.matches_resource(&machine.json)
+    }
+
+    /// The same of any resource that has a name and labels.
+    pub(super) fn matches_resource(&self, json: &Value) -> bool {
         self.0.iter().all(|(field, value)| match field {
-            Field::Name => machine.name == *value,
-            Field::Label(key) => machine.json["labels"][key].as_str() == Some(value),
+            Field::Name => json["name"].as_str() == Some(value),
+            Field::Label(key) => json["labels"][key].as_str() == Some(value),
         })
     }
 }

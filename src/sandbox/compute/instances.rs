@@ -1,6 +1,6 @@
 //! Machines: made, looked at, deleted. What changes one that stands there is in [`super::changes`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -9,12 +9,18 @@ use super::{
     Answer,
     disks::{self, Conflict},
     fault::Fault,
+    guest,
     operation::{self, Then},
     quota,
     routes::{Call, invalid, missing},
-    scheduling, timestamp,
+    scheduling,
+    serial::Port,
+    timestamp,
     world::{FakeMachine, World},
 };
+
+/// All keys and values together: 512 KB.
+const METADATA_LIMIT: usize = 512 << 10;
 
 fn is_name(name: &str) -> bool {
     (1..=63).contains(&name.len())
@@ -35,7 +41,28 @@ fn check(zone: &str, name: &str, instance: &Value) -> Result<(), String> {
     if instance["disks"].as_array().is_none_or(Vec::is_empty) {
         return Err("Invalid value for field 'resource.disks': '[]'. No disks are specified".into());
     }
+    check_metadata(&instance["metadata"])?;
     scheduling::check(&instance["scheduling"])
+}
+
+/// Google's limits: of a key, of a value, and of all of them.
+fn check_metadata(metadata: &Value) -> Result<(), String> {
+    let mut keys = BTreeSet::new();
+    let mut size = 0;
+    for item in metadata["items"].as_array().into_iter().flatten() {
+        let (key, value) = (item["key"].as_str().unwrap_or_default(), item["value"].as_str().unwrap_or_default());
+        if !guest::is_name(key) || !keys.insert(key) {
+            return Err(format!("Invalid value for field 'resource.metadata.items.key': '{key}'"));
+        }
+        if value.len() > guest::VALUE_LIMIT {
+            return Err(format!("Metadata value for key '{key}' is too large: maximum is 262144 characters"));
+        }
+        size += key.len() + value.len();
+    }
+    if size >= METADATA_LIMIT {
+        return Err(format!("Metadata of {size} bytes is too large: maximum is {METADATA_LIMIT}"));
+    }
+    Ok(())
 }
 
 pub(super) fn insert(world: &mut World, call: &Call<'_>, rest: &[&str], fault: Option<&Fault>) -> Answer {
@@ -70,7 +97,11 @@ pub(super) fn insert(world: &mut World, call: &Call<'_>, rest: &[&str], fault: O
         zone: zone.to_owned(),
         json: instance,
         attributes: BTreeMap::new(),
+        guest_writes: Vec::new(),
+        metadata_fault: None,
+        console: Port::default(),
         stops_at: None,
+        boots: 0,
         hidden_for: if let Some(Fault::Late(lists)) = fault { *lists } else { 0 },
     });
     operation::begin_for(world, call, call.target(zone, &name), "insert", fault, then)
@@ -141,18 +172,4 @@ pub(super) fn delete(world: &mut World, call: &Call<'_>, rest: &[&str], fault: O
         Some(machine) => machine.json["status"] = json!("STOPPING"),
     }
     operation::begin(world, call, rest, "delete", fault, Then::Remove)
-}
-
-pub(super) fn guest_attributes(world: &mut World, call: &Call<'_>, rest: &[&str], _fault: Option<&Fault>) -> Answer {
-    let link = world.link(call.project, &format!("{}/getGuestAttributes", rest[..4].join("/")));
-    let Some(machine) = world.find(rest[1], rest[3]) else { return missing(&rest.join("/")) };
-    if machine.attributes.is_empty() {
-        return missing("guest attributes");
-    }
-    let item = |(key, value): (&String, &String)| json!({"namespace": "failover", "key": key, "value": value});
-    let items: Vec<Value> = machine.attributes.iter().map(item).collect();
-    let query = call.query.get("queryPath").cloned().unwrap_or_default();
-    let value = json!({"items": items});
-    let kind = "compute#guestAttributes";
-    Answer::ok("GuestAttributes", json!({"kind": kind, "selfLink": link, "queryPath": query, "queryValue": value}))
 }

@@ -1,4 +1,4 @@
-//! Lists of machines: of all zones and of one, filtered and in pages.
+//! Lists of machines and disks: of all zones and of one, filtered and in pages.
 
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -6,11 +6,7 @@ use serde_json::{Value, json};
 use super::{Answer, fault::Fault, filter::Filter, routes::Call, world::World};
 
 fn selected(world: &mut World, call: &Call<'_>, zone: Option<&str>) -> Result<Vec<Value>, Answer> {
-    let text = call.query.get("filter").map(String::as_str).unwrap_or_default();
-    let filter = Filter::parse(text).map_err(|part| {
-        let message = format!("this fake of Compute Engine does not implement the filter {text}: {part}");
-        Answer::error(StatusCode::NOT_IMPLEMENTED, "notImplemented", &message)
-    })?;
+    let filter = filter(call)?;
     let mut found = Vec::new();
     for machine in &mut world.machines {
         if zone.is_some_and(|zone| zone != machine.zone) || !filter.matches(machine) {
@@ -25,6 +21,14 @@ fn selected(world: &mut World, call: &Call<'_>, zone: Option<&str>) -> Result<Ve
     Ok(found)
 }
 
+fn filter(call: &Call<'_>) -> Result<Filter, Answer> {
+    let text = call.query.get("filter").map(String::as_str).unwrap_or_default();
+    Filter::parse(text).map_err(|part| {
+        let message = format!("this fake of Compute Engine does not implement the filter {text}: {part}");
+        Answer::error(StatusCode::NOT_IMPLEMENTED, "notImplemented", &message)
+    })
+}
+
 fn page(call: &Call<'_>, all: Vec<Value>) -> (Vec<Value>, Option<String>) {
     let most = call.query.get("maxResults").and_then(|most| most.parse().ok()).unwrap_or(500).max(1);
     let from: usize = call.query.get("pageToken").and_then(|token| token.parse().ok()).unwrap_or(0);
@@ -34,8 +38,7 @@ fn page(call: &Call<'_>, all: Vec<Value>) -> (Vec<Value>, Option<String>) {
 
 pub(super) fn aggregated(world: &mut World, call: &Call<'_>, _rest: &[&str], _fault: Option<&Fault>) -> Answer {
     let partial = call.query.get("returnPartialSuccess").is_some_and(|value| value == "true");
-    let unreachable = world.unreachable().cloned();
-    if let Some(zone) = unreachable.as_ref().filter(|_| !partial) {
+    if let Some(zone) = world.unreachable().filter(|_| !partial) {
         let message = format!("zone {zone} did not answer");
         return Answer::error(StatusCode::SERVICE_UNAVAILABLE, "backendError", &message);
     }
@@ -43,6 +46,24 @@ pub(super) fn aggregated(world: &mut World, call: &Call<'_>, _rest: &[&str], _fa
         Ok(all) => all,
         Err(answer) => return answer,
     };
+    by_zone(world, call, all, "instances", "Instance")
+}
+
+pub(super) fn disks(world: &mut World, call: &Call<'_>, _rest: &[&str], _fault: Option<&Fault>) -> Answer {
+    if let Some(zone) = world.unreachable() {
+        let message = format!("zone {zone} did not answer");
+        return Answer::error(StatusCode::SERVICE_UNAVAILABLE, "backendError", &message);
+    }
+    let filter = match filter(call) {
+        Ok(filter) => filter,
+        Err(answer) => return answer,
+    };
+    let all = world.disks.values().filter(|disk| filter.matches_resource(disk)).cloned().collect();
+    by_zone(world, call, all, "disks", "Disk")
+}
+
+/// One page of an aggregated list: every zone is there, also the one that has nothing on it.
+fn by_zone(world: &World, call: &Call<'_>, all: Vec<Value>, plural: &str, kind: &str) -> Answer {
     let (page, next) = page(call, all);
     let mut items = serde_json::Map::new();
     for zone in world.zones.clone() {
@@ -55,23 +76,23 @@ pub(super) fn aggregated(world: &mut World, call: &Call<'_>, _rest: &[&str], _fa
             let message = format!("There are no results for scope '{scope}' on this page.");
             json!({"warning": {"code": "NO_RESULTS_ON_PAGE", "message": message, "data": data}})
         } else {
-            json!({"instances": here})
+            json!({plural: here})
         };
         items.insert(scope, scoped);
     }
     let mut answer = json!({
-        "kind": "compute#instanceAggregatedList",
-        "id": format!("projects/{}/aggregated/instances", call.project),
+        "kind": format!("compute#{}AggregatedList", kind.to_lowercase()),
+        "id": format!("projects/{}/aggregated/{plural}", call.project),
         "items": items,
-        "selfLink": world.link(call.project, "aggregated/instances"),
+        "selfLink": world.link(call.project, &format!("aggregated/{plural}")),
     });
     if let Some(next) = next {
         answer["nextPageToken"] = json!(next);
     }
-    if let Some(zone) = unreachable {
+    if let Some(zone) = world.unreachable() {
         answer["unreachables"] = json!([world.link(call.project, &format!("zones/{zone}"))]);
     }
-    Answer::ok("InstanceAggregatedList", answer)
+    Answer::ok(if kind == "Disk" { "DiskAggregatedList" } else { "InstanceAggregatedList" }, answer)
 }
 
 fn ends_with(link: &Value, name: &str) -> bool {

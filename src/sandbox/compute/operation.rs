@@ -27,6 +27,8 @@ pub(super) struct Target<'a> {
 pub(super) enum Then {
     Run,
     Stop,
+    /// The machine's reset button: it goes on running, but its system begins anew.
+    Reset,
     Remove,
     /// The creation has failed, and nothing of it remains.
     Fail {

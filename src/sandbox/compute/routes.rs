@@ -9,9 +9,9 @@ use serde_json::json;
 use super::{
     Answer, changes, disks,
     fault::{Fault, Method},
-    instances, lists,
+    guest, instances, lists, network,
     operation::{self, Target},
-    places,
+    places, serial,
     world::World,
 };
 use crate::domain::Time;
@@ -55,9 +55,8 @@ pub(super) fn route(world: &mut World, verb: &Verb, path: &str, query: &str, bod
         ("GET", ["zones", _, "instances"]) => (None, lists::zonal),
         ("GET", ["zones", _, "instances", _]) => (Some(Method::Get), instances::get),
         ("DELETE", ["zones", _, "instances", _]) => (Some(Method::Delete), instances::delete),
-        ("GET", ["zones", _, "instances", _, "getGuestAttributes"]) => {
-            (Some(Method::GuestAttributes), instances::guest_attributes)
-        }
+        ("GET", ["zones", _, "instances", _, "getGuestAttributes"]) => (Some(Method::GuestAttributes), guest::get),
+        ("GET", ["zones", _, "instances", _, "serialPort"]) => (Some(Method::SerialPort), serial::output),
         ("POST", ["zones", _, "instances", _, "setLabels"]) => (Some(Method::SetLabels), changes::set_labels),
         ("POST", ["zones", _, "instances", _, "setDeletionProtection"]) => {
             (Some(Method::SetDeletionProtection), changes::set_deletion_protection)
@@ -66,11 +65,15 @@ pub(super) fn route(world: &mut World, verb: &Verb, path: &str, query: &str, bod
             (Some(Method::SetScheduling), changes::set_scheduling)
         }
         ("POST", ["zones", _, "instances", _, "stop"]) => (None, changes::stop),
+        ("POST", ["zones", _, "instances", _, "reset"]) => (None, changes::reset),
         ("POST", ["zones", _, "instances", _, "start"]) => (None, changes::start),
+        ("GET", ["aggregated", "disks"]) => (Some(Method::Disks), lists::disks),
         ("GET", ["zones", _, "disks", _]) => (None, disks::get),
         ("GET", ["zones", _, "operations", _]) => (Some(Method::Operation), operation::get),
         ("GET", ["zones", _]) => (None, places::zone),
         ("GET", ["zones", _, "machineTypes", _]) => (None, places::machine_type),
+        ("GET", ["regions", _, "subnetworks", _]) => (None, network::subnetwork),
+        ("GET", ["global", "firewalls"]) => (None, network::firewalls),
         ("GET", ["regions", _]) => (None, places::region),
         ("GET", ["global", "images", "family", _]) => (None, places::image),
         _ => return not_implemented(path),

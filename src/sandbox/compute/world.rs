@@ -6,9 +6,11 @@ use serde_json::{Value, json};
 
 use super::{
     fault::{Fault, Faults},
+    metadata::MetadataFault,
+    network::Network,
     operation::{Change, Operation, Target, Then},
     quota::Quotas,
-    timestamp,
+    serial, timestamp,
 };
 use crate::domain::{Span, Time};
 
@@ -22,8 +24,16 @@ pub struct FakeMachine {
     /// The `Instance` resource.
     pub json: Value,
     pub(super) id: u64,
-    pub(super) attributes: BTreeMap<String, String>,
+    /// Guest attributes, by namespace and key.
+    pub(super) attributes: BTreeMap<(String, String), String>,
+    /// When the machine wrote some.
+    pub(super) guest_writes: Vec<Time>,
+    pub(super) metadata_fault: Option<MetadataFault>,
+    /// Its first serial port.
+    pub(super) console: serial::Port,
     pub(super) stops_at: Option<Time>,
+    /// How often it was powered on.
+    pub(super) boots: u64,
     /// Lists that still do not show it.
     pub(super) hidden_for: u32,
 }
@@ -41,14 +51,28 @@ impl FakeMachine {
         self.json["status"].as_str().unwrap_or_default()
     }
 
+    /// Its project, as its link has it.
+    #[must_use]
+    pub fn project(&self) -> &str {
+        let link = self.json["selfLink"].as_str().unwrap_or_default();
+        link.split("/projects/").nth(1).and_then(|rest| rest.split('/').next()).unwrap_or_default()
+    }
+
+    /// What it was given: key and value of its metadata.
+    pub fn metadata(&self) -> impl Iterator<Item = (&str, &str)> {
+        let items = self.json["metadata"]["items"].as_array().into_iter().flatten();
+        items.filter_map(|item| Some((item["key"].as_str()?, item["value"].as_str()?)))
+    }
+
     fn run(&mut self, now: Time) {
+        self.boots += 1;
         self.json["status"] = json!("RUNNING");
         self.json["lastStartTimestamp"] = json!(timestamp(now));
         let fuse = super::scheduling::max_run_duration(&self.json["scheduling"]).map(Span::from_secs);
         self.stops_at = fuse.map(|fuse| now + fuse);
     }
 
-    fn stop(&mut self, now: Time) {
+    pub(super) fn stop(&mut self, now: Time) {
         self.json["status"] = json!("TERMINATED");
         self.json["lastStopTimestamp"] = json!(timestamp(now));
         self.stops_at = None;
@@ -65,6 +89,7 @@ pub(super) struct World {
     pub(super) operations: BTreeMap<String, Operation>,
     pub(super) requests: BTreeMap<String, String>,
     pub(super) quotas: Quotas,
+    pub(super) network: Network,
     pub(super) faults: Faults,
     pub(super) denied: BTreeSet<String>,
     operation_time: Span,
@@ -82,6 +107,7 @@ impl World {
             operations: BTreeMap::new(),
             requests: BTreeMap::new(),
             quotas: Quotas::default(),
+            network: Network::default(),
             faults: Faults::default(),
             denied: BTreeSet::new(),
             operation_time,
@@ -155,6 +181,7 @@ impl World {
         match then {
             Then::Run => self.machines[index].run(now),
             Then::Stop => self.machines[index].stop(now),
+            Then::Reset => self.machines[index].boots += 1,
             Then::Remove => self.remove(id),
             Then::Fail { code, message } => {
                 self.fail(operation, code, &message);

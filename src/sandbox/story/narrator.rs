@@ -99,14 +99,14 @@ impl Narrator {
         let phase: String = validator.reason.chars().filter(|c| c.is_alphabetic()).take(20).collect();
         if told.phase != phase {
             told.phase = phase;
-            if validator.phase != "syncing" || validator.standby.as_ref().is_none_or(|s| s.progress_percent.is_none()) {
+            if validator.phase != "syncing" || validator.standby.as_ref().is_none_or(|s| s.progress.is_none()) {
                 lines.push((validator.phase.clone(), validator.reason.clone()));
             }
         }
         let standby = validator.standby.as_ref();
-        let percent = standby.and_then(|standby| standby.progress_percent).unwrap_or(0);
-        let bar =
-            (percent > told.percent).then(|| standby.and_then(|standby| standby.stage.clone()).unwrap_or_default());
+        let progress = standby.and_then(|standby| standby.progress.as_ref());
+        let percent = progress.map_or(0, |progress| progress.percent);
+        let bar = (percent > told.percent).then(|| progress.map(|progress| progress.stage.clone()).unwrap_or_default());
         told.percent = told.percent.max(percent);
         drop(told);
         for (who, what) in lines {

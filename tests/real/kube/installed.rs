@@ -1,7 +1,14 @@
 //! The whole path with what the chart renders: its configuration, its account and its rights, on a real API server. The
 //! real program under that account's own token, a real Alertmanager, a machine whose plug is pulled, a fake cloud.
 
-use std::{collections::BTreeSet, fs, path::Path, process::Command, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::Arc,
+    time::Duration,
+};
 
 use failover::{
     adapters::clock::SystemClock,
@@ -72,24 +79,41 @@ impl Chart<'_> {
         cluster.kubectl_with(&["apply"], &self.render(&["rbac"]));
     }
 
-    /// A kubeconfig with nothing in it but the account's own token.
-    fn kubeconfig(&self) -> std::path::PathBuf {
+    /// What a kubelet lays into the pod: the account's token and the authority of the API server.
+    fn account(&self) -> PathBuf {
+        let folder = self.folder.join("serviceaccount");
+        fs::create_dir_all(&folder).unwrap();
         let token = self.cluster.kubectl(&["--namespace", "failover", "create", "token", "failover"]);
-        let cluster: Value =
-            serde_json::from_str(&fs::read_to_string(self.cluster.folder().join("cluster.json")).unwrap()).unwrap();
-        let config = json!({
-            "apiVersion": "v1", "kind": "Config", "current-context": "c",
-            "clusters": [{ "name": "c", "cluster": { "server": cluster["api"], "certificate-authority": cluster["ca"] } }],
-            "users": [{ "name": "u", "user": { "token": token.trim() } }],
-            "contexts": [{ "name": "c", "context": { "cluster": "c", "user": "u" } }],
-        });
-        let file = self.folder.join("kubeconfig");
-        fs::write(&file, config.to_string()).unwrap();
-        file
+        fs::write(folder.join("token"), token.trim()).unwrap();
+        fs::write(folder.join("namespace"), "failover").unwrap();
+        fs::copy(self.at("ca"), folder.join("ca.crt")).unwrap();
+        folder
+    }
+
+    fn at(&self, key: &str) -> String {
+        let cluster = fs::read_to_string(self.cluster.folder().join("cluster.json")).unwrap();
+        serde_json::from_str::<Value>(&cluster).unwrap()[key].as_str().unwrap().to_owned()
+    }
+
+    /// The program as a pod has it: with the account where every pod has it, and no kubeconfig. The folder is there in a
+    /// mount namespace of its own only.
+    fn pod(&self) -> Command {
+        let api = url::Url::parse(&self.at("api")).unwrap();
+        let lay = "mount -t tmpfs run /run && mkdir -p /run/secrets/kubernetes.io && \
+                   ln -s \"$1\" /run/secrets/kubernetes.io/serviceaccount && shift && exec \"$@\"";
+        let mut command = Command::new("unshare");
+        command
+            .args(["--mount", "--propagation", "private", "--", "sh", "-c", lay, "sh"])
+            .arg(self.account())
+            .arg(env!("CARGO_BIN_EXE_failover"))
+            .env_remove("KUBECONFIG")
+            .env("KUBERNETES_SERVICE_HOST", api.host_str().unwrap())
+            .env("KUBERNETES_SERVICE_PORT", api.port().unwrap().to_string());
+        command
     }
 
     /// The rendered configuration, with the places of this machine instead of those of a pod.
-    fn configuration(&self, port: u16, cloud: &str) -> std::path::PathBuf {
+    fn configuration(&self, port: u16, cloud: &str) -> PathBuf {
         let map = self.cluster.kubectl_with(
             &["create", "--dry-run=client", "--output", "jsonpath={.data.failover\\.yaml}"],
             &self.render(&["configmap"]),
@@ -100,7 +124,6 @@ impl Chart<'_> {
         config["http"]["listen"] = format!("127.0.0.1:{port}").into();
         config["ledger"]["sqlite"]["path"] = json!(self.folder.join("ledger.sqlite"));
         config["alertmanager"]["auth"]["bearer_file"] = json!(secret);
-        config["kubernetes"]["kubeconfig"] = json!(self.kubeconfig());
         config["compute"]["endpoint"] = cloud.into();
         config["compute"]["credentials"] = "anonymous".into();
         let file = self.folder.join("failover.yaml");
@@ -154,13 +177,13 @@ async fn under_the_charts_own_account_a_dead_machine_makes_one_standby_and_nothi
     fs::write(folder.path().join("values.yaml"), values(&namespace)).unwrap();
     let cloud = FakeCompute::start(&["us-central1-a"], Span::from_millis(200), Arc::new(SystemClock)).await.unwrap();
     let port = free_port();
-    let config = block_in_place(|| {
-        let chart = Chart { cluster, folder: folder.path() };
+    let chart = Chart { cluster, folder: folder.path() };
+    let (config, program) = block_in_place(|| {
         chart.grant();
-        chart.configuration(port, cloud.url())
+        let config = chart.configuration(port, cloud.url());
+        let program = Program::serve_by(chart.pod(), &config, port);
+        (config, program)
     });
-
-    let program = Program::serve(&config, port);
     let alertmanager = Alertmanager::start(&program.webhook()).await;
     program.wait_for("the cluster says up", |status| status.contains("runs and is ready")).await;
     assert!(cloud.log().is_empty(), "{:?}", cloud.log());
@@ -179,8 +202,8 @@ async fn under_the_charts_own_account_a_dead_machine_makes_one_standby_and_nothi
     let told = story.kubectl(&["describe", "statefulset/vc"]);
     assert!(wanted.iter().all(|reason| told.contains(reason)), "{told}");
 
-    // The check of an operator, under the same account.
-    let check = Command::new(env!("CARGO_BIN_EXE_failover")).args(["check", "--config"]).arg(&config).output().unwrap();
+    // What `helm test` runs, from the same place and under the same account.
+    let check = block_in_place(|| chart.pod().args(["check", "--config"]).arg(&config).output().unwrap());
     let said = String::from_utf8(check.stdout).unwrap();
     let denied = said.lines().any(|line| !line.starts_with("ok") && line.contains("permission"));
     assert!(!denied && said.contains("Kubernetes API server: answers"), "{said}");
@@ -193,8 +216,8 @@ async fn under_the_charts_own_account_a_dead_machine_makes_one_standby_and_nothi
     }
 
     // And the log would have shown it.
-    let kubeconfig = folder.path().join("kubeconfig");
-    block_in_place(|| cluster.try_kubectl(&["--kubeconfig", kubeconfig.to_str().unwrap(), "get", "secrets"]));
+    let token = fs::read_to_string(folder.path().join("serviceaccount/token")).unwrap();
+    block_in_place(|| cluster.try_kubectl(&["--token", &token, "get", "secrets"]));
     let (_, others) = asked(cluster, &namespace);
     assert!(others.iter().any(|request| request.contains("list secrets")), "{others:#?}");
 }

@@ -63,6 +63,15 @@ impl Writer<'_> {
                 ),
                 close,
             ),
+            Question::NeverBooted { attempts, .. } => (
+                "no standby boots",
+                format!(
+                    "No standby of {id} has booted, {attempts} of {attempts} tried. No further one is created. Read \
+                     below what the last one's console has printed, then end the incident; the last machine stays \
+                     until you do, or until its own fuse stops it."
+                ),
+                close,
+            ),
         };
         self.body.say(&what);
         let mut facts: Vec<_> = instance.map(|instance| ("Machine", instance.to_string())).into_iter().collect();
@@ -70,10 +79,48 @@ impl Writer<'_> {
         let runs = !matches!(question, Question::Vanished | Question::Stopped);
         facts.extend(per_hour.filter(|_| runs).map(|hour| ("Price", format!("{} an hour while it runs", usd(hour)))));
         self.body.facts(&facts);
+        if let Question::NeverBooted { console, .. } = question {
+            self.body.list("The end of its console:", console.iter());
+        }
         self.evidence(evidence);
         self.next("To see everything that is known:", "status");
         self.next(purpose, &command);
         format!("decision needed, {subject}")
+    }
+
+    pub(super) fn stuck(
+        &mut self,
+        instance: &InstanceRef,
+        why: &Text,
+        advice: &Text,
+        per_hour: Option<Usd>,
+        evidence: &Lines,
+    ) -> String {
+        let id = &self.notice.validator;
+        self.body.say(&format!(
+            "The standby of {id} does not go on by itself: {why}. What helps: {advice}. failover goes on looking, and \
+             says so in its status when the machine goes on."
+        ));
+        let mut facts = vec![("Machine", instance.to_string())];
+        facts.extend(per_hour.map(|hour| ("Price", format!("{} an hour while it runs", usd(hour)))));
+        self.body.facts(&facts);
+        self.body.list("What it reports:", evidence.iter());
+        self.next("To read its console:", &format!("logs {id}"));
+        self.next("To give this standby up:", &format!("close {id} --reason \"the standby is stuck\""));
+        "the standby is stuck".into()
+    }
+
+    pub(super) fn never_booted(&mut self, instance: &InstanceRef, waited: Span, console: &Lines) -> String {
+        let id = &self.notice.validator;
+        self.body.say(&format!(
+            "A standby of {id} has not booted within {}. It is deleted, and another one is tried; you need not do \
+             anything yet.",
+            human(waited)
+        ));
+        self.body.facts(&[("Machine", instance.to_string())]);
+        self.body.list("The end of its console:", console.iter());
+        self.next("To follow the next one:", "status --watch");
+        "a standby did not boot, trying another".into()
     }
 
     pub(super) fn failure(&mut self, failed: Failed, detail: &str, retry_at: Option<Time>) -> String {

@@ -1,0 +1,247 @@
+#!/usr/bin/env bash
+# Makes the cloud project in which failover creates standbys: services, network, firewall, roles, identities, bucket, and
+# the federation by which the home cluster needs no key file. It may be run again: what is there is left or set right.
+# It reads no key and writes none, and no secret is in any of its commands. docs/gcp.md explains each step.
+#
+#   setup.sh --project ID --operator user:you@example.org [options]
+#
+#   --project ID             the project; one that holds nothing else
+#   --operator MEMBER        who may keep a standby, `user:…` or `group:…`; may be given several times
+#   --billing-account ID     make the project if it is not there, and pay for it from this account
+#   --regions A,B            the regions of the ladder, the first one also for the bucket (us-central1)
+#   --bucket NAME            the ledger's bucket (ID-failover)
+#   --prefix NAME            `ledger.gcs.prefix` of the configuration (home)
+#   --p2p PORTS              what the firewall lets in to a standby (tcp:30303,udp:30303,tcp:9000,udp:9000)
+#   --service-account NS:SA  the service account of failover in the home cluster (failover:failover)
+#   --jwks FILE --issuer URL the cluster's public keys and issuer; without them kubectl is asked
+#   --no-federation          no identity for a cluster: the watcher runs elsewhere
+#   --deny                   also the deny policy for machines tagged as promoted; needs an organisation
+#   --dry-run                print every command that would be run, and run none
+set -euo pipefail
+
+here=$(dirname "$(realpath "${BASH_SOURCE[0]}")")
+# shellcheck source-path=SCRIPTDIR source=common.sh
+source "$here/common.sh"
+
+# The cluster's issuer need not be reachable: its public keys go to Google. Run again after its signing key has changed.
+federate() {
+  if [[ -z $jwks ]]; then
+    jwks=$work/jwks.json
+    echo '+ kubectl get --raw /openid/v1/jwks; kubectl get --raw /.well-known/openid-configuration' >&2
+    if ((dry_run)); then
+      issuer=ISSUER
+    else
+      kubectl get --raw /openid/v1/jwks > "$jwks" || fail "kubectl does not say the cluster's keys: give --jwks and --issuer"
+      issuer=$(kubectl get --raw /.well-known/openid-configuration | sed -n 's/.*"issuer": *"\([^"]*\)".*/\1/p')
+    fi
+  fi
+  if ((!dry_run)); then
+    [[ $issuer == https://* ]] || fail "the issuer is '$issuer', Google takes https:// only: set service-account-issuer of the API server"
+    grep -q '"keys"' "$jwks" || fail "$jwks holds no public keys (JWKS)"
+    ! grep -qE '"(d|p|q|dp|dq|qi|k)" *:' "$jwks" || fail "$jwks holds a private key: it is not sent anywhere; remove it"
+  fi
+  local where=(--location global --project "$project") subject=system:serviceaccount:$account verb=create-oidc
+  case $(field state iam workload-identity-pools describe "$pool" "${where[@]}") in
+    absent) run iam workload-identity-pools create "$pool" "${where[@]}" --display-name "failover at home" ;;
+    DELETED) run iam workload-identity-pools undelete "$pool" "${where[@]}" ;;
+    ACTIVE) ;;
+    *) fail "it cannot be seen how the pool $pool stands" ;;
+  esac
+  where+=(--workload-identity-pool "$pool")
+  case $(field state iam workload-identity-pools providers describe "$provider" "${where[@]}") in
+    absent) ;;
+    DELETED) run iam workload-identity-pools providers undelete "$provider" "${where[@]}"; verb=update-oidc ;;
+    ACTIVE) verb=update-oidc ;;
+    *) fail "it cannot be seen how the provider $provider stands" ;;
+  esac
+  # No other service account of the cluster gets anything, whatever roles are given later.
+  run iam workload-identity-pools providers "$verb" "$provider" "${where[@]}" --issuer-uri "$issuer" \
+    --jwk-json-path "$jwks" --attribute-mapping google.subject=assertion.sub \
+    --attribute-condition "assertion.sub == '$subject'"
+  project_number
+  again iam service-accounts add-iam-policy-binding "$watcher" --project "$project" \
+    --role roles/iam.workloadIdentityUser --condition None --format none \
+    --member "principal://iam.googleapis.com/projects/$project_number/locations/global/workloadIdentityPools/$pool/subject/$subject"
+}
+
+project_number() {
+  project_number=PROJECT_NUMBER
+  ((dry_run)) || project_number=$(field projectNumber projects describe "$project")
+  [[ $project_number =~ ^([0-9]+|PROJECT_NUMBER)$ ]] || fail "the number of $project cannot be found out"
+}
+
+# A deny rule reads no labels, only tags. Who promotes a machine tags it: docs/gcp.md has the command.
+protect() {
+  there resource-manager tags keys describe "$project/failover" ||
+    run resource-manager tags keys create failover --parent "projects/$project"
+  there resource-manager tags values describe "$project/failover/promoted" ||
+    run resource-manager tags values create promoted --parent "$project/failover"
+  local policy=$work/deny.json
+  sed "s/PROJECT/$project/g; s/WATCHER/$watcher/g" "$here/deny.json" > "$policy"
+  local where=(--kind denypolicies --attachment-point "cloudresourcemanager.googleapis.com/projects/$project") verb=create
+  ! there iam policies get failover-promoted "${where[@]}" || verb=update
+  run iam policies "$verb" failover-promoted "${where[@]}" --policy-file "$policy"
+}
+
+# What has to be written into the values of the chart, as they are.
+configuration() {
+  local credentials=application_default
+  if ((federation)); then
+    credentials='{key_file: /etc/failover/google.json}'
+    cat << END
+workloadIdentity:
+  audience: //iam.googleapis.com/projects/$project_number/locations/global/workloadIdentityPools/$pool/providers/$provider
+  impersonate: $watcher
+END
+  fi
+  cat << END
+config:
+  ledger:
+    gcs: {bucket: $bucket, prefix: "$prefix", credentials: $credentials}
+  compute:
+    project: $project
+    credentials: $credentials
+    subnetwork: $network
+    tags: [$tag]
+    ladder:
+END
+  local region zone
+  for region in ${regions//,/ }; do
+    # Every region has these two.
+    for zone in b c; do echo "      - {zone: $region-$zone, machine_type: n2-standard-8}"; done
+  done
+}
+
+project='' billing='' regions=us-central1 bucket='' prefix=home jwks='' issuer='' federation=1 deny=0 operators=()
+p2p=tcp:30303,udp:30303,tcp:9000,udp:9000 account=failover:failover
+while (($#)); do
+  case $1 in
+    --project) project=$(value "$@"); shift 2 ;;
+    --operator) operator=$(value "$@"); operators+=("$operator"); shift 2 ;;
+    --billing-account) billing=$(value "$@"); shift 2 ;;
+    --regions) regions=$(value "$@"); shift 2 ;;
+    --bucket) bucket=$(value "$@"); shift 2 ;;
+    --prefix) prefix=$(value "$@"); shift 2 ;;
+    --p2p) p2p=$(value "$@"); shift 2 ;;
+    --service-account) account=$(value "$@"); shift 2 ;;
+    --jwks) jwks=$(value "$@"); shift 2 ;;
+    --issuer) issuer=$(value "$@"); shift 2 ;;
+    --no-federation) federation=0; shift ;;
+    --deny) deny=1; shift ;;
+    --dry-run) dry_run=1; shift ;;
+    -h | --help) help "$0"; exit 0 ;;
+    *) usage "there is no option $1" ;;
+  esac
+done
+
+[[ -n $project ]] || usage "--project is missing"
+((${#operators[@]})) || usage "--operator is missing: somebody must be able to keep a standby"
+bucket=${bucket:-$project-failover} prefix=${prefix%/}
+matches "$project" '[a-z][a-z0-9-]{4,28}[a-z0-9]' "--project takes the id of a project, like my-failover"
+matches "$bucket" '[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]' "--bucket takes the name of a bucket, without gs://"
+matches "$prefix" '[A-Za-z0-9._/-]*' "--prefix takes letters, digits and . _ / -"
+matches "$regions" '[a-z]+-[a-z]+[0-9]+(,[a-z]+-[a-z]+[0-9]+)*' "--regions takes regions (us-central1), not zones"
+matches "$account" '[a-z0-9-]+:[a-z0-9.-]+' "--service-account takes NAMESPACE:NAME"
+matches "$p2p" '(tcp|udp):[0-9]+(-[0-9]+)?(,(tcp|udp):[0-9]+(-[0-9]+)?)*' "--p2p takes ports like tcp:30303,udp:30303"
+for port in ${p2p//,/ }; do
+  first=${port#*:} last=${port##*-}
+  ((${first%-*} > 22 || ${last#*:} < 22)) || usage "--p2p would open port 22: no standby is logged in to from outside"
+done
+for operator in "${operators[@]}"; do
+  matches "$operator" '(user|group):[^@ ]+@[^@ ]+' \
+    "--operator takes user:… or group:…: a human keeps a standby, never an identity that a program holds"
+done
+if ((federation)); then
+  [[ -n $jwks && -n $issuer || -z $jwks$issuer ]] || usage "--jwks and --issuer go together"
+  [[ -z $jwks || -r $jwks ]] || fail "$jwks cannot be read"
+fi
+((dry_run)) || command -v gcloud > /dev/null || fail "gcloud is not installed: https://cloud.google.com/sdk/docs/install"
+names "$project"
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+step "the project, and the services it uses"
+if [[ -n $billing ]]; then
+  there projects describe "$project" || run projects create "$project"
+  run billing projects link "$project" --billing-account "$billing"
+elif ((!dry_run)) && ! there projects describe "$project"; then
+  fail "there is no project $project, or you may not see it: make it, or give --billing-account (see 'gcloud billing accounts list')"
+fi
+run services enable "${services[@]}" --project "$project"
+
+step "the network: only peers reach a standby, on the chain's own ports; everything else is closed by default"
+there compute networks describe "$network" --project "$project" ||
+  run compute networks create "$network" --project "$project" --subnet-mode custom
+number=0
+for region in ${regions//,/ }; do
+  # One name in every region, so that `compute.subnetwork` fits each rung of the ladder.
+  there compute networks subnets describe "$network" --project "$project" --region "$region" ||
+    run compute networks subnets create "$network" --project "$project" --region "$region" --network "$network" \
+      --range "10.64.$number.0/24"
+  number=$((number + 1))
+done
+firewall=(--project "$project" --source-ranges 0.0.0.0/0 --target-tags "$tag")
+if there compute firewall-rules describe "$network-p2p" --project "$project"; then
+  run compute firewall-rules update "$network-p2p" "${firewall[@]}" --rules "$p2p"
+else
+  run compute firewall-rules create "$network-p2p" "${firewall[@]}" --network "$network" --direction INGRESS \
+    --action ALLOW --rules "$p2p"
+fi
+
+step "the two roles: the watcher creates and deletes keyless machines, you keep one"
+for role in watcher operator; do
+  id=failover${role^}
+  case $(field deleted iam roles describe "$id" --project "$project") in
+    absent) run iam roles create "$id" --project "$project" --file "$here/roles/$role.yaml" --quiet ;;
+    True)
+      run iam roles undelete "$id" --project "$project"
+      run iam roles update "$id" --project "$project" --file "$here/roles/$role.yaml" --quiet
+      ;;
+    unknown) fail "it cannot be seen whether the role $id is there" ;;
+    *) run iam roles update "$id" --project "$project" --file "$here/roles/$role.yaml" --quiet ;;
+  esac
+done
+
+step "the watcher's identity; a standby has none at all"
+there iam service-accounts describe "$watcher" --project "$project" ||
+  run iam service-accounts create "${watcher%%@*}" --project "$project" --display-name "failover watcher"
+# Whatever is not a machine is in the role's permissions alone; of the machines only our own.
+# shellcheck disable=SC2016
+own='resource.type != "compute.googleapis.com/Instance" || resource.name.extract("/instances/{name}").startsWith("fo-")'
+again projects add-iam-policy-binding "$project" --member "serviceAccount:$watcher" \
+  --role "projects/$project/roles/failoverWatcher" --condition "title=own-machines,expression=$own" --format none
+for operator in "${operators[@]}"; do
+  run projects add-iam-policy-binding "$project" --member "$operator" \
+    --role "projects/$project/roles/failoverOperator" --condition None --format none
+done
+
+step "the bucket of the ledger: what is overwritten or deleted can be had back for 30 days"
+there storage buckets describe "gs://$bucket" --project "$project" ||
+  run storage buckets create "gs://$bucket" --project "$project" --location "${regions%%,*}" \
+    --uniform-bucket-level-access --public-access-prevention --soft-delete-duration 30d
+# Neither versions nor a retention period: the lease is overwritten every few seconds, and has to be.
+run storage buckets update "gs://$bucket" --project "$project" --uniform-bucket-level-access \
+  --public-access-prevention --soft-delete-duration 30d --no-versioning --clear-retention-period
+run storage buckets add-iam-policy-binding "gs://$bucket" --member "serviceAccount:$watcher" \
+  --role roles/storage.objectViewer --condition None --format none
+# It reads who owns a validator, and cannot write it: only humans do.
+owners="!resource.name.startsWith(\"projects/_/buckets/$bucket/objects/${prefix:+$prefix/}owners/\")"
+run storage buckets add-iam-policy-binding "gs://$bucket" --member "serviceAccount:$watcher" \
+  --role roles/storage.objectUser --condition "title=all-but-owners,expression=$owners" --format none
+for operator in "${operators[@]}"; do
+  run storage buckets add-iam-policy-binding "gs://$bucket" --member "$operator" \
+    --role roles/storage.objectUser --condition None --format none
+done
+
+if ((federation)); then
+  step "the home cluster's identity: Google trusts its service account's tokens, by the public keys uploaded here"
+  federate
+fi
+
+if ((deny)); then
+  step "what is tagged as promoted is out of the watcher's reach"
+  protect
+fi
+
+step "done; what the configuration says about this project"
+configuration

@@ -1,0 +1,22 @@
+//! The agent on a standby: looks at the node and the machine, and leaves a report where the watcher can read it.
+//!
+//! It changes nothing on the machine, listens on no port, holds no credential, and opens no file of a validator. What
+//! it says is a hint: whoever controls the machine controls the report.
+//!
+//! Pure are [`ethereum`], [`pace`], [`signer`], [`clock`] and [`report`]; [`machine`] and [`restarts`] read, and
+//! [`watch`] does it all again every half a minute.
+
+pub mod clock;
+mod config;
+pub mod ethereum;
+pub mod generic;
+pub mod health;
+pub mod machine;
+pub mod pace;
+pub mod report;
+pub mod restarts;
+pub mod signer;
+pub mod watch;
+
+pub use config::{AgentConfig, AgentConfigError, NodeKind};
+pub use watch::{Agent, AgentError};

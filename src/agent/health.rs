@@ -1,0 +1,37 @@
+//! What one look at the node comes to, whatever kind it is. It holds no opinion of its own.
+
+/// How the node is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Health {
+    /// 0 to 100; 100 only when synced.
+    pub percent: u8,
+    /// What it is doing, or what keeps it from being ready.
+    pub stage: String,
+    /// If it goes on as it went.
+    pub seconds_to_go: Option<u64>,
+    /// It follows its chain, right up to now.
+    pub synced: bool,
+    /// Its head is not verified.
+    pub optimistic: bool,
+    /// How old its head is.
+    pub head_age_seconds: u64,
+    /// How many peers it has; 0 when that is not known.
+    pub peers: u32,
+    /// The chain it follows; empty when that is not known.
+    pub genesis_root: String,
+    /// Versions as the programs say them.
+    pub versions: Vec<(&'static str, String)>,
+}
+
+/// Said where the age of a head is not known: older than anybody takes for fresh.
+pub const UNKNOWN_HEAD_AGE_SECONDS: u64 = 366 * 24 * 3600;
+
+/// The share of `done` in `of` as a percentage that is 100 only at the end, and 0 of nothing.
+#[must_use]
+pub fn percent(done: u64, of: u64) -> u8 {
+    if of == 0 {
+        return 0;
+    }
+    let percent = u128::from(done.min(of)) * 100 / u128::from(of);
+    u8::try_from(percent).unwrap_or(100)
+}

@@ -1,0 +1,113 @@
+//! What on this machine looks as if it could sign: judged by processes, units and open ports. It reads nothing itself,
+//! and it is no proof of the opposite.
+//!
+//! "None seen" means exactly that. A key file is neither opened nor looked for, not even by its name: no program of
+//! this project can name one (invariant 1), so a folder full of keystores that nothing has started is not seen here. A
+//! program that hides its name is not seen either. What cannot be ruled out counts as seen: the machine is then
+//! untouchable, and a human looks.
+
+mod programs;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What was found on the machine, without a judgement.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    /// Every process.
+    pub processes: Vec<Process>,
+    /// Names of the units that are installed by hand or by a role.
+    pub units: BTreeSet<String>,
+    /// TCP ports that are listened on.
+    pub ports: BTreeSet<u16>,
+    /// Why it could not be looked everywhere; empty when it could.
+    pub hidden: Vec<String>,
+}
+
+/// One process.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Process {
+    /// Its command line; empty for one of the kernel, or one that has ended.
+    pub arguments: Vec<String>,
+    /// The name the kernel knows it by.
+    pub name: String,
+    /// The systemd unit it belongs to.
+    pub unit: Option<String>,
+}
+
+/// Ports by which signers are known, each in its program's default configuration. 9000 is none of them: web3signer
+/// listens there, but so does every lighthouse beacon node for its peers. 5052 and 8081 are shared in the same way.
+const PORTS: [(u16, &str); 9] = [
+    (3600, "charon's validator API"),
+    (3610, "charon's peers"),
+    (3620, "charon's monitoring"),
+    (5062, "a validator client's key manager"),
+    (5064, "the metrics of lighthouse's validator client"),
+    (7500, "prysm's validator client"),
+    (13001, "the peers of an SSV node"),
+    (13141, "dirk"),
+    (26659, "a remote signer of CometBFT"),
+];
+
+/// Words of which one, as a part of a unit's name, says that it signs.
+const UNIT_PARTS: [&str; 10] =
+    ["vc", "web3signer", "vouch", "dirk", "charon", "ssv", "ssvnode", "tmkms", "horcrux", "clef"];
+
+/// More than this in one sentence helps nobody.
+const MAX_SAID: usize = 4;
+
+/// What could sign here, in words; `None` when nothing was seen.
+#[must_use]
+pub fn find(facts: &Facts) -> Option<String> {
+    let mut signs: Vec<String> = Vec::new();
+    let mut say = |sign: String| {
+        if !signs.contains(&sign) {
+            signs.push(sign);
+        }
+    };
+    for process in &facts.processes {
+        if let Some(sign) = of_process(process) {
+            say(sign);
+        }
+    }
+    let running = facts.processes.iter().filter_map(|process| process.unit.as_ref());
+    let units: BTreeMap<&String, bool> =
+        facts.units.iter().map(|unit| (unit, false)).chain(running.map(|unit| (unit, true))).collect();
+    for (unit, runs) in units {
+        if is_signers_unit(unit) {
+            say(format!("unit {unit}{}", if runs { "" } else { ", installed" }));
+        }
+    }
+    for (port, whose) in PORTS {
+        if facts.ports.contains(&port) {
+            say(format!("port {port} is open ({whose})"));
+        }
+    }
+    for why in &facts.hidden {
+        say(format!("cannot be ruled out: {why}"));
+    }
+    if signs.is_empty() {
+        return None;
+    }
+    let more = signs.len().saturating_sub(MAX_SAID);
+    signs.truncate(MAX_SAID);
+    let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+    Some(format!("{}{more}", signs.join("; ")))
+}
+
+/// Only the program and its role are said. Arguments are never repeated: they may hold a path or a token.
+fn of_process(process: &Process) -> Option<String> {
+    let sign = programs::signs(process)?;
+    Some(match &process.unit {
+        Some(unit) => format!("process {sign} of {unit}"),
+        None => format!("process {sign}"),
+    })
+}
+
+fn is_signers_unit(unit: &str) -> bool {
+    let name = unit.trim_end_matches(".service").to_ascii_lowercase();
+    // Guides call it eth-validator, lighthousevalidator, prysm-validator@1 and so on.
+    name.contains("validator")
+        || name.split(|c: char| !c.is_ascii_alphanumeric()).any(|part| UNIT_PARTS.contains(&part))
+}

@@ -1,0 +1,244 @@
+//! The agent's loop: look at everything, report, wait. One round at a time, so nothing piles up behind what hangs.
+//!
+//! It judges nothing itself; the modules beside it do.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    AgentConfig, NodeKind,
+    clock::ClockState,
+    ethereum::Ethereum,
+    generic::Generic,
+    health::Health,
+    machine::{Machine, MachineError},
+    report::{self, Counter, UNKNOWN_CLOCK_OFFSET_MS},
+    restarts::Restarts,
+    signer,
+};
+use crate::{
+    adapters::{
+        beacon::{LocalLook, LocalNode},
+        execution::{Execution, ExecutionLook},
+        generic_probe::GenericProbeError,
+        metadata::{MetadataError, MetadataServer},
+    },
+    domain::{Report, Time},
+    ports::Clock,
+};
+
+/// Where the watcher looks.
+const REPORT: &str = "failover/report";
+/// A node on the same machine that is slower than this is not well.
+const NODE_TIMEOUT: Duration = Duration::from_secs(4);
+/// The metadata server answers in a millisecond.
+pub(super) const METADATA_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why the agent cannot work at all.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// The machine.
+    #[error(transparent)]
+    Machine(#[from] MachineError),
+    /// The variable that names the metadata server.
+    #[error(transparent)]
+    Metadata(#[from] MetadataError),
+    /// A probe.
+    #[error("a probe cannot be set up")]
+    Probe(#[from] GenericProbeError),
+    /// The HTTP client.
+    #[error("no HTTP client can be made")]
+    Http(#[from] reqwest::Error),
+}
+
+/// The agent of one standby.
+pub struct Agent {
+    config: AgentConfig,
+    machine: Machine,
+    boot_id: String,
+    node: Node,
+    metadata: MetadataServer,
+    restarts: Restarts,
+    counter: Counter,
+    compared: ClockState,
+    clock: Arc<dyn Clock>,
+    /// What was last said in the log, to say it once.
+    said: Said,
+}
+
+enum Node {
+    Ethereum { beacon: Box<LocalNode>, execution: Execution, judge: Ethereum },
+    Generic(Generic),
+}
+
+/// What one look at the node brought. An Ethereum node is judged later, when the right time is known.
+enum Looked<'a> {
+    Ethereum(Box<(LocalLook, ExecutionLook)>, &'a mut Ethereum),
+    Generic(Health),
+}
+
+impl Looked<'_> {
+    fn judge(self, right_time: Time, uptime: Duration) -> Health {
+        match self {
+            Self::Ethereum(look, judge) => judge.judge(&look.0, &look.1, right_time, uptime),
+            Self::Generic(health) => health,
+        }
+    }
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Said {
+    trouble: Option<String>,
+    synced: Option<bool>,
+    signer: Option<String>,
+}
+
+impl Agent {
+    /// Prepares; nothing is asked yet. `machine` is the machine it runs on.
+    ///
+    /// # Errors
+    /// [`AgentError`]: without these it could never report.
+    pub fn new(
+        config: AgentConfig,
+        machine: Machine,
+        metadata: MetadataServer,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, AgentError> {
+        let node = match &config.node {
+            NodeKind::Ethereum { beacon, execution, genesis_root } => Node::Ethereum {
+                beacon: Box::new(LocalNode::new(beacon, NODE_TIMEOUT)?),
+                execution: Execution::new(execution, NODE_TIMEOUT)?,
+                judge: Ethereum::new(genesis_root.clone()),
+            },
+            NodeKind::Generic { probes } => Node::Generic(Generic::new(probes, config.interval)?),
+        };
+        let restarts = Restarts::of(config.units.clone(), Path::new("/run/systemd"));
+        let boot_id = machine.boot_id()?;
+        machine.uptime()?;
+        let (counter, compared, said) = (Counter::default(), ClockState::default(), Said::default());
+        Ok(Self { config, machine, boot_id, node, metadata, restarts, counter, compared, clock, said })
+    }
+
+    /// On this very machine, with the metadata server the environment names.
+    ///
+    /// # Errors
+    /// As [`Agent::new`].
+    pub fn here(config: AgentConfig, clock: Arc<dyn Clock>) -> Result<Self, AgentError> {
+        let metadata = MetadataServer::from_environment(METADATA_TIMEOUT)?;
+        Self::new(config, Machine::at("/"), metadata, clock)
+    }
+
+    /// Reports until it is told to stop, and then ends at once, whatever it waits for.
+    pub async fn run(mut self, shutdown: CancellationToken) {
+        tracing::info!(
+            validator = %self.config.validator, incident = %self.config.incident, boot = %self.boot_id,
+            metadata = %self.metadata.address(), "reporting"
+        );
+        let mut ticks = interval(self.config.interval);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let rounds = async {
+            loop {
+                ticks.tick().await;
+                self.round().await;
+            }
+        };
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            () = rounds => {}
+        }
+    }
+
+    async fn round(&mut self) {
+        let trouble = match self.report().await {
+            Err(error) => Some(error.to_string()),
+            Ok(report) => {
+                self.tell(&report);
+                let sent = self.metadata.put_guest_attribute(REPORT, report::bytes(&report)).await;
+                sent.err().map(|error| error.to_string())
+            }
+        };
+        if trouble != self.said.trouble {
+            match &trouble {
+                Some(trouble) => tracing::warn!("no report was left: {trouble}; tried again at every round"),
+                None => tracing::info!("reports are taken again"),
+            }
+            self.said.trouble = trouble;
+        }
+    }
+
+    /// Looks at everything once.
+    ///
+    /// # Errors
+    /// When the kernel does not say how long the machine is up; then no counter could be given.
+    pub async fn report(&mut self) -> Result<Report, MachineError> {
+        let due = self.compared.is_due(self.machine.uptime()?, self.clock.now());
+        let compare = async { if due { self.metadata.clock_offset(&*self.clock).await.ok() } else { None } };
+        let (looked, offset, restarts) =
+            tokio::join!(look(&mut self.node, &*self.clock), compare, self.restarts.count());
+        let (uptime, now) = (self.machine.uptime()?, self.clock.now());
+        if let Some(offset) = &offset {
+            self.compared.compared(offset, uptime, now);
+        }
+        let right_time = self.compared.right_time(uptime, now);
+        let health = looked.judge(right_time, uptime);
+        Ok(self.write(health, restarts, uptime, now))
+    }
+
+    fn write(&mut self, health: Health, restarts: u32, uptime: Duration, now: Time) -> Report {
+        let signer = signer::find(&self.machine.facts());
+        let offset = self.compared.offset_ms(uptime, now);
+        let mut stage = health.stage;
+        if offset.is_none() {
+            stage.push_str("; its clock could not be compared");
+        }
+        let versions = health.versions.into_iter().map(|(of, version)| (of.to_owned(), version));
+        let own = ("failover".to_owned(), env!("CARGO_PKG_VERSION").to_owned());
+        report::bounded(&Report {
+            incident: self.config.incident.clone(),
+            boot_id: self.boot_id.clone(),
+            counter: self.counter.next(uptime),
+            progress_percent: health.percent,
+            stage,
+            seconds_to_go: health.seconds_to_go,
+            synced: health.synced,
+            optimistic: health.optimistic,
+            head_age_seconds: health.head_age_seconds,
+            peers: health.peers,
+            genesis_root: health.genesis_root,
+            clock_offset_ms: offset.unwrap_or(UNKNOWN_CLOCK_OFFSET_MS),
+            signer_seen: signer.is_some(),
+            signer,
+            restarts,
+            disk_free_percent: self.machine.disk_free_percent(&self.config.data),
+            memory_free_percent: self.machine.memory_free_percent(),
+            versions: versions.chain([own]).collect(),
+        })
+    }
+
+    /// Says in the log what has changed.
+    fn tell(&mut self, report: &Report) {
+        tracing::debug!(counter = report.counter, percent = report.progress_percent, stage = %report.stage, "looked");
+        if self.said.synced != Some(report.synced) {
+            tracing::info!(percent = report.progress_percent, synced = report.synced, "{}", report.stage);
+            self.said.synced = Some(report.synced);
+        }
+        if self.said.signer != report.signer {
+            match &report.signer {
+                Some(signer) => tracing::warn!("something that could sign: {signer}"),
+                None => tracing::info!("nothing that could sign is seen any more"),
+            }
+            self.said.signer.clone_from(&report.signer);
+        }
+    }
+}
+
+async fn look<'a>(node: &'a mut Node, clock: &dyn Clock) -> Looked<'a> {
+    match node {
+        Node::Ethereum { beacon, execution, judge } => {
+            Looked::Ethereum(Box::new(tokio::join!(beacon.look(), execution.look())), judge)
+        }
+        Node::Generic(generic) => Looked::Generic(generic.look(clock).await),
+    }
+}

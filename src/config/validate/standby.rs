@@ -1,0 +1,229 @@
+//! What a standby becomes: every file with its digest, one consensus client, and nothing that is about a key.
+//!
+//! Whether the files are there is found out on the machine.
+
+use super::{
+    Checker, ConsensusSettings, DownloadSettings, EthereumStandbySettings, GenericStandbySettings, GethSettings,
+    LighthouseSettings, PrysmSettings, StandbySettings, section,
+};
+use crate::config::{
+    values::At,
+    written::{Download, EthereumStandby, GenericStandby, Probe, Standby, Written},
+};
+
+/// Networks whose genesis the clients know.
+const NETWORKS: [&str; 4] = ["mainnet", "hoodi", "holesky", "sepolia"];
+/// Words of options that are about keys, or about what the machine makes by itself. A standby is asked for none.
+const ABOUT_KEYS: [&str; 13] = [
+    "keystore",
+    "wallet",
+    "unlock",
+    "password",
+    "mnemonic",
+    "validators-dir",
+    "secrets-dir",
+    "priv_validator",
+    "priv-key",
+    "kes-key",
+    "vrf-key",
+    "jwt",
+    "interop",
+];
+
+impl Checker<'_> {
+    pub(super) fn standby(&mut self, written: &At<Standby>) -> Option<StandbySettings> {
+        let failover = self.download(&written.failover.url, &written.failover.sha256);
+        let mirror = written.mirror.as_ref().map(|url| {
+            let mut mirror = self.url(url, "standby.mirror")?;
+            if !mirror.path().ends_with('/') {
+                mirror.set_path(&format!("{}/", mirror.path()));
+            }
+            Some(mirror)
+        });
+        let ethereum = written.ethereum.as_ref().map(|ethereum| self.ethereum_standby(ethereum));
+        Some(StandbySettings { failover: failover?, mirror: section(mirror)?, ethereum: section(ethereum)? })
+    }
+
+    /// Every validator has to have something that its standby runs, if there is to be a real one at all.
+    pub(super) fn standbys_for_all(&mut self, written: &Written) {
+        let armed = written.mode.value == crate::domain::Mode::Armed;
+        let Some(standby) = &written.standby else {
+            if armed {
+                let message = "mode is armed, but there is no standby section: a machine would be created that follows \
+                               no chain, good for a rehearsal only";
+                self.warn(written.mode.place, message);
+            }
+            for validator in &written.validators.value {
+                if let Some(own) = &validator.standby {
+                    let message = "this needs the section `standby` with `failover: {url, sha256}` as well: add it";
+                    self.wrong(own.place, message);
+                }
+            }
+            return;
+        };
+        for validator in &written.validators.value {
+            let (place, name) = (validator.kind.place, &validator.name.value);
+            match (validator.kind.value.as_str(), &validator.standby) {
+                ("ethereum", Some(own)) => {
+                    self.wrong(own.place, "what an ethereum standby runs stands in `standby.ethereum`: remove this");
+                }
+                ("ethereum", None) if standby.ethereum.is_none() => {
+                    let message = format!("validator '{name}' is of kind ethereum: add standby.ethereum for it");
+                    self.wrong(standby.place, message);
+                }
+                ("generic", None) => {
+                    let message =
+                        format!("validator '{name}' is of kind generic: add `standby` to it, next to its kind");
+                    self.wrong(place, message);
+                }
+                // Of an unknown kind something has been said already.
+                _ => {}
+            }
+        }
+    }
+
+    fn ethereum_standby(&mut self, written: &At<EthereumStandby>) -> Option<EthereumStandbySettings> {
+        let network = &written.network;
+        let known = NETWORKS.contains(&network.as_str());
+        let url = written.checkpoint_sync_url.as_ref();
+        let checkpoint_sync_url = url.map(|url| self.url(url, "standby.ethereum.checkpoint_sync_url"));
+        if known && url.is_none() {
+            let message = "standby.ethereum.checkpoint_sync_url is missing: without it a sync takes weeks";
+            self.wrong(written.place, message);
+        }
+        let geth = &written.geth;
+        let download = self.download(&geth.url, &geth.sha256);
+        let genesis = geth.genesis.as_ref().map(|genesis| self.file(genesis));
+        let geth_args = self.args(&geth.extra_args);
+        if !known && geth.genesis.is_none() {
+            let names = NETWORKS.join(", ");
+            let message = format!("'{}' is none of {names}: a network of your own needs geth.genesis", network.value);
+            self.wrong(network.place, message);
+        }
+        let consensus = self.consensus(written, known);
+        let p2p_ports = self.ports(&written.p2p_ports);
+        Some(EthereumStandbySettings {
+            network: network.value.clone(),
+            checkpoint_sync_url: section(checkpoint_sync_url)?,
+            geth: GethSettings { download: download?, extra_args: geth_args, genesis: section(genesis)? },
+            consensus: consensus?,
+            p2p_ports: p2p_ports?,
+        })
+    }
+
+    fn consensus(&mut self, written: &EthereumStandby, known: bool) -> Option<ConsensusSettings> {
+        match (&written.lighthouse, &written.prysm) {
+            (Some(lighthouse), None) => {
+                if !known {
+                    let message = "a network of your own runs with prysm only: lighthouse takes no genesis by address";
+                    self.wrong(lighthouse.place, message);
+                }
+                let download = self.download(&lighthouse.url, &lighthouse.sha256);
+                let extra_args = self.args(&lighthouse.extra_args);
+                Some(ConsensusSettings::Lighthouse(LighthouseSettings { download: download?, extra_args }))
+            }
+            (None, Some(prysm)) => {
+                if !known && (prysm.config.is_none() || prysm.genesis_state.is_none()) {
+                    self.wrong(prysm.place, "a network of your own needs prysm.config and prysm.genesis_state");
+                }
+                let download = self.download(&prysm.url, &prysm.sha256);
+                let extra_args = self.args(&prysm.extra_args);
+                let config = prysm.config.as_ref().map(|file| self.file(file));
+                let genesis_state = prysm.genesis_state.as_ref().map(|file| self.file(file));
+                Some(ConsensusSettings::Prysm(Box::new(PrysmSettings {
+                    download: download?,
+                    extra_args,
+                    config: section(config)?,
+                    genesis_state: section(genesis_state)?,
+                })))
+            }
+            (Some(_), Some(prysm)) => {
+                self.wrong(prysm.place, "standby.ethereum has lighthouse and prysm: keep one of them");
+                None
+            }
+            (None, None) => {
+                let message = "standby.ethereum has no consensus client: add lighthouse or prysm";
+                self.wrong(written.geth.url.place, message);
+                None
+            }
+        }
+    }
+
+    pub(super) fn generic_standby(&mut self, written: &At<GenericStandby>) -> Option<GenericStandbySettings> {
+        let download = self.download(&written.url, &written.sha256);
+        let binary = &written.binary;
+        let simple = |part: &str| !part.is_empty() && part != ".." && part != ".";
+        let fits =
+            binary.split('/').all(simple) && binary.chars().all(|c| c.is_ascii_graphic() && !"\\\"'$%".contains(c));
+        if !fits {
+            let message = format!("'{}' is not a path within the release, like bin/node", binary.value);
+            self.wrong(binary.place, message);
+        }
+        let args = self.args(&written.args);
+        for probe in &written.probes.value {
+            self.probe_without_secret(probe);
+        }
+        // Judged as those of the home are; the machine gets them as they are written.
+        self.probes(Some(&written.probes), written.place);
+        let health = written.probes.iter().filter_map(|probe| serde_json::to_value(probe).ok()).collect();
+        let p2p_ports = if written.p2p_ports.is_empty() { Some(Vec::new()) } else { self.ports(&written.p2p_ports) };
+        Some(GenericStandbySettings {
+            download: download?,
+            binary: binary.value.clone(),
+            args,
+            health,
+            p2p_ports: p2p_ports?,
+        })
+    }
+
+    fn probe_without_secret(&mut self, probe: &Probe) {
+        let Some(http) = &probe.http else { return };
+        let files = [http.bearer_file.as_ref().map(|file| file.place), http.ca_file.as_ref().map(|file| file.place)];
+        for place in files.into_iter().flatten().chain(http.basic.as_ref().map(|basic| basic.place)) {
+            self.wrong(place, "nothing secret travels to a standby: let its node answer on loopback without a login");
+        }
+    }
+
+    fn file(&mut self, written: &Download) -> Option<DownloadSettings> {
+        self.download(&written.url, &written.sha256)
+    }
+
+    fn download(&mut self, url: &At<String>, sha256: &At<String>) -> Option<DownloadSettings> {
+        let parsed = self.url(url, "the url of a download");
+        if parsed.as_ref().is_some_and(|url| url.path_segments().and_then(|mut parts| parts.next_back()) == Some("")) {
+            self.wrong(url.place, "the url of a download has to end with the name of a file");
+        }
+        let digest = sha256.to_ascii_lowercase();
+        let fits = digest.len() == 64 && digest.chars().all(|c| c.is_ascii_hexdigit());
+        if !fits {
+            self.wrong(sha256.place, "sha256 has to be 64 hexadecimal digits: `sha256sum FILE` prints them");
+        }
+        Some(DownloadSettings { url: parsed?, sha256: fits.then_some(digest)? })
+    }
+
+    fn args(&mut self, args: &[At<String>]) -> Vec<String> {
+        for arg in args {
+            let place = arg.place;
+            if arg.is_empty() || arg.chars().any(char::is_control) {
+                self.wrong(place, "an option is one word of a command line: not empty, on one line");
+            }
+            let lower = arg.to_ascii_lowercase();
+            if let Some(word) = ABOUT_KEYS.iter().find(|word| lower.contains(**word)) {
+                let message = format!("'{}' looks like an option about keys ({word}): a standby has none", arg.value);
+                self.wrong(place, message);
+            }
+        }
+        args.iter().map(|arg| arg.value.clone()).collect()
+    }
+
+    fn ports(&mut self, ports: &At<Vec<u16>>) -> Option<Vec<u16>> {
+        let mut sorted = ports.value.clone();
+        sorted.sort_unstable();
+        sorted.dedup();
+        let fits = !sorted.is_empty() && !sorted.contains(&0) && sorted.len() == ports.len();
+        if !fits {
+            self.wrong(ports.place, "p2p_ports has to name at least one port, none of them 0 or twice");
+        }
+        fits.then(|| ports.value.clone())
+    }
+}

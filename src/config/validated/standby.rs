@@ -1,0 +1,103 @@
+//! What a standby becomes, as the program uses it, and as it travels to the machine: these types *are* that text.
+//!
+//! Nothing is downloaded here, and nothing here can hold a secret.
+
+use serde::Serialize;
+use url::Url;
+
+/// What a standby becomes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StandbySettings {
+    /// This program, for the machine.
+    pub failover: DownloadSettings,
+    /// Holds the same files by name; ends with `/`.
+    pub mirror: Option<Url>,
+    /// What the standby of a validator of kind ethereum runs; there is one if there is such a validator.
+    pub ethereum: Option<EthereumStandbySettings>,
+}
+
+/// A file by address and digest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct DownloadSettings {
+    /// Where it is.
+    pub url: Url,
+    /// 64 hexadecimal digits in lower case.
+    pub sha256: String,
+}
+
+/// What the standby of a validator of kind ethereum runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EthereumStandbySettings {
+    /// Which network.
+    pub network: String,
+    /// A beacon node with its finalized state.
+    pub checkpoint_sync_url: Option<Url>,
+    /// The execution client.
+    pub geth: GethSettings,
+    /// The beacon node.
+    pub consensus: ConsensusSettings,
+    /// The only ports that are open; at least one.
+    pub p2p_ports: Vec<u16>,
+}
+
+/// The execution client.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct GethSettings {
+    /// The file.
+    #[serde(flatten)]
+    pub download: DownloadSettings,
+    /// More options; none of them is about keys.
+    pub extra_args: Vec<String>,
+    /// Of a network of one's own.
+    pub genesis: Option<DownloadSettings>,
+}
+
+/// The beacon node of which client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConsensusSettings {
+    /// Lighthouse.
+    Lighthouse(LighthouseSettings),
+    /// Prysm.
+    Prysm(Box<PrysmSettings>),
+}
+
+/// Lighthouse's beacon node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LighthouseSettings {
+    /// The file.
+    #[serde(flatten)]
+    pub download: DownloadSettings,
+    /// More options; none of them is about keys.
+    pub extra_args: Vec<String>,
+}
+
+/// Prysm's beacon node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PrysmSettings {
+    /// The file.
+    #[serde(flatten)]
+    pub download: DownloadSettings,
+    /// More options; none of them is about keys.
+    pub extra_args: Vec<String>,
+    /// The chain's parameters, of a network of one's own.
+    pub config: Option<DownloadSettings>,
+    /// The beacon chain's genesis, of a network of one's own.
+    pub genesis_state: Option<DownloadSettings>,
+}
+
+/// What the standby of a generic validator runs.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct GenericStandbySettings {
+    /// The file.
+    #[serde(flatten)]
+    pub download: DownloadSettings,
+    /// The program within the release: a relative path.
+    pub binary: String,
+    /// Its options; none of them is about keys.
+    pub args: Vec<String>,
+    /// The probes as the agent reads them, which is as they are written; none of them needs a secret.
+    pub health: Vec<serde_json::Value>,
+    /// The only ports that are open.
+    #[serde(skip)]
+    pub p2p_ports: Vec<u16>,
+}

@@ -1,0 +1,176 @@
+//! What a machine's reports have shown over time, by the watcher's clock.
+//!
+//! It is not a judgement: whether a standby is ready or stuck is the machine's, in [`super::machine`].
+
+use super::{Report, Span, Time, elapsed};
+
+/// A head that is newer by less than this is not newer: a report is up to two looks old when it is read, so the moment
+/// of its head is known no better than that.
+const HEAD_STEP: Span = Span::from_mins(2);
+/// A fall of the percentage by more than this is another count (a sync that began again), not a slip of rounding.
+const FALL: u8 = 5;
+/// How many changes are remembered of each kind; enough for every threshold, and bounded whatever a machine sends.
+const KEPT: usize = 16;
+
+/// A machine's last report, and what its reports have shown since it was first heard.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Heard {
+    /// What it says.
+    pub report: Report,
+    /// When its counter last grew or its boot id changed, by our clock. `None` for the first one seen: it may be days old.
+    pub moved_at: Option<Time>,
+    /// When this watcher first heard the machine, or began to count again after its clock had jumped.
+    pub since: Time,
+    /// When the percentage last grew, or the head last became newer.
+    pub progress_at: Time,
+    /// When the percentage last grew.
+    pub percent_at: Time,
+    /// Since when it has had no consensus peer.
+    pub peerless_since: Option<Time>,
+    /// Since when its clock has been off by more than is allowed.
+    pub clock_off_since: Option<Time>,
+    best_percent: u8,
+    head_at: Time,
+    /// Boot ids that are over, oldest first.
+    past_boots: Vec<String>,
+    /// When the machine was seen to have booted again.
+    boots: Vec<Time>,
+    /// When its clients were seen to have been started again, and how many of them.
+    restarts: Vec<(Time, u32)>,
+    /// When the percentage grew, and to what: for the rate.
+    percents: Vec<(Time, u8)>,
+}
+
+impl Heard {
+    /// The first report of a machine. It may be days old, so it only counts once it moves.
+    #[must_use]
+    pub fn first(report: Report, now: Time) -> Self {
+        let percent = report.progress_percent.min(100);
+        let mut heard = Self {
+            moved_at: None,
+            since: now,
+            progress_at: now,
+            percent_at: now,
+            peerless_since: None,
+            clock_off_since: None,
+            best_percent: percent,
+            head_at: head_at(&report, now),
+            past_boots: Vec::new(),
+            boots: Vec::new(),
+            restarts: Vec::new(),
+            percents: vec![(now, percent)],
+            report,
+        };
+        heard.peerless_since = (heard.report.peers == 0).then_some(now);
+        heard
+    }
+
+    /// Whether this is a report of a boot that is over: somebody repeats an old one.
+    #[must_use]
+    pub fn is_of_an_earlier_boot(&self, report: &Report) -> bool {
+        report.boot_id != self.report.boot_id && self.past_boots.contains(&boot(report))
+    }
+
+    /// Takes in the next report. `clock_limit` is how far its clock may be off.
+    pub fn hear(&mut self, report: &Report, clock_limit: Span, now: Time) {
+        let rebooted = self.report.boot_id != report.boot_id;
+        // Within a boot the counter only grows: a smaller one is an older report, repeated by somebody.
+        if !rebooted && report.counter <= self.report.counter {
+            return;
+        }
+        if rebooted {
+            push(&mut self.past_boots, boot(&self.report));
+            push(&mut self.boots, now);
+            // The count of restarts begins again with every boot.
+            self.restarts.clear();
+        } else {
+            let more = report.restarts.saturating_sub(self.report.restarts);
+            if more > 0 {
+                push(&mut self.restarts, (now, more));
+            }
+        }
+        self.moved_at = Some(now);
+        self.advance(report, now);
+        self.peerless_since = (report.peers == 0).then(|| self.peerless_since.unwrap_or(now));
+        let off = Span::from_millis(report.clock_offset_ms.saturating_abs()) > clock_limit;
+        self.clock_off_since = off.then(|| self.clock_off_since.unwrap_or(now));
+        self.report = report.clone();
+    }
+
+    fn advance(&mut self, report: &Report, now: Time) {
+        let percent = report.progress_percent.min(100);
+        if percent > self.best_percent {
+            self.best_percent = percent;
+            self.percent_at = now;
+            self.progress_at = now;
+            push(&mut self.percents, (now, percent));
+        } else if percent.saturating_add(FALL) < self.best_percent {
+            self.best_percent = percent;
+            self.percents.clear();
+            self.percents.push((now, percent));
+        }
+        let head_at = head_at(report, now);
+        if elapsed(self.head_at, head_at) > HEAD_STEP {
+            self.head_at = head_at;
+            self.progress_at = now;
+        }
+    }
+
+    /// Whether the machine has shown signs of life within this span.
+    #[must_use]
+    pub fn is_fresh(&self, stale_after: Span, now: Time) -> bool {
+        self.moved_at.is_some_and(|at| elapsed(at, now) <= stale_after)
+    }
+
+    /// How often the machine has booted again within this span.
+    #[must_use]
+    pub fn boots_within(&self, span: Span, now: Time) -> usize {
+        self.boots.iter().filter(|at| elapsed(**at, now) <= span).count()
+    }
+
+    /// How often its clients were started again within this span.
+    #[must_use]
+    pub fn restarts_within(&self, span: Span, now: Time) -> u32 {
+        let recent = self.restarts.iter().filter(|(at, _)| elapsed(*at, now) <= span);
+        recent.fold(0, |sum, (_, more)| sum.saturating_add(*more))
+    }
+
+    /// How fast it goes on, over the last changes of the percentage that this watcher has seen; `None` before two.
+    #[must_use]
+    pub fn percent_per_hour(&self) -> Option<f64> {
+        let ((from, low), (to, high)) = (*self.percents.first()?, *self.percents.last()?);
+        let hours = elapsed(from, to).as_secs_f64() / 3600.0;
+        (hours > 0.0).then(|| f64::from(high.saturating_sub(low)) / hours)
+    }
+
+    /// Our clock jumped: how long anything has lasted is not known any more, and is counted from now.
+    pub fn interrupt(&mut self, now: Time) {
+        (self.since, self.progress_at, self.percent_at) = (now, now, now);
+        self.head_at = head_at(&self.report, now);
+        self.peerless_since = self.peerless_since.map(|_| now);
+        self.clock_off_since = self.clock_off_since.map(|_| now);
+        self.boots.clear();
+        self.restarts.clear();
+        self.percents = vec![(now, self.best_percent)];
+    }
+}
+
+/// Enough of a boot id to tell two apart; a real one has 36 characters.
+fn boot(report: &Report) -> String {
+    report.boot_id.chars().take(64).collect()
+}
+
+/// When the head it reports was made, by our clock.
+fn head_at(report: &Report, now: Time) -> Time {
+    let age = Span::from_secs(i64::try_from(report.head_age_seconds).unwrap_or(i64::MAX).min(LONG));
+    now.checked_sub(age).unwrap_or(Time::MIN)
+}
+
+/// A hundred years: a head that is older, or a number that is no age, is simply old.
+const LONG: i64 = 100 * 366 * 24 * 3600;
+
+fn push<T>(list: &mut Vec<T>, item: T) {
+    list.push(item);
+    let excess = list.len().saturating_sub(KEPT);
+    list.drain(..excess);
+}

@@ -1,0 +1,135 @@
+//! Readiness: what a standby lacks, and for how long it has lacked nothing.
+//!
+//! It is enough for a mail, never for `promote`, which asks the chain and the machine itself.
+
+use super::{Draft, follow::bounded};
+use crate::domain::{
+    ChainView, Incident, Live, Phase, Policy, Reason, Report, Span, Standby, Subject, Time, Topic, ValidatorId,
+    elapsed, human,
+};
+
+/// Ready after having everything for long enough without a break; syncing again as soon as something is missing.
+pub(super) fn judge(draft: &mut Draft<'_>, incident: &Incident, standby: &Standby) {
+    let missing = missing(draft.id, &draft.live, &draft.world.chain, draft.now, draft.policy);
+    let ready = matches!(draft.record.phase, Phase::Ready(..));
+    if !missing.is_empty() {
+        let held = draft.live.whole_since.take().is_some();
+        if ready {
+            draft.say(Reason::NoLongerReady { missing });
+            draft.enter(Phase::Syncing(incident.clone(), standby.clone()));
+        } else if held {
+            draft.say(Reason::HoldBroken { missing });
+        }
+        return;
+    }
+    if let Some(moved_at) = draft.live.report.as_ref().and_then(|heard| heard.moved_at) {
+        // One nanosecond later it *is* stale.
+        let stale_at = moved_at.checked_add(draft.policy.report_stale_after + Span::from_nanos(1));
+        draft.wake(stale_at.unwrap_or(Time::MAX));
+    }
+    let first = draft.live.whole_since.is_none();
+    let since = *draft.live.whole_since.get_or_insert(draft.now);
+    if ready {
+        return;
+    }
+    let ready_at = since.checked_add(draft.policy.ready_hold).unwrap_or(Time::MAX);
+    if draft.now < ready_at {
+        if first {
+            draft.say(Reason::HoldingReady { left: ready_at.duration_since(draft.now) });
+        }
+        draft.wake(ready_at);
+        return;
+    }
+    draft.say(Reason::Ready { instance: standby.instance.clone() });
+    draft.enter(Phase::Ready(incident.clone(), standby.clone()));
+    draft.tell(Topic::Ready);
+}
+
+/// What a standby lacks to be ready, in words; empty when it lacks nothing.
+#[must_use]
+pub(super) fn missing(id: &ValidatorId, live: &Live, chain: &ChainView, now: Time, policy: &Policy) -> Vec<String> {
+    if let Some(why) = &live.unusable {
+        return vec![format!("its report does not count: {why}")];
+    }
+    let Some(heard) = &live.report else { return vec!["the machine has not reported".into()] };
+    if !heard.is_fresh(policy.report_stale_after, now) {
+        return vec![heard.moved_at.map_or_else(
+            || "its report has not moved yet, it may be an old one".into(),
+            |at| format!("its report has not moved for {}", human(elapsed(at, now))),
+        )];
+    }
+    let mut missing = lacks(&heard.report, policy);
+    if !policy.probed.contains(id) {
+        missing.extend(lacks_on_chain(&heard.report, chain, policy));
+    }
+    if let Some(stuck) = &live.stuck
+        && missing.is_empty()
+    {
+        missing.push(stuck.to_string());
+    }
+    missing
+}
+
+/// What every standby needs, whatever its chain.
+fn lacks(report: &Report, policy: &Policy) -> Vec<String> {
+    let mut missing = Vec::new();
+    if !report.synced {
+        missing.push(format!("{} ({} %)", bounded(&report.stage), report.progress_percent.min(100)));
+    }
+    if Span::from_millis(report.clock_offset_ms.saturating_abs()) > policy.max_clock_offset {
+        missing.push(format!("its clock is off by {} ms", report.clock_offset_ms));
+    }
+    if report.signer_seen {
+        missing.push("a process that could sign is seen".into());
+    }
+    missing
+}
+
+/// What a standby of the chain that is watched here needs as well. A node of another chain is judged by its own probes,
+/// whose answer is `synced`.
+fn lacks_on_chain(report: &Report, chain: &ChainView, policy: &Policy) -> Vec<String> {
+    let mut missing = Vec::new();
+    let mut need = |fine: bool, words: String| {
+        if !fine {
+            missing.push(words);
+        }
+    };
+    need(!report.optimistic, "the execution layer has not verified its head".into());
+    need(report.peers >= policy.min_peers, format!("{} peers, needs {}", report.peers, policy.min_peers));
+    let head_age = Span::from_secs(i64::try_from(report.head_age_seconds).unwrap_or(i64::MAX));
+    need(head_age <= policy.max_head_age, format!("its head is {} old", human(head_age)));
+    match &chain.genesis_root {
+        None => need(false, "it is not known here which chain it should follow".into()),
+        Some(root) => need(
+            root.eq_ignore_ascii_case(&report.genesis_root),
+            format!("it follows another chain ({})", bounded(&report.genesis_root)),
+        ),
+    }
+    missing
+}
+
+pub(super) fn explain(
+    id: &ValidatorId,
+    subject: &Subject,
+    standby: &Standby,
+    chain: &ChainView,
+    now: Time,
+    policy: &Policy,
+) -> Reason {
+    let live = &subject.live;
+    if let Some(since) = live.healthy_since {
+        let left = (policy.healthy_delay - elapsed(since, now)).max(Span::ZERO);
+        return Reason::RecoveryWaits { left, process_seen: live.signals.process_seen(now) };
+    }
+    if matches!(subject.record.phase, Phase::Ready(..)) {
+        return Reason::Ready { instance: standby.instance.clone() };
+    }
+    let missing = missing(id, live, chain, now, policy);
+    match (&live.stuck, live.whole_since) {
+        (Some(stuck), _) => Reason::Stuck { stuck: stuck.clone(), missing },
+        (None, Some(since)) if missing.is_empty() => {
+            Reason::HoldingReady { left: (policy.ready_hold - elapsed(since, now)).max(Span::ZERO) }
+        }
+        (None, _) => Reason::NotReady { missing },
+    }
+}

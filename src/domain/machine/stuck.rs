@@ -1,0 +1,242 @@
+//! *Stuck*: what keeps a standby from ever becoming ready unless somebody does something.
+//!
+//! Nothing is done about it here or anywhere else: it is told and shown, and it is over when the machine goes on. A
+//! signer is not among these; one makes the machine untouchable ([`super::follow`]).
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::{ChainView, Heard, Policy, Span, Standby, Time, elapsed};
+
+/// How often the clients may be started again within [`Policy::stuck_after`]. systemd starts a client that fails every
+/// few seconds; an update or an operator starts each once or twice.
+const RESTARTS: u32 = 5;
+/// How often the machine may boot again within twice [`Policy::stuck_after`]. One boot is an update of the kernel.
+const BOOTS: usize = 3;
+/// A node that cannot write loses its database, so people are told before it is full.
+const DISK_FREE: u8 = 5;
+/// The head may follow the chain while the execution client does not get on. A sync of 36 hours gains a percent every
+/// twenty minutes on average, but some of them take hours, so the percentage alone gets this many times as long.
+const PERCENT_ALONE: i32 = 8;
+
+/// Why it will not become ready by itself, with what was seen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stuck {
+    /// It follows another chain.
+    OtherChain {
+        /// The genesis root it reports.
+        root: String,
+    },
+    /// The disk with the chain's data is nearly full.
+    DiskFull {
+        /// What is free.
+        percent: u8,
+    },
+    /// The machine boots again and again.
+    BootLoop {
+        /// How often of late.
+        boots: usize,
+    },
+    /// Its clients are started again and again.
+    RestartLoop {
+        /// How often of late.
+        restarts: u32,
+    },
+    /// Its clock has been wrong for long.
+    ClockOff {
+        /// By this much.
+        milliseconds: i64,
+        /// For at least this long.
+        since: Time,
+    },
+    /// It has had no peers for long.
+    NoPeers {
+        /// Since then.
+        since: Time,
+    },
+    /// It has reported and does no longer, or what it writes is no report.
+    Silent {
+        /// Since then.
+        since: Time,
+    },
+    /// Neither the percentage nor the head goes on.
+    NoProgress {
+        /// Where it stands.
+        percent: u8,
+        /// Since then.
+        since: Time,
+    },
+}
+
+/// A [`Stuck`] without what was seen: each is told once for a machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs, reason = "the same names as in `Stuck`, where each is described")]
+pub enum StuckKind {
+    OtherChain,
+    DiskFull,
+    BootLoop,
+    RestartLoop,
+    ClockOff,
+    NoPeers,
+    Silent,
+    NoProgress,
+}
+
+impl Stuck {
+    /// Which one it is.
+    #[must_use]
+    pub fn kind(&self) -> StuckKind {
+        match self {
+            Self::OtherChain { .. } => StuckKind::OtherChain,
+            Self::DiskFull { .. } => StuckKind::DiskFull,
+            Self::BootLoop { .. } => StuckKind::BootLoop,
+            Self::RestartLoop { .. } => StuckKind::RestartLoop,
+            Self::ClockOff { .. } => StuckKind::ClockOff,
+            Self::NoPeers { .. } => StuckKind::NoPeers,
+            Self::Silent { .. } => StuckKind::Silent,
+            Self::NoProgress { .. } => StuckKind::NoProgress,
+        }
+    }
+}
+
+impl StuckKind {
+    /// All of them, for the metrics.
+    pub const ALL: [Self; 8] = [
+        Self::OtherChain,
+        Self::DiskFull,
+        Self::BootLoop,
+        Self::RestartLoop,
+        Self::ClockOff,
+        Self::NoPeers,
+        Self::Silent,
+        Self::NoProgress,
+    ];
+
+    /// Its name in metrics and in JSON.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::OtherChain => "other_chain",
+            Self::DiskFull => "disk_full",
+            Self::BootLoop => "boot_loop",
+            Self::RestartLoop => "restart_loop",
+            Self::ClockOff => "clock_off",
+            Self::NoPeers => "no_peers",
+            Self::Silent => "silent",
+            Self::NoProgress => "no_progress",
+        }
+    }
+
+    /// What a person can do about it.
+    #[must_use]
+    pub fn advice(self) -> &'static str {
+        match self {
+            Self::OtherChain => {
+                "correct the network and the genesis root under `standby`, then close this incident: the next standby \
+                 is made anew"
+            }
+            Self::DiskFull => "make `compute.disk.size_gb` larger and grow this machine's data disk in the console",
+            Self::BootLoop => "read the serial port with `failover logs`; a machine of another type or zone may help",
+            Self::RestartLoop => "read the serial port with `failover logs`; a client's own message says why it ends",
+            Self::ClockOff => "look whether the network lets NTP through; the machine asks Google's own time server",
+            Self::NoPeers => "look whether the network lets the p2p ports out and in (see docs/gcp.md)",
+            Self::Silent => "read the serial port with `failover logs`; without reports it is never called ready",
+            Self::NoProgress => {
+                "read the serial port with `failover logs`; a slow disk or too few peers are the usual causes"
+            }
+        }
+    }
+}
+
+impl fmt::Display for Stuck {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OtherChain { root } => write!(f, "it follows another chain ({root})"),
+            Self::DiskFull { percent } => write!(f, "its disk is nearly full, {percent} % is free"),
+            Self::BootLoop { boots } => write!(f, "it has booted again {boots} times"),
+            Self::RestartLoop { restarts } => write!(f, "its clients were started again {restarts} times"),
+            Self::ClockOff { milliseconds, since } => {
+                write!(f, "its clock is off by {milliseconds} ms since {}", super::super::clock(*since))
+            }
+            Self::NoPeers { since } => write!(f, "it has had no peers since {}", super::super::clock(*since)),
+            Self::Silent { since } => {
+                write!(f, "it has not sent a report that counts since {}", super::super::clock(*since))
+            }
+            Self::NoProgress { percent, since } => {
+                write!(f, "it stands at {percent} % since {}", super::super::clock(*since))
+            }
+        }
+    }
+}
+
+/// What is known of the machine when it is judged, right after a look at it that succeeded: a cloud that does not answer
+/// is not the machine's fault.
+pub(super) struct Case<'a> {
+    pub heard: Option<&'a Heard>,
+    pub standby: &'a Standby,
+    /// Nothing is missing for it to be ready.
+    pub whole: bool,
+    /// Its chain has a genesis root and peers that we can judge.
+    pub follows_chain: bool,
+    pub chain: &'a ChainView,
+}
+
+/// What keeps it from going on, the plainest cause first; `None` while it goes on.
+pub(super) fn judge(case: &Case<'_>, policy: &Policy, now: Time) -> Option<Stuck> {
+    let Some(heard) = case.heard else { return unheard(case, policy, now) };
+    let long = policy.stuck_after;
+    if !heard.is_fresh(policy.report_stale_after, now) {
+        let since = heard.moved_at.unwrap_or(heard.since);
+        return lasts(since, long, now).then_some(Stuck::Silent { since });
+    }
+    let report = &heard.report;
+    if case.follows_chain
+        && let Some(root) = &case.chain.genesis_root
+        && !report.genesis_root.is_empty()
+        && !root.eq_ignore_ascii_case(&report.genesis_root)
+    {
+        return Some(Stuck::OtherChain { root: super::follow::bounded(&report.genesis_root) });
+    }
+    if let Some(percent) = report.disk_free_percent.filter(|free| *free <= DISK_FREE) {
+        return Some(Stuck::DiskFull { percent });
+    }
+    let boots = heard.boots_within(long + long, now);
+    if boots >= BOOTS {
+        return Some(Stuck::BootLoop { boots });
+    }
+    let restarts = heard.restarts_within(long, now);
+    if restarts >= RESTARTS {
+        return Some(Stuck::RestartLoop { restarts });
+    }
+    if let Some(since) = heard.clock_off_since.filter(|since| lasts(*since, long, now)) {
+        return Some(Stuck::ClockOff { milliseconds: report.clock_offset_ms, since });
+    }
+    if case.follows_chain
+        && let Some(since) = heard.peerless_since.filter(|since| lasts(*since, long, now))
+    {
+        return Some(Stuck::NoPeers { since });
+    }
+    if case.whole {
+        return None;
+    }
+    let percent = report.progress_percent.min(100);
+    if lasts(heard.progress_at, long, now) {
+        return Some(Stuck::NoProgress { percent, since: heard.progress_at });
+    }
+    let alone = long.checked_mul(PERCENT_ALONE).unwrap_or(Span::MAX);
+    lasts(heard.percent_at, alone, now).then_some(Stuck::NoProgress { percent, since: heard.percent_at })
+}
+
+/// Nothing usable was ever heard from it by this watcher. One that has never written anything is the boot's matter
+/// ([`super::boot`]); one that has written what cannot be used is silent.
+fn unheard(case: &Case<'_>, policy: &Policy, now: Time) -> Option<Stuck> {
+    let since = case.standby.spoke_at?;
+    lasts(since, policy.stuck_after, now).then_some(Stuck::Silent { since })
+}
+
+fn lasts(since: Time, long: Span, now: Time) -> bool {
+    elapsed(since, now) >= long
+}
