@@ -1,6 +1,6 @@
 # The few commands people type.
 
-.PHONY: demo test test-real bench lint parts chart image
+.PHONY: demo test test-real standby bench lint parts chart image
 
 # Real parts (a real Alertmanager, beacon node, mail server …) go into a cache outside the checkout.
 PARTS := tests/parts/install.sh
@@ -18,6 +18,10 @@ parts:
 
 test-real: parts ## everything against real parts, one suite at a time
 	cargo test --test real -- --test-threads=1
+
+standby: ## the roles, playbooks and start-up script on a booted Debian; needs root
+	bash $(PARTS) ansible debian geth prysm
+	for suite in lint firewall disk converge faults; do echo "=== $$suite"; bash tests/standby/$$suite.sh || exit 1; done
 
 bench: ## one table; ratios of one run where there is something to compare with
 	cargo bench --bench table

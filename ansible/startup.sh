@@ -10,6 +10,7 @@ set -u
 metadata=http://${GCE_METADATA_HOST:-metadata.google.internal}/computeMetadata/v1
 console=${FAILOVER_CONSOLE:-/dev/ttyS0}
 first_pause=${FAILOVER_FIRST_PAUSE:-10} # seconds; doubled after each try
+play_tries=${FAILOVER_TRIES:-6}
 state=/var/lib/failover
 logs=/var/log/failover
 started=$(date +%s)
@@ -177,5 +178,5 @@ fi
 ANSIBLE_CONFIG=$state/bundle/ansible/ansible.cfg
 HOME=/root LC_ALL=C.UTF-8
 export ANSIBLE_CONFIG HOME LC_ALL
-retry 6 "playbook" play || fail "$(reason)" "$next_boot"
+retry "$play_tries" "playbook" play || fail "$(reason)" "$next_boot"
 finish 0 "done in $(($(date +%s) - started)) s: $(sed -n 's/^localhost *: *//p' "$logs/playbook.log" | tail -n 1)"

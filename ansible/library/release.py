@@ -55,6 +55,10 @@ class Unusable(Exception):
     """What a source gave is not what was asked for."""
 
 
+class Other(Unusable):
+    """A source gave all of something else; it will give the same again."""
+
+
 def main():
     module = AnsibleModule(
         argument_spec={
@@ -140,9 +144,11 @@ def fetch(wanted, path, warn):
                 return source
             except (OSError, Unusable, ValueError) as error:  # urllib's errors are OSError; a bad address is ValueError
                 problems[source] = error
+        if all(isinstance(problem, Other) for problem in problems.values()):
+            break
     raise Unusable(
         "nothing with SHA-256 %s after %d tries: %s"
-        % (wanted["sha256"], wanted["tries"], "; ".join("%s: %s" % each for each in problems.items()))
+        % (wanted["sha256"], attempt + 1, "; ".join("%s: %s" % each for each in problems.items()))
     )
 
 
@@ -165,7 +171,7 @@ def download(source, path, wanted):
     if expected and int(expected) != total:
         raise Unusable("cut off after %d of %s bytes" % (total, expected))
     found = "a web page" if start.lstrip().lower().startswith(PAGE) else "%d bytes" % total
-    raise Unusable("wrong SHA-256, %s of %s" % (digest.hexdigest(), found))
+    raise Other("wrong SHA-256, %s of %s" % (digest.hexdigest(), found))
 
 
 def install(wanted, work):

@@ -10,8 +10,10 @@ for unit; do
   now=$(cut -d. -f1 /proc/uptime)
   if [ "$running" != active ] || [ $((now - since / 1000000)) -lt 5 ]; then
     restarts=$(systemctl show --property NRestarts --value "$unit")
-    echo "$unit is $running after $restarts restarts, its last words: $(journalctl --unit "$unit" --lines 200 --output cat |
-      grep -aiE 'fatal|panic|error|invalid|not defined' | tail -n 1 | cut -c1-300)"
+    journalctl --unit "$unit" --lines 200 --output cat > /run/failover-words 2> /dev/null
+    words=$(grep -aiE 'fatal|panic|error|invalid|denied|not found|not defined' /run/failover-words | tail -n 1)
+    echo "$unit is $running after $restarts restarts: $(echo "${words:-$(tail -n 1 /run/failover-words)}" | cut -c1-300)"
+    rm -f /run/failover-words
     code=1
   fi
 done

@@ -39,9 +39,9 @@ if command -v crictl > /dev/null; then
   crictl ps --output table 2> /dev/null | grep -E -e "$names" | sed 's/^/container of Kubernetes: /'
 fi
 
-# 5062 is lighthouse's validator client, 5064 its metrics, 7500 and 8081 Prysm's, 5067 lodestar's, 5068 nimbus', 9000 is
-# p2p and no sign of anything, 1234 Vouch's metrics, 26659 tmkms and horcrux.
-for port in 5062 5064 7500 8081 5067 5068 26659; do
+# The ones that belong to a signer by default, as the agent knows them (src/agent/signer.rs): charon, validator clients of
+# the beacon chain, SSV, dirk, remote signers of CometBFT. 5052, 8081 and 9000 are harmless programs' as well.
+for port in 3600 3610 3620 5062 5064 7500 13001 13141 26659; do
   hex=$(printf '%04X' "$port")
   if awk -v hex=":$hex" 'FNR > 1 && $2 ~ hex "$" && $4 == "0A" { found = 1 } END { exit !found }' \
     /proc/net/tcp /proc/net/tcp6 2> /dev/null; then

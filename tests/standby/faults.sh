@@ -11,7 +11,7 @@ world_up
 here=$root/tests/standby
 publish "$here/stand-in-failover.sh" failover
 mkdir -p "$world/build/node-1.0/bin"
-cp "$here/stand-in-node.sh" "$world/build/node-1.0/bin/node"
+install -m 755 "$here/stand-in-node.sh" "$world/build/node-1.0/bin/node"
 tar -C "$world/build" -czf "$world/mirror/node-1.0.tar.gz" node-1.0
 cp "$here/stand-in-lighthouse.py" "$world/build/lighthouse"
 tar -C "$world/build" -czf "$world/mirror/lighthouse-x86_64.tar.gz" lighthouse
@@ -29,6 +29,8 @@ machine_boot
 good=$(description "$(generic "$(release node-1.0.tar.gz)")")
 
 # --- Nothing is done before it is known what.
+world_fill "$good"
+rm "$world/attributes/failover-vars"
 check "without its metadata it fails" eval '! machine_startup'
 check "and says which is missing" grep -q 'FAILED: .* failover-vars; .*another machine' <(last)
 world_fill "$good"
@@ -47,6 +49,7 @@ echo "503 2" > "$world/faults/failover"
 check "a mirror that is down for the first two tries delays it only" machine_startup
 check "it was tried three times" test "$(tried failover)" = 3
 check "it is done" grep -q 'failover: done' <(last)
+# shellcheck disable=SC2016 # that is what it is about
 check "the node runs, with its arguments as they were written" \
   test "$(machine cat /var/lib/chain/generic/arguments)" = '--percent=%h|--dollar=$HOME|--words=a "b" c|'
 for unit in generic agent; do
@@ -68,7 +71,7 @@ start_and_kill() { # at which line of its log
   until machine grep -q "$1" /var/log/console; do ((SECONDS < end)) || die "it never came to $1"; sleep 0.05; done
   machine sh -c 'kill -9 -$1' - "$(cat "$world/number")"
 }
-for place in 'boot ' 'base : Say what' 'agent : Install failover' 'generic : Make its user' 'generic : Install its unit'; do
+for place in 'boot ' 'base : Say what' 'generic : Make its user'; do
   reset
   start_and_kill "$place"
   check "killed at '$place', the next run makes it whole" machine_startup
@@ -88,12 +91,16 @@ check "and the second had nothing to change" grep -q 'changed=0 .*failed=0' <(gr
 # --- What is served is not what was asked for.
 reset
 echo html > "$world/faults/node-1.0.tar.gz"
+before=$(tried node-1.0.tar.gz)
+world_fill "$(sed "s|http://127.0.0.1:9/releases|http://127.0.0.1:$port/mirror|; s|\"mirror\": \"[^\"]*\"|\"mirror\": null|" \
+  "$world/attributes/failover-vars")"
 check "a web page instead of a release is refused" eval '! machine_startup'
+check "and fetched once a try only" test "$(tried node-1.0.tar.gz)" -le "$((before + 4))"
 check "and called by its name" grep -q 'FAILED: generic : Install the release: .*wrong SHA-256, .* of a web page' <(last)
 check "nothing of it was installed" machine test ! -e /opt/failover/generic
 check "what does not need it works: the agent reports" machine systemctl is-active --quiet failover-agent.service
 rm "$world/faults/node-1.0.tar.gz"
-world_fill "$(description "$(generic '{"url": "http://127.0.0.1:9/node-1.0.tar.gz", "sha256": "'"$(printf '%064d' 7)"'"}')")"
+world_fill "$(description "$(generic '{"url": "'"http://127.0.0.1:$port/mirror"'/node-1.0.tar.gz", "sha256": "'"$(printf '%064d' 7)"'"}')")"
 check "a wrong hash is refused" eval '! machine_startup'
 check "with both hashes" grep -Eq 'FAILED: .*nothing with SHA-256 0*7 .*wrong SHA-256, [0-9a-f]{64} of [0-9]+ bytes' <(last)
 check "and nothing was installed" machine test ! -e /opt/failover/generic

@@ -27,8 +27,8 @@ world_up() {
   port=$(cat "$world/port")
 }
 
-world_down() {
-  local code=$?
+world_down() { # exit code, if it is not that of the last command
+  local code=${1:-$?}
   trap - EXIT
   if machine_alive; then
     [[ $code == 0 ]] || machine journalctl --no-pager -n 60 -u 'failover-*' >&2 || true
@@ -40,9 +40,15 @@ world_down() {
     echo "--- the machine's last words:" >&2
     tail -n 40 "$world/console.log" >&2
   fi
-  ! mountpoint -q "$world/root" || umount "$world/root"
   [[ -z ${STANDBY_KEEP-} ]] || { cp -a "$world/console.log" "$STANDBY_KEEP/" || true; }
-  rm -rf --one-file-system "$world"
+  # **Invariant:** nothing is deleted through a mount, which may lead to the devices or the checkout.
+  local place
+  findmnt -rno TARGET | grep "^$world/" | tac | while read -r place; do umount --lazy "$place"; done
+  if findmnt -rno TARGET | grep -q "^$world/"; then
+    echo "left behind, because something is mounted in it: $world" >&2
+  else
+    rm -rf --one-file-system "$world"
+  fi
   exit "$code"
 }
 
@@ -73,7 +79,7 @@ machine_make() {
     cp -a --reflink=auto "$image/." "$world/root"
   mkdir -p "$world/root/etc/systemd/system.conf.d"
   echo "GCE_METADATA_HOST=127.0.0.1:$port" >> "$world/root/etc/environment"
-  printf '[Manager]\nDefaultEnvironment=GCE_METADATA_HOST=127.0.0.1:%s FAILOVER_CONSOLE=/var/log/console FAILOVER_FIRST_PAUSE=1\n' \
+  printf '[Manager]\nDefaultEnvironment=GCE_METADATA_HOST=127.0.0.1:%s FAILOVER_CONSOLE=/var/log/console FAILOVER_FIRST_PAUSE=1 FAILOVER_TRIES=2\n' \
     "$port" > "$world/root/etc/systemd/system.conf.d/test.conf"
   # As Google's image does it: a script from the metadata, at every boot, by a unit of this name.
   cat > "$world/root/etc/systemd/system/google-startup-scripts.service" << 'UNIT'
@@ -112,7 +118,8 @@ machine_alive() { [[ -n ${world-} ]] && (cd "$world" && alive nspawn); }
 # Runs a command on the machine, with a clean environment.
 machine() {
   nsenter -t "$leader" -m -u -i -p -- env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 \
-    GCE_METADATA_HOST="127.0.0.1:$port" FAILOVER_CONSOLE=/var/log/console FAILOVER_FIRST_PAUSE=1 "$@"
+    GCE_METADATA_HOST="127.0.0.1:$port" FAILOVER_CONSOLE=/var/log/console FAILOVER_FIRST_PAUSE=1 \
+    FAILOVER_TRIES=2 "$@"
 }
 
 machine_stop() {
