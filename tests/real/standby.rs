@@ -240,7 +240,7 @@ async fn a_dead_validator_gets_a_standby_that_builds_itself_syncs_and_is_said_to
     assert!(report.peers >= 1, "{report:?}");
     world.phase("ready").await;
     steps.done("readiness was held, and the standby is said to be ready");
-    world.mailed("ready").await;
+    world.mailed("standby ready, decide").await;
     steps.done("the mail has arrived");
 
     writes_are_few(&world);
@@ -277,7 +277,7 @@ async fn a_signer_makes_it_untouchable(world: &World) {
     let seen = async |w: &World| w.report().is_some_and(|report| report.signer_seen);
     world.until("the agent sees it", Duration::from_secs(120), seen).await;
     world.phase("needs human").await;
-    world.mailed("human").await;
+    world.mailed("a signer was seen on the standby").await;
     let deletions = world.cloud.log().into_iter().filter(|line| line.method == "DELETE").count();
     assert_eq!((deletions, world.cloud.machines().len()), (0, 1), "nobody touches it");
 }
