@@ -21,7 +21,7 @@ test-real: parts ## everything against real parts, one suite at a time
 
 standby: ## the roles, playbooks and start-up script on a booted Debian; needs root
 	bash $(PARTS) ansible debian geth prysm
-	for suite in lint firewall disk converge faults; do echo "=== $$suite"; bash tests/standby/$$suite.sh || exit 1; done
+	for suite in lint firewall firewall_boot disk converge faults; do echo "=== $$suite"; bash tests/standby/$$suite.sh || exit 1; done
 
 bench: ## one table; ratios of one run where there is something to compare with
 	cargo bench --bench table
