@@ -16,8 +16,13 @@ test: ## everything that needs nothing but Rust
 parts:
 	bash $(PARTS)
 
-test-real: parts ## everything against real parts, one suite at a time
+test-real: parts test-standby ## everything against real parts, one suite at a time
 	cargo test --test real -- --test-threads=1
+
+test-standby: parts ## the roles of a standby: without a machine, then on booted ones
+	tests/standby/lint.sh
+	tests/standby/faults.sh
+	tests/standby/converge.sh
 
 standby: ## the roles, playbooks and start-up script on a booted Debian; needs root
 	bash $(PARTS) ansible debian geth prysm

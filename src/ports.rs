@@ -247,8 +247,13 @@ impl Unpromoted {
         if machine.deletion_protection {
             return refuse("its deletion protection is on".into());
         }
-        if seen.written.report().is_some_and(|report| report.signer_seen) {
-            return refuse("it reports a process that could sign".into());
+        match &seen.written {
+            Written::Report(report) if report.signer_seen => {
+                return refuse("it reports a process that could sign".into());
+            }
+            // It may be that very word which cannot be read.
+            Written::Unreadable(why) => return refuse(format!("what it reports cannot be read: {why}")),
+            Written::Report(_) | Written::Nothing => {}
         }
         for (what, record) in [("owner", view.owner), ("session", view.session)] {
             if let Some(bytes) = record

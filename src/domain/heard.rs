@@ -174,3 +174,98 @@ fn push<T>(list: &mut Vec<T>, item: T) {
     let excess = list.len().saturating_sub(KEPT);
     list.drain(..excess);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(counter: u64, percent: u8) -> Report {
+        let boot_id = "a".to_owned();
+        Report { boot_id, counter, progress_percent: percent, head_age_seconds: 9000, ..Report::default() }
+    }
+
+    fn at(minutes: i64) -> Time {
+        Time::UNIX_EPOCH + Span::from_mins(minutes)
+    }
+
+    fn hear(heard: &mut Heard, report: &Report, minutes: i64) {
+        heard.hear(report, Span::from_millis(500), at(minutes));
+    }
+
+    #[test]
+    fn the_percentage_is_progress_when_it_grows_and_a_slip_of_rounding_is_not() {
+        let mut heard = Heard::first(report(1, 40), at(0));
+        for (minutes, percent) in [(10, 39), (20, 40), (30, 39), (40, 40)] {
+            hear(
+                &mut heard,
+                &Report { head_age_seconds: 9000 + 60 * minutes, ..report(minutes, percent) },
+                minutes as i64,
+            );
+        }
+        assert_eq!(heard.progress_at, at(0));
+        hear(&mut heard, &Report { head_age_seconds: 12_000, ..report(50, 41) }, 50);
+        assert_eq!((heard.progress_at, heard.percent_at), (at(50), at(50)));
+    }
+
+    #[test]
+    fn a_sync_that_began_again_is_measured_anew() {
+        let mut heard = Heard::first(report(1, 80), at(0));
+        hear(&mut heard, &report(2, 3), 10);
+        hear(&mut heard, &report(3, 4), 70);
+        assert_eq!(heard.percent_at, at(70));
+        assert_eq!(heard.percent_per_hour(), Some(1.0));
+    }
+
+    #[test]
+    fn the_same_or_an_older_report_moves_nothing() {
+        let mut heard = Heard::first(report(5, 40), at(0));
+        hear(&mut heard, &report(5, 90), 10);
+        hear(&mut heard, &report(4, 90), 20);
+        assert_eq!((heard.moved_at, heard.report.progress_percent), (None, 40));
+    }
+
+    #[test]
+    fn a_boot_is_counted_and_an_earlier_one_is_known_however_long_its_name() {
+        let long = "x".repeat(10_000);
+        let mut heard = Heard::first(Report { boot_id: long.clone(), ..report(9, 1) }, at(0));
+        hear(&mut heard, &report(1, 1), 5);
+        assert_eq!((heard.boots_within(Span::from_hours(1), at(6)), heard.moved_at), (1, Some(at(5))));
+        assert_eq!(heard.boots_within(Span::from_mins(1), at(60)), 0);
+        assert!(heard.is_of_an_earlier_boot(&Report { boot_id: long, ..report(10, 1) }));
+        assert!(!heard.is_of_an_earlier_boot(&report(2, 1)));
+    }
+
+    #[test]
+    fn restarts_are_counted_within_a_span_and_anew_with_every_boot() {
+        let mut heard = Heard::first(Report { restarts: 7, ..report(1, 1) }, at(0));
+        hear(&mut heard, &Report { restarts: 9, ..report(2, 1) }, 5);
+        hear(&mut heard, &Report { restarts: 10, ..report(3, 1) }, 50);
+        assert_eq!(heard.restarts_within(Span::from_hours(1), at(50)), 3, "the first seven may be days old");
+        assert_eq!(heard.restarts_within(Span::from_mins(30), at(50)), 1);
+        hear(&mut heard, &Report { boot_id: "b".into(), restarts: 2, ..report(1, 1) }, 51);
+        assert_eq!(heard.restarts_within(Span::from_hours(1), at(51)), 0);
+    }
+
+    #[test]
+    fn whatever_a_machine_sends_little_is_kept() {
+        let mut heard = Heard::first(report(0, 0), at(0));
+        for number in 1..10_000u32 {
+            let boot_id = number.to_string().repeat(100);
+            let report =
+                Report { boot_id, restarts: number, clock_offset_ms: i64::MIN, ..report(0, (number % 101) as u8) };
+            hear(&mut heard, &Report { head_age_seconds: u64::MAX, ..report }, i64::from(number));
+        }
+        let kept = [heard.past_boots.len(), heard.boots.len(), heard.restarts.len(), heard.percents.len()];
+        assert!(kept.iter().all(|kept| *kept <= KEPT), "{kept:?}");
+    }
+
+    #[test]
+    fn after_a_jump_of_our_clock_everything_is_counted_from_then() {
+        let mut heard = Heard::first(Report { clock_offset_ms: 9000, ..report(1, 40) }, at(0));
+        hear(&mut heard, &Report { clock_offset_ms: 9000, ..report(2, 40) }, 1);
+        heard.interrupt(at(600));
+        assert_eq!((heard.progress_at, heard.percent_at), (at(600), at(600)));
+        assert_eq!((heard.peerless_since, heard.clock_off_since), (Some(at(600)), Some(at(600))));
+        assert_eq!(heard.percent_per_hour(), None);
+    }
+}

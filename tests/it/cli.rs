@@ -5,6 +5,7 @@ use std::process::Command;
 use rig::{House, failover};
 
 mod ledgers;
+mod logs;
 mod monitor;
 mod rig;
 mod two_watchers;

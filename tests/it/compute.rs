@@ -312,6 +312,10 @@ fn a_signer_an_owner_or_a_foreign_label_makes_a_machine_untouchable() {
     assert!(!check(&seen(|machine| machine.deletion_protection = true), None, None));
     assert!(!check(&seen(|machine| machine.incident = "ffffffff".into()), None, None));
     assert!(!check(&seen(|machine| machine.validator = "eth-1".into()), None, None));
+    let says = |written: Written| Observed { machine: machine.clone(), written };
+    assert!(check(&says(Report::default().into()), None, None));
+    assert!(!check(&says(Report { signer_seen: true, ..Report::default() }.into()), None, None));
+    assert!(!check(&says(Written::Unreadable("too long".into())), None, None), "it may say that there is a signer");
 }
 
 #[tokio::test]

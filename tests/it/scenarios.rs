@@ -356,6 +356,7 @@ const RULES: &[(&str, Off)] = &[
         Off::Event(|event| believe(event, |report| report.head_age_seconds = 90_000 + 1200 * report.counter)),
     ),
     ("a_machine_that_never_boots_is_tried_again", Off::Policy(|policy| policy.boot_deadline = Span::from_hours(10))),
+    ("what_failed_to_boot_counts_against_the_budget", Off::Policy(no_budget)),
     (
         "a_given_up_machine_that_stays_is_not_replaced",
         // Taking the deletion's word for it.

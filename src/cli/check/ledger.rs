@@ -64,6 +64,7 @@ async fn owners(ledger: &dyn Ledger, name: &str) -> Finding {
 }
 
 #[cfg(all(test, feature = "sandbox"))]
+#[allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 mod tests {
     use std::{sync::Arc, time::Duration};
 

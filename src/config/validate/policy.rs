@@ -31,7 +31,7 @@ impl Checker<'_> {
         self.not_longer(("policy.boot_deadline", &policy.boot_deadline), ttl);
         let attempts = &policy.max_boot_attempts;
         if !(1..=MOST_BOOT_ATTEMPTS).contains(&attempts.value) {
-            self.wrong(attempts.place, &format!("policy.max_boot_attempts is 1 to {MOST_BOOT_ATTEMPTS}"));
+            self.wrong(attempts.place, format!("policy.max_boot_attempts is 1 to {MOST_BOOT_ATTEMPTS}"));
         }
         self.not_longer(("policy.retry_after", &policy.retry_after), ("policy.retry_cap", &policy.retry_cap));
         PolicySettings {

@@ -226,4 +226,5 @@ fn is_silent(draft: &Draft<'_>) -> bool {
         .report
         .as_ref()
         .is_some_and(|heard| heard.is_fresh(draft.policy.report_stale_after, draft.now) && !heard.report.signer_seen)
+        && draft.live.unusable.is_none()
 }

@@ -22,10 +22,11 @@ pub(super) fn advance(draft: &mut Draft<'_>) {
     }
     let Phase::Provisioning(incident, pending) = draft.record.phase.clone() else { return };
     let late_at = incident.opened_at.checked_add(draft.policy.provisioning_deadline).unwrap_or(draft.now);
-    if draft.now >= late_at {
-        draft.tell(Topic::TooSlow);
-    } else {
+    // Who waits for a second machine has had mail about the first.
+    if draft.now < late_at {
         draft.wake(late_at);
+    } else if incident.given_up.is_empty() {
+        draft.tell(Topic::TooSlow);
     }
     draft.start(&pending);
 }
