@@ -1,6 +1,6 @@
 # The few commands people type.
 
-.PHONY: demo test test-real standby bench lint parts chart image
+.PHONY: demo test test-real test-standby bench lint parts chart image
 
 # Real parts (a real Alertmanager, beacon node, mail server …) go into a cache outside the checkout.
 PARTS := tests/parts/install.sh
@@ -21,12 +21,11 @@ test-real: parts test-standby ## everything against real parts, one suite at a t
 
 test-standby: parts ## the roles of a standby: without a machine, then on booted ones
 	tests/standby/lint.sh
+	tests/standby/firewall.sh
+	tests/standby/firewall_boot.sh
+	tests/standby/disk.sh
 	tests/standby/faults.sh
 	tests/standby/converge.sh
-
-standby: ## the roles, playbooks and start-up script on a booted Debian; needs root
-	bash $(PARTS) ansible debian geth prysm
-	for suite in lint firewall disk converge faults; do echo "=== $$suite"; bash tests/standby/$$suite.sh || exit 1; done
 
 bench: ## one table; ratios of one run where there is something to compare with
 	cargo bench --bench table

@@ -228,7 +228,8 @@ def unpack_tree(archive, ready):
                 inside(top, os.path.join(top, each.linkname), each.name)
             each.uid = each.gid = 0
             each.uname = each.gname = "root"
-            each.mode &= 0o755
+            # Services are not root, and have to read all of it; nobody but root changes it.
+            each.mode = 0o755 if each.isdir() or each.mode & 0o111 else 0o644
             tar.extract(each, ready)
 
 

@@ -10,7 +10,8 @@ for unit; do
   now=$(cut -d. -f1 /proc/uptime)
   if [ "$running" != active ] || [ $((now - since / 1000000)) -lt 5 ]; then
     restarts=$(systemctl show --property NRestarts --value "$unit")
-    journalctl --unit "$unit" --lines 200 --output cat > /run/failover-words 2> /dev/null
+    journalctl --unit "$unit" --lines 200 --output cat 2> /dev/null |
+      grep -av "^$unit: " > /run/failover-words # what systemd says of it is known already
     words=$(grep -aiE 'fatal|panic|error|invalid|denied|not found|not defined' /run/failover-words | tail -n 1)
     echo "$unit is $running after $restarts restarts: $(echo "${words:-$(tail -n 1 /run/failover-words)}" | cut -c1-300)"
     rm -f /run/failover-words

@@ -203,6 +203,10 @@ impl Stage {
              policy: {{{policy}}}\n\
              compute:\n  project: sandbox\n  endpoint: '{cloud}'\n  credentials: anonymous\n  \
                ladder: [{ladder}]\n  disk: {{type: pd-balanced, size_gb: 2048}}\n  operation_timeout: 10s\n\
+             standby:\n  failover: {{url: 'https://releases.example/failover', sha256: '{digest}'}}\n  \
+               ethereum:\n    checkpoint_sync_url: 'https://checkpoint.example'\n    \
+                 geth: {{url: 'https://releases.example/geth.tar.gz', sha256: '{digest}'}}\n    \
+                 lighthouse: {{url: 'https://releases.example/lighthouse.tar.gz', sha256: '{digest}'}}\n\
              budget: {{per_incident_usd: 60, per_month_usd: 200}}\n\
              mail: {{host: 127.0.0.1, port: {smtp}, tls: none, from: failover@sandbox.example, \
                to: [operator@sandbox.example], timeout: 5s}}\n",
@@ -213,6 +217,8 @@ impl Stage {
             cloud = self.cloud.url(),
             smtp = self.mail.address().port(),
             keys = keys.join(", "),
+            // What a real machine would fetch; a simulated one fetches nothing.
+            digest = "0".repeat(64),
             ladder = ladder.join(", "),
         )
     }

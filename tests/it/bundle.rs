@@ -96,7 +96,7 @@ fn an_ethereum_standby_is_told_its_clients_by_address_and_digest() {
     assert_eq!(vars["geth"]["sha256"], SHA);
     assert_eq!(vars["geth"]["extra_args"][0], "--history.chain=postprague");
     assert_eq!(vars["mirror"], "http://mirror.example.org/files/", "file names are put behind it");
-    assert_eq!(vars["p2p_ports"], serde_json::json!([30303, 9000]));
+    assert_eq!(vars["p2p_ports"], serde_json::json!([30303, 9000, 9001]));
     assert_eq!(vars["disk"]["device"], "/dev/disk/by-id/google-chaindata");
     assert!(vars["prysm"].is_null() && vars["generic"].is_null());
 }

@@ -52,6 +52,7 @@ check "it is done" grep -q 'failover: done' <(last)
 # shellcheck disable=SC2016 # that is what it is about
 check "the node runs, with its arguments as they were written" \
   test "$(machine cat /var/lib/chain/generic/arguments)" = '--percent=%h|--dollar=$HOME|--words=a "b" c|'
+check "what is null for the agent is null" machine grep -q '"genesis_root": null' /etc/failover/agent.json
 for unit in generic agent; do
   level=$(machine systemd-analyze security --no-pager "failover-$unit.service" | sed -n 's/.*exposure level.*: \([0-9.]*\) .*/\1/p')
   check "failover-$unit is hardened, $level of at most 4.0" awk -v level="$level" 'BEGIN { exit !(level != "" && level <= 4.0) }'
@@ -92,7 +93,7 @@ check "and the second had nothing to change" grep -q 'changed=0 .*failed=0' <(gr
 reset
 echo html > "$world/faults/node-1.0.tar.gz"
 before=$(tried node-1.0.tar.gz)
-world_fill "$(sed "s|http://127.0.0.1:9/releases|http://127.0.0.1:$port/mirror|; s|\"mirror\": \"[^\"]*\"|\"mirror\": null|" \
+world_fill "$(sed "s|http://127.0.0.1:9/releases|http://127.0.0.1:$port/mirror|g; s|\"mirror\": \"[^\"]*\"|\"mirror\": null|" \
   "$world/attributes/failover-vars")"
 check "a web page instead of a release is refused" eval '! machine_startup'
 check "and fetched once a try only" test "$(tried node-1.0.tar.gz)" -le "$((before + 4))"

@@ -22,6 +22,7 @@ world_up() {
   [[ $(id -u) == 0 ]] || die "needs root"
   world=$(mktemp -d "${TMPDIR:-/tmp}/failover-standby.XXXXXX")
   trap world_down EXIT
+  trap 'exit 143' TERM INT
   mkdir -p "$world"/{attributes,guest,mirror,faults}
   (cd "$world" && start servers python3 "$root/tests/standby/world.py" "$world" && await servers test -e port)
   port=$(cat "$world/port")
@@ -117,7 +118,7 @@ machine_alive() { [[ -n ${world-} ]] && (cd "$world" && alive nspawn); }
 
 # Runs a command on the machine, with a clean environment.
 machine() {
-  nsenter -t "$leader" -m -u -i -p -- env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 \
+  nsenter -t "$leader" -m -u -i -p -n -- env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 \
     GCE_METADATA_HOST="127.0.0.1:$port" FAILOVER_CONSOLE=/var/log/console FAILOVER_FIRST_PAUSE=1 \
     FAILOVER_TRIES=2 "$@"
 }

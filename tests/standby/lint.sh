@@ -35,6 +35,9 @@ echo "--- argument specifications"
 ansible-playbook tests/standby/specs.yml > "$ANSIBLE_HOME/specs" || { cat "$ANSIBLE_HOME/specs"; exit 1; }
 debian_ansible tests/standby/specs.yml > "$ANSIBLE_HOME/specs" || { cat "$ANSIBLE_HOME/specs"; exit 1; }
 
+echo "--- the module release"
+python tests/standby/release.py
+
 # **Invariant:** no role installs, enables or configures a validator client.
 echo "--- no validator client"
 if grep -rnE 'lighthouse (vc|validator)|cmd/validator|/validator( |$|")|keystore|--graffiti|fee-recipient' ansible playbooks/standby.yml playbooks/vars; then

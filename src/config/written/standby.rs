@@ -56,7 +56,8 @@ fn mainnet() -> At<String> {
 }
 
 fn p2p_ports() -> At<Vec<u16>> {
-    vec![30303, 9000].into()
+    // geth; the beacon node, and its QUIC.
+    vec![30303, 9000, 9001].into()
 }
 
 /// The execution client.
