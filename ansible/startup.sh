@@ -107,7 +107,7 @@ install_ansible() {
 play() {
   rm -f "$work/code"
   {
-    ansible-playbook -e @/etc/failover/vars.json "$state/bundle/playbooks/standby.yml" 2>&1
+    ansible-playbook -e @/etc/failover/vars.json "$state/bundle/playbooks/standby.yml" 2>&1 < /dev/null
     echo $? > "$work/code"
   } | tee "$logs/playbook.log" | log_lines
   [ "$(cat "$work/code" 2> /dev/null)" = 0 ]

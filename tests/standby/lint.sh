@@ -3,6 +3,8 @@
 # profile) and shellcheck, to the newest ansible and to the one of Debian 12, and refuse bad values.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+# Ansible refuses to run where its input or output does not block, as under some runners.
+exec < /dev/null > >(cat) 2> >(cat >&2)
 
 venv=$(tests/parts/install.sh --path ansible)
 debian=$(tests/parts/install.sh --path debian)
