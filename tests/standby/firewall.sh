@@ -3,6 +3,7 @@
 # ports, TCP and UDP, nothing else does, and only root and the agent reach the metadata server.
 # Apart from the booted machine, whose network is this machine's own.
 set -euo pipefail
+exec < /dev/null # ansible refuses one that does not block
 # shellcheck source-path=SCRIPTDIR source=../parts/processes.sh
 source "$(dirname "$0")/../parts/processes.sh"
 cd "$(dirname "$0")/../.."

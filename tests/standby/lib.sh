@@ -3,6 +3,7 @@
 # which is called at the end however it comes, stops it all and leaves nothing.
 # shellcheck shell=bash
 
+exec < /dev/null # ansible refuses one that does not block
 root=$(realpath "$(dirname "${BASH_SOURCE[0]}")/../..")
 parts=$root/tests/parts
 # shellcheck source-path=SCRIPTDIR source=../parts/processes.sh
