@@ -23,8 +23,7 @@ pub struct Health {
     pub versions: Vec<(&'static str, String)>,
 }
 
-/// Said where the age of a head is not known: older than anybody takes for fresh.
-pub const UNKNOWN_HEAD_AGE_SECONDS: u64 = 366 * 24 * 3600;
+pub use crate::domain::UNKNOWN_HEAD_AGE_SECONDS;
 
 /// The share of `done` in `of` as a percentage that is 100 only at the end, and 0 of nothing.
 #[must_use]

@@ -126,6 +126,8 @@ pub enum Action {
     Observe(InstanceRef),
     /// Delete a machine, after checking that it may be.
     Delete(InstanceRef),
+    /// Delete a machine if it has still never written anything.
+    GiveUp(InstanceRef),
     /// Read the last of what its serial port has printed.
     Console(InstanceRef),
     /// Look for disks of the incident that no machine took with it.

@@ -2,7 +2,7 @@
 //!
 //! It is not a judgement: whether a standby is ready or stuck is the machine's, in [`super::machine`].
 
-use super::{Report, Span, Time, elapsed};
+use super::{Report, Span, Time, UNKNOWN_HEAD_AGE_SECONDS, elapsed};
 
 /// A head that is newer by less than this is not newer: a report is up to two looks old when it is read, so the moment
 /// of its head is known no better than that.
@@ -109,6 +109,10 @@ impl Heard {
             self.percents.clear();
             self.percents.push((now, percent));
         }
+        if report.head_age_seconds >= UNKNOWN_HEAD_AGE_SECONDS {
+            // An age that is not known stays the same while time passes; that is no head that moves.
+            return;
+        }
         let head_at = head_at(report, now);
         if elapsed(self.head_at, head_at) > HEAD_STEP {
             self.head_at = head_at;
@@ -146,6 +150,8 @@ impl Heard {
     /// Our clock jumped: how long anything has lasted is not known any more, and is counted from now.
     pub fn interrupt(&mut self, now: Time) {
         (self.since, self.progress_at, self.percent_at) = (now, now, now);
+        // After a step back it would be fresh until the clock has caught up; the next report is half a minute away.
+        self.moved_at = None;
         self.head_at = head_at(&self.report, now);
         self.peerless_since = self.peerless_since.map(|_| now);
         self.clock_off_since = self.clock_off_since.map(|_| now);
@@ -205,6 +211,27 @@ mod tests {
         assert_eq!(heard.progress_at, at(0));
         hear(&mut heard, &Report { head_age_seconds: 12_000, ..report(50, 41) }, 50);
         assert_eq!((heard.progress_at, heard.percent_at), (at(50), at(50)));
+    }
+
+    #[test]
+    fn after_a_step_back_of_our_clock_only_a_new_report_is_fresh() {
+        let mut heard = Heard::first(report(1, 40), at(60));
+        hear(&mut heard, &report(2, 40), 61);
+        assert!(heard.is_fresh(Span::from_mins(10), at(61)));
+        heard.interrupt(at(10));
+        assert!(!heard.is_fresh(Span::from_mins(10), at(11)), "nothing has come by the clock that counts now");
+        hear(&mut heard, &report(3, 40), 12);
+        assert!(heard.is_fresh(Span::from_mins(10), at(12)));
+    }
+
+    #[test]
+    fn an_age_that_is_not_known_is_no_head_that_moves() {
+        let unknown = |counter| Report { head_age_seconds: UNKNOWN_HEAD_AGE_SECONDS, ..report(counter, 40) };
+        let mut heard = Heard::first(unknown(1), at(0));
+        for minutes in [10, 20, 30] {
+            hear(&mut heard, &unknown(minutes), minutes as i64);
+        }
+        assert_eq!(heard.progress_at, at(0));
     }
 
     #[test]

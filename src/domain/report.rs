@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+/// Said where the age of a head is not known: older than anybody takes for fresh.
+pub const UNKNOWN_HEAD_AGE_SECONDS: u64 = 366 * 24 * 3600;
+
 /// One report, as it stands in the guest attribute `failover/report`.
 ///
 /// What a report does not say is read as *not known*: the fields without a default are those without which it says

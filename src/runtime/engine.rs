@@ -172,7 +172,9 @@ impl Engine {
             requests::watch(self.outside.ledger.clone(), self.config.requests_every, self.sender.clone(), stop.clone());
         let requests = tokio::spawn(watch);
         let sweeper = self.sweeper(&lease, &stop);
-        let mut term = Term::new(self, lease.clone(), store, World::new(records), unreadable, heard);
+        let mut world = World::new(records);
+        world.trust_clock_since(self.outside.clock.now());
+        let mut term = Term::new(self, lease.clone(), store, world, unreadable, heard);
         let _ = self.leads.send(true);
         let ended = term.run(&mut self.inputs, shutdown).await;
         // First of all nobody is told any more that this process leads.

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::lease::Lease;
 use crate::{
-    domain::{Action, ActionId, InstanceRef, Outcome, Seen, StandbySpec, ValidatorId},
+    domain::{Action, ActionId, InstanceRef, Outcome, Seen, StandbySpec, ValidatorId, Written},
     ports::{Cloud, CloudError, Ledger, Observed, OwnershipView, Scope, Unpromoted},
 };
 
@@ -36,7 +36,8 @@ impl Executor {
                 Action::Find => self.find(validator, id).await,
                 Action::Observe(instance) => self.observe(instance).await,
                 Action::Create(spec) => self.create(spec).await,
-                Action::Delete(instance) => self.delete(validator, id, instance).await,
+                Action::Delete(instance) => self.delete(validator, id, instance, false).await,
+                Action::GiveUp(instance) => self.delete(validator, id, instance, true).await,
                 Action::Console(instance) => self.console(instance).await,
                 Action::Disks => self.disks(validator, id).await,
             }
@@ -45,9 +46,12 @@ impl Executor {
             let why = format!("no answer for {}s", self.action_timeout.as_secs());
             match action {
                 Action::Create(_) => Outcome::Created(crate::domain::CreateOutcome::Unknown(why)),
-                Action::Find | Action::Observe(_) | Action::Delete(_) | Action::Console(_) | Action::Disks => {
-                    Outcome::Failed(why)
-                }
+                Action::Find
+                | Action::Observe(_)
+                | Action::Delete(_)
+                | Action::GiveUp(_)
+                | Action::Console(_)
+                | Action::Disks => Outcome::Failed(why),
             }
         })
     }
@@ -89,8 +93,14 @@ impl Executor {
         Outcome::Created(self.cloud.create(spec).await)
     }
 
-    async fn delete(&self, validator: &ValidatorId, id: ActionId, instance: &InstanceRef) -> Outcome {
-        match self.may_delete(validator, id, instance).await {
+    async fn delete(
+        &self,
+        validator: &ValidatorId,
+        id: ActionId,
+        instance: &InstanceRef,
+        only_unwritten: bool,
+    ) -> Outcome {
+        match self.may_delete(validator, id, instance, only_unwritten).await {
             Ok(None) => Outcome::Deleted,
             Ok(Some(unpromoted)) => {
                 if !self.lease.may_change(self.call_timeout).await {
@@ -111,10 +121,14 @@ impl Executor {
         validator: &ValidatorId,
         id: ActionId,
         instance: &InstanceRef,
+        only_unwritten: bool,
     ) -> Result<Option<Unpromoted>, Outcome> {
         let failed = |error: &dyn std::fmt::Display| Outcome::Failed(error.to_string());
         let observed = self.cloud.observe(instance).await.map_err(|error: CloudError| failed(&error))?;
         let Some(observed) = observed else { return Ok(None) };
+        if only_unwritten && observed.written != Written::Nothing {
+            return Err(Outcome::Untouchable(format!("{instance} was given up, but has reported since")));
+        }
         let read = |folder: &'static str| async move { self.ledger.get(&format!("{folder}/{validator}")).await };
         let owner = read("owners").await.map_err(|error| failed(&error))?;
         let session = read("sessions").await.map_err(|error| failed(&error))?;

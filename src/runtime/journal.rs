@@ -57,7 +57,10 @@ pub(super) fn entry(
 ) -> Option<Entry> {
     let idle = |phase: &Phase| matches!(phase, Phase::Watching | Phase::Suspected { .. });
     let moved = from.name() != to.name() && !(idle(from) && idle(to));
-    let acts = made.actions.iter().any(|(_, action)| matches!(action, Action::Create(_) | Action::Delete(_)));
+    let acts = made
+        .actions
+        .iter()
+        .any(|(_, action)| matches!(action, Action::Create(_) | Action::Delete(_) | Action::GiveUp(_)));
     let request = if let Event::Requested(_, request) = event { Some(request) } else { None };
     if !moved && !acts && request.is_none() {
         return None;

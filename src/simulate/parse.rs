@@ -73,6 +73,7 @@ pub enum Statement {
 pub enum Answer {
     Found(Vec<(Role, MachineState)>),
     Created,
+    Exists,
     OutOfStock,
     Quota,
     Refused,
@@ -330,6 +331,7 @@ fn answer(words: &[String]) -> Result<Answer, String> {
             rest.iter().filter(|word| *word != "none").map(|word| machine(word)).collect::<Result<_, _>>()?,
         ),
         "created" => Answer::Created,
+        "exists" => Answer::Exists,
         "out-of-stock" => Answer::OutOfStock,
         "quota" => Answer::Quota,
         "refused" => Answer::Refused,

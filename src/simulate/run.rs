@@ -268,13 +268,17 @@ impl<'a> Simulation<'a> {
                     .map(|((role, state), number)| self.machine(validator, id, action, *role, *state, number));
                 Outcome::Found(machines.collect())
             }
-            Answer::Created => {
-                self.machines += 1;
+            Answer::Created | Answer::Exists => {
+                // A machine of this name that stands there already is the one made last.
+                self.machines += u64::from(matches!(answer, Answer::Created));
                 let zone = match action {
                     Action::Create(spec) => spec.rung.zone.clone(),
-                    Action::Find | Action::Observe(_) | Action::Delete(_) | Action::Console(_) | Action::Disks => {
-                        "nowhere".into()
-                    }
+                    Action::Find
+                    | Action::Observe(_)
+                    | Action::Delete(_)
+                    | Action::GiveUp(_)
+                    | Action::Console(_)
+                    | Action::Disks => "nowhere".into(),
                 };
                 let name = crate::domain::machine_name(validator, id.incident);
                 // The number that `found` gives to its first machine from now on.
@@ -379,6 +383,7 @@ fn name_of(action: &Action) -> String {
         Action::Create(spec) => format!("create {}", spec.rung),
         Action::Observe(_) => "observe".into(),
         Action::Delete(instance) => format!("delete {}", instance.id),
+        Action::GiveUp(instance) => format!("give up {}", instance.id),
         Action::Console(_) => "console".into(),
         Action::Disks => "disks".into(),
     }

@@ -150,6 +150,7 @@ fn an_option_about_keys_is_refused() {
     }
     refused("-server", "--shelley-kes-key=kes.skey", "about keys");
     refused("--history.chain=postprague", "a\\nb", "on one line");
+    refused("--history.chain=postprague", "--format={{ lookup('pipe', 'id') }}", "an expression of ansible");
 }
 
 #[test]
@@ -186,6 +187,7 @@ fn a_generic_standbys_probes_need_no_secret_and_its_program_is_within_its_releas
         "{name: rpc, http: {url: \"http://127.0.0.1:8332\", bearer_file: t}}",
         "nothing secret",
     );
+    refused("address: \"127.0.0.1:8332\"", "address: \"home.example:8332\"", "is another machine");
     for path in ["/bin/node", "../node", "bin/../node", "bin/my node", "$(id)"] {
         refused("bin/node", path, "not a path within the release");
     }

@@ -219,7 +219,7 @@ impl Model {
                 assert!(incident.given_up.len() < limit, "no more attempts than allowed");
                 assert!(incident.given_up.iter().all(|gone| gone.gone_at.is_some()), "their bills have ended");
             }
-            Action::Delete(instance) => match &subject.record.phase {
+            Action::Delete(instance) | Action::GiveUp(instance) => match &subject.record.phase {
                 Phase::Releasing(_, pending) => assert_eq!(pending.action, *action, "persisted before the call"),
                 Phase::Syncing(_, standby) | Phase::Ready(_, standby) => {
                     assert_ne!(standby.instance.id, instance.id, "the ledger's machine stays");
@@ -318,7 +318,7 @@ impl Model {
                 });
                 Outcome::Observed(seen)
             }
-            (Action::Delete(instance), Fate::Works | Fate::ReplyLost) => {
+            (Action::Delete(instance) | Action::GiveUp(instance), Fate::Works | Fate::ReplyLost) => {
                 let untouchable = |machine: &Real| machine.signer || machine.promoted;
                 if self.machines.get(&instance.id).is_some_and(untouchable) {
                     // What the executor's own check answers.
@@ -330,7 +330,15 @@ impl Model {
             }
             (Action::Console(_), Fate::Works) => Outcome::Console("Kernel panic\n".repeat(900)),
             (Action::Disks, Fate::Works) => Outcome::Disks(Vec::new()),
-            (Action::Find | Action::Observe(_) | Action::Delete(_) | Action::Console(_) | Action::Disks, _) => lost(),
+            (
+                Action::Find
+                | Action::Observe(_)
+                | Action::Delete(_)
+                | Action::GiveUp(_)
+                | Action::Console(_)
+                | Action::Disks,
+                _,
+            ) => lost(),
         };
         self.last_outcome = Some((id, outcome.clone()));
         self.happen(Event::Finished(self.id.clone(), id, outcome));

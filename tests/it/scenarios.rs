@@ -368,6 +368,19 @@ const RULES: &[(&str, Off)] = &[
         }),
     ),
     (
+        "a_given_up_machine_that_is_answered_again_is_not_adopted",
+        // Taking it for another one.
+        Off::Event(|event| {
+            outcome(event, |outcome| match outcome {
+                Outcome::Created(failover::domain::CreateOutcome::Created(mut instance)) => {
+                    instance.id += 1000;
+                    Outcome::Created(failover::domain::CreateOutcome::Created(instance))
+                }
+                other => other,
+            })
+        }),
+    ),
+    (
         "a_machine_that_has_written_anything_is_not_given_up",
         Off::Event(|event| {
             outcome(event, |outcome| match outcome {

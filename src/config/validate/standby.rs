@@ -4,7 +4,7 @@
 
 use super::{
     Checker, ConsensusSettings, DownloadSettings, EthereumStandbySettings, GenericStandbySettings, GethSettings,
-    LighthouseSettings, PrysmSettings, StandbySettings, section,
+    LighthouseSettings, PrysmSettings, StandbySettings, is_loopback, section,
 };
 use crate::config::{
     values::At,
@@ -162,6 +162,7 @@ impl Checker<'_> {
         let args = self.args(&written.args);
         for probe in &written.probes.value {
             self.probe_without_secret(probe);
+            self.probe_of_itself(probe);
         }
         // Judged as those of the home are; the machine gets them as they are written.
         self.probes(Some(&written.probes), written.place);
@@ -181,6 +182,23 @@ impl Checker<'_> {
         let files = [http.bearer_file.as_ref().map(|file| file.place), http.ca_file.as_ref().map(|file| file.place)];
         for place in files.into_iter().flatten().chain(http.basic.as_ref().map(|basic| basic.place)) {
             self.wrong(place, "nothing secret travels to a standby: let its node answer on loopback without a login");
+        }
+    }
+
+    /// Another machine's health would say nothing of this one's, and its firewall lets nothing out to be asked.
+    fn probe_of_itself(&mut self, probe: &Probe) {
+        let http = probe.http.as_ref().map(|http| (&http.url, url::Url::parse(&http.url).ok()));
+        let tcp =
+            probe.tcp.as_ref().map(|tcp| (&tcp.address, url::Url::parse(&format!("tcp://{}", tcp.address.value)).ok()));
+        for (written, url) in http.into_iter().chain(tcp) {
+            if !url.as_ref().and_then(url::Url::host_str).is_some_and(is_loopback) {
+                let message =
+                    format!("'{}' is another machine: a standby is asked about itself, on 127.0.0.1", written.value);
+                self.wrong(written.place, message);
+            }
+            if written.contains("{{") || written.contains("{%") {
+                self.wrong(written.place, "'{{' and '{%' begin an expression of ansible: leave them out");
+            }
         }
     }
 
@@ -206,6 +224,12 @@ impl Checker<'_> {
             let place = arg.place;
             if arg.is_empty() || arg.chars().any(char::is_control) {
                 self.wrong(place, "an option is one word of a command line: not empty, on one line");
+            }
+            if ["{{", "{%", "{#"].iter().any(|begin| arg.contains(begin)) {
+                self.wrong(
+                    place,
+                    "'{{', '{%' and '{#' begin an expression of ansible, which would evaluate it: leave them out",
+                );
             }
             let lower = arg.to_ascii_lowercase();
             if let Some(word) = ABOUT_KEYS.iter().find(|word| lower.contains(**word)) {

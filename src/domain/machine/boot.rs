@@ -26,7 +26,7 @@ fn is_overdue(draft: &Draft<'_>, standby: &Standby) -> bool {
     if draft.policy.simulated || standby.retained || heard || draft.live.healthy_since.is_some() {
         return false;
     }
-    // After a jump of our clock nobody knows how long the machine has had.
+    // After a jump of our clock, or under another holder's, nobody knows how long the machine has had.
     let since = draft.live.clock_trusted_since.map_or(standby.since, |trusted| trusted.max(standby.since));
     let deadline = since.checked_add(draft.policy.boot_deadline).unwrap_or(Time::MAX);
     draft.now >= deadline
@@ -57,7 +57,7 @@ pub(super) fn console_read(draft: &mut Draft<'_>, incident: &Incident, standby: 
     incident.machine_since = None;
     draft.say(Reason::GivingUp { instance: standby.instance.clone() });
     draft.tell_never_booted(standby, &console);
-    let delete = incident.next(Step::Delete, Action::Delete(standby.instance.clone()), draft.now);
+    let delete = incident.next(Step::Delete, Action::GiveUp(standby.instance.clone()), draft.now);
     forget_machine(draft);
     draft.enter(Phase::Provisioning(incident, delete));
 }

@@ -21,11 +21,13 @@ pub(super) fn advance(draft: &mut Draft<'_>) {
         return;
     }
     let Phase::Provisioning(incident, pending) = draft.record.phase.clone() else { return };
-    let late_at = incident.opened_at.checked_add(draft.policy.provisioning_deadline).unwrap_or(draft.now);
-    // Who waits for a second machine has had mail about the first.
+    // For a second machine it counts from when the first one was due.
+    let due = |gone: &GivenUp| gone.since.checked_add(draft.policy.boot_deadline).unwrap_or(draft.now);
+    let since = incident.given_up.last().map_or(incident.opened_at, due);
+    let late_at = since.checked_add(draft.policy.provisioning_deadline).unwrap_or(draft.now);
     if draft.now < late_at {
         draft.wake(late_at);
-    } else if incident.given_up.is_empty() {
+    } else {
         draft.tell(Topic::TooSlow);
     }
     draft.start(&pending);
@@ -36,15 +38,13 @@ fn react(draft: &mut Draft<'_>, incident: &mut Incident, pending: &Pending, outc
         (Outcome::Found(machines), _) => found(draft, incident, &machines),
         (Outcome::Created(created), Action::Create(spec)) => created_as(draft, incident, &spec.rung.clone(), created),
         // Gone, as far as is known; nothing is created before a complete look shows the same.
-        (Outcome::Deleted, Action::Delete(_)) => {
+        (Outcome::Deleted, Action::GiveUp(_)) => {
             let pending = incident.next(Step::Find, Action::Find, draft.now);
             draft.enter(Phase::Provisioning(incident.clone(), pending));
         }
-        (Outcome::Untouchable(check), Action::Delete(instance)) => untouchable(draft, incident, instance, check),
-        (Outcome::Failed(said), Action::Delete(_)) => {
-            if incident.failures + 1 == super::release::TELL_AFTER {
-                draft.tell_failure(Topic::Stuck, &said, None);
-            }
+        (Outcome::Untouchable(check), Action::GiveUp(instance)) => untouchable(draft, incident, instance, check),
+        (Outcome::Failed(said), Action::GiveUp(_)) => {
+            tell_that_it_stays(draft, incident, &said);
             look_again(draft, incident, said);
         }
         (Outcome::Failed(said), _) => look_again(draft, incident, said),
@@ -60,6 +60,7 @@ fn react(draft: &mut Draft<'_>, incident: &mut Incident, pending: &Pending, outc
             | Action::Create(_)
             | Action::Observe(_)
             | Action::Delete(_)
+            | Action::GiveUp(_)
             | Action::Console(_)
             | Action::Disks,
         ) => look_again(draft, incident, "the answer was of another kind".into()),
@@ -69,8 +70,7 @@ fn react(draft: &mut Draft<'_>, incident: &mut Incident, pending: &Pending, outc
 /// What a complete look found. The machine that serves the incident is the one to keep; a second one goes later, once
 /// this one is in the ledger.
 fn found(draft: &mut Draft<'_>, incident: &mut Incident, machines: &[Machine]) {
-    let is_given_up = |machine: &&Machine| incident.given_up.iter().any(|gone| gone.instance.id == machine.instance.id);
-    if let Some(left) = machines.iter().find(is_given_up) {
+    if let Some(left) = machines.iter().find(|machine| is_given_up(incident, &machine.instance)) {
         let left = left.clone();
         delete_again(draft, incident, &left);
         return;
@@ -97,6 +97,10 @@ fn found(draft: &mut Draft<'_>, incident: &mut Incident, machines: &[Machine]) {
     }
 }
 
+fn is_given_up(incident: &Incident, instance: &InstanceRef) -> bool {
+    incident.given_up.iter().any(|gone| gone.instance.id == instance.id)
+}
+
 /// Untouchable ones first, then the one that runs, then the oldest.
 pub(super) fn keep_first(machine: &Machine) -> (bool, bool, Option<crate::domain::Time>, String) {
     (
@@ -114,11 +118,23 @@ fn delete_again(draft: &mut Draft<'_>, incident: &mut Incident, left: &Machine) 
         untouchable(draft, incident, &left.instance.clone(), check);
         return;
     }
+    // What it costs goes on; a look that showed none was behind.
+    for gone in incident.given_up.iter_mut().filter(|gone| gone.instance.id == left.instance.id) {
+        gone.gone_at = None;
+    }
+    tell_that_it_stays(draft, incident, "it is said to be deleted, and is still there");
     let at = draft.after(draft.policy.backoff(incident.failures));
     incident.failures = incident.failures.saturating_add(1);
     draft.say(Reason::GivingUp { instance: left.instance.clone() });
-    let pending = incident.next(Step::Delete, Action::Delete(left.instance.clone()), at);
+    let pending = incident.next(Step::Delete, Action::GiveUp(left.instance.clone()), at);
     draft.enter(Phase::Provisioning(incident.clone(), pending));
+}
+
+/// A machine that should go does not: that is told once, after a few tries.
+fn tell_that_it_stays(draft: &mut Draft<'_>, incident: &Incident, said: &str) {
+    if incident.failures >= super::release::TELL_AFTER {
+        draft.tell_failure(Topic::Stuck, said, None);
+    }
 }
 
 /// A machine that was given up must not be touched after all: it is the incident's machine again, and a human's.
@@ -185,6 +201,11 @@ fn create(draft: &mut Draft<'_>, incident: &mut Incident) {
 
 fn created_as(draft: &mut Draft<'_>, incident: &mut Incident, rung: &Rung, outcome: CreateOutcome) {
     match outcome {
+        // It holds the name that the next one needs, and only a look that shows it leads to its deletion.
+        CreateOutcome::Created(instance) if is_given_up(incident, &instance) => {
+            incident.creation += 1;
+            look_again(draft, incident, format!("{instance} was given up, and is answered again"));
+        }
         CreateOutcome::Created(instance) => adopt(draft, incident, instance, rung.clone(), false),
         CreateOutcome::OutOfStock(said) => {
             draft.say(Reason::OutOfStock { rung: rung.clone(), said: said.clone() });
@@ -241,15 +262,17 @@ fn look_again(draft: &mut Draft<'_>, incident: &mut Incident, said: String) {
 pub(super) fn explain(incident: &Incident, pending: &Pending, policy: &Policy) -> Reason {
     match &pending.action {
         Action::Create(spec) => Reason::Creating { rung: spec.rung.clone(), name: spec.machine_name() },
-        Action::Delete(instance) => Reason::GivingUp { instance: instance.clone() },
-        Action::Find | Action::Observe(_) | Action::Console(_) | Action::Disks if incident.failures > 0 => {
+        Action::GiveUp(instance) => Reason::GivingUp { instance: instance.clone() },
+        Action::Find | Action::Observe(_) | Action::Delete(_) | Action::Console(_) | Action::Disks
+            if incident.failures > 0 =>
+        {
             Reason::Retrying {
                 at: pending.not_before,
                 what: "provisioning",
                 said: format!("try {} of rung {}", incident.failures, incident.rung.min(policy.ladder.len())),
             }
         }
-        Action::Find | Action::Observe(_) | Action::Console(_) | Action::Disks => {
+        Action::Find | Action::Observe(_) | Action::Delete(_) | Action::Console(_) | Action::Disks => {
             Reason::Looking { why: "nothing is created before it is known that there is none" }
         }
     }

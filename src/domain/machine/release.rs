@@ -81,9 +81,12 @@ const DISKS_TRIES: u32 = 4;
 fn again(incident: &mut Incident, failed: &Pending, at: crate::domain::Time) -> Pending {
     match failed.action {
         Action::Disks => incident.next(Step::Disks, Action::Disks, at),
-        Action::Find | Action::Create(_) | Action::Observe(_) | Action::Delete(_) | Action::Console(_) => {
-            incident.next(Step::Find, Action::Find, at)
-        }
+        Action::Find
+        | Action::Create(_)
+        | Action::Observe(_)
+        | Action::Delete(_)
+        | Action::GiveUp(_)
+        | Action::Console(_) => incident.next(Step::Find, Action::Find, at),
     }
 }
 

@@ -219,7 +219,8 @@ pub(super) fn judge(case: &Case<'_>, policy: &Policy, now: Time) -> Option<Stuck
     {
         return Some(Stuck::NoPeers { since });
     }
-    if case.whole {
+    // A node of another chain says whether its probes are well, and nothing of how far it is.
+    if case.whole || !case.follows_chain {
         return None;
     }
     let percent = report.progress_percent.min(100);

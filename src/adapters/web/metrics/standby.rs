@@ -26,6 +26,9 @@ struct Program {
     version: String,
 }
 
+/// Those whose versions are shown.
+const PROGRAMS: [&str; 3] = ["failover", "beacon node", "execution client"];
+
 type Gauges = Family<Of, Gauge>;
 
 /// The gauges of all standbys.
@@ -76,7 +79,8 @@ impl Standbys {
                 gauges.get_or_create(&of()).set(i64::from(percent));
             }
         }
-        for (program, version) in &progress.versions {
+        // Whatever a machine makes up, it is a series for each that is known, and no more.
+        for (program, version) in progress.versions.iter().filter(|(name, _)| PROGRAMS.contains(&name.as_str())) {
             let (program, version) = (program.clone(), version.clone());
             self.versions.get_or_create(&Program { validator: validator.to_owned(), program, version }).set(1);
         }
