@@ -1,14 +1,22 @@
 //! What a machine writes about itself, through the fake Compute Engine and the real adapter to the decision: nothing of it
 //! makes a standby ready that is not, and nothing stops the watcher.
 
+use std::{sync::Arc, time::Duration};
+
 use failover::{
+    adapters::ledger_sqlite::LedgerSqlite,
     domain::{
         Action, ActionId, Ask, ChainView, CreateOutcome, Event, InstanceRef, Mode, Outcome, Policy, PricedRung, Report,
-        Request, Rung, Seen, Span, Time, Usd, Validator, ValidatorId, World, explain, step,
+        Request, Rung, Seen, Span, Step, Time, Usd, Validator, ValidatorId, World, explain, step,
     },
-    ports::{Cloud as _, Scope},
+    ports::{Cloud as _, Ledger, Scope},
+    runtime::{
+        executor::Executor,
+        lease::{self, LeaseConfig},
+    },
 };
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
 use crate::compute::{Rig, ZONES, incident, rig, spec, validator};
 
@@ -351,4 +359,27 @@ async fn a_zone_that_does_not_answer_makes_the_look_for_disks_unknown() {
     assert!(rig.gce.disks(&scope("eth-9")).await.unwrap().is_empty(), "another validator's are not ours");
     rig.fake.set_reachable(ZONES[1], false);
     assert!(rig.gce.disks(&Scope::Everything).await.is_err());
+}
+
+#[tokio::test]
+async fn a_machine_that_has_spoken_is_not_given_up_however_late_that_is_seen() {
+    let rig = rig().await;
+    let CreateOutcome::Created(instance) = rig.gce.create(&spec(ZONES[0], 0)).await else { panic!("it is created") };
+    let folder = tempfile::tempdir().unwrap();
+    let ledger: Arc<dyn Ledger> = Arc::new(LedgerSqlite::open(&folder.path().join("ledger")).unwrap());
+    let config = LeaseConfig { site: "home".into(), address: None, ttl: Duration::from_secs(30) };
+    let (lease, _keeper) = lease::acquire(&ledger, &config, &CancellationToken::new()).await.unwrap();
+    let (call_timeout, action_timeout) = (Duration::from_secs(5), Duration::from_secs(20));
+    let executor = Executor { cloud: Arc::new(rig.gce), ledger, lease, call_timeout, action_timeout };
+    let id = ActionId { incident: incident(), step: Step::Delete, attempt: 1 };
+    let give_up = Action::GiveUp(instance.clone());
+
+    rig.fake.report(&instance.name, &Report { incident: incident().to_string(), counter: 1, ..Report::default() });
+    let outcome = executor.carry_out(&validator(), id, &give_up).await;
+    assert!(matches!(&outcome, Outcome::Untouchable(why) if why.contains("has reported since")), "{outcome:?}");
+    assert_eq!(rig.fake.machines().len(), 1, "it stays");
+
+    // The same machine may be released, which asks for another thing.
+    let outcome = executor.carry_out(&validator(), id, &Action::Delete(instance)).await;
+    assert!(matches!(outcome, Outcome::Deleted), "{outcome:?}");
 }
