@@ -25,6 +25,7 @@ mod retain;
 #[cfg(feature = "sandbox")]
 mod sandbox;
 mod serve;
+mod shutdown;
 mod simulate;
 mod status;
 pub mod telemetry;

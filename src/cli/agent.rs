@@ -3,10 +3,8 @@
 use std::{path::PathBuf, sync::Arc};
 
 use anyhow::Context as _;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio_util::sync::CancellationToken;
 
-use super::Exit;
+use super::{Exit, shutdown};
 use crate::{
     adapters::clock::SystemClock,
     agent::{Agent, AgentConfig},
@@ -57,17 +55,6 @@ async fn work(options: &Options) -> anyhow::Result<Exit> {
         println!("{}", serde_json::to_string_pretty(&agent.report().await?)?);
         return Ok(Exit::Done);
     }
-    let shutdown = CancellationToken::new();
-    let mut terminated = signal(SignalKind::terminate()).context("signals cannot be received")?;
-    let mut interrupted = signal(SignalKind::interrupt()).context("signals cannot be received")?;
-    let stop = shutdown.clone();
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = terminated.recv() => {}
-            _ = interrupted.recv() => {}
-        }
-        stop.cancel();
-    });
-    agent.run(shutdown).await;
+    agent.run(shutdown::on_signal("stopping")?).await;
     Ok(Exit::Done)
 }

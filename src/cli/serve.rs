@@ -1,10 +1,6 @@
 //! `failover serve`.
 
-use anyhow::Context as _;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio_util::sync::CancellationToken;
-
-use super::{ConfigPath, Exit};
+use super::{ConfigPath, Exit, shutdown};
 use crate::{assembly::Watcher, domain::Mode};
 
 #[derive(Debug, clap::Args)]
@@ -26,18 +22,7 @@ pub(super) async fn run(options: Options) -> anyhow::Result<Exit> {
     if config.mode == Mode::Observe {
         tracing::warn!("mode is observe: decides and tells, creates nothing");
     }
-    let shutdown = CancellationToken::new();
-    let mut terminated = signal(SignalKind::terminate()).context("signals cannot be received")?;
-    let mut interrupted = signal(SignalKind::interrupt()).context("signals cannot be received")?;
-    let stop = shutdown.clone();
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = terminated.recv() => {}
-            _ = interrupted.recv() => {}
-        }
-        tracing::info!("stopping: what runs may end, then the lease is given back");
-        stop.cancel();
-    });
+    let shutdown = shutdown::on_signal("stopping: what runs may end, then the lease is given back")?;
     watcher.run(shutdown).await?;
     Ok(Exit::Done)
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Heard, Span, Time, elapsed, human};
+use super::{Heard, Span, Time, elapsed, human, printable};
 
 /// How many programs' versions are shown, and how much of each: a machine may send anything.
 const VERSIONS: usize = 8;
@@ -99,9 +99,4 @@ impl Progress {
         lines.extend(self.versions.iter().map(|(program, version)| format!("{program} {version}")));
         lines
     }
-}
-
-/// The first part of a text that somebody else wrote, without control characters.
-fn printable(text: &str, chars: usize) -> String {
-    text.chars().filter(|c| !c.is_control()).take(chars).collect()
 }

@@ -86,3 +86,26 @@ impl From<Report> for Written {
         Self::Report(Box::new(report))
     }
 }
+
+/// The first part of a text that a machine wrote, without what controls a terminal, turns the direction of writing or is
+/// not seen at all. A machine may send anything, and people decide by what they read.
+#[must_use]
+pub fn printable(text: &str, chars: usize) -> String {
+    let is_seen = |c: &char| {
+        let hidden =
+            matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
+        !c.is_control() && !hidden
+    };
+    text.chars().filter(is_seen).take(chars).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::printable;
+
+    #[test]
+    fn what_a_machine_wrote_neither_controls_a_terminal_nor_turns_the_line_around() {
+        assert_eq!(printable("a\u{1b}[2Jb\u{202e}c\u{200b}\n", 80), "a[2Jbc");
+        assert_eq!(printable("abc", 2), "ab");
+    }
+}

@@ -1,7 +1,7 @@
 //! The first move: an event becomes part of what is known. No phase changes here.
 
 use super::{Draft, request};
-use crate::domain::{Event, Heard, Outcome, Reason, Written};
+use crate::domain::{Event, Heard, Outcome, Reason, Written, printable};
 
 pub(super) fn fold<'a>(draft: &mut Draft<'a>, event: &'a Event) {
     match event {
@@ -52,7 +52,7 @@ fn hear(draft: &mut Draft<'_>, written: &Written) {
     };
     let incident = draft.record.phase.incident().map(|incident| incident.id.to_string());
     if incident.as_deref() != Some(&report.incident) {
-        let other: String = report.incident.chars().filter(|c| !c.is_control()).take(64).collect();
+        let other = printable(&report.incident, 64);
         return ignore(draft, format!("it is of incident {other}"));
     }
     match &mut draft.live.report {

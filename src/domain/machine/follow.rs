@@ -214,11 +214,6 @@ pub(super) fn ask(draft: &mut Draft<'_>, incident: &Incident, step: Step, action
     draft.actions.push((id, action));
 }
 
-/// A machine may send anything; people get the first part of it, without control characters.
-pub(super) fn bounded(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(80).collect()
-}
-
 /// Whether the machine shows, now, that nothing on it signs.
 fn is_silent(draft: &Draft<'_>) -> bool {
     draft

@@ -2,10 +2,10 @@
 //!
 //! It is enough for a mail, never for `promote`, which asks the chain and the machine itself.
 
-use super::{Draft, follow::bounded};
+use super::Draft;
 use crate::domain::{
     ChainView, Incident, Live, Phase, Policy, Reason, Report, Span, Standby, Subject, Time, Topic, ValidatorId,
-    elapsed, human,
+    elapsed, human, printable,
 };
 
 /// Ready after having everything for long enough without a break; syncing again as soon as something is missing.
@@ -74,7 +74,7 @@ pub(super) fn missing(id: &ValidatorId, live: &Live, chain: &ChainView, now: Tim
 fn lacks(report: &Report, policy: &Policy) -> Vec<String> {
     let mut missing = Vec::new();
     if !report.synced {
-        missing.push(format!("{} ({} %)", bounded(&report.stage), report.progress_percent.min(100)));
+        missing.push(format!("{} ({} %)", printable(&report.stage, 80), report.progress_percent.min(100)));
     }
     if Span::from_millis(report.clock_offset_ms.saturating_abs()) > policy.max_clock_offset {
         missing.push(format!("its clock is off by {} ms", report.clock_offset_ms));
@@ -102,7 +102,7 @@ fn lacks_on_chain(report: &Report, chain: &ChainView, policy: &Policy) -> Vec<St
         None => need(false, "it is not known here which chain it should follow".into()),
         Some(root) => need(
             root.eq_ignore_ascii_case(&report.genesis_root),
-            format!("it follows another chain ({})", bounded(&report.genesis_root)),
+            format!("it follows another chain ({})", printable(&report.genesis_root, 80)),
         ),
     }
     missing

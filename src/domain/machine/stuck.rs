@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{ChainView, Heard, Policy, Span, Standby, Time, elapsed};
+use crate::domain::{ChainView, Heard, Policy, Span, Standby, Time, elapsed, printable};
 
 /// How often the clients may be started again within [`Policy::stuck_after`]. systemd starts a client that fails every
 /// few seconds; an update or an operator starts each once or twice.
@@ -198,7 +198,7 @@ pub(super) fn judge(case: &Case<'_>, policy: &Policy, now: Time) -> Option<Stuck
         && !report.genesis_root.is_empty()
         && !root.eq_ignore_ascii_case(&report.genesis_root)
     {
-        return Some(Stuck::OtherChain { root: super::follow::bounded(&report.genesis_root) });
+        return Some(Stuck::OtherChain { root: printable(&report.genesis_root, 80) });
     }
     if let Some(percent) = report.disk_free_percent.filter(|free| *free <= DISK_FREE) {
         return Some(Stuck::DiskFull { percent });
