@@ -193,6 +193,7 @@ impl<'a> Simulation<'a> {
         let records: Vec<_> = self.world.iter().map(|(id, subject)| (id.clone(), subject.record.clone())).collect();
         let chain = self.world.chain.clone();
         self.world = World::new(records);
+        self.world.trust_clock_since(self.now);
         self.world.chain = chain;
         self.under_way.clear();
         self.wake.clear();

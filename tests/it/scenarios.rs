@@ -358,6 +358,12 @@ const RULES: &[(&str, Off)] = &[
     ("a_machine_that_never_boots_is_tried_again", Off::Policy(|policy| policy.boot_deadline = Span::from_hours(10))),
     ("what_failed_to_boot_counts_against_the_budget", Off::Policy(no_budget)),
     (
+        "a_second_machine_that_does_not_come_is_told",
+        Off::Policy(|policy| policy.provisioning_deadline = Span::from_hours(100)),
+    ),
+    ("a_restart_begins_the_deadline_of_a_boot_again", Off::Policy(|policy| policy.boot_deadline = Span::from_mins(5))),
+    ("a_probed_standby_that_syncs_for_long_is_not_stuck", Off::Policy(|policy| policy.probed.clear())),
+    (
         "a_given_up_machine_that_stays_is_not_replaced",
         // Taking the deletion's word for it.
         Off::Event(|event| {
