@@ -65,6 +65,7 @@ impl Generic {
             head_age_seconds: 0,
             peers: 0,
             genesis_root: String::new(),
+            chain_id: None,
             versions: Vec::new(),
         }
     }

@@ -19,6 +19,8 @@ pub struct Health {
     pub peers: u32,
     /// The chain it follows; empty when that is not known.
     pub genesis_root: String,
+    /// The chain's name, where chains have names.
+    pub chain_id: Option<String>,
     /// Versions as the programs say them.
     pub versions: Vec<(&'static str, String)>,
 }

@@ -57,6 +57,7 @@ pub fn bounded(report: &Report) -> Report {
         boot_id: shorter(&report.boot_id, MAX_VERSION),
         stage: shorter(&report.stage, MAX_STAGE),
         genesis_root: shorter(&report.genesis_root, MAX_VERSION),
+        chain_id: report.chain_id.as_ref().map(|id| shorter(id, MAX_VERSION)),
         signer: report.signer.as_ref().map(|signer| shorter(signer, MAX_SIGNER)),
         versions: versions.map(|(of, version)| (shorter(of, MAX_VERSION), shorter(version, MAX_VERSION))).collect(),
         ..report.clone()

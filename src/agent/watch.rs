@@ -207,6 +207,7 @@ impl Agent {
             head_age_seconds: health.head_age_seconds,
             peers: health.peers,
             genesis_root: health.genesis_root,
+            chain_id: health.chain_id,
             clock_offset_ms: offset.unwrap_or(UNKNOWN_CLOCK_OFFSET_MS),
             signer_seen: signer.is_some(),
             signer,

@@ -10,9 +10,11 @@ use url::Url;
 use super::{MailTls, SecretFile};
 use crate::domain::{Evidence, Mode, PriceTable, PublicKey, Rung, Span, Usd, ValidatorId, kube::Thresholds};
 
+mod node;
 mod probe;
 mod standby;
 
+pub use node::*;
 pub use probe::*;
 pub use standby::*;
 

@@ -37,6 +37,9 @@ pub struct Report {
     pub peers: u32,
     /// Genesis validators root of the chain it follows, `0x…`; empty when it is not known.
     pub genesis_root: String,
+    /// The name of the chain it follows, where a chain has a name and no such root; `None` when it is not known.
+    #[serde(default)]
+    pub chain_id: Option<String>,
     /// Offset of its clock in milliseconds.
     pub clock_offset_ms: i64,
     /// A process that could sign was seen. Then the machine is untouchable.
