@@ -28,6 +28,7 @@ test-standby: parts ## the roles of a standby: without a machine, then on booted
 	tests/standby/firewall.sh
 	tests/standby/firewall_boot.sh
 	tests/standby/disk.sh
+	tests/standby/home_fence.sh
 	tests/standby/faults.sh
 	tests/standby/converge.sh
 

@@ -4,21 +4,37 @@
 # Silence is no proof: a signer may have another name, and may be on another machine.
 set -u
 
-# Programs that sign, as they are usually called: validator clients, remote signers, and nodes of chains that sign
-# themselves.
-signers='lighthouse +(v|vc|validator|validator_client)( |$)|validator[-_]client|(^|/)(prysm-)?validator( |$)'
-signers="$signers|lodestar +validator|nimbus_(validator_client|signing_node)|--validator-keys|web3signer"
-signers="$signers|(^|/)(vouch|dirk|charon|vero|tmkms|horcrux)( |$)|cardano-node.*--shelley-kes-key"
-signers="$signers|(^|/)(cometbft|gaiad|beacond|[a-z]+d) +start|failover +gate"
+# Programs that sign, and nodes that sign themselves once they have a key. The agent knows the same ones
+# (src/agent/signer/programs.rs); tests/standby/signers.txt is what both are held to. A program is the first word, or
+# comes somewhere after one that runs others.
+runners='(sh|bash|dash|ash|busybox|node|bun|dotnet|box64|java|python[0-9.]*|ld-(linux|musl)[^ ]*)'
+program="^([^ ]*/)?($runners (.* )?([^ ]*[/.])?)?"
+option='( --?[^ ]+( [^- ][^ ]*)?)*'
+end='( |$)'
+signers="${program}lighthouse(-v?[0-9][^ ]*)?$option (v|vc|validator|validator[-_](client|manager)|a|am|account(_manager)?|vm)$end"
+signers="$signers|${program}validator([-_]v?[0-9][^ ]*|[-_]linux[^ ]*|[-_]latest)?$end"
+signers="$signers|${program}(prysm\\.sh|prysmctl|lodestar(\\.js)?)$option validator$end"
+signers="$signers|${program}[Tt]eku$option (validator-client|vc)$end"
+signers="$signers|${program}[Tt]eku .*--(validator-keys|validators-external-signer-(url|public-keys))[= ]"
+signers="$signers|${program}nimbus_(validator_client|signing_node)$end"
+signers="$signers|${program}nimbus_beacon_node .*--(validators-dir|secrets-dir|(verifying-)?web3-signer-url)[= ]"
+signers="$signers|${program}grandine .*--(keystore-(dir|password-dir|password-file)|web3signer-api-urls)[= ]"
+signers="$signers|${program}(vouch|vero|dirk|web3signer|Web3SignerApp|charon|ssvnode|tmkms|horcrux|clef)$end"
+signers="$signers|${program}cardano-node .*--(shelley-(kes-key|kes-agent-socket|vrf-key|operational-certificate)|byron-[a-z-]+|bulk-credentials-file)[= ]"
+signers="$signers|--priv_validator_laddr[= ]|${program}cometbft$option (node|start|run_node)$end|${program}failover$option gate$end"
+# Nodes of CometBFT are called after their chain: gaiad, beacond. These end in a d as well.
+comet="${program}[a-z]+d$option start$end"
+harmless='(containerd|dockerd|systemd|etcd|sshd)'
 # Of a container or a unit only the name is known.
-names='validator|lighthouse-?vc|web3signer|vouch|dirk|charon|vero|tmkms|horcrux|failover-gate'
+names='validator|lighthouse-?vc|web3signer|vouch|dirk|charon|vero|ssv-?node|tmkms|horcrux|clef|failover-gate'
 
 for folder in /proc/[0-9]*; do
   [ "${folder#/proc/}" != $$ ] || continue
-  # Only the first words: what follows may be anything.
+  # Only the first words, and no option's value: what follows may be anything.
   command=$(tr '\000' ' ' 2> /dev/null < "$folder/cmdline")
-  if printf '%s' "$command" | grep -Eq -e "$signers"; then
-    echo "process ${folder#/proc/}: $(printf '%s' "$command" | cut -d' ' -f1-2)"
+  if printf '%s' "$command" | grep -Eq -e "$signers" ||
+    printf '%s' "$command" | grep -Ev -e "$program$harmless$end" | grep -Eq -e "$comet"; then
+    echo "process ${folder#/proc/}: $(printf '%s' "$command" | cut -d' ' -f1-2 | cut -d= -f1)"
   fi
 done
 

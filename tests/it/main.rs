@@ -23,5 +23,6 @@ mod properties;
 mod reports;
 mod scenarios;
 mod serial;
+mod signers;
 mod support;
 mod two;
