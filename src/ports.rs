@@ -253,7 +253,8 @@ impl Unpromoted {
             }
             // It may be that very word which cannot be read.
             Written::Unreadable(why) => return refuse(format!("what it reports cannot be read: {why}")),
-            Written::Report(_) | Written::Nothing => {}
+            // A start-up script that has not come to an agent knows of no signer, as a machine that has said nothing does not.
+            Written::Report(_) | Written::Starting(_) | Written::Nothing => {}
         }
         for (what, record) in [("owner", view.owner), ("session", view.session)] {
             if let Some(bytes) = record

@@ -31,6 +31,7 @@ pub enum Reason {
     HoldingReady { left: Span },
     HoldBroken { missing: Vec<String> },
     UnusableReport { why: String },
+    Starting { word: String },
     Rebooted { boots: usize },
     Stuck { stuck: Stuck, missing: Vec<String> },
     GoesOn { stuck: Stuck },
@@ -101,6 +102,7 @@ impl fmt::Display for Reason {
                 write!(f, "the standby lacks something again, its time begins anew: {}", missing.join(", "))
             }
             Self::UnusableReport { why } => write!(f, "report ignored: {why}"),
+            Self::Starting { word } => write!(f, "the standby has booted; {}", start_word(word)),
             Self::Rebooted { boots } => write!(f, "the standby has booted again, {boots} times of late"),
             Self::Stuck { stuck, missing } => {
                 write!(f, "stuck: {stuck}; {}", stuck.kind().advice())?;
@@ -214,6 +216,15 @@ impl fmt::Display for View {
             }
         }
     }
+}
+
+/// What a start-up script says, as people read it. It is a machine's word.
+#[must_use]
+pub fn start_word(word: &str) -> String {
+    if word.is_empty() {
+        return "its start-up script runs".into();
+    }
+    format!("its start-up script says: {word}")
 }
 
 /// A moment as people read it: to the second, UTC.

@@ -92,6 +92,7 @@ pub enum Answer {
 #[allow(missing_docs, reason = "docs/simulate.md explains them")]
 pub enum Wrote {
     Nothing,
+    Starting(String),
     Unreadable,
     Report(BTreeMap<String, String>),
 }
@@ -348,11 +349,14 @@ fn answer(words: &[String]) -> Result<Answer, String> {
             let written = match rest.split_first() {
                 None => Wrote::Nothing,
                 Some((word, [])) if word == "unreadable" => Wrote::Unreadable,
+                Some((word, [said])) if word == "starting" => Wrote::Starting(said.clone()),
                 Some((word, fields)) if word == "report" => {
                     let pair = |word: &String| word.split_once('=').map(|(k, v)| (k.to_owned(), v.to_owned()));
                     Wrote::Report(fields.iter().filter_map(pair).collect())
                 }
-                Some((word, _)) => return Err(format!("'report' or 'unreadable' is expected, not '{word}'")),
+                Some((word, _)) => {
+                    return Err(format!("'report', 'unreadable' or 'starting \"TEXT\"' is expected, not '{word}'"));
+                }
             };
             Answer::Seen { state, role, written }
         }

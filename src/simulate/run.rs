@@ -295,6 +295,7 @@ impl<'a> Simulation<'a> {
                 deletion_protection: *role != Role::Standby,
                 written: match written {
                     Wrote::Nothing => Written::Nothing,
+                    Wrote::Starting(word) => Written::starting(word),
                     Wrote::Unreadable => Written::Unreadable(said()),
                     Wrote::Report(fields) => agent_report(fields, id).into(),
                 },

@@ -376,7 +376,7 @@ async fn a_machine_that_has_spoken_is_not_given_up_however_late_that_is_seen() {
 
     rig.fake.report(&instance.name, &Report { incident: incident().to_string(), counter: 1, ..Report::default() });
     let outcome = executor.carry_out(&validator(), id, &give_up).await;
-    assert!(matches!(&outcome, Outcome::Untouchable(why) if why.contains("has reported since")), "{outcome:?}");
+    assert!(matches!(&outcome, Outcome::Untouchable(why) if why.contains("has spoken since")), "{outcome:?}");
     assert_eq!(rig.fake.machines().len(), 1, "it stays");
 
     // The same machine may be released, which asks for another thing.

@@ -117,6 +117,17 @@ fn trust_every_look(event: Event) -> Option<Event> {
     })
 }
 
+/// As if the machine had never written anything.
+fn unwritten(event: Event) -> Option<Event> {
+    outcome(event, |outcome| match outcome {
+        Outcome::Observed(Some(mut seen)) => {
+            seen.written = Written::Nothing;
+            Outcome::Observed(Some(seen))
+        }
+        other => other,
+    })
+}
+
 fn believe(event: Event, change: impl Fn(&mut failover::domain::Report)) -> Option<Event> {
     outcome(event, |outcome| match outcome {
         Outcome::Observed(Some(mut seen)) => {
@@ -386,18 +397,9 @@ const RULES: &[(&str, Off)] = &[
             })
         }),
     ),
-    (
-        "a_machine_that_has_written_anything_is_not_given_up",
-        Off::Event(|event| {
-            outcome(event, |outcome| match outcome {
-                Outcome::Observed(Some(mut seen)) => {
-                    seen.written = Written::Nothing;
-                    Outcome::Observed(Some(seen))
-                }
-                other => other,
-            })
-        }),
-    ),
+    ("a_machine_that_has_written_anything_is_not_given_up", Off::Event(unwritten)),
+    ("a_machine_that_starts_slowly_is_not_given_up", Off::Event(unwritten)),
+    ("a_restart_does_not_forget_that_a_machine_has_spoken", Off::Event(unwritten)),
     (
         "a_report_of_an_earlier_boot_does_not_count",
         Off::Event(|event| {

@@ -1,7 +1,7 @@
 //! A machine that never boots: its serial port is read, it is deleted, and another is tried on the next rung, a few
 //! times and within the budget; then it is a human's question.
 //!
-//! **Invariants:** only a machine that has never written anything is given up, never one that is retained, promoted or
+//! **Invariants:** only a machine that has never written anything is given up, be it a start-up script's first word; never one that is retained, promoted or
 //! shows a signer; the next one is created only after a complete look has shown that the last one is gone; what is given
 //! up stands in the record before anything is deleted, and is never adopted again.
 
@@ -65,7 +65,7 @@ pub(super) fn console_read(draft: &mut Draft<'_>, incident: &Incident, standby: 
 /// What was heard of one machine says nothing about the next.
 pub(super) fn forget_machine(draft: &mut Draft<'_>) {
     let live = &mut draft.live;
-    (live.report, live.unusable, live.whole_since, live.stuck) = (None, None, None, None);
+    (live.report, live.unusable, live.starting, live.whole_since, live.stuck) = (None, None, None, None, None);
     (live.look_at, live.recheck_at) = (None, None);
     if draft.record.told.iter().any(|topic| matches!(topic, Topic::Standby(_))) {
         draft.record.to_mut().told.retain(|topic| !matches!(topic, Topic::Standby(_)));

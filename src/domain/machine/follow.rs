@@ -140,6 +140,7 @@ fn judge_progress(draft: &mut Draft<'_>, standby: &Standby) {
     let missing = ready::missing(draft.id, &draft.live, &draft.world.chain, draft.now, draft.policy);
     let case = stuck::Case {
         heard: draft.live.report.as_ref(),
+        starting: draft.live.starting.as_deref(),
         standby,
         whole: missing.is_empty(),
         follows_chain,

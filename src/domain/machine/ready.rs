@@ -5,7 +5,7 @@
 use super::Draft;
 use crate::domain::{
     ChainView, Incident, Live, Phase, Policy, Reason, Report, Span, Standby, Subject, Time, Topic, ValidatorId,
-    elapsed, human, printable,
+    elapsed, human, printable, start_word,
 };
 
 /// Ready after having everything for long enough without a break; syncing again as soon as something is missing.
@@ -51,12 +51,16 @@ pub(super) fn missing(id: &ValidatorId, live: &Live, chain: &ChainView, now: Tim
     if let Some(why) = &live.unusable {
         return vec![format!("its report does not count: {why}")];
     }
-    let Some(heard) = &live.report else { return vec!["the machine has not reported".into()] };
+    let starting = live.starting.as_deref().map(start_word);
+    let Some(heard) = &live.report else {
+        return vec![starting.unwrap_or_else(|| "the machine has not reported".into())];
+    };
     if !heard.is_fresh(policy.report_stale_after, now) {
-        return vec![heard.moved_at.map_or_else(
+        let stale = heard.moved_at.map_or_else(
             || "its report has not moved yet, it may be an old one".into(),
             |at| format!("its report has not moved for {}", human(elapsed(at, now))),
-        )];
+        );
+        return starting.into_iter().chain([stale]).collect();
     }
     let mut missing = lacks(&heard.report, policy);
     if !policy.probed.contains(id) {

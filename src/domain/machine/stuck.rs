@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{ChainView, Heard, Policy, Span, Standby, Time, elapsed, printable};
+use crate::domain::{ChainView, Heard, Policy, Span, Standby, Time, elapsed, printable, start_word};
 
 /// How often the clients may be started again within [`Policy::stuck_after`]. systemd starts a client that fails every
 /// few seconds; an update or an operator starts each once or twice.
@@ -56,6 +56,13 @@ pub enum Stuck {
         /// Since then.
         since: Time,
     },
+    /// It has booted, but its start-up script has come to no agent that reports.
+    StartUp {
+        /// What the script says.
+        word: String,
+        /// Since then.
+        since: Time,
+    },
     /// It has reported and does no longer, or what it writes is no report.
     Silent {
         /// Since then.
@@ -81,6 +88,7 @@ pub enum StuckKind {
     RestartLoop,
     ClockOff,
     NoPeers,
+    StartUp,
     Silent,
     NoProgress,
 }
@@ -96,6 +104,7 @@ impl Stuck {
             Self::RestartLoop { .. } => StuckKind::RestartLoop,
             Self::ClockOff { .. } => StuckKind::ClockOff,
             Self::NoPeers { .. } => StuckKind::NoPeers,
+            Self::StartUp { .. } => StuckKind::StartUp,
             Self::Silent { .. } => StuckKind::Silent,
             Self::NoProgress { .. } => StuckKind::NoProgress,
         }
@@ -104,13 +113,14 @@ impl Stuck {
 
 impl StuckKind {
     /// All of them, for the metrics.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::OtherChain,
         Self::DiskFull,
         Self::BootLoop,
         Self::RestartLoop,
         Self::ClockOff,
         Self::NoPeers,
+        Self::StartUp,
         Self::Silent,
         Self::NoProgress,
     ];
@@ -125,6 +135,7 @@ impl StuckKind {
             Self::RestartLoop => "restart_loop",
             Self::ClockOff => "clock_off",
             Self::NoPeers => "no_peers",
+            Self::StartUp => "start_up",
             Self::Silent => "silent",
             Self::NoProgress => "no_progress",
         }
@@ -143,6 +154,10 @@ impl StuckKind {
             Self::RestartLoop => "read the serial port with `failover logs`; a client's own message says why it ends",
             Self::ClockOff => "look whether the network lets NTP through; the machine asks Google's own time server",
             Self::NoPeers => "look whether the network lets the p2p ports out and in (see docs/gcp.md)",
+            Self::StartUp => {
+                "read the serial port with `failover logs`; the script tries again by itself, so it goes on once what \
+                 it says is corrected"
+            }
             Self::Silent => "read the serial port with `failover logs`; without reports it is never called ready",
             Self::NoProgress => {
                 "read the serial port with `failover logs`; a slow disk or too few peers are the usual causes"
@@ -162,6 +177,9 @@ impl fmt::Display for Stuck {
                 write!(f, "its clock is off by {milliseconds} ms since {}", super::super::clock(*since))
             }
             Self::NoPeers { since } => write!(f, "it has had no peers since {}", super::super::clock(*since)),
+            Self::StartUp { word, since } => {
+                write!(f, "it has not come to report since {}; {}", super::super::clock(*since), start_word(word))
+            }
             Self::Silent { since } => {
                 write!(f, "it has not sent a report that counts since {}", super::super::clock(*since))
             }
@@ -176,6 +194,8 @@ impl fmt::Display for Stuck {
 /// is not the machine's fault.
 pub(super) struct Case<'a> {
     pub heard: Option<&'a Heard>,
+    /// What its start-up script said last, if it has not reported since.
+    pub starting: Option<&'a str>,
     pub standby: &'a Standby,
     /// Nothing is missing for it to be ready.
     pub whole: bool,
@@ -190,7 +210,7 @@ pub(super) fn judge(case: &Case<'_>, policy: &Policy, now: Time) -> Option<Stuck
     let long = policy.stuck_after;
     if !heard.is_fresh(policy.report_stale_after, now) {
         let since = heard.moved_at.unwrap_or(heard.since);
-        return lasts(since, long, now).then_some(Stuck::Silent { since });
+        return lasts(since, long, now).then(|| case.no_report(since));
     }
     let report = &heard.report;
     if case.follows_chain
@@ -232,10 +252,20 @@ pub(super) fn judge(case: &Case<'_>, policy: &Policy, now: Time) -> Option<Stuck
 }
 
 /// Nothing usable was ever heard from it by this watcher. One that has never written anything is the boot's matter
-/// ([`super::boot`]); one that has written what cannot be used is silent.
+/// ([`super::boot`]); one that has written what cannot be used is silent, and one whose script speaks has not come further.
 fn unheard(case: &Case<'_>, policy: &Policy, now: Time) -> Option<Stuck> {
     let since = case.standby.spoke_at?;
-    lasts(since, policy.stuck_after, now).then_some(Stuck::Silent { since })
+    lasts(since, policy.stuck_after, now).then(|| case.no_report(since))
+}
+
+impl Case<'_> {
+    /// No report for this long: a script that has not come so far says why, and otherwise the machine is silent.
+    fn no_report(&self, since: Time) -> Stuck {
+        match self.starting {
+            Some(word) => Stuck::StartUp { word: word.to_owned(), since },
+            None => Stuck::Silent { since },
+        }
+    }
 }
 
 fn lasts(since: Time, long: Span, now: Time) -> bool {
@@ -271,7 +301,8 @@ mod tests {
             heard.hear(&report(now), policy.max_clock_offset, at(now));
         }
         let standby = standby();
-        let case = Case { heard: Some(&heard), standby: &standby, whole: false, follows_chain, chain: &chain };
+        let case =
+            Case { heard: Some(&heard), starting: None, standby: &standby, whole: false, follows_chain, chain: &chain };
         judge(&case, &policy, at(minutes)).map(|stuck| stuck.kind())
     }
 
@@ -337,7 +368,7 @@ mod tests {
     fn every_kind_has_words_and_advice_of_its_own() {
         let names: std::collections::BTreeSet<_> = StuckKind::ALL.iter().map(|kind| kind.name()).collect();
         let advice: std::collections::BTreeSet<_> = StuckKind::ALL.iter().map(|kind| kind.advice()).collect();
-        assert_eq!((names.len(), advice.len()), (8, 8));
+        assert_eq!((names.len(), advice.len()), (9, 9));
         for kind in StuckKind::ALL {
             assert_eq!(serde_json::to_value(kind).unwrap(), kind.name(), "one name everywhere");
         }
