@@ -50,6 +50,10 @@ pub struct Report {
     /// What looks like one, in words: a process, a unit, an open port. Never the content of a file.
     #[serde(default)]
     pub signer: Option<String>,
+    /// Why it could not look everywhere for one; `None` when it could. What cannot be ruled out counts as a signer for
+    /// everything that cannot be undone, and is no reason to stop following the machine.
+    #[serde(default)]
+    pub signer_hidden: Option<String>,
     /// How often its clients were started again since the boot, as systemd counts.
     #[serde(default)]
     pub restarts: u32,

@@ -295,6 +295,41 @@ async fn one_report_is_enough_never_to_be_given_up() {
 }
 
 #[tokio::test]
+async fn a_start_up_scripts_first_word_is_a_boot_and_a_report_comes_before_it() {
+    let mut watcher = Watcher::with_a_standby().await;
+    let first = watcher.instance();
+    // Another namespace's, and another key, are nobody's word.
+    watcher.rig.fake.guest_attribute(&first.name, "something-else", "x");
+    watcher.passes(Span::from_secs(30)).await;
+    assert!(watcher.says().contains("the machine has not reported"), "{}", watcher.says());
+    watcher.rig.fake.guest_attribute(&first.name, "boot", &format!("installing\u{1b}[2J ansible {}", "x".repeat(5000)));
+    for _ in 0..5 {
+        watcher.passes(Span::from_mins(20)).await;
+    }
+    assert_eq!((watcher.phase(), watcher.instance(), watcher.rig.fake.inserts()), ("syncing", first.clone(), 1));
+    let said = watcher.says();
+    assert!(said.contains("stuck: it has not come to report since"), "{said}");
+    assert!(said.contains("its start-up script says: installing[2J ansible x"), "{said}");
+    assert!(said.len() < 700 && !said.chars().any(char::is_control), "{said:?}");
+    let mails = watcher.mails();
+    assert!(mails.iter().any(|mail| mail.get("standby_stuck").is_some()), "{mails:?}");
+    // It goes on, and its word stays where it is.
+    watcher.becomes_ready(1).await;
+    watcher.rig.fake.guest_attribute(&first.name, "boot", "done");
+    watcher.passes(Span::from_secs(30)).await;
+    assert_eq!(watcher.phase(), "ready");
+}
+
+#[tokio::test]
+async fn a_report_that_cannot_be_read_is_not_hidden_behind_a_start_up_scripts_word() {
+    let mut watcher = Watcher::with_a_standby().await;
+    let name = watcher.instance().name;
+    watcher.rig.fake.guest_attribute(&name, "boot", "installing ansible");
+    watcher.writes("signer_seen").await;
+    assert!(watcher.says().contains("its report does not count: it cannot be read"), "{}", watcher.says());
+}
+
+#[tokio::test]
 async fn a_machine_that_vanishes_or_stops_before_it_boots_is_not_replaced() {
     for stops in [false, true] {
         let mut watcher = Watcher::with_a_standby().await;
@@ -374,6 +409,9 @@ async fn a_machine_that_has_spoken_is_not_given_up_however_late_that_is_seen() {
     let id = ActionId { incident: incident(), step: Step::Delete, attempt: 1 };
     let give_up = Action::GiveUp(instance.clone());
 
+    rig.fake.guest_attribute(&instance.name, "boot", "start");
+    let outcome = executor.carry_out(&validator(), id, &give_up).await;
+    assert!(matches!(&outcome, Outcome::Untouchable(why) if why.contains("has spoken since")), "{outcome:?}");
     rig.fake.report(&instance.name, &Report { incident: incident().to_string(), counter: 1, ..Report::default() });
     let outcome = executor.carry_out(&validator(), id, &give_up).await;
     assert!(matches!(&outcome, Outcome::Untouchable(why) if why.contains("has spoken since")), "{outcome:?}");

@@ -398,6 +398,19 @@ const RULES: &[(&str, Off)] = &[
         }),
     ),
     ("a_machine_that_has_written_anything_is_not_given_up", Off::Event(unwritten)),
+    (
+        "a_signer_that_cannot_be_ruled_out_keeps_the_standby",
+        Off::Event(|event| believe(event, |report| report.signer_hidden = None)),
+    ),
+    (
+        "a_restart_does_not_take_ready_away",
+        // The first word after the start says that something is missing.
+        Off::Event(|event| believe(event, |report| report.synced &= report.counter != 5)),
+    ),
+    (
+        "a_ready_standby_that_is_not_heard_after_a_restart_is_ready_no_longer",
+        Off::Policy(|policy| policy.report_stale_after = Span::from_hours(10)),
+    ),
     ("a_machine_that_starts_slowly_is_not_given_up", Off::Event(unwritten)),
     ("a_restart_does_not_forget_that_a_machine_has_spoken", Off::Event(unwritten)),
     (

@@ -2,8 +2,8 @@
 
 use super::{Draft, boot, provision, ready, recover, stuck, tell};
 use crate::domain::{
-    Action, ActionId, Doubt, Incident, Machine, MachineState, Outcome, Phase, Reason, Role, Seen, Standby, Step, Time,
-    Topic, Written,
+    Action, ActionId, Doubt, Incident, Machine, MachineState, Outcome, Phase, Reason, Report, Role, Seen, Standby,
+    Step, Time, Topic, Written,
 };
 
 pub(super) fn advance(draft: &mut Draft<'_>) {
@@ -142,6 +142,7 @@ fn judge_progress(draft: &mut Draft<'_>, standby: &Standby) {
         heard: draft.live.report.as_ref(),
         starting: draft.live.starting.as_deref(),
         standby,
+        trusted_since: draft.live.clock_trusted_since,
         whole: missing.is_empty(),
         follows_chain,
         chain: &draft.world.chain,
@@ -217,10 +218,8 @@ pub(super) fn ask(draft: &mut Draft<'_>, incident: &Incident, step: Step, action
 
 /// Whether the machine shows, now, that nothing on it signs.
 fn is_silent(draft: &Draft<'_>) -> bool {
-    draft
-        .live
-        .report
-        .as_ref()
-        .is_some_and(|heard| heard.is_fresh(draft.policy.report_stale_after, draft.now) && !heard.report.signer_seen)
+    let rules_out = |report: &Report| !report.signer_seen && report.signer_hidden.is_none();
+    let heard = draft.live.report.as_ref();
+    heard.is_some_and(|heard| heard.is_fresh(draft.policy.report_stale_after, draft.now) && rules_out(&heard.report))
         && draft.live.unusable.is_none()
 }

@@ -1,7 +1,7 @@
 //! *Stuck*: what keeps a standby from ever becoming ready unless somebody does something.
 //!
 //! Nothing is done about it here or anywhere else: it is told and shown, and it is over when the machine goes on. A
-//! signer is not among these; one makes the machine untouchable ([`super::follow`]).
+//! signer is not among these; one makes the machine untouchable ([`super::follow`]). One that cannot be ruled out is.
 
 use std::fmt;
 
@@ -51,6 +51,13 @@ pub enum Stuck {
         /// For at least this long.
         since: Time,
     },
+    /// It could for long not look everywhere for a signer.
+    SignerHidden {
+        /// Why not.
+        why: String,
+        /// Since then.
+        since: Time,
+    },
     /// It has had no peers for long.
     NoPeers {
         /// Since then.
@@ -87,6 +94,7 @@ pub enum StuckKind {
     BootLoop,
     RestartLoop,
     ClockOff,
+    SignerHidden,
     NoPeers,
     StartUp,
     Silent,
@@ -103,6 +111,7 @@ impl Stuck {
             Self::BootLoop { .. } => StuckKind::BootLoop,
             Self::RestartLoop { .. } => StuckKind::RestartLoop,
             Self::ClockOff { .. } => StuckKind::ClockOff,
+            Self::SignerHidden { .. } => StuckKind::SignerHidden,
             Self::NoPeers { .. } => StuckKind::NoPeers,
             Self::StartUp { .. } => StuckKind::StartUp,
             Self::Silent { .. } => StuckKind::Silent,
@@ -113,12 +122,13 @@ impl Stuck {
 
 impl StuckKind {
     /// All of them, for the metrics.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::OtherChain,
         Self::DiskFull,
         Self::BootLoop,
         Self::RestartLoop,
         Self::ClockOff,
+        Self::SignerHidden,
         Self::NoPeers,
         Self::StartUp,
         Self::Silent,
@@ -134,6 +144,7 @@ impl StuckKind {
             Self::BootLoop => "boot_loop",
             Self::RestartLoop => "restart_loop",
             Self::ClockOff => "clock_off",
+            Self::SignerHidden => "signer_hidden",
             Self::NoPeers => "no_peers",
             Self::StartUp => "start_up",
             Self::Silent => "silent",
@@ -153,6 +164,10 @@ impl StuckKind {
             Self::BootLoop => "read the serial port with `failover logs`; a machine of another type or zone may help",
             Self::RestartLoop => "read the serial port with `failover logs`; a client's own message says why it ends",
             Self::ClockOff => "look whether the network lets NTP through; the machine asks Google's own time server",
+            Self::SignerHidden => {
+                "look on the machine what keeps the unit failover-agent from reading it; until then it is neither ready \
+                 nor deleted"
+            }
             Self::NoPeers => "look whether the network lets the p2p ports out and in (see docs/gcp.md)",
             Self::StartUp => {
                 "read the serial port with `failover logs`; the script tries again by itself, so it goes on once what \
@@ -176,6 +191,9 @@ impl fmt::Display for Stuck {
             Self::ClockOff { milliseconds, since } => {
                 write!(f, "its clock is off by {milliseconds} ms since {}", super::super::clock(*since))
             }
+            Self::SignerHidden { why, since } => {
+                write!(f, "it cannot rule out a signer since {}: {why}", super::super::clock(*since))
+            }
             Self::NoPeers { since } => write!(f, "it has had no peers since {}", super::super::clock(*since)),
             Self::StartUp { word, since } => {
                 write!(f, "it has not come to report since {}; {}", super::super::clock(*since), start_word(word))
@@ -197,6 +215,8 @@ pub(super) struct Case<'a> {
     /// What its start-up script said last, if it has not reported since.
     pub starting: Option<&'a str>,
     pub standby: &'a Standby,
+    /// What stands in the record counts from here at the earliest: it may be by another's clock.
+    pub trusted_since: Option<Time>,
     /// Nothing is missing for it to be ready.
     pub whole: bool,
     /// Its chain has a genesis root and peers that we can judge.
@@ -234,6 +254,11 @@ pub(super) fn judge(case: &Case<'_>, policy: &Policy, now: Time) -> Option<Stuck
     if let Some(since) = heard.clock_off_since.filter(|since| lasts(*since, long, now)) {
         return Some(Stuck::ClockOff { milliseconds: report.clock_offset_ms, since });
     }
+    if let Some(why) = &report.signer_hidden
+        && let Some(since) = heard.hidden_since.filter(|since| lasts(*since, long, now))
+    {
+        return Some(Stuck::SignerHidden { why: printable(why, 120), since });
+    }
     if case.follows_chain
         && let Some(since) = heard.peerless_since.filter(|since| lasts(*since, long, now))
     {
@@ -255,6 +280,7 @@ pub(super) fn judge(case: &Case<'_>, policy: &Policy, now: Time) -> Option<Stuck
 /// ([`super::boot`]); one that has written what cannot be used is silent, and one whose script speaks has not come further.
 fn unheard(case: &Case<'_>, policy: &Policy, now: Time) -> Option<Stuck> {
     let since = case.standby.spoke_at?;
+    let since = case.trusted_since.map_or(since, |trusted| trusted.max(since));
     lasts(since, policy.stuck_after, now).then(|| case.no_report(since))
 }
 
@@ -301,8 +327,15 @@ mod tests {
             heard.hear(&report(now), policy.max_clock_offset, at(now));
         }
         let standby = standby();
-        let case =
-            Case { heard: Some(&heard), starting: None, standby: &standby, whole: false, follows_chain, chain: &chain };
+        let case = Case {
+            heard: Some(&heard),
+            starting: None,
+            standby: &standby,
+            trusted_since: None,
+            whole: false,
+            follows_chain,
+            chain: &chain,
+        };
         judge(&case, &policy, at(minutes)).map(|stuck| stuck.kind())
     }
 
@@ -368,7 +401,7 @@ mod tests {
     fn every_kind_has_words_and_advice_of_its_own() {
         let names: std::collections::BTreeSet<_> = StuckKind::ALL.iter().map(|kind| kind.name()).collect();
         let advice: std::collections::BTreeSet<_> = StuckKind::ALL.iter().map(|kind| kind.advice()).collect();
-        assert_eq!((names.len(), advice.len()), (9, 9));
+        assert_eq!((names.len(), advice.len()), (10, 10));
         for kind in StuckKind::ALL {
             assert_eq!(serde_json::to_value(kind).unwrap(), kind.name(), "one name everywhere");
         }
