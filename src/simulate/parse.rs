@@ -71,7 +71,7 @@ pub enum Statement {
 #[derive(Clone, Debug)]
 #[allow(missing_docs, reason = "docs/simulate.md explains the statements one by one")]
 pub enum Answer {
-    Found(Vec<(Role, MachineState)>),
+    Found(Vec<(Role, MachineState, Option<u64>)>),
     Created,
     Exists,
     OutOfStock,
@@ -202,6 +202,8 @@ fn policy(policy: &mut Policy, words: &[String]) -> Result<(), String> {
         "max_unhealthy" => policy.max_unhealthy = number(value)?,
         "cooldown" => policy.cooldown = span(value)?,
         "max_incidents_per_day" => policy.max_incidents_per_day = number(value)?,
+        "retry_after" => policy.retry_after = span(value)?,
+        "retry_cap" => policy.retry_cap = span(value)?,
         "standby_ttl" => policy.standby_ttl = span(value)?,
         "report_stale_after" => policy.report_stale_after = span(value)?,
         "observe_every" => policy.observe_every = span(value)?,
@@ -329,7 +331,7 @@ fn answer(words: &[String]) -> Result<Answer, String> {
     let Some((verb, rest)) = words.split_first() else { return Err("an answer is missing".into()) };
     Ok(match verb.as_str() {
         "found" => Answer::Found(
-            rest.iter().filter(|word| *word != "none").map(|word| machine(word)).collect::<Result<_, _>>()?,
+            rest.iter().filter(|word| *word != "none").map(|word| listed(word)).collect::<Result<_, _>>()?,
         ),
         "created" => Answer::Created,
         "exists" => Answer::Exists,
@@ -362,6 +364,16 @@ fn answer(words: &[String]) -> Result<Answer, String> {
         }
         other => return Err(format!("no answer is called '{other}'")),
     })
+}
+
+/// A machine in a list, with its number where it matters which one it is: `running=101`.
+fn listed(word: &str) -> Result<(Role, MachineState, Option<u64>), String> {
+    let (kind, id) = match word.split_once('=') {
+        Some((kind, id)) => (kind, Some(number(id)?)),
+        None => (word, None),
+    };
+    let (role, state) = machine(kind)?;
+    Ok((role, state, id))
 }
 
 fn machine(word: &str) -> Result<(Role, MachineState), String> {

@@ -263,10 +263,9 @@ impl<'a> Simulation<'a> {
         match answer {
             Answer::Found(kinds) => {
                 let first = self.machines;
-                let machines = kinds
-                    .iter()
-                    .zip(first..)
-                    .map(|((role, state), number)| self.machine(validator, id, action, *role, *state, number));
+                let machines = kinds.iter().zip(first..).map(|((role, state, id_of), next)| {
+                    self.machine(validator, id, *role, *state, id_of.unwrap_or(next))
+                });
                 Outcome::Found(machines.collect())
             }
             Answer::Created | Answer::Exists => {
@@ -309,16 +308,7 @@ impl<'a> Simulation<'a> {
         }
     }
 
-    fn machine(
-        &self,
-        validator: &ValidatorId,
-        id: ActionId,
-        action: &Action,
-        role: Role,
-        state: MachineState,
-        number: u64,
-    ) -> Machine {
-        let _ = action;
+    fn machine(&self, validator: &ValidatorId, id: ActionId, role: Role, state: MachineState, number: u64) -> Machine {
         let rung = self.policy.ladder.first().map(|priced| priced.rung.clone());
         let zone = rung.as_ref().map_or_else(|| "nowhere".to_owned(), |rung| rung.zone.clone());
         Machine {

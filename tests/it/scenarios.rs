@@ -385,6 +385,16 @@ const RULES: &[(&str, Off)] = &[
         }),
     ),
     (
+        "a_given_up_machine_that_stays_is_told_once",
+        // Taking the deletion's word for it.
+        Off::Event(|event| {
+            outcome(event, |outcome| match outcome {
+                Outcome::Found(_) => Outcome::Found(Vec::new()),
+                other => other,
+            })
+        }),
+    ),
+    (
         "a_given_up_machine_that_is_answered_again_is_not_adopted",
         // Taking it for another one.
         Off::Event(|event| {

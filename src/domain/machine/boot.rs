@@ -7,8 +7,8 @@
 
 use super::{Draft, follow, recover};
 use crate::domain::{
-    Action, Doubt, GivenUp, Incident, Lines, Phase, Policy, PricedRung, Reason, Standby, Step, Time, Topic, Usd,
-    Written, elapsed,
+    Action, Doubt, GivenUp, Incident, Lines, Machine, Phase, Policy, PricedRung, Reason, Standby, Step, Time, Topic,
+    Usd, Written, elapsed,
 };
 
 /// Right after a look at the machine: whether it is time to ask why it says nothing.
@@ -72,10 +72,15 @@ pub(super) fn forget_machine(draft: &mut Draft<'_>) {
     }
 }
 
-/// A complete look shows none of those given up: they are gone, and their bill ends.
-pub(super) fn all_gone(incident: &mut Incident, now: Time) {
+/// A complete look: the bill of those given up that it does not show has ended, and of those it shows it goes on, for an
+/// earlier look that did not show them was behind.
+pub(super) fn bill(incident: &mut Incident, machines: &[Machine], now: Time) {
     for gone in &mut incident.given_up {
-        gone.gone_at.get_or_insert(now);
+        if machines.iter().any(|machine| machine.instance.id == gone.instance.id) {
+            gone.gone_at = None;
+        } else {
+            gone.gone_at.get_or_insert(now);
+        }
     }
 }
 

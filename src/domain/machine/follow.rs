@@ -164,6 +164,11 @@ fn judge_progress(draft: &mut Draft<'_>, standby: &Standby) {
 /// A complete look: whatever carries this incident's label and is not the ledger's machine goes, one at a time.
 fn recheck(draft: &mut Draft<'_>, incident: &Incident, standby: &Standby, machines: &[Machine]) {
     draft.live.recheck_at = Some(draft.after(draft.policy.recheck_every));
+    let mut incident = incident.clone();
+    boot::bill(&mut incident, machines, draft.now);
+    if draft.record.phase.incident() != Some(&incident) {
+        set_standby(draft, &incident, standby.clone());
+    }
     let second = machines
         .iter()
         .filter(|machine| machine.instance.id != standby.instance.id)
@@ -171,7 +176,6 @@ fn recheck(draft: &mut Draft<'_>, incident: &Incident, standby: &Standby, machin
     let Some(second) = second else { return };
     let why = "it is a second machine of this incident; the ledger's stays";
     draft.say(Reason::Deleting { instance: second.instance.clone(), why });
-    let mut incident = incident.clone();
     let extra = incident.next(Step::Delete, Action::Delete(second.instance.clone()), draft.now);
     set_standby(draft, &incident, Standby { extra: Some(extra), ..standby.clone() });
 }
