@@ -105,7 +105,11 @@ impl fmt::Display for Reason {
             Self::Starting { word } => write!(f, "the standby has booted; {}", start_word(word)),
             Self::Rebooted { boots } => write!(f, "the standby has booted again, {boots} times of late"),
             Self::Stuck { stuck, missing } => {
-                write!(f, "stuck: {stuck}; {}", stuck.kind().advice())?;
+                let seen = stuck.to_string();
+                write!(f, "stuck: {seen}; {}", stuck.kind().advice())?;
+                // What was seen is often the very thing that is missing.
+                let missing: Vec<&str> =
+                    missing.iter().map(String::as_str).filter(|missing| !seen.contains(missing)).collect();
                 if missing.is_empty() { Ok(()) } else { write!(f, "; {}", missing.join(", ")) }
             }
             Self::GoesOn { stuck } => write!(f, "the standby goes on; it was stuck because {stuck}"),

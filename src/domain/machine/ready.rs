@@ -79,16 +79,16 @@ pub(super) fn missing(id: &ValidatorId, live: &Live, chain: &ChainView, now: Tim
     if let Some(why) = &live.unusable {
         return vec![format!("its report does not count: {why}")];
     }
-    let starting = live.starting.as_deref().map(start_word);
-    let Some(heard) = &live.report else {
-        return vec![starting.unwrap_or_else(|| "the machine has not reported".into())];
-    };
+    // A report that was heard before is of an earlier start.
+    if let Some(word) = &live.starting {
+        return vec![start_word(word)];
+    }
+    let Some(heard) = &live.report else { return vec!["the machine has not reported".into()] };
     if !heard.is_fresh(policy.report_stale_after, now) {
-        let stale = heard.moved_at.map_or_else(
+        return vec![heard.moved_at.map_or_else(
             || "its report has not moved yet, it may be an old one".into(),
             |at| format!("its report has not moved for {}", human(elapsed(at, now))),
-        );
-        return starting.into_iter().chain([stale]).collect();
+        )];
     }
     let mut missing = lacks(&heard.report, policy);
     if !policy.probed.contains(id) {
