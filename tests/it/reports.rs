@@ -13,6 +13,7 @@ use failover::{
     runtime::{
         executor::Executor,
         lease::{self, LeaseConfig},
+        status::of_world,
     },
 };
 use serde_json::{Value, json};
@@ -389,8 +390,14 @@ async fn a_start_up_scripts_first_word_is_a_boot_and_a_report_comes_before_it() 
     assert!(said.len() < 500 && !said.chars().any(char::is_control), "{said:?}");
     let mails = watcher.mails();
     assert!(mails.iter().any(|mail| mail.get("standby_stuck").is_some()), "{mails:?}");
+    let shown = |watcher: &Watcher| {
+        let status = of_world(&watcher.world, "home", &watcher.policy, watcher.now);
+        status.validators[0].standby.as_ref().unwrap().starting.clone()
+    };
+    assert!(shown(&watcher).is_some_and(|word| word.starts_with("installing[2J ansible x")));
     // It goes on, and its word stays where it is.
     watcher.becomes_ready(1).await;
+    assert_eq!(shown(&watcher), None, "a report comes before it");
     watcher.rig.fake.guest_attribute(&first.name, "boot", "done");
     watcher.passes(Span::from_secs(30)).await;
     assert_eq!(watcher.phase(), "ready");

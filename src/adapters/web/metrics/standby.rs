@@ -126,6 +126,7 @@ mod tests {
             retained: false,
             simulated: false,
             progress: Some(Progress::of(&Heard::first(report, now), now)),
+            starting: None,
             stuck: stuck.map(|kind| StuckStatus { kind, why: String::new(), advice: String::new() }),
             ready_at: None,
         };
