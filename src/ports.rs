@@ -251,9 +251,13 @@ impl Unpromoted {
             Written::Report(report) if report.signer_seen => {
                 return refuse("it reports a process that could sign".into());
             }
+            Written::Report(report) if report.signer_hidden.is_some() => {
+                return refuse("it reports that a process that could sign cannot be ruled out".into());
+            }
             // It may be that very word which cannot be read.
             Written::Unreadable(why) => return refuse(format!("what it reports cannot be read: {why}")),
-            Written::Report(_) | Written::Nothing => {}
+            // A start-up script that has not come to an agent knows of no signer, as a machine that has said nothing does not.
+            Written::Report(_) | Written::Starting(_) | Written::Nothing => {}
         }
         for (what, record) in [("owner", view.owner), ("session", view.session)] {
             if let Some(bytes) = record

@@ -35,6 +35,8 @@ use errors::{Failure, classify};
 pub const APP: &str = "failover";
 /// The guest attribute a standby reports in.
 pub const REPORT: &str = "failover/report";
+/// The guest attribute its start-up script says in what it does, until there is a report.
+pub const BOOT: &str = "failover/boot";
 /// A report is a few hundred bytes; more is not one.
 const MAX_REPORT: usize = 16 * 1024;
 
@@ -196,9 +198,7 @@ impl Gce {
             Err(Failure::NotFound(_)) => return Ok(Written::Nothing),
             Err(failure) => return Err(failure),
         };
-        let items = attributes.query_value.map(|value| value.items).unwrap_or_default();
-        let text = items.into_iter().find(|item| item.key.as_deref() == Some("report")).and_then(|item| item.value);
-        Ok(text.map_or(Written::Nothing, |text| read::report(&text)))
+        Ok(read::written(attributes.query_value.map(|value| value.items).unwrap_or_default()))
     }
 }
 

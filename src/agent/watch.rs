@@ -211,6 +211,7 @@ impl Agent {
             clock_offset_ms: offset.unwrap_or(UNKNOWN_CLOCK_OFFSET_MS),
             signer_seen: signer.is_some(),
             signer,
+            signer_hidden: None,
             restarts,
             disk_free_percent: self.machine.disk_free_percent(&self.config.data),
             memory_free_percent: self.machine.memory_free_percent(),

@@ -9,7 +9,7 @@ use super::{ConfigPath, Exit};
 use crate::{
     assembly,
     config::Config,
-    domain::{Time, clock},
+    domain::{Time, clock, start_word},
     ports::Ledger,
     records,
     runtime::{
@@ -153,9 +153,10 @@ pub(crate) fn table(status: &Status) -> String {
         let standby = validator.standby.as_ref().map_or_else(String::new, |standby| {
             let progress =
                 standby.progress.as_ref().map_or_else(String::new, |progress| format!(", {}", progress.line()));
+            let starting = standby.starting.as_ref().map_or_else(String::new, |word| format!(", {}", start_word(word)));
             let simulated = if standby.simulated { " (simulated)" } else { "" };
             let stuck = standby.stuck.as_ref().map_or_else(String::new, |stuck| format!(", STUCK: {}", stuck.why));
-            format!("{}{progress}{stuck}{simulated}, stops {}", standby.instance, clock(standby.fuse_at))
+            format!("{}{progress}{starting}{stuck}{simulated}, stops {}", standby.instance, clock(standby.fuse_at))
         });
         let pause = validator.pause.as_ref().map_or_else(String::new, |pause| format!("\npaused {pause}"));
         let why = format!("{}{pause}", validator.reason);

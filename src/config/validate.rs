@@ -78,6 +78,7 @@ impl Checker<'_> {
         let kubernetes = self.kubernetes(&written.kubernetes);
         let validators = self.validators(&written);
         let policy = self.policy(&written.policy);
+        self.boots(&written);
         let compute = written.compute.as_ref().map(|section| self.compute(section, &written.policy));
         let standby = written.standby.as_ref().map(|section| self.standby(section));
         self.standbys_for_all(&written);

@@ -106,7 +106,7 @@ fn ready(evidence: &Evidence) -> Gate {
     let (state, seen) = match (&evidence.phase, &evidence.report) {
         (None, _) => (GateState::Unknown, "the ledger could not be read".to_owned()),
         (Some(Phase::Ready(_, standby)), Some(report))
-            if report.synced && !report.optimistic && !report.signer_seen =>
+            if report.synced && !report.optimistic && !report.signer_seen && report.signer_hidden.is_none() =>
         {
             (
                 // Ready for three epochs, read from the machine itself, is proved with the fence; a report is a hint.

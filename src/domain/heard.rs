@@ -27,6 +27,8 @@ pub struct Heard {
     pub percent_at: Time,
     /// Since when it has had no consensus peer.
     pub peerless_since: Option<Time>,
+    /// Since when it could not rule a signer out.
+    pub hidden_since: Option<Time>,
     /// Since when its clock has been off by more than is allowed.
     pub clock_off_since: Option<Time>,
     best_percent: u8,
@@ -52,6 +54,7 @@ impl Heard {
             progress_at: now,
             percent_at: now,
             peerless_since: None,
+            hidden_since: None,
             clock_off_since: None,
             best_percent: percent,
             head_at: head_at(&report, now),
@@ -62,6 +65,7 @@ impl Heard {
             report,
         };
         heard.peerless_since = (heard.report.peers == 0).then_some(now);
+        heard.hidden_since = heard.report.signer_hidden.is_some().then_some(now);
         heard
     }
 
@@ -92,6 +96,7 @@ impl Heard {
         self.moved_at = Some(now);
         self.advance(report, now);
         self.peerless_since = (report.peers == 0).then(|| self.peerless_since.unwrap_or(now));
+        self.hidden_since = report.signer_hidden.is_some().then(|| self.hidden_since.unwrap_or(now));
         let off = Span::from_millis(report.clock_offset_ms.saturating_abs()) > clock_limit;
         self.clock_off_since = off.then(|| self.clock_off_since.unwrap_or(now));
         self.report = report.clone();
@@ -154,6 +159,7 @@ impl Heard {
         self.moved_at = None;
         self.head_at = head_at(&self.report, now);
         self.peerless_since = self.peerless_since.map(|_| now);
+        self.hidden_since = self.hidden_since.map(|_| now);
         self.clock_off_since = self.clock_off_since.map(|_| now);
         self.boots.clear();
         self.restarts.clear();

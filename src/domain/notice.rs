@@ -308,7 +308,10 @@ pub struct Bill {
     pub rung: Rung,
     /// How long it ran.
     pub ran: Span,
-    /// What that cost, as far as the price table knows.
+    /// Machines of the same incident that were given up before it: where, on what, and how long each ran.
+    #[serde(default, skip_serializing_if = "Lines::is_empty")]
+    pub earlier: Lines,
+    /// What all of them have cost, as far as the price table knows.
     pub cost: Option<Usd>,
     /// It is deleted with its disks; otherwise the operator keeps it and it still costs.
     pub deleted: bool,

@@ -31,6 +31,7 @@ pub enum Reason {
     HoldingReady { left: Span },
     HoldBroken { missing: Vec<String> },
     UnusableReport { why: String },
+    Starting { word: String },
     Rebooted { boots: usize },
     Stuck { stuck: Stuck, missing: Vec<String> },
     GoesOn { stuck: Stuck },
@@ -101,9 +102,14 @@ impl fmt::Display for Reason {
                 write!(f, "the standby lacks something again, its time begins anew: {}", missing.join(", "))
             }
             Self::UnusableReport { why } => write!(f, "report ignored: {why}"),
+            Self::Starting { word } => write!(f, "the standby has booted; {}", start_word(word)),
             Self::Rebooted { boots } => write!(f, "the standby has booted again, {boots} times of late"),
             Self::Stuck { stuck, missing } => {
-                write!(f, "stuck: {stuck}; {}", stuck.kind().advice())?;
+                let seen = stuck.to_string();
+                write!(f, "stuck: {seen}; {}", stuck.kind().advice())?;
+                // What was seen is often the very thing that is missing.
+                let missing: Vec<&str> =
+                    missing.iter().map(String::as_str).filter(|missing| !seen.contains(missing)).collect();
                 if missing.is_empty() { Ok(()) } else { write!(f, "; {}", missing.join(", ")) }
             }
             Self::GoesOn { stuck } => write!(f, "the standby goes on; it was stuck because {stuck}"),
@@ -214,6 +220,15 @@ impl fmt::Display for View {
             }
         }
     }
+}
+
+/// What a start-up script says, as people read it. It is a machine's word.
+#[must_use]
+pub fn start_word(word: &str) -> String {
+    if word.is_empty() {
+        return "its start-up script runs".into();
+    }
+    format!("its start-up script says: {word}")
 }
 
 /// A moment as people read it: to the second, UTC.

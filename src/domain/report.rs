@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 /// Said where the age of a head is not known: older than anybody takes for fresh.
 pub const UNKNOWN_HEAD_AGE_SECONDS: u64 = 366 * 24 * 3600;
 
+/// As much as is kept of what a start-up script says in the guest attribute `failover/boot`.
+pub const START_WORD: usize = 200;
+
 /// One report, as it stands in the guest attribute `failover/report`.
 ///
 /// What a report does not say is read as *not known*: the fields without a default are those without which it says
@@ -47,6 +50,10 @@ pub struct Report {
     /// What looks like one, in words: a process, a unit, an open port. Never the content of a file.
     #[serde(default)]
     pub signer: Option<String>,
+    /// Why it could not look everywhere for one; `None` when it could. What cannot be ruled out counts as a signer for
+    /// everything that cannot be undone, and is no reason to stop following the machine.
+    #[serde(default)]
+    pub signer_hidden: Option<String>,
     /// How often its clients were started again since the boot, as systemd counts.
     #[serde(default)]
     pub restarts: u32,
@@ -67,6 +74,9 @@ pub enum Written {
     /// Nothing, ever: it has not booted, or not yet.
     #[default]
     Nothing,
+    /// What its start-up script does, in the script's own words and in [`START_WORD`] characters at most: it has booted,
+    /// and its agent has not reported yet.
+    Starting(String),
     /// Something that is no report, and why. It has booted all the same.
     Unreadable(String),
     /// A report.
@@ -74,12 +84,19 @@ pub enum Written {
 }
 
 impl Written {
+    /// A start-up script's word, made fit to be shown; one that has nothing to show has still been written.
+    #[must_use]
+    pub fn starting(word: &str) -> Self {
+        let word = printable(word.lines().find(|line| !line.trim().is_empty()).unwrap_or_default(), START_WORD);
+        Self::Starting(word.trim().to_owned())
+    }
+
     /// The report, if it is one.
     #[must_use]
     pub fn report(&self) -> Option<&Report> {
         match self {
             Self::Report(report) => Some(report),
-            Self::Nothing | Self::Unreadable(_) => None,
+            Self::Nothing | Self::Starting(_) | Self::Unreadable(_) => None,
         }
     }
 }
@@ -104,7 +121,17 @@ pub fn printable(text: &str, chars: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::printable;
+    use super::{START_WORD, Written, printable};
+
+    #[test]
+    fn a_start_up_scripts_word_is_one_short_line_and_an_empty_one_is_still_a_word() {
+        let Written::Starting(word) = Written::starting(&format!("\n fetching\u{1b}[2J {}\nmore", "x".repeat(500)))
+        else {
+            panic!("a word is a word")
+        };
+        assert!(word.starts_with("fetching[2J xxx") && word.chars().count() < START_WORD, "{word}");
+        assert_eq!(Written::starting("\u{200b}\n"), Written::Starting(String::new()));
+    }
 
     #[test]
     fn what_a_machine_wrote_neither_controls_a_terminal_nor_turns_the_line_around() {

@@ -45,6 +45,8 @@ pub struct Live {
     pub looks: u32,
     /// The machine's last usable report, and what its reports have shown so far.
     pub report: Option<Heard>,
+    /// What its start-up script said last; `None` once there is a report.
+    pub starting: Option<String>,
     /// Why what it wrote last is no report of its own: another incident's, an earlier boot's, unreadable.
     pub unusable: Option<String>,
     /// Since when the standby has had everything that a ready one needs, without a break.

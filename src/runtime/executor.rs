@@ -127,7 +127,7 @@ impl Executor {
         let observed = self.cloud.observe(instance).await.map_err(|error: CloudError| failed(&error))?;
         let Some(observed) = observed else { return Ok(None) };
         if only_unwritten && observed.written != Written::Nothing {
-            return Err(Outcome::Untouchable(format!("{instance} was given up, but has reported since")));
+            return Err(Outcome::Untouchable(format!("{instance} was given up, but has spoken since")));
         }
         let read = |folder: &'static str| async move { self.ledger.get(&format!("{folder}/{validator}")).await };
         let owner = read("owners").await.map_err(|error| failed(&error))?;

@@ -97,6 +97,8 @@ pub struct StandbyStatus {
     pub simulated: bool,
     /// How far it has come, as it reports; `None` while it has not.
     pub progress: Option<Progress>,
+    /// What its start-up script said last; `None` once it has reported.
+    pub starting: Option<String>,
     /// What keeps it from ever becoming ready, if anything does.
     pub stuck: Option<StuckStatus>,
     /// When it is called ready, if it goes on having everything until then.
@@ -189,6 +191,7 @@ fn of_subject(
             retained: standby.retained,
             simulated: policy.simulated,
             progress: live.report.as_ref().map(|heard| Progress::of(heard, now)),
+            starting: live.starting.clone(),
             stuck: live.stuck.as_ref().map(|stuck| StuckStatus {
                 kind: stuck.kind(),
                 why: stuck.to_string(),

@@ -64,8 +64,11 @@ impl SimulatedNode {
     }
 
     async fn send(&self, machine: &Powered, report: &Report) -> reqwest::Result<()> {
-        let url = format!("http://{}/computeMetadata/v1/instance/guest-attributes/failover/report", machine.metadata);
-        let body = serde_json::to_string(report).unwrap_or_default();
+        self.write(machine, "report", serde_json::to_string(report).unwrap_or_default()).await
+    }
+
+    async fn write(&self, machine: &Powered, key: &str, body: String) -> reqwest::Result<()> {
+        let url = format!("http://{}/computeMetadata/v1/instance/guest-attributes/failover/{key}", machine.metadata);
         self.client.put(url).header("Metadata-Flavor", "Google").body(body).send().await?.error_for_status()?;
         Ok(())
     }
@@ -73,6 +76,9 @@ impl SimulatedNode {
     async fn node(&self, machine: &Powered) {
         let say = |line: &str| machine.console(format!("failover: {line}\n").as_bytes());
         say(&format!("boot {} of {}", machine.boot, machine.name));
+        if let Err(error) = self.write(machine, "boot", "start".into()).await {
+            say(&format!("what it does was not taken: {error}"));
+        }
         let incident = match self.attribute(machine, "failover-incident").await {
             Ok(incident) => incident,
             Err(error) => {

@@ -71,7 +71,7 @@ pub enum Statement {
 #[derive(Clone, Debug)]
 #[allow(missing_docs, reason = "docs/simulate.md explains the statements one by one")]
 pub enum Answer {
-    Found(Vec<(Role, MachineState)>),
+    Found(Vec<(Role, MachineState, Option<u64>)>),
     Created,
     Exists,
     OutOfStock,
@@ -92,6 +92,7 @@ pub enum Answer {
 #[allow(missing_docs, reason = "docs/simulate.md explains them")]
 pub enum Wrote {
     Nothing,
+    Starting(String),
     Unreadable,
     Report(BTreeMap<String, String>),
 }
@@ -201,6 +202,8 @@ fn policy(policy: &mut Policy, words: &[String]) -> Result<(), String> {
         "max_unhealthy" => policy.max_unhealthy = number(value)?,
         "cooldown" => policy.cooldown = span(value)?,
         "max_incidents_per_day" => policy.max_incidents_per_day = number(value)?,
+        "retry_after" => policy.retry_after = span(value)?,
+        "retry_cap" => policy.retry_cap = span(value)?,
         "standby_ttl" => policy.standby_ttl = span(value)?,
         "report_stale_after" => policy.report_stale_after = span(value)?,
         "observe_every" => policy.observe_every = span(value)?,
@@ -328,7 +331,7 @@ fn answer(words: &[String]) -> Result<Answer, String> {
     let Some((verb, rest)) = words.split_first() else { return Err("an answer is missing".into()) };
     Ok(match verb.as_str() {
         "found" => Answer::Found(
-            rest.iter().filter(|word| *word != "none").map(|word| machine(word)).collect::<Result<_, _>>()?,
+            rest.iter().filter(|word| *word != "none").map(|word| listed(word)).collect::<Result<_, _>>()?,
         ),
         "created" => Answer::Created,
         "exists" => Answer::Exists,
@@ -348,16 +351,29 @@ fn answer(words: &[String]) -> Result<Answer, String> {
             let written = match rest.split_first() {
                 None => Wrote::Nothing,
                 Some((word, [])) if word == "unreadable" => Wrote::Unreadable,
+                Some((word, [said])) if word == "starting" => Wrote::Starting(said.clone()),
                 Some((word, fields)) if word == "report" => {
                     let pair = |word: &String| word.split_once('=').map(|(k, v)| (k.to_owned(), v.to_owned()));
                     Wrote::Report(fields.iter().filter_map(pair).collect())
                 }
-                Some((word, _)) => return Err(format!("'report' or 'unreadable' is expected, not '{word}'")),
+                Some((word, _)) => {
+                    return Err(format!("'report', 'unreadable' or 'starting \"TEXT\"' is expected, not '{word}'"));
+                }
             };
             Answer::Seen { state, role, written }
         }
         other => return Err(format!("no answer is called '{other}'")),
     })
+}
+
+/// A machine in a list, with its number where it matters which one it is: `running=101`.
+fn listed(word: &str) -> Result<(Role, MachineState, Option<u64>), String> {
+    let (kind, id) = match word.split_once('=') {
+        Some((kind, id)) => (kind, Some(number(id)?)),
+        None => (word, None),
+    };
+    let (role, state) = machine(kind)?;
+    Ok((role, state, id))
 }
 
 fn machine(word: &str) -> Result<(Role, MachineState), String> {

@@ -1,15 +1,16 @@
 //! A scenario against the machine: events in order of time, wake-ups in between, expectations checked where they stand.
 
+mod answers;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
 };
 
-use super::{Answer, Expect, Scenario, Statement, Wrote};
+use super::{Expect, Scenario, Statement};
 use crate::domain::{
-    Action, ActionId, Ask, ChainView, CreateOutcome, Event, Hands, InstanceRef, Interval, KeyStates, Machine,
-    MachineState, NoticeKind, Outcome, Policy, Reading, Reason, Report as AgentReport, Request, Role, Seen, Span, Time,
-    ValidatorId, World, Written, explain, step,
+    Action, ActionId, Ask, ChainView, Event, Hands, Interval, KeyStates, NoticeKind, Policy, Reading, Reason, Request,
+    Span, Time, ValidatorId, World, explain, step,
 };
 
 /// What a run has shown.
@@ -258,80 +259,6 @@ impl<'a> Simulation<'a> {
         explain(&self.world, id, self.now, &self.policy).map(|reason| reason.to_string()).unwrap_or_default()
     }
 
-    fn outcome(&mut self, validator: &ValidatorId, id: ActionId, action: &Action, answer: &Answer) -> Outcome {
-        let said = || "as the scenario says".to_owned();
-        match answer {
-            Answer::Found(kinds) => {
-                let first = self.machines;
-                let machines = kinds
-                    .iter()
-                    .zip(first..)
-                    .map(|((role, state), number)| self.machine(validator, id, action, *role, *state, number));
-                Outcome::Found(machines.collect())
-            }
-            Answer::Created | Answer::Exists => {
-                // A machine of this name that stands there already is the one made last.
-                self.machines += u64::from(matches!(answer, Answer::Created));
-                let zone = match action {
-                    Action::Create(spec) => spec.rung.zone.clone(),
-                    Action::Find
-                    | Action::Observe(_)
-                    | Action::Delete(_)
-                    | Action::GiveUp(_)
-                    | Action::Console(_)
-                    | Action::Disks => "nowhere".into(),
-                };
-                let name = crate::domain::machine_name(validator, id.incident);
-                // The number that `found` gives to its first machine from now on.
-                Outcome::Created(CreateOutcome::Created(InstanceRef { zone, name, id: self.machines }))
-            }
-            Answer::OutOfStock => Outcome::Created(CreateOutcome::OutOfStock(said())),
-            Answer::Quota => Outcome::Created(CreateOutcome::QuotaExceeded(said())),
-            Answer::Refused => Outcome::Created(CreateOutcome::Refused(said())),
-            Answer::Unknown => Outcome::Created(CreateOutcome::Unknown(said())),
-            Answer::Seen { state, role, written } => Outcome::Observed(Some(Seen {
-                state: *state,
-                role: *role,
-                deletion_protection: *role != Role::Standby,
-                written: match written {
-                    Wrote::Nothing => Written::Nothing,
-                    Wrote::Unreadable => Written::Unreadable(said()),
-                    Wrote::Report(fields) => agent_report(fields, id).into(),
-                },
-            })),
-            Answer::Gone => Outcome::Observed(None),
-            Answer::Deleted => Outcome::Deleted,
-            Answer::Untouchable => Outcome::Untouchable(said()),
-            Answer::Failed => Outcome::Failed(said()),
-            Answer::Console(text) => Outcome::Console(text.clone()),
-            Answer::Disks(left) => Outcome::Disks(left.clone()),
-        }
-    }
-
-    fn machine(
-        &self,
-        validator: &ValidatorId,
-        id: ActionId,
-        action: &Action,
-        role: Role,
-        state: MachineState,
-        number: u64,
-    ) -> Machine {
-        let _ = action;
-        let rung = self.policy.ladder.first().map(|priced| priced.rung.clone());
-        let zone = rung.as_ref().map_or_else(|| "nowhere".to_owned(), |rung| rung.zone.clone());
-        Machine {
-            instance: InstanceRef { zone, name: crate::domain::machine_name(validator, id.incident), id: number },
-            validator: validator.to_string(),
-            incident: id.incident.to_string(),
-            role,
-            state,
-            deletion_protection: role != Role::Standby,
-            machine_type: rung.map_or_else(String::new, |rung| rung.machine_type),
-            created_at: Some(self.now),
-        }
-    }
-
     fn check(&mut self, line: usize, expect: &Expect) {
         self.report.checked += 1;
         let (what, wanted, seen) = match expect {
@@ -401,27 +328,5 @@ fn kind_name(kind: &NoticeKind) -> String {
         Ok(serde_json::Value::Object(object)) => object.keys().next().cloned().unwrap_or_default(),
         Ok(serde_json::Value::String(name)) => name,
         _ => "unreadable".into(),
-    }
-}
-
-fn agent_report(fields: &BTreeMap<String, String>, id: ActionId) -> AgentReport {
-    let text = |key: &str, usual: &str| fields.get(key).cloned().unwrap_or_else(|| usual.to_owned());
-    let number = |key: &str, usual: i64| fields.get(key).and_then(|value| value.parse().ok()).unwrap_or(usual);
-    AgentReport {
-        incident: text("incident", &id.incident.to_string()),
-        boot_id: text("boot", "first"),
-        counter: number("counter", 1).unsigned_abs(),
-        progress_percent: u8::try_from(number("progress", 100)).unwrap_or(100),
-        stage: text("stage", "synced"),
-        synced: text("synced", "yes") == "yes",
-        optimistic: text("optimistic", "no") == "yes",
-        head_age_seconds: number("head_age", 6).unsigned_abs(),
-        peers: u32::try_from(number("peers", 50)).unwrap_or_default(),
-        genesis_root: text("root", GENESIS_ROOT),
-        clock_offset_ms: number("offset", 3),
-        signer_seen: text("signer", "no") == "yes",
-        restarts: u32::try_from(number("restarts", 0)).unwrap_or_default(),
-        disk_free_percent: Some(u8::try_from(number("disk", 60)).unwrap_or_default()),
-        ..AgentReport::default()
     }
 }

@@ -99,6 +99,8 @@ async fn a_simulated_node_speaks_on_its_console_and_through_guest_attributes_and
     assert_eq!((first.progress_percent, first.genesis_root.as_str()), (100, "0x4b36"));
     assert_eq!(first.incident, crate::compute::incident().to_string(), "its metadata says so");
     assert!(rig.fake.guest_writes(&machine).len() >= 5, "through the metadata server");
+    let boot = ("failover".to_owned(), "boot".to_owned(), "start".to_owned());
+    assert!(rig.fake.guest_attributes(&machine).contains(&boot), "its first word");
     let url = format!("{}/compute/v1/projects/p/zones/us-central1-a/instances/{machine}/serialPort", rig.fake.url());
     let console: serde_json::Value = reqwest::get(url).await.unwrap().json().await.unwrap();
     let console = console["contents"].as_str().unwrap();

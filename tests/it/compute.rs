@@ -314,6 +314,9 @@ fn a_signer_an_owner_or_a_foreign_label_makes_a_machine_untouchable() {
     assert!(!check(&seen(|machine| machine.validator = "eth-1".into()), None, None));
     let says = |written: Written| Observed { machine: machine.clone(), written };
     assert!(check(&says(Report::default().into()), None, None));
+    assert!(check(&says(Written::starting("installing ansible")), None, None), "an agent comes after the script");
+    let hidden = Report { signer_hidden: Some("/proc is hidden".into()), ..Report::default() };
+    assert!(!check(&says(hidden.into()), None, None), "one that cannot be ruled out counts as seen");
     assert!(!check(&says(Report { signer_seen: true, ..Report::default() }.into()), None, None));
     assert!(!check(&says(Written::Unreadable("too long".into())), None, None), "it may say that there is a signer");
 }

@@ -152,6 +152,11 @@ fn thresholds_that_contradict_each_other_are_refused() {
     refused(&with("policy: {hold_down: 100h}\n"), "100h", &["policy.hold_down", "policy.standby_ttl (72h)"]);
     refused(&with("policy: {standby_ttl: 1m}\n"), "1m}", &["policy.hold_down", "policy.provisioning_deadline"]);
     refused(&with("policy: {max_boot_attempts: 0}\n"), "0}", &["policy.max_boot_attempts", "1 to 10"]);
+    let sha = "ab".repeat(32);
+    let hasty = |standby: &str| with(&format!("policy: {{boot_deadline: 170s}}\n{standby}"));
+    let standby = format!("standby: {{failover: {{url: 'https://a/failover', sha256: {sha}}}}}\n");
+    refused(&hasty(&standby), "170s", &["policy.boot_deadline", "at least 3m", "first word"]);
+    assert!(parse(&hasty("")).is_ok(), "a machine that is a rehearsal never speaks, and is not given up");
     refused(&with("policy: {ready_hold: 100h}\n"), "100h", &["policy.ready_hold", "policy.standby_ttl (72h)"]);
     refused(&with("policy: {lease: 100ms}\n"), "100ms", &["200ms"]);
     refused(&with("policy: {retry_after: 1h}\n"), "1h", &["policy.retry_cap"]);

@@ -11,8 +11,9 @@ use std::{
 use async_trait::async_trait;
 use failover::{
     domain::{
-        ActionId, ChainView, CreateOutcome, Event, Evidence, InstanceRef, Interval, Machine, Mode, Pause, Policy,
-        PricedRung, Reading, Rung, Source, Span, StandbySpec, Time, Validator, ValidatorId, Verdict,
+        ActionId, ChainView, CreateOutcome, Event, Evidence, Incident, IncidentId, InstanceRef, Interval, Machine,
+        MachineState, Mode, Pause, Phase, Policy, PricedRung, Reading, Role, Rung, Source, Span, Standby, StandbySpec,
+        Time, Validator, ValidatorId, Verdict, Written,
     },
     ports::{Clock, Cloud, CloudError, Finding, Ledger, Observed, Retained, Scope, SerialPort, Unpromoted},
     records,
@@ -34,6 +35,9 @@ use crate::support::memory_ledger::{Fault, MemoryLedger};
 struct NotingCloud {
     ledger: Arc<MemoryLedger>,
     created: Mutex<Vec<(StandbySpec, String)>>,
+    /// What every look at a machine shows, and how often one was asked for.
+    shown: Mutex<Option<Observed>>,
+    looks: AtomicI64,
 }
 
 #[async_trait]
@@ -47,7 +51,9 @@ impl Cloud for NotingCloud {
         CreateOutcome::Created(InstanceRef { zone: spec.rung.zone.clone(), name: spec.machine_name(), id: 7 })
     }
     async fn observe(&self, _: &InstanceRef) -> Result<Option<Observed>, CloudError> {
-        Err(CloudError::Retry("not in this test".into()))
+        self.looks.fetch_add(1, Ordering::SeqCst);
+        let shown = self.shown.lock().unwrap().clone();
+        shown.map(Some).ok_or_else(|| CloudError::Retry("not in this test".into()))
     }
     async fn delete(&self, _: &ActionId, _: &Unpromoted) -> Result<(), CloudError> {
         panic!("nothing is deleted in these tests");
@@ -95,7 +101,12 @@ struct Running {
 impl Rig {
     fn new() -> Self {
         let ledger = Arc::new(MemoryLedger::default());
-        let cloud = Arc::new(NotingCloud { ledger: ledger.clone(), created: Mutex::default() });
+        let cloud = Arc::new(NotingCloud {
+            ledger: ledger.clone(),
+            created: Mutex::default(),
+            shown: Mutex::default(),
+            looks: AtomicI64::default(),
+        });
         Self { ledger, cloud, clock: Arc::default() }
     }
 
@@ -106,12 +117,16 @@ impl Rig {
     }
 
     fn start_waiting(&self, hold_down: Span) -> Running {
+        self.start_with(Policy { mode: Mode::Armed, hold_down, ..Policy::default() })
+    }
+
+    fn start_with(&self, policy: Policy) -> Running {
         let rung = Rung { zone: "us-central1-a".into(), machine_type: "n2-standard-8".into() };
         let priced = PricedRung { rung, per_hour: None, until_fuse: None, after_fuse_per_month: None };
         let config = EngineConfig {
             site: "home".into(),
             validators: vec![eth(0), eth(1)],
-            policy: Policy { mode: Mode::Armed, hold_down, ladder: vec![priced], ..Policy::default() },
+            policy: Policy { ladder: vec![priced], ..policy },
             lease: LeaseConfig { site: "home".into(), address: None, ttl: Duration::from_secs(2) },
             requests_every: Duration::from_millis(20),
             call_timeout: Duration::from_millis(500),
@@ -295,6 +310,57 @@ async fn the_journal_says_what_was_decided_and_who_had_asked() {
     assert!(entries[1].reasons.iter().any(|reason| reason.starts_with("creating ")), "{:?}", entries[1].reasons);
     assert!(journal::read(&*rig.ledger, Some(&eth(1)), 10).await.unwrap().is_empty(), "nothing was decided there");
     assert_eq!(journal::read(&*rig.ledger, None, 1).await.unwrap(), entries[2..]);
+}
+
+/// A record of another holder, by whose clock the machine had its time for booting long ago.
+fn never_booted(instance: &InstanceRef, since: Time) -> Envelope {
+    let rung = Rung { zone: instance.zone.clone(), machine_type: "n2-standard-8".into() };
+    let incident = Incident {
+        id: IncidentId::derive(&eth(0), since),
+        suspected_at: since,
+        opened_at: since,
+        cause: "a test".into(),
+        opened_by: None,
+        site_outage: false,
+        rung: 0,
+        creation: 0,
+        failures: 0,
+        steps: 1,
+        machine_since: Some(since),
+        estimate: None,
+        given_up: Vec::new(),
+    };
+    let instance = instance.clone();
+    let standby = Standby { instance, rung, since, retained: false, extra: None, spoke_at: None };
+    let validator = Validator { phase: Phase::Syncing(incident, standby), ..Validator::default() };
+    Envelope { token: 0, write_id: uuid::Uuid::nil(), validator }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_stands_in_a_record_of_another_holder_is_not_counted_by_his_clock() {
+    let rig = Rig::new();
+    let instance = InstanceRef { zone: "us-central1-a".into(), name: "fo-eth-0".into(), id: 7 };
+    let record = never_booted(&instance, Time::now() - Span::from_hours(5));
+    let machine = Machine {
+        instance,
+        validator: "eth-0".into(),
+        incident: record.validator.phase.incident().unwrap().id.to_string(),
+        role: Role::Standby,
+        state: MachineState::Running,
+        deletion_protection: false,
+        machine_type: "n2-standard-8".into(),
+        created_at: None,
+    };
+    *rig.cloud.shown.lock().unwrap() = Some(Observed { machine, written: Written::Nothing });
+    rig.ledger.set("validators/eth-0", records::encode(&record));
+    let observe_every = Span::from_millis(20);
+    let policy = Policy { mode: Mode::Armed, simulated: false, observe_every, ..Policy::default() };
+    let running = rig.start_with(policy);
+    running.leads().await;
+    let status = running.until(|_| rig.cloud.looks.load(Ordering::SeqCst) >= 4).await;
+    assert_eq!(status.validators[0].phase, "syncing", "it has its time for booting from here on");
+    assert_eq!(status.validators[0].reason, "syncing: the machine has not reported");
+    running.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

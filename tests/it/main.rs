@@ -5,6 +5,7 @@
 mod agent;
 mod alertmanager;
 mod beacon;
+mod bills;
 mod boot;
 mod bundle;
 mod cli;

@@ -304,13 +304,16 @@ impl Model {
             (Action::Observe(instance), Fate::Works) => {
                 self.counter += 1;
                 let seen = self.machines.get_mut(&instance.id).map(|machine| {
-                    machine.spoke |= !machine.hangs;
+                    // Its start-up script's word comes first.
+                    let starts = !std::mem::replace(&mut machine.spoke, !machine.hangs);
                     Seen {
                         state: MachineState::Running,
                         role: if machine.promoted { Role::Promoted } else { Role::Standby },
                         deletion_protection: machine.promoted,
                         written: if machine.hangs {
                             Written::Nothing
+                        } else if starts {
+                            Written::starting("start")
                         } else {
                             report(&machine.incident, self.counter, machine.signer).into()
                         },

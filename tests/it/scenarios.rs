@@ -117,6 +117,17 @@ fn trust_every_look(event: Event) -> Option<Event> {
     })
 }
 
+/// As if the machine had never written anything.
+fn unwritten(event: Event) -> Option<Event> {
+    outcome(event, |outcome| match outcome {
+        Outcome::Observed(Some(mut seen)) => {
+            seen.written = Written::Nothing;
+            Outcome::Observed(Some(seen))
+        }
+        other => other,
+    })
+}
+
 fn believe(event: Event, change: impl Fn(&mut failover::domain::Report)) -> Option<Event> {
     outcome(event, |outcome| match outcome {
         Outcome::Observed(Some(mut seen)) => {
@@ -374,6 +385,16 @@ const RULES: &[(&str, Off)] = &[
         }),
     ),
     (
+        "a_given_up_machine_that_stays_is_told_once",
+        // Taking the deletion's word for it.
+        Off::Event(|event| {
+            outcome(event, |outcome| match outcome {
+                Outcome::Found(_) => Outcome::Found(Vec::new()),
+                other => other,
+            })
+        }),
+    ),
+    (
         "a_given_up_machine_that_is_answered_again_is_not_adopted",
         // Taking it for another one.
         Off::Event(|event| {
@@ -386,18 +407,22 @@ const RULES: &[(&str, Off)] = &[
             })
         }),
     ),
+    ("a_machine_that_has_written_anything_is_not_given_up", Off::Event(unwritten)),
     (
-        "a_machine_that_has_written_anything_is_not_given_up",
-        Off::Event(|event| {
-            outcome(event, |outcome| match outcome {
-                Outcome::Observed(Some(mut seen)) => {
-                    seen.written = Written::Nothing;
-                    Outcome::Observed(Some(seen))
-                }
-                other => other,
-            })
-        }),
+        "a_signer_that_cannot_be_ruled_out_keeps_the_standby",
+        Off::Event(|event| believe(event, |report| report.signer_hidden = None)),
     ),
+    (
+        "a_restart_does_not_take_ready_away",
+        // The first word after the start says that something is missing.
+        Off::Event(|event| believe(event, |report| report.synced &= report.counter != 5)),
+    ),
+    (
+        "a_ready_standby_that_is_not_heard_after_a_restart_is_ready_no_longer",
+        Off::Policy(|policy| policy.report_stale_after = Span::from_hours(10)),
+    ),
+    ("a_machine_that_starts_slowly_is_not_given_up", Off::Event(unwritten)),
+    ("a_restart_does_not_forget_that_a_machine_has_spoken", Off::Event(unwritten)),
     (
         "a_report_of_an_earlier_boot_does_not_count",
         Off::Event(|event| {

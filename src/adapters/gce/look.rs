@@ -85,7 +85,8 @@ fn complete(page: &DiskAggregatedList) -> Result<(), CloudError> {
     Ok(())
 }
 
-/// By its labels; by its name as well, which is its machine's, for one that lost its labels.
+/// By its labels. An incident's also by its name, which begins with its machine's, for one that lost the other labels; one
+/// without `app` is not ours, and is not even asked for.
 fn in_scope(disk: &Disk, scope: &Scope) -> bool {
     let label = |key: &str| disk.labels.get(key).map(String::as_str);
     if label("app") != Some(APP) {

@@ -1,8 +1,10 @@
 //! Compute Engine's words as ours. What cannot be read is not guessed.
 
-use google_cloud_compute_v1::model::{Instance, InstanceAggregatedList, instance::Status, instances_scoped_list};
+use google_cloud_compute_v1::model::{
+    GuestAttributesEntry, Instance, InstanceAggregatedList, instance::Status, instances_scoped_list,
+};
 
-use super::{APP, MAX_REPORT};
+use super::{APP, BOOT, MAX_REPORT, REPORT};
 use crate::{
     domain::{IncidentId, InstanceRef, Machine, MachineState, Report, Role, ValidatorId, Written},
     ports::{CloudError, Scope},
@@ -102,9 +104,29 @@ fn state(status: Option<&Status>) -> MachineState {
     }
 }
 
+/// What a machine has written: its report, whatever its start-up script has said before or since. A report that cannot be
+/// read counts as one, for it may be a signer's word that is lost.
+pub(super) fn written(items: Vec<GuestAttributesEntry>) -> Written {
+    let (mut said, mut starts) = (None, None);
+    for item in items {
+        // An entry without a value was written all the same.
+        let value = item.value.unwrap_or_default();
+        match (item.namespace, item.key) {
+            (Some(namespace), Some(key)) if is(REPORT, &namespace, &key) => said = Some(report(&value)),
+            (Some(namespace), Some(key)) if is(BOOT, &namespace, &key) => starts = Some(Written::starting(&value)),
+            _ => {}
+        }
+    }
+    said.or(starts).unwrap_or_default()
+}
+
+fn is(name: &str, namespace: &str, key: &str) -> bool {
+    name.split_once('/') == Some((namespace, key))
+}
+
 /// Any process on the machine may have written this: it is taken as a hint, or not at all. Why it is not, is shown to
 /// people, so the reason repeats nothing of what was written.
-pub(super) fn report(text: &str) -> Written {
+fn report(text: &str) -> Written {
     if text.len() > MAX_REPORT {
         return Written::Unreadable(format!("it has {} bytes, more than a report may have", text.len()));
     }

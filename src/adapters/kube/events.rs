@@ -169,6 +169,7 @@ fn word(reason: &Reason) -> Option<(&'static str, &'static str)> {
         | Reason::Retrying { .. }
         | Reason::NotReady { .. }
         | Reason::UnusableReport { .. }
+        | Reason::Starting { .. }
         | Reason::HoldingReady { .. }
         | Reason::HoldBroken { .. }
         | Reason::Rebooted { .. }

@@ -2,7 +2,10 @@
 
 use std::fmt::Write as _;
 
-use crate::{domain::clock, runtime::status::Status};
+use crate::{
+    domain::{clock, start_word},
+    runtime::status::Status,
+};
 
 const STYLE: &str = "body{font:15px system-ui,sans-serif;margin:1rem;max-width:60rem}\
 h1{font-size:1.2rem}article{border-top:1px solid #8886;padding:.6rem 0}b.phase{padding:.1rem .4rem;border-radius:.3rem;\
@@ -43,7 +46,8 @@ pub(super) fn render(status: &Status) -> String {
             let simulated = if standby.simulated { " (simulated)" } else { "" };
             let _ = write!(page, "<dt>standby{simulated}: {}</dt>", escape(&standby.instance.to_string()));
             let progress = standby.progress.as_ref().map(|progress| progress.lines(status.at));
-            for line in progress.unwrap_or_else(|| vec!["no report".into()]) {
+            let starting = standby.starting.as_deref().map(start_word);
+            for line in progress.unwrap_or_else(|| vec!["no report".into()]).into_iter().chain(starting) {
                 let _ = write!(page, "<dd>{}</dd>", escape(&line));
             }
             if let Some(stuck) = &standby.stuck {

@@ -3,13 +3,16 @@
 use super::{Checker, PolicySettings, Span, Usd, span, usd};
 use crate::config::{
     values::{At, Duration},
-    written::{Budget, Policy},
+    written::{Budget, Policy, Written},
 };
 
 /// Below this the ledger's own delays let go of a lease that is held.
 const SHORTEST_LEASE: Span = Span::from_millis(200);
 /// Each attempt costs a machine for `boot_deadline`; what has failed so often will fail again.
 const MOST_BOOT_ATTEMPTS: u32 = 10;
+/// The first word of a start-up script takes about a minute of Compute Engine's own, and is seen at the next look. A machine
+/// that is given up sooner was sound, and so is the next one that is given up.
+const SHORTEST_BOOT: Span = Span::from_mins(3);
 /// Compute Engine's longest `maxRunDuration`.
 const LONGEST_FUSE: Span = Span::from_hours(120 * 24);
 
@@ -59,6 +62,20 @@ impl Checker<'_> {
             min_peers: policy.min_peers.value,
             max_head_age: span(&policy.max_head_age),
             max_clock_offset: span(&policy.max_clock_offset),
+        }
+    }
+
+    /// Without a section `standby` no machine ever speaks, and none is given up.
+    pub(super) fn boots(&mut self, written: &Written) {
+        let deadline = &written.policy.boot_deadline;
+        if written.standby.is_some() && span(deadline) < SHORTEST_BOOT {
+            self.wrong(
+                deadline.place,
+                format!(
+                    "policy.boot_deadline has to be at least {SHORTEST_BOOT:#}: a machine that is sound would be deleted \
+                     before it has said its first word"
+                ),
+            );
         }
     }
 

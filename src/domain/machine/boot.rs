@@ -1,14 +1,14 @@
 //! A machine that never boots: its serial port is read, it is deleted, and another is tried on the next rung, a few
 //! times and within the budget; then it is a human's question.
 //!
-//! **Invariants:** only a machine that has never written anything is given up, never one that is retained, promoted or
+//! **Invariants:** only a machine that has never written anything is given up, be it a start-up script's first word; never one that is retained, promoted or
 //! shows a signer; the next one is created only after a complete look has shown that the last one is gone; what is given
 //! up stands in the record before anything is deleted, and is never adopted again.
 
 use super::{Draft, follow, recover};
 use crate::domain::{
-    Action, Doubt, GivenUp, Incident, Lines, Phase, Policy, PricedRung, Reason, Standby, Step, Time, Topic, Usd,
-    Written, elapsed,
+    Action, Doubt, GivenUp, Incident, Lines, Machine, Phase, Policy, PricedRung, Reason, Standby, Step, Time, Topic,
+    Usd, Written, elapsed,
 };
 
 /// Right after a look at the machine: whether it is time to ask why it says nothing.
@@ -65,17 +65,22 @@ pub(super) fn console_read(draft: &mut Draft<'_>, incident: &Incident, standby: 
 /// What was heard of one machine says nothing about the next.
 pub(super) fn forget_machine(draft: &mut Draft<'_>) {
     let live = &mut draft.live;
-    (live.report, live.unusable, live.whole_since, live.stuck) = (None, None, None, None);
+    (live.report, live.unusable, live.starting, live.whole_since, live.stuck) = (None, None, None, None, None);
     (live.look_at, live.recheck_at) = (None, None);
     if draft.record.told.iter().any(|topic| matches!(topic, Topic::Standby(_))) {
         draft.record.to_mut().told.retain(|topic| !matches!(topic, Topic::Standby(_)));
     }
 }
 
-/// A complete look shows none of those given up: they are gone, and their bill ends.
-pub(super) fn all_gone(incident: &mut Incident, now: Time) {
+/// A complete look: the bill of those given up that it does not show has ended, and of those it shows it goes on, for an
+/// earlier look that did not show them was behind.
+pub(super) fn bill(incident: &mut Incident, machines: &[Machine], now: Time) {
     for gone in &mut incident.given_up {
-        gone.gone_at.get_or_insert(now);
+        if machines.iter().any(|machine| machine.instance.id == gone.instance.id) {
+            gone.gone_at = None;
+        } else {
+            gone.gone_at.get_or_insert(now);
+        }
     }
 }
 

@@ -45,8 +45,13 @@ pub(super) fn fold<'a>(draft: &mut Draft<'a>, event: &'a Event) {
 /// incident and of this boot is kept as a reason only; the last usable report goes on growing stale.
 fn hear(draft: &mut Draft<'_>, written: &Written) {
     let (now, limit, long) = (draft.now, draft.policy.max_clock_offset, draft.policy.stuck_after);
+    // What is no start-up script's word comes from further on.
+    if !matches!(written, Written::Nothing | Written::Starting(_)) {
+        draft.live.starting = None;
+    }
     let report = match written {
         Written::Nothing => return,
+        Written::Starting(word) => return starting(draft, word),
         Written::Unreadable(why) => return ignore(draft, format!("it cannot be read ({why})")),
         Written::Report(report) => report,
     };
@@ -69,6 +74,15 @@ fn hear(draft: &mut Draft<'_>, written: &Written) {
                 draft.say(Reason::Rebooted { boots });
             }
         }
+    }
+    draft.live.unusable = None;
+}
+
+/// Said once for as long as it stays the same. It is no report: one that was heard before goes on growing stale.
+fn starting(draft: &mut Draft<'_>, word: &str) {
+    if draft.live.starting.as_deref() != Some(word) {
+        draft.say(Reason::Starting { word: word.to_owned() });
+        draft.live.starting = Some(word.to_owned());
     }
     draft.live.unusable = None;
 }

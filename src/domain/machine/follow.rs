@@ -2,8 +2,8 @@
 
 use super::{Draft, boot, provision, ready, recover, stuck, tell};
 use crate::domain::{
-    Action, ActionId, Doubt, Incident, Machine, MachineState, Outcome, Phase, Reason, Role, Seen, Standby, Step, Time,
-    Topic, Written,
+    Action, ActionId, Doubt, Incident, Machine, MachineState, Outcome, Phase, Reason, Report, Role, Seen, Standby,
+    Step, Time, Topic, Written,
 };
 
 pub(super) fn advance(draft: &mut Draft<'_>) {
@@ -140,7 +140,9 @@ fn judge_progress(draft: &mut Draft<'_>, standby: &Standby) {
     let missing = ready::missing(draft.id, &draft.live, &draft.world.chain, draft.now, draft.policy);
     let case = stuck::Case {
         heard: draft.live.report.as_ref(),
+        starting: draft.live.starting.as_deref(),
         standby,
+        trusted_since: draft.live.clock_trusted_since,
         whole: missing.is_empty(),
         follows_chain,
         chain: &draft.world.chain,
@@ -162,6 +164,11 @@ fn judge_progress(draft: &mut Draft<'_>, standby: &Standby) {
 /// A complete look: whatever carries this incident's label and is not the ledger's machine goes, one at a time.
 fn recheck(draft: &mut Draft<'_>, incident: &Incident, standby: &Standby, machines: &[Machine]) {
     draft.live.recheck_at = Some(draft.after(draft.policy.recheck_every));
+    let mut incident = incident.clone();
+    boot::bill(&mut incident, machines, draft.now);
+    if draft.record.phase.incident() != Some(&incident) {
+        set_standby(draft, &incident, standby.clone());
+    }
     let second = machines
         .iter()
         .filter(|machine| machine.instance.id != standby.instance.id)
@@ -169,7 +176,6 @@ fn recheck(draft: &mut Draft<'_>, incident: &Incident, standby: &Standby, machin
     let Some(second) = second else { return };
     let why = "it is a second machine of this incident; the ledger's stays";
     draft.say(Reason::Deleting { instance: second.instance.clone(), why });
-    let mut incident = incident.clone();
     let extra = incident.next(Step::Delete, Action::Delete(second.instance.clone()), draft.now);
     set_standby(draft, &incident, Standby { extra: Some(extra), ..standby.clone() });
 }
@@ -216,10 +222,8 @@ pub(super) fn ask(draft: &mut Draft<'_>, incident: &Incident, step: Step, action
 
 /// Whether the machine shows, now, that nothing on it signs.
 fn is_silent(draft: &Draft<'_>) -> bool {
-    draft
-        .live
-        .report
-        .as_ref()
-        .is_some_and(|heard| heard.is_fresh(draft.policy.report_stale_after, draft.now) && !heard.report.signer_seen)
+    let rules_out = |report: &Report| !report.signer_seen && report.signer_hidden.is_none();
+    let heard = draft.live.report.as_ref();
+    heard.is_some_and(|heard| heard.is_fresh(draft.policy.report_stale_after, draft.now) && rules_out(&heard.report))
         && draft.live.unusable.is_none()
 }

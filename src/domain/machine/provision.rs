@@ -70,12 +70,12 @@ fn react(draft: &mut Draft<'_>, incident: &mut Incident, pending: &Pending, outc
 /// What a complete look found. The machine that serves the incident is the one to keep; a second one goes later, once
 /// this one is in the ledger.
 fn found(draft: &mut Draft<'_>, incident: &mut Incident, machines: &[Machine]) {
+    boot::bill(incident, machines, draft.now);
     if let Some(left) = machines.iter().find(|machine| is_given_up(incident, &machine.instance)) {
         let left = left.clone();
         delete_again(draft, incident, &left);
         return;
     }
-    boot::all_gone(incident, draft.now);
     incident.failures = 0;
     let Some(keep) = machines.iter().min_by_key(|machine| keep_first(machine)) else {
         create(draft, incident);
@@ -117,10 +117,6 @@ fn delete_again(draft: &mut Draft<'_>, incident: &mut Incident, left: &Machine) 
         let check = format!("{} was given up, but its label or its deletion protection says to keep it", left.instance);
         untouchable(draft, incident, &left.instance.clone(), check);
         return;
-    }
-    // What it costs goes on; a look that showed none was behind.
-    for gone in incident.given_up.iter_mut().filter(|gone| gone.instance.id == left.instance.id) {
-        gone.gone_at = None;
     }
     tell_that_it_stays(draft, incident, "it is said to be deleted, and is still there");
     let at = draft.after(draft.policy.backoff(incident.failures));

@@ -5,13 +5,22 @@
 use super::Draft;
 use crate::domain::{
     ChainView, Incident, Live, Phase, Policy, Reason, Report, Span, Standby, Subject, Time, Topic, ValidatorId,
-    elapsed, human, printable,
+    elapsed, human, printable, start_word,
 };
 
 /// Ready after having everything for long enough without a break; syncing again as soon as something is missing.
 pub(super) fn judge(draft: &mut Draft<'_>, incident: &Incident, standby: &Standby) {
     let missing = missing(draft.id, &draft.live, &draft.world.chain, draft.now, draft.policy);
     let ready = matches!(draft.record.phase, Phase::Ready(..));
+    if ready
+        && !missing.is_empty()
+        && let Some(until) = waits_for_word(draft)
+    {
+        // Every hold begins anew all the same, should it be needed.
+        draft.live.whole_since = None;
+        draft.wake(until);
+        return;
+    }
     if !missing.is_empty() {
         let held = draft.live.whole_since.take().is_some();
         if ready {
@@ -45,11 +54,34 @@ pub(super) fn judge(draft: &mut Draft<'_>, incident: &Incident, standby: &Standb
     draft.tell(Topic::Ready);
 }
 
+/// Right after a start, or a jump of our clock, nobody knows whether a report moves and which chain is the right one. A
+/// standby that was ready stays so until something is *seen* to be missing, or nothing is heard for as long as a report
+/// may be old; `None` then.
+fn waits_for_word(draft: &Draft<'_>) -> Option<Time> {
+    let trusted = draft.live.clock_trusted_since?;
+    let until = trusted.checked_add(draft.policy.report_stale_after).unwrap_or(Time::MAX);
+    let live = &draft.live;
+    if draft.now >= until || live.unusable.is_some() || live.starting.is_some() || live.stuck.is_some() {
+        return None;
+    }
+    let Some(heard) = &live.report else { return Some(until) };
+    // As if it had moved just now, on the chain it says.
+    let root = draft.world.chain.genesis_root.clone().or_else(|| Some(heard.report.genesis_root.clone()));
+    let chain = ChainView { genesis_root: root, ..draft.world.chain.clone() };
+    let mut as_if = live.clone();
+    as_if.report.as_mut()?.moved_at.get_or_insert(draft.now);
+    missing(draft.id, &as_if, &chain, draft.now, draft.policy).is_empty().then_some(until)
+}
+
 /// What a standby lacks to be ready, in words; empty when it lacks nothing.
 #[must_use]
 pub(super) fn missing(id: &ValidatorId, live: &Live, chain: &ChainView, now: Time, policy: &Policy) -> Vec<String> {
     if let Some(why) = &live.unusable {
         return vec![format!("its report does not count: {why}")];
+    }
+    // A report that was heard before is of an earlier start.
+    if let Some(word) = &live.starting {
+        return vec![start_word(word)];
     }
     let Some(heard) = &live.report else { return vec!["the machine has not reported".into()] };
     if !heard.is_fresh(policy.report_stale_after, now) {
@@ -81,6 +113,9 @@ fn lacks(report: &Report, policy: &Policy) -> Vec<String> {
     }
     if report.signer_seen {
         missing.push("a process that could sign is seen".into());
+    }
+    if let Some(why) = &report.signer_hidden {
+        missing.push(format!("a signer cannot be ruled out: {}", printable(why, 120)));
     }
     missing
 }

@@ -10,10 +10,12 @@ pub(super) fn advance(draft: &mut Draft<'_>) {
     let mut incident = incident;
     if let Some(outcome) = draft.take_outcome(pending.id) {
         let outcome = outcome.clone();
+        if let Outcome::Found(machines) = &outcome {
+            boot::bill(&mut incident, machines, draft.now);
+        }
         match outcome {
             Outcome::Found(machines) => match machines.iter().max_by_key(|machine| provision::keep_first(machine)) {
                 None => {
-                    boot::all_gone(&mut incident, draft.now);
                     if incident.machine_since.is_none() && incident.given_up.is_empty() {
                         close(draft, &incident, Lines::default());
                         return;

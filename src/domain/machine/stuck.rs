@@ -1,13 +1,13 @@
 //! *Stuck*: what keeps a standby from ever becoming ready unless somebody does something.
 //!
 //! Nothing is done about it here or anywhere else: it is told and shown, and it is over when the machine goes on. A
-//! signer is not among these; one makes the machine untouchable ([`super::follow`]).
+//! signer is not among these; one makes the machine untouchable ([`super::follow`]). One that cannot be ruled out is.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{ChainView, Heard, Policy, Span, Standby, Time, elapsed, printable};
+use crate::domain::{ChainView, Heard, Policy, Span, Standby, Time, elapsed, printable, start_word};
 
 /// How often the clients may be started again within [`Policy::stuck_after`]. systemd starts a client that fails every
 /// few seconds; an update or an operator starts each once or twice.
@@ -51,8 +51,22 @@ pub enum Stuck {
         /// For at least this long.
         since: Time,
     },
+    /// It could for long not look everywhere for a signer.
+    SignerHidden {
+        /// Why not.
+        why: String,
+        /// Since then.
+        since: Time,
+    },
     /// It has had no peers for long.
     NoPeers {
+        /// Since then.
+        since: Time,
+    },
+    /// It has booted, but its start-up script has come to no agent that reports.
+    StartUp {
+        /// What the script says.
+        word: String,
         /// Since then.
         since: Time,
     },
@@ -80,7 +94,9 @@ pub enum StuckKind {
     BootLoop,
     RestartLoop,
     ClockOff,
+    SignerHidden,
     NoPeers,
+    StartUp,
     Silent,
     NoProgress,
 }
@@ -95,7 +111,9 @@ impl Stuck {
             Self::BootLoop { .. } => StuckKind::BootLoop,
             Self::RestartLoop { .. } => StuckKind::RestartLoop,
             Self::ClockOff { .. } => StuckKind::ClockOff,
+            Self::SignerHidden { .. } => StuckKind::SignerHidden,
             Self::NoPeers { .. } => StuckKind::NoPeers,
+            Self::StartUp { .. } => StuckKind::StartUp,
             Self::Silent { .. } => StuckKind::Silent,
             Self::NoProgress { .. } => StuckKind::NoProgress,
         }
@@ -104,13 +122,15 @@ impl Stuck {
 
 impl StuckKind {
     /// All of them, for the metrics.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::OtherChain,
         Self::DiskFull,
         Self::BootLoop,
         Self::RestartLoop,
         Self::ClockOff,
+        Self::SignerHidden,
         Self::NoPeers,
+        Self::StartUp,
         Self::Silent,
         Self::NoProgress,
     ];
@@ -124,7 +144,9 @@ impl StuckKind {
             Self::BootLoop => "boot_loop",
             Self::RestartLoop => "restart_loop",
             Self::ClockOff => "clock_off",
+            Self::SignerHidden => "signer_hidden",
             Self::NoPeers => "no_peers",
+            Self::StartUp => "start_up",
             Self::Silent => "silent",
             Self::NoProgress => "no_progress",
         }
@@ -142,7 +164,15 @@ impl StuckKind {
             Self::BootLoop => "read the serial port with `failover logs`; a machine of another type or zone may help",
             Self::RestartLoop => "read the serial port with `failover logs`; a client's own message says why it ends",
             Self::ClockOff => "look whether the network lets NTP through; the machine asks Google's own time server",
+            Self::SignerHidden => {
+                "look on the machine what keeps the unit failover-agent from reading it; until then it is neither ready \
+                 nor deleted"
+            }
             Self::NoPeers => "look whether the network lets the p2p ports out and in (see docs/gcp.md)",
+            Self::StartUp => {
+                "read the serial port with `failover logs`; the script tries again by itself, so it goes on once what \
+                 it says is corrected"
+            }
             Self::Silent => "read the serial port with `failover logs`; without reports it is never called ready",
             Self::NoProgress => {
                 "read the serial port with `failover logs`; a slow disk or too few peers are the usual causes"
@@ -161,7 +191,13 @@ impl fmt::Display for Stuck {
             Self::ClockOff { milliseconds, since } => {
                 write!(f, "its clock is off by {milliseconds} ms since {}", super::super::clock(*since))
             }
+            Self::SignerHidden { why, since } => {
+                write!(f, "it cannot rule out a signer since {}: {why}", super::super::clock(*since))
+            }
             Self::NoPeers { since } => write!(f, "it has had no peers since {}", super::super::clock(*since)),
+            Self::StartUp { word, since } => {
+                write!(f, "it has not come to report since {}; {}", super::super::clock(*since), start_word(word))
+            }
             Self::Silent { since } => {
                 write!(f, "it has not sent a report that counts since {}", super::super::clock(*since))
             }
@@ -176,7 +212,11 @@ impl fmt::Display for Stuck {
 /// is not the machine's fault.
 pub(super) struct Case<'a> {
     pub heard: Option<&'a Heard>,
+    /// What its start-up script said last, if it has not reported since.
+    pub starting: Option<&'a str>,
     pub standby: &'a Standby,
+    /// What stands in the record counts from here at the earliest: it may be by another's clock.
+    pub trusted_since: Option<Time>,
     /// Nothing is missing for it to be ready.
     pub whole: bool,
     /// Its chain has a genesis root and peers that we can judge.
@@ -190,7 +230,7 @@ pub(super) fn judge(case: &Case<'_>, policy: &Policy, now: Time) -> Option<Stuck
     let long = policy.stuck_after;
     if !heard.is_fresh(policy.report_stale_after, now) {
         let since = heard.moved_at.unwrap_or(heard.since);
-        return lasts(since, long, now).then_some(Stuck::Silent { since });
+        return lasts(since, long, now).then(|| case.no_report(since));
     }
     let report = &heard.report;
     if case.follows_chain
@@ -214,6 +254,11 @@ pub(super) fn judge(case: &Case<'_>, policy: &Policy, now: Time) -> Option<Stuck
     if let Some(since) = heard.clock_off_since.filter(|since| lasts(*since, long, now)) {
         return Some(Stuck::ClockOff { milliseconds: report.clock_offset_ms, since });
     }
+    if let Some(why) = &report.signer_hidden
+        && let Some(since) = heard.hidden_since.filter(|since| lasts(*since, long, now))
+    {
+        return Some(Stuck::SignerHidden { why: printable(why, 120), since });
+    }
     if case.follows_chain
         && let Some(since) = heard.peerless_since.filter(|since| lasts(*since, long, now))
     {
@@ -232,10 +277,21 @@ pub(super) fn judge(case: &Case<'_>, policy: &Policy, now: Time) -> Option<Stuck
 }
 
 /// Nothing usable was ever heard from it by this watcher. One that has never written anything is the boot's matter
-/// ([`super::boot`]); one that has written what cannot be used is silent.
+/// ([`super::boot`]); one that has written what cannot be used is silent, and one whose script speaks has not come further.
 fn unheard(case: &Case<'_>, policy: &Policy, now: Time) -> Option<Stuck> {
     let since = case.standby.spoke_at?;
-    lasts(since, policy.stuck_after, now).then_some(Stuck::Silent { since })
+    let since = case.trusted_since.map_or(since, |trusted| trusted.max(since));
+    lasts(since, policy.stuck_after, now).then(|| case.no_report(since))
+}
+
+impl Case<'_> {
+    /// No report for this long: a script that has not come so far says why, and otherwise the machine is silent.
+    fn no_report(&self, since: Time) -> Stuck {
+        match self.starting {
+            Some(word) => Stuck::StartUp { word: word.to_owned(), since },
+            None => Stuck::Silent { since },
+        }
+    }
 }
 
 fn lasts(since: Time, long: Span, now: Time) -> bool {
@@ -243,103 +299,4 @@ fn lasts(since: Time, long: Span, now: Time) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::{InstanceRef, Report, Rung};
-
-    fn at(minutes: i64) -> Time {
-        Time::UNIX_EPOCH + Span::from_mins(minutes)
-    }
-
-    fn standby() -> Standby {
-        Standby {
-            instance: InstanceRef { zone: "z".into(), name: "m".into(), id: 1 },
-            rung: Rung { zone: "z".into(), machine_type: "t".into() },
-            since: at(0),
-            retained: false,
-            extra: None,
-            spoke_at: Some(at(0)),
-        }
-    }
-
-    /// A report every ten minutes; what it has come to at the end.
-    fn after(minutes: i64, follows_chain: bool, report: impl Fn(i64) -> Report) -> Option<StuckKind> {
-        let chain = ChainView { genesis_root: Some("0x01".into()), ..ChainView::default() };
-        let policy = Policy::default();
-        let mut heard = Heard::first(report(0), at(0));
-        for now in (10..=minutes).step_by(10) {
-            heard.hear(&report(now), policy.max_clock_offset, at(now));
-        }
-        let standby = standby();
-        let case = Case { heard: Some(&heard), standby: &standby, whole: false, follows_chain, chain: &chain };
-        judge(&case, &policy, at(minutes)).map(|stuck| stuck.kind())
-    }
-
-    /// One that goes on: half a percent every ten minutes.
-    fn going(minutes: i64) -> Report {
-        Report {
-            boot_id: "a".into(),
-            counter: minutes.unsigned_abs() + 1,
-            progress_percent: u8::try_from(minutes / 20).unwrap_or(100),
-            head_age_seconds: 9000,
-            peers: 9,
-            genesis_root: "0x01".into(),
-            disk_free_percent: Some(50),
-            ..Report::default()
-        }
-    }
-
-    #[test]
-    fn a_sync_of_36_hours_is_not_stuck_even_where_a_percent_takes_hours() {
-        let slow =
-            |minutes: i64| Report { progress_percent: u8::try_from(minutes / 180).unwrap_or(100), ..going(minutes) };
-        for hours in 1..36 {
-            assert_eq!(after(hours * 60, true, slow), None, "after {hours} h");
-        }
-    }
-
-    #[test]
-    fn a_head_that_follows_hides_a_percentage_that_stands_only_for_so_long() {
-        let optimistic = |minutes: i64| Report { progress_percent: 40, head_age_seconds: 12, ..going(minutes) };
-        assert_eq!(after(230, true, optimistic), None);
-        assert_eq!(after(240, true, optimistic), Some(StuckKind::NoProgress));
-    }
-
-    #[test]
-    fn no_peers_and_a_wrong_clock_are_trouble_only_when_they_last() {
-        let alone = |minutes: i64| Report { peers: 0, ..going(minutes) };
-        assert_eq!((after(20, true, alone), after(30, true, alone)), (None, Some(StuckKind::NoPeers)));
-        assert_eq!(after(300, false, alone), None, "a node of another chain reports no peers");
-        let wrong = |minutes: i64| Report { clock_offset_ms: -120_000, ..going(minutes) };
-        assert_eq!((after(30, true, wrong), after(40, true, wrong)), (None, Some(StuckKind::ClockOff)));
-        let again = |minutes: i64| Report { peers: u32::from(minutes == 20), ..going(minutes) };
-        assert_eq!(after(40, true, again), None, "one peer in between begins the time anew");
-    }
-
-    #[test]
-    fn a_full_disk_and_another_chain_need_no_time() {
-        assert_eq!(after(10, true, |m| Report { disk_free_percent: Some(5), ..going(m) }), Some(StuckKind::DiskFull));
-        assert_eq!(after(10, true, |m| Report { disk_free_percent: Some(6), ..going(m) }), None);
-        assert_eq!(after(10, true, |m| Report { disk_free_percent: None, ..going(m) }), None);
-        let other = |minutes: i64| Report { genesis_root: "0x02".into(), ..going(minutes) };
-        assert_eq!((after(10, true, other), after(10, false, other)), (Some(StuckKind::OtherChain), None));
-        let unknown = |minutes: i64| Report { genesis_root: String::new(), ..going(minutes) };
-        assert_eq!(after(10, true, unknown), None, "not known yet is not another");
-    }
-
-    #[test]
-    fn a_report_that_stands_still_is_silence() {
-        let still = |_: i64| going(0);
-        assert_eq!((after(20, true, still), after(30, true, still)), (None, Some(StuckKind::Silent)));
-    }
-
-    #[test]
-    fn every_kind_has_words_and_advice_of_its_own() {
-        let names: std::collections::BTreeSet<_> = StuckKind::ALL.iter().map(|kind| kind.name()).collect();
-        let advice: std::collections::BTreeSet<_> = StuckKind::ALL.iter().map(|kind| kind.advice()).collect();
-        assert_eq!((names.len(), advice.len()), (8, 8));
-        for kind in StuckKind::ALL {
-            assert_eq!(serde_json::to_value(kind).unwrap(), kind.name(), "one name everywhere");
-        }
-    }
-}
+mod tests;

@@ -7,8 +7,8 @@ use uuid::Uuid;
 use super::Draft;
 use crate::domain::{
     Bill, Block, ChainHealth, Closed, Delivery, Doubt, Failed, Held, Incident, IncidentId, Lines, Mode, Money, Notice,
-    NoticeKind, Offer, OutboxState, Outgoing, Phase, Plan, PricedRung, Progress, Question, Span, Standby, Stuck, Text,
-    Time, Topic, Usd, Verdict, elapsed,
+    NoticeKind, Offer, OutboxState, Outgoing, Phase, Plan, PricedRung, Progress, Question, Rung, Span, Standby, Stuck,
+    Text, Time, Topic, Usd, Verdict, elapsed, human,
 };
 
 /// Up to this many notices are kept. Beyond it, one that every recipient has refused goes first; without such a one the
@@ -133,10 +133,14 @@ impl Draft<'_> {
         let served = incident
             .machine_since
             .and_then(|since| Some((self.policy.ladder.get(incident.rung)?.rung.clone(), elapsed(since, self.now))));
-        let given_up = incident.given_up.last();
-        let standby = served
-            .or_else(|| given_up.map(|gone| (gone.rung.clone(), elapsed(gone.since, gone.gone_at.unwrap_or(self.now)))))
-            .map(|(rung, ran)| Bill { rung, ran, cost: closed.cost, deleted: true });
+        let given_up = incident.given_up.iter().map(|gone| {
+            let ran = elapsed(gone.since, gone.gone_at.unwrap_or(self.now));
+            (gone.rung.clone(), ran)
+        });
+        let mut machines: Vec<(Rung, Span)> = given_up.chain(served).collect();
+        let last = machines.pop();
+        let earlier = machines.iter().map(|(rung, ran)| format!("{rung}, ran {}", human(*ran))).collect();
+        let standby = last.map(|(rung, ran)| Bill { rung, ran, earlier, cost: closed.cost, deleted: true });
         let kind = NoticeKind::Recovered {
             lasted: elapsed(incident.opened_at, self.now),
             how: closed.how.as_str().into(),

@@ -204,7 +204,13 @@ impl Writer<'_> {
                     "kept, because you asked for it: it still costs"
                 };
                 facts.push(("Standby", format!("{}, ran {}, {fate}", bill.rung, human(bill.ran))));
-                bill.cost.map_or_else(|| "its price is not known".to_owned(), |cost| format!("about {}", usd(cost)))
+                facts.extend(bill.earlier.iter().map(|earlier| ("Before it", format!("{earlier}, given up"))));
+                match (bill.cost, bill.earlier.is_empty()) {
+                    (Some(cost), true) => format!("about {}", usd(cost)),
+                    (Some(cost), false) => format!("about {} for all", usd(cost)),
+                    (None, true) => "its price is not known".to_owned(),
+                    (None, false) => "not all prices are known".to_owned(),
+                }
             }
         };
         facts.push(("Bill", bill.clone()));

@@ -121,13 +121,25 @@ fn every_kind() -> Vec<NoticeKind> {
         NoticeKind::Recovered {
             lasted: Span::from_secs(8100),
             how: "home attests again for 20m".into(),
-            standby: Some(Bill { rung: rung(), ran: Span::from_secs(7890), cost: Some(Usd(1.47)), deleted: true }),
+            standby: Some(Bill {
+                rung: rung(),
+                ran: Span::from_secs(7890),
+                earlier: Lines::default(),
+                cost: Some(Usd(1.47)),
+                deleted: true,
+            }),
             left: Lines::default(),
         },
         NoticeKind::Recovered {
             lasted: Span::from_secs(8100),
             how: "closed by mara@laptop: home is repaired".into(),
-            standby: Some(Bill { rung: rung(), ran: Span::from_secs(7890), cost: None, deleted: false }),
+            standby: Some(Bill {
+                rung: rung(),
+                ran: Span::from_secs(7890),
+                earlier: Lines::default(),
+                cost: None,
+                deleted: false,
+            }),
             left: Lines::default(),
         },
         NoticeKind::Recovered {
@@ -139,8 +151,26 @@ fn every_kind() -> Vec<NoticeKind> {
         NoticeKind::Recovered {
             lasted: Span::from_secs(8100),
             how: "home attests again for 20m".into(),
-            standby: Some(Bill { rung: rung(), ran: Span::from_secs(7890), cost: Some(Usd(1.47)), deleted: true }),
+            standby: Some(Bill {
+                rung: rung(),
+                ran: Span::from_secs(7890),
+                earlier: Lines::default(),
+                cost: Some(Usd(1.47)),
+                deleted: true,
+            }),
             left: ["disk fo-eth-0-1a2b3c4d-1 in us-central1-b (2048 GB)"].into_iter().collect(),
+        },
+        NoticeKind::Recovered {
+            lasted: Span::from_secs(8100),
+            how: "home attests again for 20m".into(),
+            standby: Some(Bill {
+                rung: rung(),
+                ran: Span::from_secs(5000),
+                earlier: ["n2-standard-8 in us-central1-b, ran 21m"].into_iter().collect(),
+                cost: Some(Usd(1.72)),
+                deleted: true,
+            }),
+            left: Lines::default(),
         },
         NoticeKind::StandbyStuck {
             instance: instance(),

@@ -51,6 +51,14 @@ impl FakeCompute {
         }
     }
 
+    /// Takes a guest attribute of the namespace `failover` away.
+    pub fn forget_guest_attribute(&self, machine: &str, key: &str) {
+        let mut world = lock(&self.shared.world);
+        if let Some(machine) = world.machines.iter_mut().find(|found| found.name == machine) {
+            machine.attributes.remove(&("failover".to_owned(), key.to_owned()));
+        }
+    }
+
     /// The guest attributes of a machine: namespace, key and value.
     #[must_use]
     pub fn guest_attributes(&self, machine: &str) -> Vec<(String, String, String)> {

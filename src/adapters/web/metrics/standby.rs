@@ -105,3 +105,65 @@ impl Standbys {
         registry.register("standby_version", "1 for the version of a program, as it reports", self.versions);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use prometheus_client::encoding::text::encode;
+
+    use super::*;
+    use crate::{
+        domain::{Heard, InstanceRef, Progress, Report, Rung, Time},
+        runtime::status::StuckStatus,
+    };
+
+    fn shown(report: Report, stuck: Option<StuckKind>) -> String {
+        let now = Time::UNIX_EPOCH;
+        let standby = StandbyStatus {
+            instance: InstanceRef { zone: "z".into(), name: "m".into(), id: 1 },
+            rung: Rung { zone: "z".into(), machine_type: "t".into() },
+            since: now,
+            fuse_at: now,
+            retained: false,
+            simulated: false,
+            progress: Some(Progress::of(&Heard::first(report, now), now)),
+            starting: None,
+            stuck: stuck.map(|kind| StuckStatus { kind, why: String::new(), advice: String::new() }),
+            ready_at: None,
+        };
+        let standbys = Standbys::default();
+        standbys.take("eth-0", &standby);
+        let mut registry = Registry::default();
+        standbys.register(&mut registry);
+        let mut text = String::new();
+        encode(&mut text, &registry).unwrap();
+        text
+    }
+
+    #[test]
+    fn a_machine_makes_up_no_series_of_its_own() {
+        let made_up = (0..50).map(|number| (format!("a{number}"), "1".to_owned()));
+        // They come before the known ones, as a machine may choose.
+        let known = PROGRAMS.map(|program| (program.to_owned(), "v1".to_owned()));
+        let few = Report { versions: made_up.clone().take(4).chain(known).collect(), ..Report::default() };
+        let series = |text: &str| -> Vec<String> {
+            let lines = text.lines().filter(|line| line.starts_with("standby_version{"));
+            lines.map(str::to_owned).collect()
+        };
+        let text = shown(few, None);
+        assert_eq!(series(&text).len(), PROGRAMS.len(), "{text}");
+        for program in PROGRAMS {
+            assert!(text.contains(&format!("program=\"{program}\",version=\"v1\"")), "{text}");
+        }
+        let text = shown(Report { versions: made_up.collect(), ..Report::default() }, None);
+        assert_eq!(series(&text), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_it_is_stuck_in_is_one_and_every_other_kind_is_nought() {
+        let text = shown(Report::default(), Some(StuckKind::StartUp));
+        let lines: Vec<&str> = text.lines().filter(|line| line.starts_with("standby_stuck{")).collect();
+        assert_eq!(lines.len(), StuckKind::ALL.len());
+        let ones: Vec<_> = lines.into_iter().filter(|line| line.ends_with(" 1")).collect();
+        assert!(ones.len() == 1 && ones[0].contains("start_up"), "{ones:?}");
+    }
+}

@@ -1,0 +1,71 @@
+//! Who is told, as it is written: people by mail, and a monitor outside of this home.
+//!
+//! Part of [`super`], and like it checked only in its form. A secret stands in a file of its own, never here.
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    config::values::{At, Duration},
+    domain::Span,
+};
+
+/// Who is told, and how.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Mail {
+    /// The mail server.
+    pub host: At<String>,
+    /// Its port. If missing: 587 for starttls, 465 for tls, 25 for none.
+    pub port: Option<At<u16>>,
+    /// How the connection is protected.
+    #[serde(default)]
+    pub tls: At<MailTls>,
+    /// A private certificate authority in PEM form, beside those of the system.
+    pub ca_file: Option<At<PathBuf>>,
+    /// The user name, if the server wants a login.
+    pub username: Option<At<String>>,
+    /// The file that holds the password.
+    pub password_file: Option<At<PathBuf>>,
+    /// Who writes, for example `failover <failover@example.org>`.
+    pub from: At<String>,
+    /// Who is told.
+    pub to: At<Vec<At<String>>>,
+    /// How long the server may take for one mail.
+    #[serde(default = "mail_timeout")]
+    pub timeout: At<Duration>,
+}
+
+fn mail_timeout() -> At<Duration> {
+    Duration(Span::from_secs(30)).into()
+}
+
+/// How the connection to the mail server is protected.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum MailTls {
+    /// STARTTLS, and nothing is sent without it.
+    #[default]
+    Starttls,
+    /// TLS from the first byte.
+    Tls,
+    /// Not at all. Only to this very machine.
+    None,
+}
+
+/// A monitor outside of this home.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Monitor {
+    /// The file that holds the URL to call while all is well. Whoever knows the URL can pretend to be us.
+    pub ping_url_file: At<PathBuf>,
+    /// How often it is called.
+    #[serde(default = "ping_every")]
+    pub every: At<Duration>,
+}
+
+fn ping_every() -> At<Duration> {
+    Duration(Span::from_mins(1)).into()
+}
