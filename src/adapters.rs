@@ -3,6 +3,7 @@
 pub mod alertmanager;
 pub mod beacon;
 pub mod clock;
+pub mod cometbft;
 pub mod date;
 pub mod execution;
 pub mod gce;

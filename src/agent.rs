@@ -7,6 +7,7 @@
 //! [`watch`] does it all again every half a minute.
 
 pub mod clock;
+pub mod cometbft;
 mod config;
 pub mod ethereum;
 pub mod generic;
