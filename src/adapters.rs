@@ -2,6 +2,7 @@
 
 pub mod alertmanager;
 pub mod beacon;
+pub mod cardano;
 pub mod clock;
 pub mod cometbft;
 pub mod date;

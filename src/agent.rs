@@ -11,6 +11,7 @@ pub mod cometbft;
 mod config;
 pub mod ethereum;
 pub mod generic;
+pub mod head;
 pub mod health;
 pub mod machine;
 pub mod pace;

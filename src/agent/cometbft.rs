@@ -8,8 +8,9 @@
 use std::time::Duration;
 
 use super::{
-    health::{Health, UNKNOWN_HEAD_AGE_SECONDS, percent},
-    pace::{Outlook, Pace, Work},
+    head::{self, Way},
+    health::{Health, UNKNOWN_HEAD_AGE_SECONDS},
+    pace::Pace,
 };
 use crate::{
     adapters::cometbft::{CometbftLook, CometbftStatus},
@@ -22,10 +23,6 @@ mod tests;
 /// An older head is not now. Chains of this kind make a block in one to six seconds, so this is ten of the slowest, and
 /// what a round or two without a proposer cost; a node that lost its chain is noticed within one minute.
 const FRESH: Span = Span::from_secs(60);
-/// A head so far in the future is not believed. Validators give a block its time: honest ones differ by less than a
-/// second, and our own idea of the right time is good to a tenth of one.
-const AHEAD: Span = Span::from_secs(10);
-
 /// One node over time.
 #[derive(Debug)]
 pub struct Cometbft {
@@ -38,8 +35,8 @@ pub struct Cometbft {
 /// Why it is not synced, with how far it is.
 struct Doing {
     stage: String,
-    /// From which moment of the chain's time to which it has come, if it goes forward at all.
-    way: Option<(Time, Time)>,
+    /// How far it has come, if it goes forward at all.
+    way: Option<Way>,
 }
 
 impl Doing {
@@ -59,7 +56,13 @@ impl Cometbft {
     pub fn judge(&mut self, look: &CometbftLook, now: Time, uptime: Duration) -> Health {
         let doing = self.doing(look, now);
         let way = doing.as_ref().and_then(|doing| doing.way);
-        let outlook = self.outlook(way, now, uptime);
+        let outlook = match way {
+            Some(way) => way.outlook(&mut self.pace, now, uptime),
+            None => {
+                self.pace.rest();
+                None
+            }
+        };
         let status = look.status.as_ref().ok();
         let mut versions = Vec::new();
         versions.extend(status.and_then(|status| status.version.clone()).map(|version| ("CometBFT", version)));
@@ -67,7 +70,7 @@ impl Cometbft {
         Health {
             percent: match (&doing, way) {
                 (None, _) => 100,
-                (Some(_), Some((from, to))) => percent(seconds(from, to), seconds(from, now)).min(99),
+                (Some(_), Some(way)) => way.percent(now),
                 (Some(_), None) => 0,
             },
             synced: doing.is_none(),
@@ -97,15 +100,15 @@ impl Cometbft {
             // A state that is fetched is not counted in blocks, and before the first block there is nothing to count.
             return Some(Doing::waits("has no block yet: it looks for peers, or fetches a state"));
         }
-        let age = now.duration_since(status.latest);
-        if age < -AHEAD {
-            return Some(Doing::waits(format!("has a head from the future, by {}", human(-age))));
+        if let Some(ahead) = head::ahead(status.latest, now) {
+            return Some(Doing::waits(format!("has a head from the future, by {}", human(ahead))));
         }
+        let age = now.duration_since(status.latest).max(Span::ZERO);
         let first = *self.first.get_or_insert(status.latest);
         let earliest = status.earliest.filter(|earliest| *earliest <= status.latest && *earliest > Time::UNIX_EPOCH);
-        let way = Some((earliest.unwrap_or(first.min(status.latest)), status.latest));
+        let way = Some(Way { from: earliest.unwrap_or(first.min(status.latest)), to: status.latest });
         let behind = |what: &str| {
-            let stage = format!("CometBFT {what}: block {}, {} behind", status.height, human(age.max(Span::ZERO)));
+            let stage = format!("CometBFT {what}: block {}, {} behind", status.height, human(age));
             Some(Doing { stage, way })
         };
         if status.catching_up {
@@ -121,15 +124,6 @@ impl Cometbft {
             (Ok(_), None) => None,
         }
     }
-
-    /// The chain's time is what is worked off: blocks are not all alike, and what remains of it is known to the second.
-    fn outlook(&mut self, way: Option<(Time, Time)>, now: Time, uptime: Duration) -> Option<Outlook> {
-        let Some((_, to)) = way else {
-            self.pace.rest();
-            return None;
-        };
-        self.pace.outlook(Work::ChainSeconds, uptime, seconds(Time::UNIX_EPOCH, to), seconds(to, now))
-    }
 }
 
 /// What its own key is about, if that could sign.
@@ -142,14 +136,5 @@ fn signs(status: &CometbftStatus) -> Option<String> {
 }
 
 fn head_age(status: &CometbftStatus, now: Time) -> u64 {
-    let age = now.duration_since(status.latest);
-    if status.height == 0 || age < -AHEAD {
-        return UNKNOWN_HEAD_AGE_SECONDS;
-    }
-    u64::try_from(age.as_secs()).unwrap_or(0)
-}
-
-/// Whole seconds from one to the other; 0 when they are the other way round.
-fn seconds(from: Time, to: Time) -> u64 {
-    u64::try_from(to.duration_since(from).as_secs()).unwrap_or(0)
+    if status.height == 0 { UNKNOWN_HEAD_AGE_SECONDS } else { head::age_seconds(status.latest, now) }
 }
