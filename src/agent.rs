@@ -6,6 +6,7 @@
 //! Pure are [`ethereum`], [`pace`], [`signer`], [`clock`] and [`report`]; [`machine`] and [`restarts`] read, and
 //! [`watch`] does it all again every half a minute.
 
+pub mod cardano;
 pub mod clock;
 pub mod cometbft;
 mod config;

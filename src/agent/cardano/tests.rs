@@ -1,0 +1,1 @@
+//! What is synced, what is not, and what is said of it.
