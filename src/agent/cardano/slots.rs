@@ -79,8 +79,8 @@ mod tests {
             (CardanoNetwork::Mainnet, 0, "2017-09-23T21:44:51Z"),
             (CardanoNetwork::Mainnet, 4_492_799, "2020-07-29T21:44:31Z"),
             (CardanoNetwork::Mainnet, 4_492_800, "2020-07-29T21:44:51Z"),
-            // The first slot of epoch 500.
-            (CardanoNetwork::Mainnet, 4_492_800 + (500 - 208) * 432_000, "2024-07-27T21:44:51Z"),
+            // The first slot of epoch 507, with which the Conway era began.
+            (CardanoNetwork::Mainnet, 4_492_800 + (507 - 208) * 432_000, "2024-09-01T21:44:51Z"),
             (CardanoNetwork::Preprod, 0, "2022-06-01T00:00:00Z"),
             (CardanoNetwork::Preprod, 86_400, "2022-06-21T00:00:00Z"),
             (CardanoNetwork::Preview, 0, "2022-10-25T00:00:00Z"),
