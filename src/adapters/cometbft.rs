@@ -15,7 +15,7 @@ use crate::domain::Time;
 
 /// `/status` has some two thousand bytes, `/abci_info` some hundred.
 const MAX_BODY: usize = 64 << 10;
-/// `/net_info` describes every peer in some three thousand bytes; nodes have fifty by default, and few have hundreds.
+/// `/net_info` describes every peer in some two thousand bytes; a node has fifty by default, and few have hundreds.
 const MAX_PEERS: usize = 768 << 10;
 
 /// Why it cannot say. Its text is what comes after "CometBFT".
@@ -189,7 +189,7 @@ struct AbciResponse {
 impl From<Status> for CometbftStatus {
     fn from(status: Status) -> Self {
         Self {
-            network: status.node_info.network,
+            network: shown(&status.node_info.network),
             version: status.node_info.version.map(|version| shown(&version)),
             height: status.sync_info.latest_block_height,
             latest: status.sync_info.latest_block_time,
