@@ -189,7 +189,7 @@ struct AbciResponse {
 impl From<Status> for CometbftStatus {
     fn from(status: Status) -> Self {
         Self {
-            network: shown(&status.node_info.network),
+            network: status.node_info.network,
             version: status.node_info.version.map(|version| shown(&version)),
             height: status.sync_info.latest_block_height,
             latest: status.sync_info.latest_block_time,

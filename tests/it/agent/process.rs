@@ -103,8 +103,10 @@ async fn a_configuration_that_cannot_be_used_is_refused_with_the_reason() {
         ),
         (both, "write either probes or node"),
     ] {
-        let (code, out, err) = output(agent(&rig, &rig.settings(&other))).await;
-        assert_eq!((code, out.as_str()), (1, ""), "{err}");
+        let mut command = agent(&rig, &rig.settings(&other));
+        command.arg("--once");
+        let (code, out, err) = output(command).await;
+        assert_eq!((code, out.as_str()), (1, ""), "{other}: {err}");
         assert!(err.contains(says), "'{err}' does not say '{says}'");
     }
 }
