@@ -47,11 +47,8 @@ impl Pages {
     /// # Errors
     /// [`PageError`] when there is none.
     pub async fn get(&self, url: Url, most: usize) -> Result<(u16, Vec<u8>), PageError> {
-        let mut response = self.http.get(url).send().await.map_err(|error| of(&error))?;
-        let body = bounded_body(&mut response, most).await.map_err(|error| match error {
-            BodyError::TooLarge(_) => PageError::TooLarge,
-            BodyError::Broken(error) => of(&error),
-        })?;
+        let mut response = self.http.get(url).send().await?;
+        let body = bounded_body(&mut response, most).await?;
         Ok((response.status().as_u16(), body))
     }
 }
@@ -62,16 +59,27 @@ pub fn shown(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(SHOWN).collect()
 }
 
-fn of(error: &reqwest::Error) -> PageError {
-    if error.is_timeout() {
-        return PageError::NoAnswer;
+impl From<BodyError> for PageError {
+    fn from(error: BodyError) -> Self {
+        match error {
+            BodyError::TooLarge(_) => Self::TooLarge,
+            BodyError::Broken(error) => error.into(),
+        }
     }
-    let mut root: &dyn std::error::Error = error;
-    let mut refused = false;
-    while let Some(cause) = root.source() {
-        let io = cause.downcast_ref::<std::io::Error>();
-        refused |= io.is_some_and(|error| error.kind() == std::io::ErrorKind::ConnectionRefused);
-        root = cause;
+}
+
+impl From<reqwest::Error> for PageError {
+    fn from(error: reqwest::Error) -> Self {
+        if error.is_timeout() {
+            return Self::NoAnswer;
+        }
+        let mut root: &dyn std::error::Error = &error;
+        let mut refused = false;
+        while let Some(cause) = root.source() {
+            let io = cause.downcast_ref::<std::io::Error>();
+            refused |= io.is_some_and(|error| error.kind() == std::io::ErrorKind::ConnectionRefused);
+            root = cause;
+        }
+        if refused { Self::Refused } else { Self::Broken(shown(&root.to_string())) }
     }
-    if refused { PageError::Refused } else { PageError::Broken(shown(&root.to_string())) }
 }

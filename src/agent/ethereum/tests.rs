@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    adapters::execution::ExecutionError,
+    adapters::{execution::ExecutionError, http::PageError},
     domain::chain::{Slot, Trouble},
 };
 
@@ -113,8 +113,16 @@ fn each_way_of_not_being_synced_says_why() {
         (beacon(Err(Trouble::Status { status: 503, message: String::new() })), &fine, "beacon node answered 503"),
         (no_chain, &fine, "beacon node answered HTML"),
         (other, &fine, "beacon node follows another chain (0xabab"),
-        (beacon(Ok(status(0))), &dead(ExecutionError::Refused), "execution client refuses connections"),
-        (beacon(Ok(status(9))), &dead(ExecutionError::NoAnswer), "execution client did not answer in time"),
+        (
+            beacon(Ok(status(0))),
+            &dead(ExecutionError::Page(PageError::Refused)),
+            "execution client refuses connections",
+        ),
+        (
+            beacon(Ok(status(9))),
+            &dead(ExecutionError::Page(PageError::NoAnswer)),
+            "execution client did not answer in time",
+        ),
         (beacon(Ok(status(50_000))), &fine, ", slot 50000 of 100000"),
         // Far behind itself, it is the beacon node that is waited for.
         (beacon(Ok(status(50_000))), &execution(ExecutionSync::NotSyncing, 0), ", slot 50000 of 100000"),

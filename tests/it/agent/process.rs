@@ -71,6 +71,8 @@ async fn a_configuration_that_cannot_be_used_is_refused_with_the_reason() {
         other["node"] = node;
         other
     };
+    let mut both_kinds = comet("http://127.0.0.1:26657", "x");
+    both_kinds["cardano"] = json!({"metrics": "http://127.0.0.1:12798/metrics", "network": "mainnet"});
     let mut both = generic(json!([{"name": "a", "tcp": {"address": "127.0.0.1:1"}}]));
     both["node"] = comet("http://127.0.0.1:26657", "x");
     for (other, says) in [
@@ -89,6 +91,7 @@ async fn a_configuration_that_cannot_be_used_is_refused_with_the_reason() {
         (generic(json!([probe])), "a standby holds none"),
         (node(json!(null)), "add probes or node"),
         (node(json!({})), "expected"),
+        (node(both_kinds), "expected"),
         (node(json!({"bitcoin": {"rpc": "http://127.0.0.1:8332"}})), "unknown variant `bitcoin`"),
         (node(json!({"cometbft": {"rpc": "http://127.0.0.1:26657"}})), "missing field `network`"),
         (node(comet("http://127.0.0.1:26657", "")), "node.cometbft.network is empty"),
