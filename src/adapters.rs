@@ -2,7 +2,9 @@
 
 pub mod alertmanager;
 pub mod beacon;
+pub mod cardano;
 pub mod clock;
+pub mod cometbft;
 pub mod date;
 pub mod execution;
 pub mod gce;

@@ -3,13 +3,17 @@
 //! It changes nothing on the machine, listens on no port, holds no credential, and opens no file of a validator. What
 //! it says is a hint: whoever controls the machine controls the report.
 //!
-//! Pure are [`ethereum`], [`pace`], [`signer`], [`clock`] and [`report`]; [`machine`] and [`restarts`] read, and
+//! Pure are the judges of one kind of node each, [`ethereum`], [`cometbft`] and [`cardano`], with [`head`] and [`pace`],
+//! and also [`signer`], [`clock`] and [`report`]; [`generic`] asks its probes, [`machine`] and [`restarts`] read, and
 //! [`watch`] does it all again every half a minute.
 
+pub mod cardano;
 pub mod clock;
+pub mod cometbft;
 mod config;
 pub mod ethereum;
 pub mod generic;
+pub mod head;
 pub mod health;
 pub mod machine;
 pub mod pace;

@@ -9,31 +9,20 @@ use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::{Value, json};
 use url::Url;
 
-use super::http::{self, BodyError};
+use super::http::{self, PageError, shown};
 
 /// All answers together have some two thousand bytes.
 const MAX_BODY: usize = 64 << 10;
-/// As much of a stranger's text as is shown.
-const SHOWN: usize = 100;
 
 /// Why it cannot say. Its text is what comes after "the execution client".
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ExecutionError {
-    /// Nobody takes the connection.
-    #[error("refuses connections")]
-    Refused,
-    /// It took too long.
-    #[error("did not answer in time")]
-    NoAnswer,
-    /// The connection broke, or what came was no HTTP.
-    #[error("did not answer ({0})")]
-    Broken(String),
+    /// There is no answer.
+    #[error(transparent)]
+    Page(#[from] PageError),
     /// It answered with an error of HTTP.
     #[error("answered {0}")]
     Status(u16),
-    /// It sent more than any such answer can have.
-    #[error("sent far more than an answer")]
-    TooLarge,
     /// It sent something that is not JSON-RPC.
     #[error("sent something that is not JSON-RPC ({0})")]
     NotRpc(String),
@@ -140,18 +129,11 @@ impl Execution {
             Ok(Value::Bool(false)) => Ok(ExecutionSync::NotSyncing),
             Ok(Value::Object(object)) => serde_json::from_value(Value::Object(object))
                 .map(ExecutionSync::Syncing)
-                .map_err(|error| ExecutionError::NotRpc(clean(&error.to_string()))),
+                .map_err(|error| ExecutionError::NotRpc(shown(&error.to_string()))),
             Ok(_) => Err(ExecutionError::NotRpc("eth_syncing is neither false nor an object".into())),
             Err(error) => Err(error),
         };
-        if let Err(
-            error @ (ExecutionError::Refused
-            | ExecutionError::NoAnswer
-            | ExecutionError::Broken(_)
-            | ExecutionError::Status(_)
-            | ExecutionError::TooLarge),
-        ) = &syncing
-        {
+        if let Err(error @ (ExecutionError::Page(_) | ExecutionError::Status(_))) = &syncing {
             let (block, peers, version) = (Err(error.clone()), Err(error.clone()), Err(error.clone()));
             return ExecutionLook { block, peers, version, syncing };
         }
@@ -159,7 +141,7 @@ impl Execution {
             syncing,
             block: self.number("eth_blockNumber").await,
             peers: self.number("net_peerCount").await,
-            version: self.ask::<String>("web3_clientVersion").await.map(|version| clean(&version)),
+            version: self.ask::<String>("web3_clientVersion").await.map(|version| shown(&version)),
         }
     }
 
@@ -182,38 +164,18 @@ impl Execution {
             message: String,
         }
         let question = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": []});
-        let mut response = self.http.post(self.url.clone()).json(&question).send().await.map_err(|error| of(&error))?;
+        let sent = self.http.post(self.url.clone()).json(&question).send().await;
+        let mut response = sent.map_err(PageError::from)?;
         if response.status() != reqwest::StatusCode::OK {
             return Err(ExecutionError::Status(response.status().as_u16()));
         }
-        let body = http::bounded_body(&mut response, MAX_BODY).await.map_err(|error| match error {
-            BodyError::TooLarge(_) => ExecutionError::TooLarge,
-            BodyError::Broken(error) => of(&error),
-        })?;
-        let not_rpc = |error: serde_json::Error| ExecutionError::NotRpc(clean(&error.to_string()));
+        let body = http::bounded_body(&mut response, MAX_BODY).await.map_err(PageError::from)?;
+        let not_rpc = |error: serde_json::Error| ExecutionError::NotRpc(shown(&error.to_string()));
         let answer: Answer = serde_json::from_slice(&body).map_err(not_rpc)?;
         match (answer.error, answer.result) {
-            (Some(error), _) => Err(ExecutionError::Refusal { method, message: clean(&error.message) }),
+            (Some(error), _) => Err(ExecutionError::Refusal { method, message: shown(&error.message) }),
             (None, Some(result)) => serde_json::from_value(result).map_err(not_rpc),
             (None, None) => Err(ExecutionError::NotRpc(format!("{method} has no result"))),
         }
     }
-}
-
-fn clean(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(SHOWN).collect()
-}
-
-fn of(error: &reqwest::Error) -> ExecutionError {
-    if error.is_timeout() {
-        return ExecutionError::NoAnswer;
-    }
-    let mut root: &dyn std::error::Error = error;
-    let mut refused = false;
-    while let Some(cause) = root.source() {
-        let io = cause.downcast_ref::<std::io::Error>();
-        refused |= io.is_some_and(|error| error.kind() == std::io::ErrorKind::ConnectionRefused);
-        root = cause;
-    }
-    if refused { ExecutionError::Refused } else { ExecutionError::Broken(clean(&root.to_string())) }
 }

@@ -8,7 +8,7 @@ use std::{io, path::PathBuf, time::Duration};
 use serde::Deserialize;
 use url::Url;
 
-use crate::config::{ProbeSettings, Question, probes_from_json};
+use crate::config::{CardanoNode, CometbftNode, NodeSettings, ProbeSettings, Question, probes_from_json};
 
 /// Reports more often than this would only heat the metadata server; less often than this would look like a dead
 /// machine to the watcher.
@@ -48,6 +48,10 @@ pub enum NodeKind {
         /// At least one.
         probes: Vec<ProbeSettings>,
     },
+    /// A node of CometBFT.
+    Cometbft(CometbftNode),
+    /// A node of Cardano.
+    Cardano(CardanoNode),
 }
 
 /// Why there is no configuration.
@@ -96,6 +100,15 @@ struct Written {
     units: Vec<String>,
     #[serde(default)]
     probes: Option<serde_json::Value>,
+    #[serde(default)]
+    node: Option<NodeSettings>,
+}
+
+impl Written {
+    /// An empty list and none are the same: the role writes a list in any case.
+    fn has_probes(&self) -> bool {
+        self.probes.as_ref().is_some_and(|probes| probes.as_array().is_none_or(|probes| !probes.is_empty()))
+    }
 }
 
 #[derive(Clone, Copy, Deserialize)]
@@ -140,9 +153,8 @@ impl Written {
         }
         let node = match self.kind {
             Kind::Ethereum => {
-                if self.probes.as_ref().is_some_and(|probes| probes.as_array().is_none_or(|probes| !probes.is_empty()))
-                {
-                    return Err("probes go with kind generic: leave them empty".into());
+                if self.has_probes() || self.node.is_some() {
+                    return Err("probes and node go with kind generic: leave them empty, and null".into());
                 }
                 NodeKind::Ethereum {
                     beacon: http(self.beacon.ok_or("kind ethereum needs beacon, like http://127.0.0.1:5052")?)?,
@@ -156,8 +168,16 @@ impl Written {
                 if self.beacon.is_some() || self.execution.is_some() || self.genesis_root.is_some() {
                     return Err("beacon, execution and genesis_root go with kind ethereum: write null".into());
                 }
-                let probes = self.probes.ok_or("kind generic is seen by its probes: add probes")?;
-                NodeKind::Generic { probes: generic_probes(&probes)? }
+                match (self.has_probes(), self.node, self.probes) {
+                    (true, Some(_), _) => {
+                        return Err("a node that is named is asked itself: write either probes or node".into());
+                    }
+                    (false, Some(node), _) => known_node(node)?,
+                    (true, None, Some(probes)) => NodeKind::Generic { probes: generic_probes(&probes)? },
+                    (_, None, _) => {
+                        return Err("kind generic is seen by its probes or by its node: add probes or node".into());
+                    }
+                }
             }
         };
         Ok(AgentConfig {
@@ -183,6 +203,37 @@ fn generic_probes(written: &serde_json::Value) -> Result<Vec<ProbeSettings>, Str
             Err(format!("the probe {} needs a password or token, and a standby holds none", probe.rule.name))
         }
         None => Ok(probes),
+    }
+}
+
+fn known_node(node: NodeSettings) -> Result<NodeKind, String> {
+    match node {
+        NodeSettings::Cometbft(CometbftNode { rpc, network }) => {
+            if network.is_empty() {
+                return Err("node.cometbft.network is empty: write the chain id, like mainnet-beacon-80094".into());
+            }
+            let rpc = here(rpc, "node.cometbft.rpc", "http://127.0.0.1:26657")?;
+            Ok(NodeKind::Cometbft(CometbftNode { rpc, network }))
+        }
+        NodeSettings::Cardano(CardanoNode { metrics, network }) => {
+            let metrics = here(metrics, "node.cardano.metrics", "http://127.0.0.1:12798/metrics")?;
+            Ok(NodeKind::Cardano(CardanoNode { metrics, network }))
+        }
+    }
+}
+
+/// On this machine, and without a password: what a node elsewhere says is nothing about this one.
+fn here(url: Url, of: &str, like: &str) -> Result<Url, String> {
+    let is_here = match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
+        None => false,
+    };
+    if url.scheme() == "http" && is_here && url.username().is_empty() && url.password().is_none() {
+        Ok(url)
+    } else {
+        Err(format!("{of} has to be on this machine, like {like}"))
     }
 }
 

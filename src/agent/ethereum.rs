@@ -91,6 +91,7 @@ impl Ethereum {
             peers: beacon.peers.as_ref().map_or(0, |peers| u32::try_from(*peers).unwrap_or(u32::MAX)),
             genesis_root: beacon.chain.as_ref().map(|(root, _)| root.clone()).unwrap_or_default(),
             chain_id: None,
+            signs: None,
             versions,
         }
     }

@@ -66,6 +66,7 @@ impl Generic {
             peers: 0,
             genesis_root: String::new(),
             chain_id: None,
+            signs: None,
             versions: Vec::new(),
         }
     }

@@ -21,6 +21,8 @@ pub struct Health {
     pub genesis_root: String,
     /// The chain's name, where chains have names.
     pub chain_id: Option<String>,
+    /// What the node itself would sign with, in words; `None` when it says that it signs nothing, or cannot tell.
+    pub signs: Option<String>,
     /// Versions as the programs say them.
     pub versions: Vec<(&'static str, String)>,
 }

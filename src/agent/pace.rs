@@ -20,6 +20,8 @@ pub enum Work {
     Blocks,
     /// The beacon node's slots.
     Slots,
+    /// Seconds between a node's head and now.
+    ChainSeconds,
 }
 
 /// How it goes on.

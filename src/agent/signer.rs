@@ -96,6 +96,15 @@ pub fn find(facts: &Facts) -> Option<String> {
     Some(format!("{}{more}", signs.join("; ")))
 }
 
+/// What the node says of itself, and what was found on the machine, in one sentence.
+#[must_use]
+pub fn join(node: Option<String>, machine: Option<String>) -> Option<String> {
+    match (node, machine) {
+        (Some(node), Some(machine)) => Some(format!("{node}; {machine}")),
+        (node, machine) => node.or(machine),
+    }
+}
+
 /// Only the program and its role are said. Arguments are never repeated: they may hold a path or a token.
 fn of_process(process: &Process) -> Option<String> {
     let sign = programs::signs(process)?;

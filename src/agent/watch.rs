@@ -9,7 +9,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     AgentConfig, NodeKind,
+    cardano::Cardano,
     clock::ClockState,
+    cometbft::Cometbft,
     ethereum::Ethereum,
     generic::Generic,
     health::Health,
@@ -21,6 +23,8 @@ use super::{
 use crate::{
     adapters::{
         beacon::{LocalLook, LocalNode},
+        cardano::{Cardano as CardanoApi, CardanoError, CardanoLook},
+        cometbft::{Cometbft as CometbftApi, CometbftLook},
         execution::{Execution, ExecutionLook},
         generic_probe::GenericProbeError,
         metadata::{MetadataError, MetadataServer},
@@ -70,12 +74,16 @@ pub struct Agent {
 
 enum Node {
     Ethereum { beacon: Box<LocalNode>, execution: Execution, judge: Ethereum },
+    Cometbft { api: CometbftApi, judge: Cometbft },
+    Cardano { api: CardanoApi, judge: Cardano },
     Generic(Generic),
 }
 
-/// What one look at the node brought. An Ethereum node is judged later, when the right time is known.
+/// What one look at the node brought. A node with a chain is judged later, when the right time is known.
 enum Looked<'a> {
     Ethereum(Box<(LocalLook, ExecutionLook)>, &'a mut Ethereum),
+    Cometbft(CometbftLook, &'a mut Cometbft),
+    Cardano(Result<CardanoLook, CardanoError>, &'a mut Cardano),
     Generic(Health),
 }
 
@@ -83,6 +91,8 @@ impl Looked<'_> {
     fn judge(self, right_time: Time, uptime: Duration) -> Health {
         match self {
             Self::Ethereum(look, judge) => judge.judge(&look.0, &look.1, right_time, uptime),
+            Self::Cometbft(look, judge) => judge.judge(&look, right_time, uptime),
+            Self::Cardano(look, judge) => judge.judge(&look, right_time, uptime),
             Self::Generic(health) => health,
         }
     }
@@ -112,6 +122,13 @@ impl Agent {
                 execution: Execution::new(execution, NODE_TIMEOUT)?,
                 judge: Ethereum::new(genesis_root.clone()),
             },
+            NodeKind::Cometbft(node) => Node::Cometbft {
+                api: CometbftApi::new(&node.rpc, NODE_TIMEOUT)?,
+                judge: Cometbft::new(node.network.clone()),
+            },
+            NodeKind::Cardano(node) => {
+                Node::Cardano { api: CardanoApi::new(&node.metrics, NODE_TIMEOUT)?, judge: Cardano::new(node.network) }
+            }
             NodeKind::Generic { probes } => Node::Generic(Generic::new(probes, config.interval)?),
         };
         let restarts = Restarts::of(config.units.clone(), Path::new("/run/systemd"));
@@ -187,7 +204,7 @@ impl Agent {
     }
 
     fn write(&mut self, health: Health, restarts: u32, uptime: Duration, now: Time) -> Report {
-        let signer = signer::find(&self.machine.facts());
+        let signer = signer::join(health.signs, signer::find(&self.machine.facts()));
         let offset = self.compared.offset_ms(uptime, now);
         let mut stage = health.stage;
         if offset.is_none() {
@@ -241,6 +258,8 @@ async fn look<'a>(node: &'a mut Node, clock: &dyn Clock) -> Looked<'a> {
         Node::Ethereum { beacon, execution, judge } => {
             Looked::Ethereum(Box::new(tokio::join!(beacon.look(), execution.look())), judge)
         }
+        Node::Cometbft { api, judge } => Looked::Cometbft(api.look().await, judge),
+        Node::Cardano { api, judge } => Looked::Cardano(api.look().await, judge),
         Node::Generic(generic) => Looked::Generic(generic.look(clock).await),
     }
 }

@@ -15,8 +15,8 @@ cache=${FAILOVER_PARTS:-${XDG_CACHE_HOME:-$HOME/.cache}/failover-parts}
 [[ $cache == /* ]] || cache=$PWD/$cache # builds run in a folder of their own
 
 # Quick ones first.
-parts=(python compute-schema promtool operator-crds alertmanager fake-gcs-server etcd kwok helm ansible debian geth prysm
-  kubernetes)
+parts=(python compute-schema promtool operator-crds alertmanager fake-gcs-server cometbft etcd kwok helm ansible debian
+  geth prysm kubernetes)
 
 version() {
   case $1 in
@@ -24,6 +24,7 @@ version() {
     prysm) echo 5.3.1 ;;            # the last one whose modules are all served
     alertmanager) echo 0.28.1 ;;    # 0.34's module lacks its built web page and does not compile
     fake-gcs-server) echo 1.56.1 ;;
+    cometbft) echo 1.0.1 ;;
     compute-schema) echo 2.202.0 ;; # of google-api-python-client, whose wheel has the schema in it
     promtool) echo 2.42.0 ;;        # the one of Debian 12
     etcd) echo 3.6.16 ;;            # Debian 12's 3.4 cannot report a watch's progress, and 1.36's clients rely on that
@@ -75,6 +76,9 @@ module_folder() { # package@version
 build_geth() { need go gcc; go_install "github.com/ethereum/go-ethereum/cmd/geth@v$1"; }
 
 build_fake_gcs_server() { need go; go_install "github.com/fsouza/fake-gcs-server@v$1"; }
+
+# Nothing it needs here is in C.
+build_cometbft() { need go; CGO_ENABLED=0 go_install "github.com/cometbft/cometbft/cmd/cometbft@v$1"; }
 
 build_alertmanager() {
   need go

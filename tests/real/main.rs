@@ -4,6 +4,7 @@
 
 mod alertmanager;
 mod chain;
+mod cometbft;
 mod compute;
 mod gcp;
 mod kube;

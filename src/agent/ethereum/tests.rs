@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    adapters::execution::ExecutionError,
+    adapters::{execution::ExecutionError, http::PageError},
     domain::chain::{Slot, Trouble},
 };
 
@@ -60,6 +60,7 @@ fn a_verified_fresh_head_on_the_right_chain_is_synced() {
         peers: 55,
         genesis_root: ROOT.into(),
         chain_id: None,
+        signs: None,
         versions: vec![("beacon node", "Prysm/v5".into()), ("execution client", "Geth/v1".into())],
     };
     assert_eq!(health, expected);
@@ -112,8 +113,16 @@ fn each_way_of_not_being_synced_says_why() {
         (beacon(Err(Trouble::Status { status: 503, message: String::new() })), &fine, "beacon node answered 503"),
         (no_chain, &fine, "beacon node answered HTML"),
         (other, &fine, "beacon node follows another chain (0xabab"),
-        (beacon(Ok(status(0))), &dead(ExecutionError::Refused), "execution client refuses connections"),
-        (beacon(Ok(status(9))), &dead(ExecutionError::NoAnswer), "execution client did not answer in time"),
+        (
+            beacon(Ok(status(0))),
+            &dead(ExecutionError::Page(PageError::Refused)),
+            "execution client refuses connections",
+        ),
+        (
+            beacon(Ok(status(9))),
+            &dead(ExecutionError::Page(PageError::NoAnswer)),
+            "execution client did not answer in time",
+        ),
         (beacon(Ok(status(50_000))), &fine, ", slot 50000 of 100000"),
         // Far behind itself, it is the beacon node that is waited for.
         (beacon(Ok(status(50_000))), &execution(ExecutionSync::NotSyncing, 0), ", slot 50000 of 100000"),

@@ -12,7 +12,7 @@ async fn a_generic_node_is_synced_when_all_its_probes_say_so() {
     let rig = Rig::synced().await;
     let url = format!("{}/eth/v1/node/syncing", rig.beacon.url());
     let probe = |pointer: &str, compare: &str| json!({"name": "syncing", "http": {"url": url, "json": {"pointer": pointer, "compare": compare}}});
-    let generic = |probes: serde_json::Value| json!({"kind": "generic", "beacon": null, "execution": null, "genesis_root": null, "probes": probes});
+    let generic = |probes: serde_json::Value| json!({"kind": "generic", "beacon": null, "execution": null, "genesis_root": null, "node": null, "probes": probes});
     let settings = generic(json!([probe("/data/is_syncing", "== false"), {"name": "port", "tcp": {"address":
         rig.beacon.url().trim_start_matches("http://")}}]));
     let mut agent = rig.agent_with(&settings, Arc::new(SystemClock));

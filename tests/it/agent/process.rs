@@ -65,6 +65,16 @@ async fn a_configuration_that_cannot_be_used_is_refused_with_the_reason() {
     let probe = json!({"name": "a", "http": {"url": "http://127.0.0.1:1/", "bearer_file": "/x"}});
     let generic =
         |probes| json!({"kind": "generic", "beacon": null, "execution": null, "genesis_root": null, "probes": probes});
+    let comet = |rpc: &str, network: &str| json!({"cometbft": {"rpc": rpc, "network": network}});
+    let node = |node: serde_json::Value| {
+        let mut other = generic(json!([]));
+        other["node"] = node;
+        other
+    };
+    let mut both_kinds = comet("http://127.0.0.1:26657", "x");
+    both_kinds["cardano"] = json!({"metrics": "http://127.0.0.1:12798/metrics", "network": "mainnet"});
+    let mut both = generic(json!([{"name": "a", "tcp": {"address": "127.0.0.1:1"}}]));
+    both["node"] = comet("http://127.0.0.1:26657", "x");
     for (other, says) in [
         (json!({"keystores": "/x"}), "unknown field `keystores`"),
         (json!({"beacon": null}), "kind ethereum needs beacon"),
@@ -74,13 +84,32 @@ async fn a_configuration_that_cannot_be_used_is_refused_with_the_reason() {
         (json!({"units": ["--help"]}), "write names like failover-geth.service"),
         (json!({"data": "chain"}), "has to begin with a slash"),
         (json!({"incident": ""}), "incident and validator have to be there"),
-        (json!({"probes": [1]}), "probes go with kind generic"),
-        (generic(json!([])), "probes is empty"),
+        (json!({"probes": [1]}), "probes and node go with kind generic"),
+        (json!({"node": comet("http://127.0.0.1:26657", "x")}), "probes and node go with kind generic"),
+        (generic(json!([])), "add probes or node"),
         (generic(json!([{"name": "a"}])), "this probe asks nothing"),
         (generic(json!([probe])), "a standby holds none"),
+        (node(json!(null)), "add probes or node"),
+        (node(json!({})), "expected"),
+        (node(both_kinds), "expected"),
+        (node(json!({"bitcoin": {"rpc": "http://127.0.0.1:8332"}})), "unknown variant `bitcoin`"),
+        (node(json!({"cometbft": {"rpc": "http://127.0.0.1:26657"}})), "missing field `network`"),
+        (node(comet("http://127.0.0.1:26657", "")), "node.cometbft.network is empty"),
+        (node(comet("https://127.0.0.1:26657", "x")), "node.cometbft.rpc has to be on this machine, like http://127"),
+        (node(comet("http://rpc.example:26657", "x")), "node.cometbft.rpc has to be on this machine"),
+        (node(comet("http://10.0.0.1:26657", "x")), "node.cometbft.rpc has to be on this machine"),
+        (node(comet("http://me:secret@127.0.0.1:26657", "x")), "node.cometbft.rpc has to be on this machine"),
+        (node(json!({"cardano": {"metrics": "http://127.0.0.1:1/", "network": "sancho"}})), "unknown variant `sancho`"),
+        (
+            node(json!({"cardano": {"metrics": "http://relay.example/metrics", "network": "mainnet"}})),
+            "node.cardano.metrics has to be on this machine, like http://127.0.0.1:12798/metrics",
+        ),
+        (both, "write either probes or node"),
     ] {
-        let (code, out, err) = output(agent(&rig, &rig.settings(&other))).await;
-        assert_eq!((code, out.as_str()), (1, ""), "{err}");
+        let mut command = agent(&rig, &rig.settings(&other));
+        command.arg("--once");
+        let (code, out, err) = output(command).await;
+        assert_eq!((code, out.as_str()), (1, ""), "{other}: {err}");
         assert!(err.contains(says), "'{err}' does not say '{says}'");
     }
 }

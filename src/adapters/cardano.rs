@@ -1,0 +1,149 @@
+//! A Cardano node on this machine, by its Prometheus page: the slot of its head, its peers, and whether it forges.
+//!
+//! It judges nothing, and it knows no time: which slot ought to be there is the agent's matter.
+//!
+//! The names are those of cardano-node 10 with its new tracing, with and without suffixes, and of its old one; nodes
+//! that are written anew (Amaru, Dingo) use the same, but with labels, exponents or moments behind their values.
+
+mod samples;
+
+use std::time::Duration;
+
+use url::Url;
+
+use self::samples::Samples;
+use super::http::{PageError, Pages, shown};
+
+/// The page of a busy node has some fifty thousand bytes.
+const MAX_BODY: usize = 512 << 10;
+
+/// Peers the node follows the chain by. The two of a line are apart (those with much stake are counted on their own), so
+/// they are added; the first line that is there counts. The newest come first.
+const PEERS: [&[&str]; 7] = [
+    &["peerSelection_Hot", "peerSelection_HotBigLedgerPeers"],
+    &["peerSelection_hot", "peerSelection_hotBigLedgerPeers"],
+    &["peerSelection_ActivePeers"],
+    &["peersFromNodeKernel"],
+    &["connectedPeers"],
+    &["connectionManager_outboundConns"],
+    &["connectionManager_outgoingConns"],
+];
+
+/// What only a node with the credentials of a block producer counts. A relay says 0, or nothing at all.
+const FORGING: [&str; 16] = [
+    "forging_enabled",
+    "Forge_about_to_lead",
+    "Forge_forge_about_to_lead",
+    "Forge_node_is_leader",
+    "Forge_node_not_leader",
+    "Forge_forged",
+    "Forge_adopted",
+    "blocksForged",
+    "blocksForgedNum",
+    "nodeIsLeader",
+    "nodeIsLeaderNum",
+    "nodeCannotForge",
+    "nodeCannotForgeNum",
+    "forgedSlotLast",
+    "operationalCertificateExpiryKESPeriod",
+    "remainingKESPeriods",
+];
+
+/// Why it cannot say. Its text is what comes after "the Cardano node".
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CardanoError {
+    /// There is no answer.
+    #[error(transparent)]
+    Page(#[from] PageError),
+    /// It answered with an error of HTTP.
+    #[error("answered {0}")]
+    Status(u16),
+    /// The page is another one.
+    #[error("sent a page without any metric of a Cardano node")]
+    OtherPage,
+    /// The slot is there, but it is no number of a slot.
+    #[error("sent a slot that is none ({0})")]
+    BadSlot(String),
+}
+
+/// What its page says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CardanoLook {
+    /// The slot of its head; `None` before it has read its own database.
+    pub slot: Option<u64>,
+    /// How much of that database it has read, in percent, while it starts.
+    pub replayed_percent: Option<u8>,
+    /// Its peers, if any of the known metrics tells.
+    pub peers: Option<u32>,
+    /// The names of what only a block producer counts, as far as they are not 0.
+    pub forging: Vec<&'static str>,
+    /// Its version.
+    pub version: Option<String>,
+}
+
+/// One node.
+pub struct Cardano {
+    pages: Pages,
+    url: Url,
+}
+
+impl Cardano {
+    /// Takes the address of its page; nothing is sent.
+    ///
+    /// # Errors
+    /// As [`Pages::new`].
+    pub fn new(url: &Url, timeout: Duration) -> reqwest::Result<Self> {
+        Ok(Self { pages: Pages::new(timeout)?, url: url.clone() })
+    }
+
+    /// Reads the page once.
+    ///
+    /// # Errors
+    /// [`CardanoError`] says what came instead.
+    pub async fn look(&self) -> Result<CardanoLook, CardanoError> {
+        let (status, body) = self.pages.get(self.url.clone(), MAX_BODY).await?;
+        if status != 200 {
+            return Err(CardanoError::Status(status));
+        }
+        read(&String::from_utf8_lossy(&body))
+    }
+}
+
+/// What the page says.
+fn read(page: &str) -> Result<CardanoLook, CardanoError> {
+    let samples = Samples::of(page);
+    if samples.is_empty() {
+        return Err(CardanoError::OtherPage);
+    }
+    let slot = match samples.get("slotNum") {
+        None => None,
+        Some(sample) => Some(sample.whole().ok_or_else(|| CardanoError::BadSlot(shown(sample.value)))?),
+    };
+    let counted = |name: &&str| samples.get(name).and_then(|sample| sample.whole());
+    let peers = PEERS.iter().find(|names| samples.get(names[0]).is_some()).map(|names| {
+        let all = names.iter().filter_map(counted).fold(0, u64::saturating_add);
+        u32::try_from(all).unwrap_or(u32::MAX)
+    });
+    let replayed = samples.get("blockReplayProgress").and_then(|sample| sample.value.parse::<f64>().ok());
+    Ok(CardanoLook {
+        slot,
+        // A conversion of this kind keeps to the bounds, and makes 0 of what is no number.
+        replayed_percent: replayed.map(|percent| percent.clamp(0.0, 100.0) as u8),
+        peers,
+        // What is not even a number is no 0 either.
+        forging: FORGING.into_iter().filter(|name| samples.get(name).is_some_and(|s| s.whole() != Some(0))).collect(),
+        version: version(&samples),
+    })
+}
+
+fn version(samples: &Samples<'_>) -> Option<String> {
+    if let Some(version) = samples.get("cardano_build_info").and_then(|info| info.label("version")) {
+        return Some(shown(version));
+    }
+    let part = |name| samples.get(name).and_then(|sample| sample.whole());
+    let major = part("cardano_version_major")?;
+    Some(format!("{major}.{}.{}", part("cardano_version_minor")?, part("cardano_version_patch")?))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,216 @@
+//! A CometBFT node on this machine, asked over its RPC: what it follows, how far it is, its peers, and whether its own
+//! key has a vote.
+//!
+//! It judges nothing. It asks with GET, so nothing of what it sends could be a transaction, and it opens no file: the
+//! node's own key is known only by the weight the node itself gives it.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, de::DeserializeOwned};
+use serde_json::Value;
+use url::Url;
+
+use super::http::{PageError, Pages, shown};
+use crate::domain::Time;
+
+/// `/status` has some two thousand bytes, `/abci_info` some hundred.
+const MAX_BODY: usize = 64 << 10;
+/// `/net_info` describes every peer in some two thousand bytes; a node has fifty by default, and few have hundreds.
+const MAX_PEERS: usize = 768 << 10;
+
+/// Why it cannot say. Its text is what comes after "CometBFT".
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CometbftError {
+    /// There is no answer.
+    #[error(transparent)]
+    Page(#[from] PageError),
+    /// It answered with an error of HTTP, and no words of its own.
+    #[error("answered {0}")]
+    Status(u16),
+    /// It sent something that is not JSON-RPC.
+    #[error("sent something that is not JSON-RPC ({0})")]
+    NotRpc(String),
+    /// It refused the question.
+    #[error("refused {path} ({message})")]
+    Refusal {
+        /// What was asked.
+        path: &'static str,
+        /// What it said, shortened.
+        message: String,
+    },
+}
+
+/// What it said in one look.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CometbftLook {
+    /// How it is.
+    pub status: Result<CometbftStatus, CometbftError>,
+    /// How many peers it has.
+    pub peers: Result<u32, CometbftError>,
+    /// What the application it drives calls itself; many say nothing.
+    pub application: Option<String>,
+}
+
+/// Of `/status` what is needed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CometbftStatus {
+    /// The chain's id.
+    pub network: String,
+    /// The version of CometBFT itself.
+    pub version: Option<String>,
+    /// The number of its newest block; 0 while it has none.
+    pub height: u64,
+    /// When that block was made, by the chain's time.
+    pub latest: Time,
+    /// When the oldest block it keeps was made; older versions do not say.
+    pub earliest: Option<Time>,
+    /// It fetches blocks or a state, and takes no part.
+    pub catching_up: bool,
+    /// The votes of its own key at its newest block; `None` when that was not readable.
+    pub voting_power: Option<u64>,
+}
+
+/// One node.
+pub struct Cometbft {
+    pages: Pages,
+    url: Url,
+}
+
+impl Cometbft {
+    /// Takes the address of its RPC; nothing is sent.
+    ///
+    /// # Errors
+    /// As [`Pages::new`].
+    pub fn new(url: &Url, timeout: Duration) -> reqwest::Result<Self> {
+        let mut url = url.clone();
+        url.set_query(None);
+        url.set_fragment(None);
+        Ok(Self { pages: Pages::new(timeout)?, url })
+    }
+
+    /// Asks everything, one after the other on one connection. What fails for the first is not asked again.
+    pub async fn look(&self) -> CometbftLook {
+        let status = match self.ask::<Status>("status", MAX_BODY).await {
+            Ok(status) => Ok(CometbftStatus::from(status)),
+            Err(error) => {
+                return CometbftLook { status: Err(error.clone()), peers: Err(error), application: None };
+            }
+        };
+        let peers = self.ask::<NetInfo>("net_info", MAX_PEERS).await.map(|info| info.n_peers);
+        let info = self.ask::<AbciInfo>("abci_info", MAX_BODY).await.ok();
+        let application = info.and_then(|info| info.response.version).filter(|version| !version.is_empty());
+        CometbftLook { status, peers, application: application.map(|version| shown(&version)) }
+    }
+
+    async fn ask<T: DeserializeOwned>(&self, path: &'static str, most: usize) -> Result<T, CometbftError> {
+        #[derive(Deserialize)]
+        struct Answer {
+            #[serde(default)]
+            result: Option<Value>,
+            #[serde(default)]
+            error: Option<Refusal>,
+        }
+        #[derive(Deserialize)]
+        struct Refusal {
+            #[serde(default)]
+            message: String,
+            #[serde(default)]
+            data: Value,
+        }
+        let mut url = self.url.clone();
+        url.set_path(&format!("{}/{path}", self.url.path().trim_end_matches('/')));
+        let (status, body) = self.pages.get(url, most).await?;
+        let answer = serde_json::from_slice::<Answer>(&body);
+        // A question that is refused is answered 500, with the reason in the same envelope.
+        match (status, answer) {
+            (_, Ok(Answer { error: Some(error), .. })) => {
+                let said = error.data.as_str().unwrap_or(&error.message);
+                Err(CometbftError::Refusal { path, message: shown(said) })
+            }
+            (200, Ok(Answer { result: Some(result), error: None })) => {
+                serde_json::from_value(result).map_err(|error| not_rpc(&error))
+            }
+            (200, Ok(Answer { result: None, error: None })) => {
+                Err(CometbftError::NotRpc(format!("{path} has no result")))
+            }
+            (200, Err(error)) => Err(not_rpc(&error)),
+            (status, Ok(Answer { error: None, .. }) | Err(_)) => Err(CometbftError::Status(status)),
+        }
+    }
+}
+
+fn not_rpc(error: &serde_json::Error) -> CometbftError {
+    CometbftError::NotRpc(shown(&error.to_string()))
+}
+
+#[derive(Deserialize)]
+struct Status {
+    node_info: NodeInfo,
+    sync_info: SyncInfo,
+    /// Its form is the node's matter as long as it has the one number.
+    #[serde(default)]
+    validator_info: Value,
+}
+
+#[derive(Deserialize)]
+struct NodeInfo {
+    network: String,
+    #[serde(default)]
+    version: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct SyncInfo {
+    #[serde(deserialize_with = "number")]
+    latest_block_height: u64,
+    latest_block_time: Time,
+    #[serde(default)]
+    earliest_block_time: Option<Time>,
+    catching_up: bool,
+}
+
+#[derive(Deserialize)]
+struct NetInfo {
+    #[serde(deserialize_with = "number")]
+    n_peers: u32,
+}
+
+#[derive(Deserialize)]
+struct AbciInfo {
+    response: AbciResponse,
+}
+
+#[derive(Deserialize)]
+struct AbciResponse {
+    #[serde(default)]
+    version: Option<String>,
+}
+
+impl From<Status> for CometbftStatus {
+    fn from(status: Status) -> Self {
+        Self {
+            network: status.node_info.network,
+            version: status.node_info.version.map(|version| shown(&version)),
+            height: status.sync_info.latest_block_height,
+            latest: status.sync_info.latest_block_time,
+            earliest: status.sync_info.earliest_block_time,
+            catching_up: status.sync_info.catching_up,
+            voting_power: whole(&status.validator_info["voting_power"]),
+        }
+    }
+}
+
+/// A number in decimal as a string, as its JSON has all of 64 bits; a plain number is taken too.
+fn number<'de, D: Deserializer<'de>, T: TryFrom<u64>>(input: D) -> Result<T, D::Error> {
+    let value = Value::deserialize(input)?;
+    let number = whole(&value).and_then(|number| T::try_from(number).ok());
+    number.ok_or_else(|| serde::de::Error::custom("a number is not one"))
+}
+
+fn whole(value: &Value) -> Option<u64> {
+    match value {
+        Value::String(text) => text.parse().ok(),
+        Value::Number(number) => number.as_u64(),
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+    }
+}

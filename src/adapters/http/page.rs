@@ -1,0 +1,85 @@
+//! A page of a program on this machine, fetched: bounded in time and size, without redirects. It does not know what
+//! the page means.
+
+use std::time::Duration;
+
+use http::HeaderMap;
+use url::Url;
+
+use super::{BodyError, bounded_body, plain_client};
+
+/// As much of a stranger's text as is shown.
+const SHOWN: usize = 100;
+
+/// Why there is no page. Its text is what comes after the name of whoever was asked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PageError {
+    /// Nobody takes the connection.
+    #[error("refuses connections")]
+    Refused,
+    /// It took too long.
+    #[error("did not answer in time")]
+    NoAnswer,
+    /// The connection broke, or what came was no HTTP.
+    #[error("did not answer ({0})")]
+    Broken(String),
+    /// It sent more than any such answer can have.
+    #[error("sent far more than an answer")]
+    TooLarge,
+}
+
+/// Whoever has pages.
+pub struct Pages {
+    http: reqwest::Client,
+}
+
+impl Pages {
+    /// Prepares; nothing is sent. No answer takes longer than `timeout`.
+    ///
+    /// # Errors
+    /// As [`plain_client`].
+    pub fn new(timeout: Duration) -> reqwest::Result<Self> {
+        Ok(Self { http: plain_client(timeout, HeaderMap::new())? })
+    }
+
+    /// The status and the body of what is found at this address, whatever the status is; `most` bytes at most.
+    ///
+    /// # Errors
+    /// [`PageError`] when there is none.
+    pub async fn get(&self, url: Url, most: usize) -> Result<(u16, Vec<u8>), PageError> {
+        let mut response = self.http.get(url).send().await?;
+        let body = bounded_body(&mut response, most).await?;
+        Ok((response.status().as_u16(), body))
+    }
+}
+
+/// What a stranger wrote, fit to be shown: no control characters, and not much of it.
+#[must_use]
+pub fn shown(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(SHOWN).collect()
+}
+
+impl From<BodyError> for PageError {
+    fn from(error: BodyError) -> Self {
+        match error {
+            BodyError::TooLarge(_) => Self::TooLarge,
+            BodyError::Broken(error) => error.into(),
+        }
+    }
+}
+
+impl From<reqwest::Error> for PageError {
+    fn from(error: reqwest::Error) -> Self {
+        if error.is_timeout() {
+            return Self::NoAnswer;
+        }
+        let mut root: &dyn std::error::Error = &error;
+        let mut refused = false;
+        while let Some(cause) = root.source() {
+            let io = cause.downcast_ref::<std::io::Error>();
+            refused |= io.is_some_and(|error| error.kind() == std::io::ErrorKind::ConnectionRefused);
+            root = cause;
+        }
+        if refused { Self::Refused } else { Self::Broken(shown(&root.to_string())) }
+    }
+}

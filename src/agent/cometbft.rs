@@ -1,0 +1,140 @@
+//! What a CometBFT node says of itself, judged: how far it is, whether that is synced, and whether its own key signs.
+//! Pure: it asks nobody and reads no clock.
+//!
+//! **Invariant:** `catching_up: false` alone never makes *synced*: a node without peers, or on a chain that stands
+//! still, says so as well. Only a head that is fresh by the right time does, on the chain that was configured, with a
+//! peer, and with a key of its own that has no vote.
+
+use std::time::Duration;
+
+use super::{
+    head::{self, Way},
+    health::{Health, UNKNOWN_HEAD_AGE_SECONDS},
+    pace::Pace,
+};
+use crate::{
+    adapters::cometbft::{CometbftLook, CometbftStatus},
+    domain::{Span, Time, human},
+};
+
+#[cfg(test)]
+mod tests;
+
+/// An older head is not now. Chains of this kind make a block in one to six seconds, so this is ten of the slowest, and
+/// what a round or two without a proposer cost; a node that lost its chain is noticed within one minute.
+const FRESH: Span = Span::from_secs(60);
+/// One node over time.
+#[derive(Debug)]
+pub struct Cometbft {
+    network: String,
+    pace: Pace,
+    /// Where the way began, for a node that does not say what its oldest block is.
+    first: Option<Time>,
+}
+
+/// Why it is not synced, with how far it is.
+struct Doing {
+    stage: String,
+    /// How far it has come, if it goes forward at all.
+    way: Option<Way>,
+}
+
+impl Doing {
+    fn waits(stage: impl Into<String>) -> Self {
+        Self { stage: format!("CometBFT {}", stage.into()), way: None }
+    }
+}
+
+impl Cometbft {
+    /// `network` is the chain id it has to follow.
+    #[must_use]
+    pub fn new(network: String) -> Self {
+        Self { network, pace: Pace::default(), first: None }
+    }
+
+    /// Judges one look: `now` is the right time as far as it is known, `uptime` a clock that only goes forward.
+    pub fn judge(&mut self, look: &CometbftLook, now: Time, uptime: Duration) -> Health {
+        let doing = self.doing(look, now);
+        let way = doing.as_ref().and_then(|doing| doing.way);
+        let outlook = match way {
+            Some(way) => way.outlook(&mut self.pace, now, uptime),
+            None => {
+                self.pace.rest();
+                None
+            }
+        };
+        let status = look.status.as_ref().ok();
+        let mut versions = Vec::new();
+        versions.extend(status.and_then(|status| status.version.clone()).map(|version| ("CometBFT", version)));
+        versions.extend(look.application.clone().map(|version| ("application", version)));
+        Health {
+            percent: match (&doing, way) {
+                (None, _) => 100,
+                (Some(_), Some(way)) => way.percent(now),
+                (Some(_), None) => 0,
+            },
+            synced: doing.is_none(),
+            stage: doing.map_or_else(|| "synced".into(), |doing| doing.stage),
+            seconds_to_go: outlook.map(|outlook| outlook.seconds_to_go),
+            // A block is final when it is there: there is no head that is followed before it is verified.
+            optimistic: false,
+            head_age_seconds: status.map_or(UNKNOWN_HEAD_AGE_SECONDS, |status| head_age(status, now)),
+            peers: look.peers.as_ref().copied().unwrap_or(0),
+            genesis_root: String::new(),
+            chain_id: status.map(|status| status.network.clone()),
+            signs: status.and_then(signs),
+            versions,
+        }
+    }
+
+    /// What it is doing until it is synced; `None` when it is.
+    fn doing(&mut self, look: &CometbftLook, now: Time) -> Option<Doing> {
+        let status = match &look.status {
+            Err(error) => return Some(Doing::waits(error.to_string())),
+            Ok(status) => status,
+        };
+        if status.network != self.network {
+            return Some(Doing::waits(format!("follows another chain ({}, not {})", status.network, self.network)));
+        }
+        if status.height == 0 {
+            // A state that is fetched is not counted in blocks, and before the first block there is nothing to count.
+            return Some(Doing::waits("has no block yet: it looks for peers, or fetches a state"));
+        }
+        if let Some(ahead) = head::ahead(status.latest, now) {
+            return Some(Doing::waits(format!("has a head from the future, by {}", human(ahead))));
+        }
+        let age = now.duration_since(status.latest).max(Span::ZERO);
+        let first = *self.first.get_or_insert(status.latest);
+        let earliest = status.earliest.filter(|earliest| *earliest <= status.latest && *earliest > Time::UNIX_EPOCH);
+        let way = Some(Way { from: earliest.unwrap_or(first.min(status.latest)), to: status.latest });
+        let behind = |what: &str| {
+            let stage = format!("CometBFT {what}: block {}, {} behind", status.height, human(age));
+            Some(Doing { stage, way })
+        };
+        if status.catching_up {
+            return behind("catches up");
+        }
+        if age > FRESH {
+            return behind("says it is in step, but its head is old");
+        }
+        match (&look.peers, signs(status)) {
+            (Err(error), _) => Some(Doing::waits(error.to_string())),
+            (Ok(0), _) => Some(Doing::waits("has no peer")),
+            (Ok(_), Some(signs)) => Some(Doing::waits(format!("is no standby: {signs}"))),
+            (Ok(_), None) => None,
+        }
+    }
+}
+
+/// What its own key is about, if that could sign.
+fn signs(status: &CometbftStatus) -> Option<String> {
+    match status.voting_power {
+        Some(0) => None,
+        Some(power) => Some(format!("the CometBFT node's own key has a voting power of {power}")),
+        None => Some("cannot be ruled out: the CometBFT node does not say its key's voting power".into()),
+    }
+}
+
+fn head_age(status: &CometbftStatus, now: Time) -> u64 {
+    if status.height == 0 { UNKNOWN_HEAD_AGE_SECONDS } else { head::age_seconds(status.latest, now) }
+}
