@@ -15,6 +15,7 @@ use super::{
     head::{self, Way},
     health::{Health, UNKNOWN_HEAD_AGE_SECONDS},
     pace::Pace,
+    signer::Signs,
 };
 use crate::{
     adapters::cardano::{CardanoError, CardanoLook},
@@ -84,7 +85,7 @@ impl Cardano {
             peers: look.and_then(|look| look.peers).unwrap_or(0),
             genesis_root: String::new(),
             chain_id: None,
-            signs: look.and_then(signs),
+            signs: Signs { seen: look.and_then(signs), hidden: None },
             versions: look
                 .and_then(|look| look.version.clone())
                 .map(|version| ("cardano-node", version))
@@ -117,8 +118,10 @@ impl Cardano {
         }
         match (look.peers, signs(look)) {
             (Some(0), _) => Some(Doing::waits("has no peer")),
-            (Some(_) | None, Some(signs)) => Some(Doing::waits(format!("is no standby: {signs}"))),
-            (Some(_) | None, None) => None,
+            // Whether it follows anybody is not known then, and unknown is not well.
+            (None, _) => Some(Doing::waits("does not tell its peers")),
+            (Some(_), Some(signs)) => Some(Doing::waits(format!("is no standby: {signs}"))),
+            (Some(_), None) => None,
         }
     }
 }

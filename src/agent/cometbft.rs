@@ -11,6 +11,7 @@ use super::{
     head::{self, Way},
     health::{Health, UNKNOWN_HEAD_AGE_SECONDS},
     pace::Pace,
+    signer::Signs,
 };
 use crate::{
     adapters::cometbft::{CometbftLook, CometbftStatus},
@@ -23,6 +24,7 @@ mod tests;
 /// An older head is not now. Chains of this kind make a block in one to six seconds, so this is ten of the slowest, and
 /// what a round or two without a proposer cost; a node that lost its chain is noticed within one minute.
 const FRESH: Span = Span::from_secs(60);
+
 /// One node over time.
 #[derive(Debug)]
 pub struct Cometbft {
@@ -82,7 +84,7 @@ impl Cometbft {
             peers: look.peers.as_ref().copied().unwrap_or(0),
             genesis_root: String::new(),
             chain_id: status.map(|status| status.network.clone()),
-            signs: status.and_then(signs),
+            signs: status.map(signs).unwrap_or_default(),
             versions,
         }
     }
@@ -117,21 +119,25 @@ impl Cometbft {
         if age > FRESH {
             return behind("says it is in step, but its head is old");
         }
-        match (&look.peers, signs(status)) {
+        match (&look.peers, status.voting_power) {
             (Err(error), _) => Some(Doing::waits(error.to_string())),
             (Ok(0), _) => Some(Doing::waits("has no peer")),
-            (Ok(_), Some(signs)) => Some(Doing::waits(format!("is no standby: {signs}"))),
-            (Ok(_), None) => None,
+            (Ok(_), Some(0)) => None,
+            (Ok(_), Some(power)) => {
+                Some(Doing::waits(format!("is no standby: its own key has a voting power of {power}")))
+            }
+            (Ok(_), None) => Some(Doing::waits("does not say its key's voting power")),
         }
     }
 }
 
-/// What its own key is about, if that could sign.
-fn signs(status: &CometbftStatus) -> Option<String> {
-    match status.voting_power {
-        Some(0) => None,
-        Some(power) => Some(format!("the CometBFT node's own key has a voting power of {power}")),
-        None => Some("cannot be ruled out: the CometBFT node does not say its key's voting power".into()),
+/// What its own key is about: with a vote it signs.
+fn signs(status: &CometbftStatus) -> Signs {
+    let power = status.voting_power;
+    let voting = |power| format!("the CometBFT node's own key has a voting power of {power}");
+    Signs {
+        seen: power.filter(|power| *power > 0).map(voting),
+        hidden: power.is_none().then(|| "the CometBFT node does not say its key's voting power".into()),
     }
 }
 

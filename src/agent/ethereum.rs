@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::{
     health::{Health, UNKNOWN_HEAD_AGE_SECONDS, percent},
     pace::{Outlook, Pace, Work},
+    signer::Signs,
 };
 use crate::{
     adapters::{
@@ -91,7 +92,7 @@ impl Ethereum {
             peers: beacon.peers.as_ref().map_or(0, |peers| u32::try_from(*peers).unwrap_or(u32::MAX)),
             genesis_root: beacon.chain.as_ref().map(|(root, _)| root.clone()).unwrap_or_default(),
             chain_id: None,
-            signs: None,
+            signs: Signs::default(),
             versions,
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 
-use super::health::Health;
+use super::{health::Health, signer::Signs};
 use crate::{
     adapters::generic_probe::{GenericProbe, GenericProbeError},
     config::ProbeSettings,
@@ -66,7 +66,7 @@ impl Generic {
             peers: 0,
             genesis_root: String::new(),
             chain_id: None,
-            signs: None,
+            signs: Signs::default(),
             versions: Vec::new(),
         }
     }

@@ -1,5 +1,7 @@
 //! What one look at the node comes to, whatever kind it is. It holds no opinion of its own.
 
+use super::signer::Signs;
+
 /// How the node is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Health {
@@ -21,8 +23,8 @@ pub struct Health {
     pub genesis_root: String,
     /// The chain's name, where chains have names.
     pub chain_id: Option<String>,
-    /// What the node itself would sign with, in words; `None` when it says that it signs nothing, or cannot tell.
-    pub signs: Option<String>,
+    /// What the node says of signing by itself; nothing when it says that it signs nothing, or there is nothing to ask.
+    pub signs: Signs,
     /// Versions as the programs say them.
     pub versions: Vec<(&'static str, String)>,
 }

@@ -43,6 +43,7 @@ pub fn bytes(report: &Report) -> Vec<u8> {
     written(&Report {
         stage: shorter(&report.stage, MAX_VERSION),
         signer: report.signer.map(|signer| shorter(&signer, MAX_VERSION)),
+        signer_hidden: report.signer_hidden.map(|hidden| shorter(&hidden, MAX_VERSION)),
         versions: std::collections::BTreeMap::new(),
         ..report
     })
@@ -59,6 +60,7 @@ pub fn bounded(report: &Report) -> Report {
         genesis_root: shorter(&report.genesis_root, MAX_VERSION),
         chain_id: report.chain_id.as_ref().map(|id| shorter(id, MAX_VERSION)),
         signer: report.signer.as_ref().map(|signer| shorter(signer, MAX_SIGNER)),
+        signer_hidden: report.signer_hidden.as_ref().map(|hidden| shorter(hidden, MAX_SIGNER)),
         versions: versions.map(|(of, version)| (shorter(of, MAX_VERSION), shorter(version, MAX_VERSION))).collect(),
         ..report.clone()
     }
@@ -105,14 +107,16 @@ mod tests {
     proptest! {
         #[test]
         fn whatever_the_programs_say_a_report_fits_and_can_be_read(
-            stage in ".{0,600}", signer in prop::option::of("[\"\\\\\u{1F600}]{0,900}"), root in "\\PC{0,300}",
+            stage in ".{0,600}", signer in prop::option::of("[\"\\\\\u{1F600}]{0,900}"),
+            signer_hidden in prop::option::of("[\"\\\\\u{1F600}]{0,900}"), root in "\\PC{0,300}",
             versions in prop::collection::btree_map(".{0,200}", "[\"\\\\\u{1F600}]{0,300}", 0..20),
         ) {
-            let report = Report { stage, signer, genesis_root: root, versions, ..Report::default() };
+            let report = Report { stage, signer, signer_hidden, genesis_root: root, versions, ..Report::default() };
             let bytes = bytes(&report);
             prop_assert!(bytes.len() <= MAX_BYTES);
             let read: Report = serde_json::from_slice(&bytes).unwrap();
             prop_assert_eq!(read.signer.is_some(), report.signer.is_some());
+            prop_assert_eq!(read.signer_hidden.is_some(), report.signer_hidden.is_some());
             prop_assert!(!read.stage.chars().any(char::is_control));
         }
     }

@@ -57,52 +57,59 @@ const UNIT_PARTS: [&str; 10] =
 /// More than this in one sentence helps nobody.
 const MAX_SAID: usize = 4;
 
-/// What could sign here, in words; `None` when nothing was seen.
-#[must_use]
-pub fn find(facts: &Facts) -> Option<String> {
-    let mut signs: Vec<String> = Vec::new();
-    let mut say = |sign: String| {
-        if !signs.contains(&sign) {
-            signs.push(sign);
-        }
-    };
-    for process in &facts.processes {
-        if let Some(sign) = of_process(process) {
-            say(sign);
-        }
+/// What a look at signers came to, each in words and `None` when there is nothing to say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Signs {
+    /// What could sign here.
+    pub seen: Option<String>,
+    /// What keeps it from being known that nothing else could.
+    pub hidden: Option<String>,
+}
+
+impl Signs {
+    /// Both together, this one first.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self { seen: join(self.seen, other.seen), hidden: join(self.hidden, other.hidden) }
     }
+}
+
+fn join(one: Option<String>, other: Option<String>) -> Option<String> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(format!("{one}; {other}")),
+        (one, other) => one.or(other),
+    }
+}
+
+/// What could sign here, and what could not be looked at.
+#[must_use]
+pub fn find(facts: &Facts) -> Signs {
+    let mut seen: Vec<String> = facts.processes.iter().filter_map(of_process).collect();
     let running = facts.processes.iter().filter_map(|process| process.unit.as_ref());
     let units: BTreeMap<&String, bool> =
         facts.units.iter().map(|unit| (unit, false)).chain(running.map(|unit| (unit, true))).collect();
-    for (unit, runs) in units {
-        if is_signers_unit(unit) {
-            say(format!("unit {unit}{}", if runs { "" } else { ", installed" }));
-        }
-    }
-    for (port, whose) in PORTS {
-        if facts.ports.contains(&port) {
-            say(format!("port {port} is open ({whose})"));
-        }
-    }
-    for why in &facts.hidden {
-        say(format!("cannot be ruled out: {why}"));
-    }
-    if signs.is_empty() {
-        return None;
-    }
-    let more = signs.len().saturating_sub(MAX_SAID);
-    signs.truncate(MAX_SAID);
-    let more = if more == 0 { String::new() } else { format!(" and {more} more") };
-    Some(format!("{}{more}", signs.join("; ")))
+    let units = units.into_iter().filter(|(unit, _)| is_signers_unit(unit));
+    seen.extend(units.map(|(unit, runs)| format!("unit {unit}{}", if runs { "" } else { ", installed" })));
+    let ports = PORTS.iter().filter(|(port, _)| facts.ports.contains(port));
+    seen.extend(ports.map(|(port, whose)| format!("port {port} is open ({whose})")));
+    Signs { seen: sentence(seen), hidden: sentence(facts.hidden.clone()) }
 }
 
-/// What the node says of itself, and what was found on the machine, in one sentence.
-#[must_use]
-pub fn join(node: Option<String>, machine: Option<String>) -> Option<String> {
-    match (node, machine) {
-        (Some(node), Some(machine)) => Some(format!("{node}; {machine}")),
-        (node, machine) => node.or(machine),
+/// Each once, and not too many of them.
+fn sentence(said: Vec<String>) -> Option<String> {
+    let mut parts: Vec<String> = Vec::new();
+    for part in said {
+        if !parts.contains(&part) {
+            parts.push(part);
+        }
     }
+    if parts.is_empty() {
+        return None;
+    }
+    let more = parts.len().saturating_sub(MAX_SAID);
+    parts.truncate(MAX_SAID);
+    let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+    Some(format!("{}{more}", parts.join("; ")))
 }
 
 /// Only the program and its role are said. Arguments are never repeated: they may hold a path or a token.

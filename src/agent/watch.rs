@@ -204,7 +204,7 @@ impl Agent {
     }
 
     fn write(&mut self, health: Health, restarts: u32, uptime: Duration, now: Time) -> Report {
-        let signer = signer::join(health.signs, signer::find(&self.machine.facts()));
+        let signs = health.signs.and(signer::find(&self.machine.facts()));
         let offset = self.compared.offset_ms(uptime, now);
         let mut stage = health.stage;
         if offset.is_none() {
@@ -226,9 +226,9 @@ impl Agent {
             genesis_root: health.genesis_root,
             chain_id: health.chain_id,
             clock_offset_ms: offset.unwrap_or(UNKNOWN_CLOCK_OFFSET_MS),
-            signer_seen: signer.is_some(),
-            signer,
-            signer_hidden: None,
+            signer_seen: signs.seen.is_some(),
+            signer: signs.seen,
+            signer_hidden: signs.hidden,
             restarts,
             disk_free_percent: self.machine.disk_free_percent(&self.config.data),
             memory_free_percent: self.machine.memory_free_percent(),

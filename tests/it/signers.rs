@@ -14,7 +14,7 @@ fn what_signs_by_the_common_list_is_seen_by_the_agent_and_nothing_else_is() {
         *kinds.entry(kind).or_default() += 1;
         let arguments: Vec<String> = command.split_whitespace().map(str::to_owned).collect();
         let process = Process { arguments, ..Process::default() };
-        let seen = find(&Facts { processes: vec![process], ..Facts::default() });
+        let seen = find(&Facts { processes: vec![process], ..Facts::default() }).seen;
         assert_eq!(seen.is_some(), kind == "signs", "{line}: {seen:?}");
     }
     assert_eq!(kinds.keys().copied().collect::<Vec<_>>(), ["harmless", "home", "signs"]);

@@ -39,7 +39,7 @@ fn a_relay_whose_slot_is_that_of_now_is_synced() {
         peers: 20,
         genesis_root: String::new(),
         chain_id: None,
-        signs: None,
+        signs: Signs::default(),
         versions: vec![("cardano-node", "10.5.1".into())],
     };
     assert_eq!(judge(look(17)), expected);
@@ -104,16 +104,17 @@ fn a_node_on_another_network_is_years_behind_or_in_the_future() {
 }
 
 #[test]
-fn peers_that_no_metric_tells_are_none_known_but_do_not_make_it_behind() {
+fn peers_that_no_metric_tells_are_not_taken_for_some() {
     let health = judge(CardanoLook { peers: None, ..look(0) });
-    assert_eq!((health.synced, health.peers), (true, 0));
+    assert_eq!((health.synced, health.peers), (false, 0));
+    assert_eq!(health.stage, "Cardano node does not tell its peers");
 }
 
 #[test]
 fn a_node_that_forges_is_told_whatever_else_it_does() {
     for behind in [0, 5_000_000] {
         let health = judge(CardanoLook { forging: vec!["forging_enabled"], ..look(behind) });
-        assert!(health.signs.is_some_and(|signs| signs.contains("forging_enabled")) && !health.synced);
+        assert!(health.signs.seen.is_some_and(|signs| signs.contains("forging_enabled")) && !health.synced);
     }
 }
 
@@ -143,7 +144,10 @@ fn a_node_that_does_not_answer_is_not_synced_and_nothing_is_known_of_it() {
     ] {
         let health = Cardano::new(CardanoNetwork::Mainnet).judge(&Err(error), now(), Duration::ZERO);
         assert_eq!((health.stage.as_str(), health.percent, health.synced), (says, 0, false));
-        assert_eq!((health.head_age_seconds, health.peers, health.signs), (UNKNOWN_HEAD_AGE_SECONDS, 0, None));
+        assert_eq!(
+            (health.head_age_seconds, health.peers, health.signs),
+            (UNKNOWN_HEAD_AGE_SECONDS, 0, Signs::default())
+        );
     }
 }
 

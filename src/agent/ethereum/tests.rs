@@ -60,7 +60,7 @@ fn a_verified_fresh_head_on_the_right_chain_is_synced() {
         peers: 55,
         genesis_root: ROOT.into(),
         chain_id: None,
-        signs: None,
+        signs: Signs::default(),
         versions: vec![("beacon node", "Prysm/v5".into()), ("execution client", "Geth/v1".into())],
     };
     assert_eq!(health, expected);

@@ -9,7 +9,7 @@ fn process(command: &str) -> Process {
 }
 
 fn seen(process: Process) -> Option<String> {
-    find(&Facts { processes: vec![process], ..Facts::default() })
+    find(&Facts { processes: vec![process], ..Facts::default() }).seen
 }
 
 #[test]
@@ -120,7 +120,7 @@ fn no_argument_is_ever_repeated() {
 
 #[test]
 fn a_unit_is_seen_by_its_name_whether_it_runs_or_is_only_installed() {
-    let find = |unit: &str| find(&Facts { units: [unit.to_owned()].into(), ..Facts::default() });
+    let find = |unit: &str| find(&Facts { units: [unit.to_owned()].into(), ..Facts::default() }).seen;
     for unit in [
         "lighthouse-vc.service",
         "lighthousevalidator.service",
@@ -148,7 +148,7 @@ fn a_unit_is_seen_by_its_name_whether_it_runs_or_is_only_installed() {
 
 #[test]
 fn a_signers_port_is_seen_and_a_ports_many_share_is_not() {
-    let find = |port: u16| find(&Facts { ports: [port].into(), ..Facts::default() });
+    let find = |port: u16| find(&Facts { ports: [port].into(), ..Facts::default() }).seen;
     for port in [5062, 5064, 7500, 3600, 26659] {
         assert!(find(port).unwrap().starts_with(&format!("port {port} is open")), "{port}");
     }
@@ -158,15 +158,16 @@ fn a_signers_port_is_seen_and_a_ports_many_share_is_not() {
 }
 
 #[test]
-fn what_cannot_be_looked_at_counts_as_seen() {
-    let facts = Facts { hidden: vec!["other users' processes are hidden".into()], ..Facts::default() };
-    assert_eq!(find(&facts).unwrap(), "cannot be ruled out: other users' processes are hidden");
-    assert_eq!(find(&Facts::default()), None);
+fn what_cannot_be_looked_at_is_said_and_is_not_taken_for_a_signer() {
+    let hidden = vec!["other users' processes are hidden".to_owned(); 2];
+    let found = find(&Facts { hidden, ..Facts::default() });
+    assert_eq!(found, Signs { seen: None, hidden: Some("other users' processes are hidden".into()) });
+    assert_eq!(find(&Facts::default()), Signs::default());
 }
 
 #[test]
 fn many_signs_make_a_short_sentence() {
     let ports = PORTS.map(|(port, _)| port).into();
-    let said = find(&Facts { ports, ..Facts::default() }).unwrap();
+    let said = find(&Facts { ports, ..Facts::default() }).seen.unwrap();
     assert!(said.ends_with(" and 5 more") && said.len() < 300, "{said}");
 }
