@@ -15,6 +15,7 @@ use crate::domain::{Mode, Span, Usd};
 mod compute;
 mod kubernetes;
 mod mail;
+mod node;
 mod policy;
 mod probes;
 mod standby;

@@ -1,5 +1,7 @@
 //! What a machine is given: all of it, the same each time, within the cloud's limits, and nothing secret.
 
+mod node;
+
 use std::path::Path;
 
 use failover::{

@@ -4,7 +4,7 @@
 
 use super::{
     Checker, ConsensusSettings, DownloadSettings, EthereumStandbySettings, GenericStandbySettings, GethSettings,
-    LighthouseSettings, PrysmSettings, StandbySettings, is_loopback, section,
+    LighthouseSettings, PrysmSettings, StandbySettings, node::Judge, section,
 };
 use crate::config::{
     values::At,
@@ -160,24 +160,20 @@ impl Checker<'_> {
             self.wrong(binary.place, message);
         }
         let args = self.args(&written.args);
-        for probe in &written.probes.value {
-            self.probe_without_secret(probe);
-            self.probe_of_itself(probe);
-        }
-        // Judged as those of the home are; the machine gets them as they are written.
-        self.probes(Some(&written.probes), written.place);
-        let health = written.probes.iter().filter_map(|probe| serde_json::to_value(probe).ok()).collect();
+        let judge = self.judge(written);
         let p2p_ports = if written.p2p_ports.is_empty() { Some(Vec::new()) } else { self.ports(&written.p2p_ports) };
+        let Judge { node, health } = judge?;
         Some(GenericStandbySettings {
             download: download?,
             binary: binary.value.clone(),
             args,
+            node,
             health,
             p2p_ports: p2p_ports?,
         })
     }
 
-    fn probe_without_secret(&mut self, probe: &Probe) {
+    pub(super) fn probe_without_secret(&mut self, probe: &Probe) {
         let Some(http) = &probe.http else { return };
         let files = [http.bearer_file.as_ref().map(|file| file.place), http.ca_file.as_ref().map(|file| file.place)];
         for place in files.into_iter().flatten().chain(http.basic.as_ref().map(|basic| basic.place)) {
@@ -185,20 +181,13 @@ impl Checker<'_> {
         }
     }
 
-    /// Another machine's health would say nothing of this one's, and its firewall lets nothing out to be asked.
-    fn probe_of_itself(&mut self, probe: &Probe) {
+    pub(super) fn probe_of_itself(&mut self, probe: &Probe) {
         let http = probe.http.as_ref().map(|http| (&http.url, url::Url::parse(&http.url).ok()));
         let tcp =
             probe.tcp.as_ref().map(|tcp| (&tcp.address, url::Url::parse(&format!("tcp://{}", tcp.address.value)).ok()));
         for (written, url) in http.into_iter().chain(tcp) {
-            if !url.as_ref().and_then(url::Url::host_str).is_some_and(is_loopback) {
-                let message =
-                    format!("'{}' is another machine: a standby is asked about itself, on 127.0.0.1", written.value);
-                self.wrong(written.place, message);
-            }
-            if written.contains("{{") || written.contains("{%") {
-                self.wrong(written.place, "'{{' and '{%' begin an expression of ansible: leave them out");
-            }
+            self.of_itself(written, url.as_ref());
+            self.no_expression(written);
         }
     }
 
@@ -225,12 +214,7 @@ impl Checker<'_> {
             if arg.is_empty() || arg.chars().any(char::is_control) {
                 self.wrong(place, "an option is one word of a command line: not empty, on one line");
             }
-            if ["{{", "{%", "{#"].iter().any(|begin| arg.contains(begin)) {
-                self.wrong(
-                    place,
-                    "'{{', '{%' and '{#' begin an expression of ansible, which would evaluate it: leave them out",
-                );
-            }
+            self.no_expression(arg);
             let lower = arg.to_ascii_lowercase();
             if let Some(word) = ABOUT_KEYS.iter().find(|word| lower.contains(**word)) {
                 let message = format!("'{}' looks like an option about keys ({word}): a standby has none", arg.value);
