@@ -13,11 +13,8 @@ use crate::config::{
 };
 
 /// The networks of Cardano, as they are written.
-const CARDANO: [(&str, CardanoNetwork); 3] = [
-    ("mainnet", CardanoNetwork::Mainnet),
-    ("preprod", CardanoNetwork::Preprod),
-    ("preview", CardanoNetwork::Preview),
-];
+const CARDANO: [(&str, CardanoNetwork); 3] =
+    [("mainnet", CardanoNetwork::Mainnet), ("preprod", CardanoNetwork::Preprod), ("preview", CardanoNetwork::Preview)];
 /// The longest chain id: `MaxChainIDLen` of CometBFT (`types/genesis.go`), which refuses a genesis with a longer one.
 const CHAIN_ID: usize = 50;
 

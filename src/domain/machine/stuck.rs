@@ -7,7 +7,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{ChainView, Heard, Policy, Span, Standby, Time, elapsed, printable};
+use super::identity::{Expected, Identity};
+use crate::domain::{Heard, Policy, Span, Standby, Time, elapsed};
 
 /// How often the clients may be started again within [`Policy::stuck_after`]. systemd starts a client that fails every
 /// few seconds; an update or an operator starts each once or twice.
@@ -26,8 +27,9 @@ const PERCENT_ALONE: i32 = 8;
 pub enum Stuck {
     /// It follows another chain.
     OtherChain {
-        /// The genesis root it reports.
-        root: String,
+        /// The genesis root or the name that it reports. Written `root` before chains had names.
+        #[serde(alias = "root")]
+        chain: String,
     },
     /// The disk with the chain's data is nearly full.
     DiskFull {
@@ -135,8 +137,8 @@ impl StuckKind {
     pub fn advice(self) -> &'static str {
         match self {
             Self::OtherChain => {
-                "correct the network and the genesis root under `standby`, then close this incident: the next standby \
-                 is made anew"
+                "correct the network (and its genesis, where it is named) of this standby in the configuration, then \
+                 close this incident: the next standby is made anew"
             }
             Self::DiskFull => "make `compute.disk.size_gb` larger and grow this machine's data disk in the console",
             Self::BootLoop => "read the serial port with `failover logs`; a machine of another type or zone may help",
@@ -154,7 +156,7 @@ impl StuckKind {
 impl fmt::Display for Stuck {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::OtherChain { root } => write!(f, "it follows another chain ({root})"),
+            Self::OtherChain { chain } => write!(f, "it follows another chain ({chain})"),
             Self::DiskFull { percent } => write!(f, "its disk is nearly full, {percent} % is free"),
             Self::BootLoop { boots } => write!(f, "it has booted again {boots} times"),
             Self::RestartLoop { restarts } => write!(f, "its clients were started again {restarts} times"),
@@ -179,9 +181,7 @@ pub(super) struct Case<'a> {
     pub standby: &'a Standby,
     /// Nothing is missing for it to be ready.
     pub whole: bool,
-    /// Its chain has a genesis root and peers that we can judge.
-    pub follows_chain: bool,
-    pub chain: &'a ChainView,
+    pub chain: Expected<'a>,
 }
 
 /// What keeps it from going on, the plainest cause first; `None` while it goes on.
@@ -193,12 +193,9 @@ pub(super) fn judge(case: &Case<'_>, policy: &Policy, now: Time) -> Option<Stuck
         return lasts(since, long, now).then_some(Stuck::Silent { since });
     }
     let report = &heard.report;
-    if case.follows_chain
-        && let Some(root) = &case.chain.genesis_root
-        && !report.genesis_root.is_empty()
-        && !root.eq_ignore_ascii_case(&report.genesis_root)
-    {
-        return Some(Stuck::OtherChain { root: printable(&report.genesis_root, 80) });
+    match case.chain.judge(report) {
+        Identity::Other(chain) => return Some(Stuck::OtherChain { chain }),
+        Identity::Fits | Identity::Unknown(_) => {}
     }
     if let Some(percent) = report.disk_free_percent.filter(|free| *free <= DISK_FREE) {
         return Some(Stuck::DiskFull { percent });
@@ -214,13 +211,13 @@ pub(super) fn judge(case: &Case<'_>, policy: &Policy, now: Time) -> Option<Stuck
     if let Some(since) = heard.clock_off_since.filter(|since| lasts(*since, long, now)) {
         return Some(Stuck::ClockOff { milliseconds: report.clock_offset_ms, since });
     }
-    if case.follows_chain
+    if case.chain.is_counted()
         && let Some(since) = heard.peerless_since.filter(|since| lasts(*since, long, now))
     {
         return Some(Stuck::NoPeers { since });
     }
-    // A node of another chain says whether its probes are well, and nothing of how far it is.
-    if case.whole || !case.follows_chain {
+    // One that is probed says whether its probes are well, and nothing of how far it is.
+    if case.whole || !case.chain.is_counted() {
         return None;
     }
     let percent = report.progress_percent.min(100);
@@ -243,103 +240,4 @@ fn lasts(since: Time, long: Span, now: Time) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::{InstanceRef, Report, Rung};
-
-    fn at(minutes: i64) -> Time {
-        Time::UNIX_EPOCH + Span::from_mins(minutes)
-    }
-
-    fn standby() -> Standby {
-        Standby {
-            instance: InstanceRef { zone: "z".into(), name: "m".into(), id: 1 },
-            rung: Rung { zone: "z".into(), machine_type: "t".into() },
-            since: at(0),
-            retained: false,
-            extra: None,
-            spoke_at: Some(at(0)),
-        }
-    }
-
-    /// A report every ten minutes; what it has come to at the end.
-    fn after(minutes: i64, follows_chain: bool, report: impl Fn(i64) -> Report) -> Option<StuckKind> {
-        let chain = ChainView { genesis_root: Some("0x01".into()), ..ChainView::default() };
-        let policy = Policy::default();
-        let mut heard = Heard::first(report(0), at(0));
-        for now in (10..=minutes).step_by(10) {
-            heard.hear(&report(now), policy.max_clock_offset, at(now));
-        }
-        let standby = standby();
-        let case = Case { heard: Some(&heard), standby: &standby, whole: false, follows_chain, chain: &chain };
-        judge(&case, &policy, at(minutes)).map(|stuck| stuck.kind())
-    }
-
-    /// One that goes on: half a percent every ten minutes.
-    fn going(minutes: i64) -> Report {
-        Report {
-            boot_id: "a".into(),
-            counter: minutes.unsigned_abs() + 1,
-            progress_percent: u8::try_from(minutes / 20).unwrap_or(100),
-            head_age_seconds: 9000,
-            peers: 9,
-            genesis_root: "0x01".into(),
-            disk_free_percent: Some(50),
-            ..Report::default()
-        }
-    }
-
-    #[test]
-    fn a_sync_of_36_hours_is_not_stuck_even_where_a_percent_takes_hours() {
-        let slow =
-            |minutes: i64| Report { progress_percent: u8::try_from(minutes / 180).unwrap_or(100), ..going(minutes) };
-        for hours in 1..36 {
-            assert_eq!(after(hours * 60, true, slow), None, "after {hours} h");
-        }
-    }
-
-    #[test]
-    fn a_head_that_follows_hides_a_percentage_that_stands_only_for_so_long() {
-        let optimistic = |minutes: i64| Report { progress_percent: 40, head_age_seconds: 12, ..going(minutes) };
-        assert_eq!(after(230, true, optimistic), None);
-        assert_eq!(after(240, true, optimistic), Some(StuckKind::NoProgress));
-    }
-
-    #[test]
-    fn no_peers_and_a_wrong_clock_are_trouble_only_when_they_last() {
-        let alone = |minutes: i64| Report { peers: 0, ..going(minutes) };
-        assert_eq!((after(20, true, alone), after(30, true, alone)), (None, Some(StuckKind::NoPeers)));
-        assert_eq!(after(300, false, alone), None, "a node of another chain reports no peers");
-        let wrong = |minutes: i64| Report { clock_offset_ms: -120_000, ..going(minutes) };
-        assert_eq!((after(30, true, wrong), after(40, true, wrong)), (None, Some(StuckKind::ClockOff)));
-        let again = |minutes: i64| Report { peers: u32::from(minutes == 20), ..going(minutes) };
-        assert_eq!(after(40, true, again), None, "one peer in between begins the time anew");
-    }
-
-    #[test]
-    fn a_full_disk_and_another_chain_need_no_time() {
-        assert_eq!(after(10, true, |m| Report { disk_free_percent: Some(5), ..going(m) }), Some(StuckKind::DiskFull));
-        assert_eq!(after(10, true, |m| Report { disk_free_percent: Some(6), ..going(m) }), None);
-        assert_eq!(after(10, true, |m| Report { disk_free_percent: None, ..going(m) }), None);
-        let other = |minutes: i64| Report { genesis_root: "0x02".into(), ..going(minutes) };
-        assert_eq!((after(10, true, other), after(10, false, other)), (Some(StuckKind::OtherChain), None));
-        let unknown = |minutes: i64| Report { genesis_root: String::new(), ..going(minutes) };
-        assert_eq!(after(10, true, unknown), None, "not known yet is not another");
-    }
-
-    #[test]
-    fn a_report_that_stands_still_is_silence() {
-        let still = |_: i64| going(0);
-        assert_eq!((after(20, true, still), after(30, true, still)), (None, Some(StuckKind::Silent)));
-    }
-
-    #[test]
-    fn every_kind_has_words_and_advice_of_its_own() {
-        let names: std::collections::BTreeSet<_> = StuckKind::ALL.iter().map(|kind| kind.name()).collect();
-        let advice: std::collections::BTreeSet<_> = StuckKind::ALL.iter().map(|kind| kind.advice()).collect();
-        assert_eq!((names.len(), advice.len()), (8, 8));
-        for kind in StuckKind::ALL {
-            assert_eq!(serde_json::to_value(kind).unwrap(), kind.name(), "one name everywhere");
-        }
-    }
-}
+mod tests;
