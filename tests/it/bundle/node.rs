@@ -1,6 +1,9 @@
 //! A generic standby whose node is of a known kind: said once, checked at its place, and given to the machine as it is.
 
-use failover::config::{self, CardanoNetwork, NodeSettings};
+use failover::{
+    config::{self, CardanoNetwork, NodeSettings},
+    domain::OtherChain,
+};
 use serde_json::{Value, json};
 
 use super::{both_kinds, parse, vars};
@@ -103,4 +106,16 @@ fn the_schema_takes_both_kinds_and_no_other() {
     let fits = |text: &str| schema.is_valid(&serde_saphyr::from_str::<Value>(text).unwrap());
     assert!(fits(&with(COMETBFT)) && fits(&with(CARDANO)) && fits(&both_kinds()));
     assert!(!fits(&with("node: {bitcoin: {}}")) && !fits(&with("node: {cardano: {network: mainnet}}")));
+}
+
+#[test]
+fn the_watcher_judges_a_standby_by_what_its_agent_can_tell() {
+    let judged = |text: &str| {
+        let policy = parse(text).unwrap().policy(Vec::new());
+        policy.other_chains.into_iter().map(|(id, chain)| (id.to_string(), chain)).collect::<Vec<_>>()
+    };
+    let read = |chain_id: Option<&str>| OtherChain::Read { chain_id: chain_id.map(str::to_owned) };
+    assert_eq!(judged(&with(COMETBFT)), [("btc-0".to_owned(), read(Some("mainnet-beacon-80094")))]);
+    assert_eq!(judged(&with(CARDANO)), [("btc-0".to_owned(), read(None))], "its metrics name no network");
+    assert_eq!(judged(&both_kinds()), [("btc-0".to_owned(), OtherChain::Probed)], "eth-0 is on the watched chain");
 }
