@@ -103,7 +103,7 @@ impl Checker<'_> {
     /// An address at which a node answers on its own machine. There is no certificate to check there.
     fn on_the_machine(&mut self, written: &At<String>, key: &str, like: &str) -> Option<Url> {
         self.no_expression(written);
-        let url = self.url(written, key)?;
+        let url = self.url_for_all(written, key)?;
         if url.scheme() != "http" {
             let message = format!("{key} is asked on the machine itself, without https: write it like {like}");
             self.wrong(written.place, message);

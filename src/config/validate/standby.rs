@@ -34,7 +34,7 @@ impl Checker<'_> {
     pub(super) fn standby(&mut self, written: &At<Standby>) -> Option<StandbySettings> {
         let failover = self.download(&written.failover.url, &written.failover.sha256);
         let mirror = written.mirror.as_ref().map(|url| {
-            let mut mirror = self.url(url, "standby.mirror")?;
+            let mut mirror = self.url_for_all(url, "standby.mirror")?;
             if !mirror.path().ends_with('/') {
                 mirror.set_path(&format!("{}/", mirror.path()));
             }
@@ -86,7 +86,7 @@ impl Checker<'_> {
         let network = &written.network;
         let known = NETWORKS.contains(&network.as_str());
         let url = written.checkpoint_sync_url.as_ref();
-        let checkpoint_sync_url = url.map(|url| self.url(url, "standby.ethereum.checkpoint_sync_url"));
+        let checkpoint_sync_url = url.map(|url| self.url_for_all(url, "standby.ethereum.checkpoint_sync_url"));
         if known && url.is_none() {
             let message = "standby.ethereum.checkpoint_sync_url is missing: without it a sync takes weeks";
             self.wrong(written.place, message);
@@ -188,6 +188,9 @@ impl Checker<'_> {
         for (written, url) in http.into_iter().chain(tcp) {
             self.of_itself(written, url.as_ref());
             self.no_expression(written);
+            if let Some(url) = &url {
+                self.seems_open(written.place, url, "the address of a probe");
+            }
         }
     }
 
@@ -196,7 +199,7 @@ impl Checker<'_> {
     }
 
     fn download(&mut self, url: &At<String>, sha256: &At<String>) -> Option<DownloadSettings> {
-        let parsed = self.url(url, "the url of a download");
+        let parsed = self.url_for_all(url, "the url of a download");
         if parsed.as_ref().is_some_and(|url| url.path_segments().and_then(|mut parts| parts.next_back()) == Some("")) {
             self.wrong(url.place, "the url of a download has to end with the name of a file");
         }
@@ -215,6 +218,7 @@ impl Checker<'_> {
                 self.wrong(place, "an option is one word of a command line: not empty, on one line");
             }
             self.no_expression(arg);
+            self.option_for_all(arg);
             let lower = arg.to_ascii_lowercase();
             if let Some(word) = ABOUT_KEYS.iter().find(|word| lower.contains(**word)) {
                 let message = format!("'{}' looks like an option about keys ({word}): a standby has none", arg.value);
