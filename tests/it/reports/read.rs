@@ -4,7 +4,7 @@
 use failover::domain::{OtherChain, Progress, Report};
 use serde_json::json;
 
-use super::{Watcher, validator};
+use super::{Bad, Watcher, validator};
 
 async fn watcher() -> Watcher {
     let mut watcher = Watcher::with_a_standby().await;
@@ -67,7 +67,7 @@ async fn a_chain_of_another_name_is_told_with_it_and_never_ready() {
 #[tokio::test]
 async fn a_node_that_is_read_lacks_what_its_report_does_not_show() {
     let mut watcher = watcher().await;
-    let bad: [(&str, fn(&mut Report)); 5] = [
+    let bad: [Bad; 5] = [
         ("it does not say yet which chain it follows", |report| report.chain_id = None),
         ("it follows another chain (Cosmoshub-4)", |report| report.chain_id = Some("Cosmoshub-4".into())),
         ("0 peers, needs 1", |report| report.peers = 0),
