@@ -99,6 +99,8 @@ def values():
 LABEL = pattern("^[-_a-z0-9]{1,63}$")
 URL = pattern("^https?://[^/@?# ]+([/?#][^ ]*)?$")
 LOOPBACK = "^https?://(127\\.|localhost|\\[::1\\])"
+# A standby is asked about itself, where there is no certificate.
+ON_ITSELF = pattern("^http://(127\\.[0-9.]+|localhost|\\[::1\\])(:[0-9]+)?(/[^ ]*)?$")
 OBJECT = pattern("^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
 GB = {"minimum": 10, "maximum": 65536}
 
@@ -110,6 +112,10 @@ NARROWER = {
     "BeaconNode.url": URL,
     "Budget.per_incident_usd": {"exclusiveMinimum": 0},
     "Budget.per_month_usd": {"exclusiveMinimum": 0},
+    "Cardano.metrics": ON_ITSELF,
+    "Cardano.network": {"enum": ["mainnet", "preprod", "preview"]},
+    "Cometbft.network": pattern("^[!-~]{1,50}$"),
+    "Cometbft.rpc": ON_ITSELF,
     "Compute.boot_disk_gb": GB,
     "Compute.endpoint": URL,
     "Compute.ladder": {"minItems": 1, "uniqueItems": True},
@@ -151,6 +157,10 @@ def one_of(*keys):
 CONDITIONS = {
     "Compute": [ONLY_ON_LOOPBACK],
     "Gcs": [ONLY_ON_LOOPBACK],
+    "GenericStandby": [
+        (("url", TEXT), one_of("probes", "node")),
+        (("node", ANYTHING), {"properties": {"node": one_of("cometbft", "cardano")}}),
+    ],
     "Mail": [
         (("tls", {"const": "none"}), {"properties": {"host": pattern("^(127\\.|localhost$|::1$)")}}),
         (("username", TEXT), {"required": ["password_file"]}),

@@ -2,10 +2,10 @@
 //!
 //! Prices come from a table the configuration does not know, so the ladder is given priced.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
-use super::{Config, ValidatorKind};
-use crate::domain::{Policy, PricedRung, ValidatorId};
+use super::{Config, GenericStandbySettings, NodeSettings, ValidatorKind};
+use crate::domain::{OtherChain, Policy, PricedRung, ValidatorId};
 
 /// One sensor may be broken; two that break in the same way at the same time are an outage. Not configurable, because
 /// with one the whole confirmation would be gone.
@@ -42,7 +42,7 @@ impl Config {
             budget_per_month: self.budget_per_month,
             mail_to: self.mail.as_ref().map(|mail| mail.to.clone()).unwrap_or_default(),
             simulated: self.standby.is_none(),
-            probed: self.probed(),
+            other_chains: self.other_chains(),
             min_peers: written.min_peers,
             max_head_age: written.max_head_age,
             max_clock_offset: written.max_clock_offset,
@@ -52,12 +52,22 @@ impl Config {
 
 impl Config {
     /// The validators of chains that nobody here follows.
-    fn probed(&self) -> BTreeSet<ValidatorId> {
-        let probed = self.validators.iter().filter(|validator| match validator.kind {
-            ValidatorKind::Generic { .. } => true,
-            ValidatorKind::Ethereum { .. } => false,
+    fn other_chains(&self) -> BTreeMap<ValidatorId, OtherChain> {
+        let other = self.validators.iter().filter_map(|validator| match &validator.kind {
+            ValidatorKind::Generic { standby, .. } => Some((validator.name.clone(), judged_by(standby.as_deref()))),
+            ValidatorKind::Ethereum { .. } => None,
         });
-        probed.map(|validator| validator.name.clone()).collect()
+        other.collect()
+    }
+}
+
+/// Without a standby there is nothing to judge; the placeholder of a rehearsal reports no chain.
+fn judged_by(standby: Option<&GenericStandbySettings>) -> OtherChain {
+    match standby.and_then(|standby| standby.node.as_ref()) {
+        None => OtherChain::Probed,
+        Some(NodeSettings::Cometbft(node)) => OtherChain::Read { chain_id: Some(node.network.clone()) },
+        // Its metrics do not name the network; its genesis files do, which come with the release.
+        Some(NodeSettings::Cardano(_)) => OtherChain::Read { chain_id: None },
     }
 }
 

@@ -15,9 +15,11 @@ use crate::domain::{Mode, Span, Usd};
 mod compute;
 mod kubernetes;
 mod mail;
+mod node;
 mod policy;
 mod probes;
 mod standby;
+mod urls;
 mod validators;
 
 pub(super) fn validate(
@@ -270,20 +272,6 @@ impl Checker<'_> {
             }
         }
         Some(MonitorSettings { ping_url_file: file, every: written.every.value.0 })
-    }
-
-    fn url(&mut self, text: &At<String>, key: &str) -> Option<url::Url> {
-        match url::Url::parse(text) {
-            Ok(url) if !url.username().is_empty() || url.password().is_some() => {
-                self.wrong(text.place, format!("{key} has a user name or password in it: secrets belong in files"));
-                None
-            }
-            Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Some(url),
-            Ok(_) | Err(_) => {
-                self.wrong(text.place, format!("{key} has to be a URL like http://host:port"));
-                None
-            }
-        }
     }
 
     fn secret(&mut self, path: &Path, place: Place) -> Option<SecretFile> {

@@ -9,6 +9,7 @@ mod detect;
 mod explain;
 mod fold;
 mod follow;
+mod identity;
 mod provision;
 mod ready;
 mod recover;

@@ -2,7 +2,7 @@
 //!
 //! It holds no addresses and no secrets; those belong to the adapters.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use super::{Rung, Span, Time, Usd, ValidatorId};
 
@@ -28,6 +28,18 @@ pub struct PricedRung {
     pub until_fuse: Option<Usd>,
     /// What remains after the fuse: the disks, per month.
     pub after_fuse_per_month: Option<Usd>,
+}
+
+/// How far a standby is on a chain that nobody here follows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OtherChain {
+    /// Its own probes say only whether it is well.
+    Probed,
+    /// The agent knows this kind of node: it counts the height, the age of the head and the peers by itself.
+    Read {
+        /// The name of the chain that it has to report; `None` where such nodes report none.
+        chain_id: Option<String>,
+    },
 }
 
 /// Every threshold a decision uses. The defaults follow from one sentence: creating is cheap and harmless, be quick.
@@ -84,9 +96,9 @@ pub struct Policy {
     pub mail_to: Vec<String>,
     /// The start-up bundle is a placeholder: the machine would not follow any chain, and people are told so.
     pub simulated: bool,
-    /// Validators of chains that nobody here follows: their standbys are judged by their own probes, and a genesis root,
-    /// peers and the age of a head are not asked for.
-    pub probed: BTreeSet<ValidatorId>,
+    /// Validators of chains that nobody here follows, and by what their standbys are judged instead. No genesis root is
+    /// asked of them.
+    pub other_chains: BTreeMap<ValidatorId, OtherChain>,
     /// Consensus peers a ready standby has at least.
     pub min_peers: u32,
     /// How old its head may be.
@@ -123,7 +135,7 @@ impl Default for Policy {
             budget_per_month: None,
             mail_to: Vec::new(),
             simulated: true,
-            probed: BTreeSet::new(),
+            other_chains: BTreeMap::new(),
             min_peers: 5,
             max_head_age: Span::from_secs(60),
             max_clock_offset: Span::from_millis(500),

@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, str::FromStr};
 
 use crate::domain::{
-    ChainHealth, Evidence, MachineState, Mode, Policy, PricedRung, Role, Rung, Source, Span, Usd, ValidatorId, Verdict,
+    ChainHealth, Evidence, MachineState, Mode, OtherChain, Policy, PricedRung, Role, Rung, Source, Span, Usd,
+    ValidatorId, Verdict,
 };
 
 /// A scenario as written.
@@ -186,6 +187,17 @@ fn number<T: FromStr>(word: &str) -> Result<T, String> {
 }
 
 fn policy(policy: &mut Policy, words: &[String]) -> Result<(), String> {
+    if let [key, name, chain @ ..] = words
+        && key == "read"
+    {
+        let chain_id = match chain {
+            [] => None,
+            [chain] => Some(chain.clone()),
+            _ => return Err("write: policy read VALIDATOR [CHAIN]".into()),
+        };
+        policy.other_chains.insert(validator(name)?, OtherChain::Read { chain_id });
+        return Ok(());
+    }
     let [key, value] = words else { return Err("write: policy KEY VALUE".into()) };
     match key.as_str() {
         "mode" => {
@@ -214,7 +226,7 @@ fn policy(policy: &mut Policy, words: &[String]) -> Result<(), String> {
         "max_boot_attempts" => policy.max_boot_attempts = number(value)?,
         "simulated" => policy.simulated = value == "yes",
         "probed" => {
-            policy.probed.insert(validator(value)?);
+            policy.other_chains.insert(validator(value)?, OtherChain::Probed);
         }
         "provisioning_deadline" => policy.provisioning_deadline = span(value)?,
         "budget_per_incident" => policy.budget_per_incident = Some(Usd(number(value)?)),

@@ -1,5 +1,8 @@
 //! What a machine is given: all of it, the same each time, within the cloud's limits, and nothing secret.
 
+mod node;
+mod secrets;
+
 use std::path::Path;
 
 use failover::{

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use failover::domain::{
     Action, ActionId, Ask, ChainHealth, ChainView, CreateOutcome, Event, Evidence, GivenUp, InstanceRef, Interval,
-    KeyStates, Machine, MachineState, Mode, Outcome, Phase, Policy, PricedRung, Reading, Report, Request, Role, Rung,
-    Seen, Source, Span, Step, Time, Usd, Validator, ValidatorId, Verdict, World, Written, machine_name, step,
+    KeyStates, Machine, MachineState, Mode, OtherChain, Outcome, Phase, Policy, PricedRung, Reading, Report, Request,
+    Role, Rung, Seen, Source, Span, Step, Time, Usd, Validator, ValidatorId, Verdict, World, Written, machine_name,
+    step,
 };
 use proptest::prelude::*;
 
@@ -445,6 +446,10 @@ impl Model {
     }
 }
 
+/// Whose chain the standby is on: ours, or one that is judged by its probes or by what its agent counts.
+const CHAINS: [Option<fn() -> OtherChain>; 3] =
+    [None, Some(|| OtherChain::Probed), Some(|| OtherChain::Read { chain_id: Some("here-1".into()) })];
+
 fn report(incident: &str, counter: u64, signer_seen: bool) -> Report {
     Report {
         incident: incident.into(),
@@ -457,6 +462,7 @@ fn report(incident: &str, counter: u64, signer_seen: bool) -> Report {
         head_age_seconds: 3,
         peers: 50,
         genesis_root: "0x01".into(),
+        chain_id: Some("here-1".into()),
         clock_offset_ms: 0,
         signer_seen,
         ..Report::default()
@@ -467,8 +473,11 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 1500, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn no_order_of_events_breaks_an_invariant(ops in ops(), armed in proptest::bool::weighted(0.9)) {
+    fn no_order_of_events_breaks_an_invariant(
+        ops in ops(), armed in proptest::bool::weighted(0.9), chain in proptest::sample::select(CHAINS.to_vec()),
+    ) {
         let mut model = Model::new(if armed { Mode::Armed } else { Mode::Observe });
+        model.policy.other_chains.extend(chain.map(|chain| (model.id.clone(), chain())));
         for op in &ops {
             model.apply(op);
         }

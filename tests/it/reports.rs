@@ -2,6 +2,7 @@
 //! makes a standby ready that is not, and nothing stops the watcher.
 
 mod boots;
+mod read;
 mod restarts;
 
 use failover::{
@@ -174,7 +175,7 @@ const NOT_READY: &[Bad] = &[
     ("old", |report| report.head_age_seconds = u64::MAX),
     ("0 peers, needs 5", |report| report.peers = 0),
     ("it follows another chain (0xdead)", |report| report.genesis_root = "0xdead".into()),
-    ("it follows another chain ()", |report| report.genesis_root.clear()),
+    ("it does not say yet which chain it follows", |report| report.genesis_root.clear()),
     ("its clock is off by 120000 ms", |report| report.clock_offset_ms = 120_000),
     ("its clock is off by", |report| report.clock_offset_ms = i64::MIN),
     ("the execution layer has not verified its head", |report| report.optimistic = true),

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
 use failover::{
-    domain::{Event, Evidence, Outcome, Policy, Reading, Source, Span, Usd, Verdict, Written},
+    domain::{Event, Evidence, OtherChain, Outcome, Policy, Reading, Source, Span, Usd, Verdict, Written},
     simulate::{self, Report, Tamper},
 };
 
@@ -126,6 +126,11 @@ fn unwritten(event: Event) -> Option<Event> {
         }
         other => other,
     })
+}
+
+/// Every node that is read, judged as one whose own probes say all.
+fn by_its_word(policy: &mut Policy) {
+    policy.other_chains.values_mut().for_each(|chain| *chain = OtherChain::Probed);
 }
 
 fn believe(event: Event, change: impl Fn(&mut failover::domain::Report)) -> Option<Event> {
@@ -373,7 +378,7 @@ const RULES: &[(&str, Off)] = &[
         Off::Policy(|policy| policy.provisioning_deadline = Span::from_hours(100)),
     ),
     ("a_restart_begins_the_deadline_of_a_boot_again", Off::Policy(|policy| policy.boot_deadline = Span::from_mins(5))),
-    ("a_probed_standby_that_syncs_for_long_is_not_stuck", Off::Policy(|policy| policy.probed.clear())),
+    ("a_probed_standby_that_syncs_for_long_is_not_stuck", Off::Policy(|policy| policy.other_chains.clear())),
     (
         "a_given_up_machine_that_stays_is_not_replaced",
         // Taking the deletion's word for it.
@@ -436,7 +441,16 @@ const RULES: &[(&str, Off)] = &[
     ("a_boot_loop_is_told", Off::Policy(|policy| policy.stuck_after = Span::from_mins(1))),
     ("clients_that_start_again_and_again_are_told", Off::Event(|event| believe(event, |report| report.restarts = 0))),
     ("a_full_disk_is_not_ready", Off::Event(|event| believe(event, |report| report.disk_free_percent = Some(60)))),
-    ("a_probed_standby_is_ready_by_its_own_probes", Off::Policy(|policy| policy.probed.clear())),
+    ("a_probed_standby_is_ready_by_its_own_probes", Off::Policy(|policy| policy.other_chains.clear())),
+    ("a_read_standby_is_ready_by_what_its_agent_counts", Off::Policy(|policy| policy.other_chains.clear())),
+    (
+        "a_read_standby_on_another_chain_is_stuck",
+        Off::Policy(|policy| {
+            policy.other_chains.values_mut().for_each(|chain| *chain = OtherChain::Read { chain_id: None });
+        }),
+    ),
+    ("a_read_standby_without_a_fresh_head_or_a_peer_is_not_ready", Off::Policy(by_its_word)),
+    ("a_read_standby_that_does_not_go_on_is_stuck", Off::Policy(by_its_word)),
     (
         "what_is_left_after_a_release_is_told",
         Off::Event(|event| {

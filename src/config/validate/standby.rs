@@ -4,7 +4,7 @@
 
 use super::{
     Checker, ConsensusSettings, DownloadSettings, EthereumStandbySettings, GenericStandbySettings, GethSettings,
-    LighthouseSettings, PrysmSettings, StandbySettings, is_loopback, section,
+    LighthouseSettings, PrysmSettings, StandbySettings, node::Judge, section,
 };
 use crate::config::{
     values::At,
@@ -34,7 +34,7 @@ impl Checker<'_> {
     pub(super) fn standby(&mut self, written: &At<Standby>) -> Option<StandbySettings> {
         let failover = self.download(&written.failover.url, &written.failover.sha256);
         let mirror = written.mirror.as_ref().map(|url| {
-            let mut mirror = self.url(url, "standby.mirror")?;
+            let mut mirror = self.url_for_all(url, "standby.mirror")?;
             if !mirror.path().ends_with('/') {
                 mirror.set_path(&format!("{}/", mirror.path()));
             }
@@ -86,7 +86,7 @@ impl Checker<'_> {
         let network = &written.network;
         let known = NETWORKS.contains(&network.as_str());
         let url = written.checkpoint_sync_url.as_ref();
-        let checkpoint_sync_url = url.map(|url| self.url(url, "standby.ethereum.checkpoint_sync_url"));
+        let checkpoint_sync_url = url.map(|url| self.url_for_all(url, "standby.ethereum.checkpoint_sync_url"));
         if known && url.is_none() {
             let message = "standby.ethereum.checkpoint_sync_url is missing: without it a sync takes weeks";
             self.wrong(written.place, message);
@@ -160,24 +160,20 @@ impl Checker<'_> {
             self.wrong(binary.place, message);
         }
         let args = self.args(&written.args);
-        for probe in &written.probes.value {
-            self.probe_without_secret(probe);
-            self.probe_of_itself(probe);
-        }
-        // Judged as those of the home are; the machine gets them as they are written.
-        self.probes(Some(&written.probes), written.place);
-        let health = written.probes.iter().filter_map(|probe| serde_json::to_value(probe).ok()).collect();
+        let judge = self.judge(written);
         let p2p_ports = if written.p2p_ports.is_empty() { Some(Vec::new()) } else { self.ports(&written.p2p_ports) };
+        let Judge { node, health } = judge?;
         Some(GenericStandbySettings {
             download: download?,
             binary: binary.value.clone(),
             args,
+            node,
             health,
             p2p_ports: p2p_ports?,
         })
     }
 
-    fn probe_without_secret(&mut self, probe: &Probe) {
+    pub(super) fn probe_without_secret(&mut self, probe: &Probe) {
         let Some(http) = &probe.http else { return };
         let files = [http.bearer_file.as_ref().map(|file| file.place), http.ca_file.as_ref().map(|file| file.place)];
         for place in files.into_iter().flatten().chain(http.basic.as_ref().map(|basic| basic.place)) {
@@ -185,19 +181,15 @@ impl Checker<'_> {
         }
     }
 
-    /// Another machine's health would say nothing of this one's, and its firewall lets nothing out to be asked.
-    fn probe_of_itself(&mut self, probe: &Probe) {
+    pub(super) fn probe_of_itself(&mut self, probe: &Probe) {
         let http = probe.http.as_ref().map(|http| (&http.url, url::Url::parse(&http.url).ok()));
         let tcp =
             probe.tcp.as_ref().map(|tcp| (&tcp.address, url::Url::parse(&format!("tcp://{}", tcp.address.value)).ok()));
         for (written, url) in http.into_iter().chain(tcp) {
-            if !url.as_ref().and_then(url::Url::host_str).is_some_and(is_loopback) {
-                let message =
-                    format!("'{}' is another machine: a standby is asked about itself, on 127.0.0.1", written.value);
-                self.wrong(written.place, message);
-            }
-            if written.contains("{{") || written.contains("{%") {
-                self.wrong(written.place, "'{{' and '{%' begin an expression of ansible: leave them out");
+            self.of_itself(written, url.as_ref());
+            self.no_expression(written);
+            if let Some(url) = &url {
+                self.seems_open(written.place, url, "the address of a probe");
             }
         }
     }
@@ -207,7 +199,7 @@ impl Checker<'_> {
     }
 
     fn download(&mut self, url: &At<String>, sha256: &At<String>) -> Option<DownloadSettings> {
-        let parsed = self.url(url, "the url of a download");
+        let parsed = self.url_for_all(url, "the url of a download");
         if parsed.as_ref().is_some_and(|url| url.path_segments().and_then(|mut parts| parts.next_back()) == Some("")) {
             self.wrong(url.place, "the url of a download has to end with the name of a file");
         }
@@ -225,12 +217,8 @@ impl Checker<'_> {
             if arg.is_empty() || arg.chars().any(char::is_control) {
                 self.wrong(place, "an option is one word of a command line: not empty, on one line");
             }
-            if ["{{", "{%", "{#"].iter().any(|begin| arg.contains(begin)) {
-                self.wrong(
-                    place,
-                    "'{{', '{%' and '{#' begin an expression of ansible, which would evaluate it: leave them out",
-                );
-            }
+            self.no_expression(arg);
+            self.option_for_all(arg);
             let lower = arg.to_ascii_lowercase();
             if let Some(word) = ABOUT_KEYS.iter().find(|word| lower.contains(**word)) {
                 let message = format!("'{}' looks like an option about keys ({word}): a standby has none", arg.value);

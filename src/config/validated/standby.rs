@@ -5,6 +5,8 @@
 use serde::Serialize;
 use url::Url;
 
+use super::NodeSettings;
+
 /// What a standby becomes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StandbySettings {
@@ -95,7 +97,10 @@ pub struct GenericStandbySettings {
     pub binary: String,
     /// Its options; none of them is about keys.
     pub args: Vec<String>,
-    /// The probes as the agent reads them, which is as they are written; none of them needs a secret.
+    /// A node that says itself how far it is.
+    pub node: Option<NodeSettings>,
+    /// The probes as the agent reads them, which is as they are written; none of them needs a secret. Empty exactly
+    /// when there is a `node`.
     pub health: Vec<serde_json::Value>,
     /// The only ports that are open.
     #[serde(skip)]

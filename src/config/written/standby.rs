@@ -118,9 +118,41 @@ pub struct GenericStandby {
     /// Its options, as on its command line. No option that names a key.
     #[serde(default)]
     pub args: Vec<At<String>>,
-    /// The questions that show, on the machine itself, whether it has synced.
-    pub probes: At<Vec<Probe>>,
+    /// The questions that show, on the machine itself, whether it has synced: for a node that is not one of `node`.
+    pub probes: Option<At<Vec<Probe>>>,
+    /// Which kind of node it is, instead of `probes`: then its height, its peers and the time to go are seen as well.
+    pub node: Option<At<Node>>,
     /// The ports that other nodes connect to; the only ones that are open.
     #[serde(default)]
     pub p2p_ports: At<Vec<u16>>,
+}
+
+/// A node whose kind is known: exactly one of these.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Node {
+    /// A node of CometBFT, or of a chain that is built on it.
+    pub cometbft: Option<At<Cometbft>>,
+    /// A node of Cardano.
+    pub cardano: Option<At<Cardano>>,
+}
+
+/// A node of CometBFT, or of a chain that is built on it.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Cometbft {
+    /// Its RPC, on the machine itself, like `http://127.0.0.1:26657`.
+    pub rpc: At<String>,
+    /// The chain id that it has to follow, as the chain's genesis names it.
+    pub network: At<String>,
+}
+
+/// A node of Cardano.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Cardano {
+    /// Its Prometheus page, on the machine itself, like `http://127.0.0.1:12798/metrics`.
+    pub metrics: At<String>,
+    /// Which network: mainnet, preprod or preview.
+    pub network: At<String>,
 }

@@ -1,6 +1,6 @@
 //! `Syncing` and `Ready`: the machine is followed until somebody decides, and a second one is not tolerated.
 
-use super::{Draft, boot, provision, ready, recover, stuck, tell};
+use super::{Draft, boot, identity::Expected, provision, ready, recover, stuck, tell};
 use crate::domain::{
     Action, ActionId, Doubt, Incident, Machine, MachineState, Outcome, Phase, Reason, Report, Role, Seen, Standby,
     Step, Time, Topic, Written,
@@ -134,7 +134,6 @@ fn judge_progress(draft: &mut Draft<'_>, standby: &Standby) {
         draft.live.stuck = None;
         return;
     }
-    let follows_chain = !draft.policy.probed.contains(draft.id);
     // Being stuck is itself something that is missing; it must not be the reason for going on being stuck.
     let before = draft.live.stuck.take();
     let missing = ready::missing(draft.id, &draft.live, &draft.world.chain, draft.now, draft.policy);
@@ -144,8 +143,7 @@ fn judge_progress(draft: &mut Draft<'_>, standby: &Standby) {
         standby,
         trusted_since: draft.live.clock_trusted_since,
         whole: missing.is_empty(),
-        follows_chain,
-        chain: &draft.world.chain,
+        chain: Expected::of(draft.id, &draft.world.chain, draft.policy),
     };
     let now = stuck::judge(&case, draft.policy, draft.now);
     draft.live.stuck.clone_from(&now);

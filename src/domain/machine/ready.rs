@@ -2,11 +2,22 @@
 //!
 //! It is enough for a mail, never for `promote`, which asks the chain and the machine itself.
 
-use super::Draft;
+use super::{
+    Draft,
+    identity::{Expected, Identity},
+};
 use crate::domain::{
     ChainView, Incident, Live, Phase, Policy, Reason, Report, Span, Standby, Subject, Time, Topic, ValidatorId,
     elapsed, human, printable, start_word,
 };
+
+/// How many peers a node needs whose kind the agent knows. `min_peers` is about the hundreds of a beacon node; a node of
+/// CometBFT may have one peer on purpose, the sentry before it.
+const READ_PEERS: u32 = 1;
+/// How old the head of such a node may be. CometBFT makes a block every few seconds. On Cardano one comes every twenty
+/// seconds on average, by lot (1 slot of 20, a slot a second); the longest of a year's 1.6 million pauses is then some
+/// 280 seconds (ln 1.6e6 / -ln 0.95). An older head is a node that has fallen behind, or a chain that stands.
+const READ_HEAD_AGE: Span = Span::from_mins(5);
 
 /// Ready after having everything for long enough without a break; syncing again as soon as something is missing.
 pub(super) fn judge(draft: &mut Draft<'_>, incident: &Incident, standby: &Standby) {
@@ -91,9 +102,7 @@ pub(super) fn missing(id: &ValidatorId, live: &Live, chain: &ChainView, now: Tim
         )];
     }
     let mut missing = lacks(&heard.report, policy);
-    if !policy.probed.contains(id) {
-        missing.extend(lacks_on_chain(&heard.report, chain, policy));
-    }
+    missing.extend(lacks_on_chain(&heard.report, Expected::of(id, chain, policy), policy));
     if let Some(stuck) = &live.stuck
         && missing.is_empty()
     {
@@ -120,25 +129,29 @@ fn lacks(report: &Report, policy: &Policy) -> Vec<String> {
     missing
 }
 
-/// What a standby of the chain that is watched here needs as well. A node of another chain is judged by its own probes,
-/// whose answer is `synced`.
-fn lacks_on_chain(report: &Report, chain: &ChainView, policy: &Policy) -> Vec<String> {
+/// What a standby needs as well where its chain can be judged. One that is probed is well when its probes say so, and
+/// their answer is `synced`.
+fn lacks_on_chain(report: &Report, expected: Expected<'_>, policy: &Policy) -> Vec<String> {
+    let (verified, peers, oldest) = match expected {
+        Expected::Probed => return Vec::new(),
+        Expected::Watched(_) => (!report.optimistic, policy.min_peers, policy.max_head_age),
+        // It has no second client that could lag behind.
+        Expected::Read(_) => (true, READ_PEERS, READ_HEAD_AGE),
+    };
     let mut missing = Vec::new();
     let mut need = |fine: bool, words: String| {
         if !fine {
             missing.push(words);
         }
     };
-    need(!report.optimistic, "the execution layer has not verified its head".into());
-    need(report.peers >= policy.min_peers, format!("{} peers, needs {}", report.peers, policy.min_peers));
+    need(verified, "the execution layer has not verified its head".into());
+    need(report.peers >= peers, format!("{} peers, needs {peers}", report.peers));
     let head_age = Span::from_secs(i64::try_from(report.head_age_seconds).unwrap_or(i64::MAX));
-    need(head_age <= policy.max_head_age, format!("its head is {} old", human(head_age)));
-    match &chain.genesis_root {
-        None => need(false, "it is not known here which chain it should follow".into()),
-        Some(root) => need(
-            root.eq_ignore_ascii_case(&report.genesis_root),
-            format!("it follows another chain ({})", printable(&report.genesis_root, 80)),
-        ),
+    need(head_age <= oldest, format!("its head is {} old", human(head_age)));
+    match expected.judge(report) {
+        Identity::Fits => {}
+        Identity::Unknown(why) => need(false, why.into()),
+        Identity::Other(chain) => need(false, format!("it follows another chain ({chain})")),
     }
     missing
 }

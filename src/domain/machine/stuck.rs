@@ -7,7 +7,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{ChainView, Heard, Policy, Span, Standby, Time, elapsed, printable, start_word};
+use super::identity::{Expected, Identity};
+use crate::domain::{Heard, Policy, Span, Standby, Time, elapsed, printable, start_word};
 
 /// How often the clients may be started again within [`Policy::stuck_after`]. systemd starts a client that fails every
 /// few seconds; an update or an operator starts each once or twice.
@@ -26,8 +27,9 @@ const PERCENT_ALONE: i32 = 8;
 pub enum Stuck {
     /// It follows another chain.
     OtherChain {
-        /// The genesis root it reports.
-        root: String,
+        /// The genesis root or the name that it reports. Written `root` before chains had names.
+        #[serde(alias = "root")]
+        chain: String,
     },
     /// The disk with the chain's data is nearly full.
     DiskFull {
@@ -157,8 +159,8 @@ impl StuckKind {
     pub fn advice(self) -> &'static str {
         match self {
             Self::OtherChain => {
-                "correct the network and the genesis root under `standby`, then close this incident: the next standby \
-                 is made anew"
+                "correct the network (and its genesis, where it is named) of this standby in the configuration, then \
+                 close this incident: the next standby is made anew"
             }
             Self::DiskFull => "make `compute.disk.size_gb` larger and grow this machine's data disk in the console",
             Self::BootLoop => "read the serial port with `failover logs`; a machine of another type or zone may help",
@@ -184,7 +186,7 @@ impl StuckKind {
 impl fmt::Display for Stuck {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::OtherChain { root } => write!(f, "it follows another chain ({root})"),
+            Self::OtherChain { chain } => write!(f, "it follows another chain ({chain})"),
             Self::DiskFull { percent } => write!(f, "its disk is nearly full, {percent} % is free"),
             Self::BootLoop { boots } => write!(f, "it has booted again {boots} times"),
             Self::RestartLoop { restarts } => write!(f, "its clients were started again {restarts} times"),
@@ -219,9 +221,7 @@ pub(super) struct Case<'a> {
     pub trusted_since: Option<Time>,
     /// Nothing is missing for it to be ready.
     pub whole: bool,
-    /// Its chain has a genesis root and peers that we can judge.
-    pub follows_chain: bool,
-    pub chain: &'a ChainView,
+    pub chain: Expected<'a>,
 }
 
 /// What keeps it from going on, the plainest cause first; `None` while it goes on.
@@ -233,12 +233,9 @@ pub(super) fn judge(case: &Case<'_>, policy: &Policy, now: Time) -> Option<Stuck
         return lasts(since, long, now).then(|| case.no_report(since));
     }
     let report = &heard.report;
-    if case.follows_chain
-        && let Some(root) = &case.chain.genesis_root
-        && !report.genesis_root.is_empty()
-        && !root.eq_ignore_ascii_case(&report.genesis_root)
-    {
-        return Some(Stuck::OtherChain { root: printable(&report.genesis_root, 80) });
+    match case.chain.judge(report) {
+        Identity::Other(chain) => return Some(Stuck::OtherChain { chain }),
+        Identity::Fits | Identity::Unknown(_) => {}
     }
     if let Some(percent) = report.disk_free_percent.filter(|free| *free <= DISK_FREE) {
         return Some(Stuck::DiskFull { percent });
@@ -259,13 +256,13 @@ pub(super) fn judge(case: &Case<'_>, policy: &Policy, now: Time) -> Option<Stuck
     {
         return Some(Stuck::SignerHidden { why: printable(why, 120), since });
     }
-    if case.follows_chain
+    if case.chain.is_counted()
         && let Some(since) = heard.peerless_since.filter(|since| lasts(*since, long, now))
     {
         return Some(Stuck::NoPeers { since });
     }
-    // A node of another chain says whether its probes are well, and nothing of how far it is.
-    if case.whole || !case.follows_chain {
+    // One that is probed says whether its probes are well, and nothing of how far it is.
+    if case.whole || !case.chain.is_counted() {
         return None;
     }
     let percent = report.progress_percent.min(100);

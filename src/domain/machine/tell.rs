@@ -7,8 +7,8 @@ use uuid::Uuid;
 use super::Draft;
 use crate::domain::{
     Bill, Block, ChainHealth, Closed, Delivery, Doubt, Failed, Held, Incident, IncidentId, Lines, Mode, Money, Notice,
-    NoticeKind, Offer, OutboxState, Outgoing, Phase, Plan, PricedRung, Progress, Question, Rung, Span, Standby, Stuck,
-    Text, Time, Topic, Usd, Verdict, elapsed, human,
+    NoticeKind, Offer, OtherChain, OutboxState, Outgoing, Phase, Plan, PricedRung, Progress, Question, Rung, Span,
+    Standby, Stuck, Text, Time, Topic, Usd, Verdict, elapsed, human,
 };
 
 /// Up to this many notices are kept. Beyond it, one that every recipient has refused goes first; without such a one the
@@ -245,10 +245,14 @@ impl Draft<'_> {
     fn ready(&self) -> Option<NoticeKind> {
         let standby = self.record.phase.standby()?;
         let report = &self.live.report.as_ref()?.report;
-        let health = if self.policy.probed.contains(self.id) {
-            vec!["its own probes say that it is well".to_owned()]
-        } else {
-            vec![format!("synced, {} peers", report.peers), format!("its head is {} s old", report.head_age_seconds)]
+        let health = match self.policy.other_chains.get(self.id) {
+            Some(OtherChain::Probed) => vec!["its own probes say that it is well".to_owned()],
+            None | Some(OtherChain::Read { .. }) => {
+                vec![
+                    format!("synced, {} peers", report.peers),
+                    format!("its head is {} s old", report.head_age_seconds),
+                ]
+            }
         };
         let rest = [format!("its clock is off by {} ms", report.clock_offset_ms), "no signer is seen on it".to_owned()];
         let facts = health.into_iter().chain(rest);

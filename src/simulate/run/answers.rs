@@ -101,6 +101,7 @@ fn agent_report(fields: &BTreeMap<String, String>, id: ActionId) -> Report {
         head_age_seconds: number("head_age", 6).unsigned_abs(),
         peers: u32::try_from(number("peers", 50)).unwrap_or_default(),
         genesis_root: text("root", GENESIS_ROOT),
+        chain_id: fields.get("chain").cloned(),
         clock_offset_ms: number("offset", 3),
         signer_seen: text("signer", "no") == "yes",
         signer_hidden: fields.get("hidden").cloned(),

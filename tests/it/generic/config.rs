@@ -3,7 +3,7 @@
 use failover::{
     config::{self, Checks, Config, ConfigError, HttpLogin, Question, Warning},
     domain::{
-        Span,
+        OtherChain, Span,
         probe::{FailsFor, WantedValue},
     },
 };
@@ -54,6 +54,18 @@ fn the_example_is_a_configuration_and_what_the_schema_describes() {
     let example: serde_json::Value = serde_saphyr::from_str(EXAMPLE).unwrap();
     let errors: Vec<String> = schema.iter_errors(&example).map(|error| error.to_string()).collect();
     assert!(errors.is_empty(), "{errors:?}");
+}
+
+#[test]
+fn the_example_of_a_node_that_is_read_is_one_too() {
+    const EXAMPLE: &str = include_str!("../../../docs/examples/cometbft.yaml");
+    let (config, warnings) = parse(EXAMPLE).unwrap();
+    assert_eq!(warnings, []);
+    let id = &config.validators[0].name;
+    let hub = OtherChain::Read { chain_id: Some("cosmoshub-4".into()) };
+    assert_eq!(config.policy(Vec::new()).other_chains.get(id), Some(&hub));
+    let schema = jsonschema::validator_for(&config::schema()).unwrap();
+    assert!(schema.is_valid(&serde_saphyr::from_str::<serde_json::Value>(EXAMPLE).unwrap()));
 }
 
 #[test]

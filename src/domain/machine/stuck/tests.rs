@@ -18,9 +18,11 @@ fn standby() -> Standby {
     }
 }
 
+const WATCHED: Expected<'_> = Expected::Watched(Some("0x01"));
+const READ: Expected<'_> = Expected::Read(Some("here-1"));
+
 /// A report every ten minutes; what it has come to at the end.
-fn after(minutes: i64, follows_chain: bool, report: impl Fn(i64) -> Report) -> Option<StuckKind> {
-    let chain = ChainView { genesis_root: Some("0x01".into()), ..ChainView::default() };
+fn after(minutes: i64, expected: Expected<'_>, report: impl Fn(i64) -> Report) -> Option<StuckKind> {
     let policy = Policy::default();
     let mut heard = Heard::first(report(0), at(0));
     for now in (10..=minutes).step_by(10) {
@@ -33,8 +35,7 @@ fn after(minutes: i64, follows_chain: bool, report: impl Fn(i64) -> Report) -> O
         standby: &standby,
         trusted_since: None,
         whole: false,
-        follows_chain,
-        chain: &chain,
+        chain: expected,
     };
     judge(&case, &policy, at(minutes)).map(|stuck| stuck.kind())
 }
@@ -57,43 +58,43 @@ fn going(minutes: i64) -> Report {
 fn a_sync_of_36_hours_is_not_stuck_even_where_a_percent_takes_hours() {
     let slow = |minutes: i64| Report { progress_percent: u8::try_from(minutes / 180).unwrap_or(100), ..going(minutes) };
     for hours in 1..36 {
-        assert_eq!(after(hours * 60, true, slow), None, "after {hours} h");
+        assert_eq!(after(hours * 60, WATCHED, slow), None, "after {hours} h");
     }
 }
 
 #[test]
 fn a_head_that_follows_hides_a_percentage_that_stands_only_for_so_long() {
     let optimistic = |minutes: i64| Report { progress_percent: 40, head_age_seconds: 12, ..going(minutes) };
-    assert_eq!(after(230, true, optimistic), None);
-    assert_eq!(after(240, true, optimistic), Some(StuckKind::NoProgress));
+    assert_eq!(after(230, WATCHED, optimistic), None);
+    assert_eq!(after(240, WATCHED, optimistic), Some(StuckKind::NoProgress));
 }
 
 #[test]
 fn no_peers_and_a_wrong_clock_are_trouble_only_when_they_last() {
     let alone = |minutes: i64| Report { peers: 0, ..going(minutes) };
-    assert_eq!((after(20, true, alone), after(30, true, alone)), (None, Some(StuckKind::NoPeers)));
-    assert_eq!(after(300, false, alone), None, "a node of another chain reports no peers");
+    assert_eq!((after(20, WATCHED, alone), after(30, WATCHED, alone)), (None, Some(StuckKind::NoPeers)));
+    assert_eq!(after(300, Expected::Probed, alone), None, "a node of another chain reports no peers");
     let wrong = |minutes: i64| Report { clock_offset_ms: -120_000, ..going(minutes) };
-    assert_eq!((after(30, true, wrong), after(40, true, wrong)), (None, Some(StuckKind::ClockOff)));
+    assert_eq!((after(30, WATCHED, wrong), after(40, WATCHED, wrong)), (None, Some(StuckKind::ClockOff)));
     let again = |minutes: i64| Report { peers: u32::from(minutes == 20), ..going(minutes) };
-    assert_eq!(after(40, true, again), None, "one peer in between begins the time anew");
+    assert_eq!(after(40, WATCHED, again), None, "one peer in between begins the time anew");
 }
 
 #[test]
 fn a_full_disk_and_another_chain_need_no_time() {
-    assert_eq!(after(10, true, |m| Report { disk_free_percent: Some(5), ..going(m) }), Some(StuckKind::DiskFull));
-    assert_eq!(after(10, true, |m| Report { disk_free_percent: Some(6), ..going(m) }), None);
-    assert_eq!(after(10, true, |m| Report { disk_free_percent: None, ..going(m) }), None);
+    assert_eq!(after(10, WATCHED, |m| Report { disk_free_percent: Some(5), ..going(m) }), Some(StuckKind::DiskFull));
+    assert_eq!(after(10, WATCHED, |m| Report { disk_free_percent: Some(6), ..going(m) }), None);
+    assert_eq!(after(10, WATCHED, |m| Report { disk_free_percent: None, ..going(m) }), None);
     let other = |minutes: i64| Report { genesis_root: "0x02".into(), ..going(minutes) };
-    assert_eq!((after(10, true, other), after(10, false, other)), (Some(StuckKind::OtherChain), None));
+    assert_eq!((after(10, WATCHED, other), after(10, Expected::Probed, other)), (Some(StuckKind::OtherChain), None));
     let unknown = |minutes: i64| Report { genesis_root: String::new(), ..going(minutes) };
-    assert_eq!(after(10, true, unknown), None, "not known yet is not another");
+    assert_eq!(after(10, WATCHED, unknown), None, "not known yet is not another");
 }
 
 #[test]
 fn a_report_that_stands_still_is_silence() {
     let still = |_: i64| going(0);
-    assert_eq!((after(20, true, still), after(30, true, still)), (None, Some(StuckKind::Silent)));
+    assert_eq!((after(20, WATCHED, still), after(30, WATCHED, still)), (None, Some(StuckKind::Silent)));
 }
 
 #[test]
@@ -104,4 +105,27 @@ fn every_kind_has_words_and_advice_of_its_own() {
     for kind in StuckKind::ALL {
         assert_eq!(serde_json::to_value(kind).unwrap(), kind.name(), "one name everywhere");
     }
+}
+
+#[test]
+fn a_node_that_is_read_is_stuck_by_what_is_counted_on_it() {
+    let named =
+        |minutes: i64| Report { chain_id: Some("here-1".into()), genesis_root: String::new(), ..going(minutes) };
+    assert_eq!(after(600, READ, named), None);
+    let elsewhere = |minutes: i64| Report { chain_id: Some("there-1".into()), ..named(minutes) };
+    assert_eq!(after(10, READ, elsewhere), Some(StuckKind::OtherChain));
+    let nameless = |minutes: i64| Report { chain_id: None, ..named(minutes) };
+    assert_eq!(after(10, READ, nameless), None, "not known yet is not another");
+    let alone = |minutes: i64| Report { peers: 0, ..named(minutes) };
+    assert_eq!((after(20, READ, alone), after(30, READ, alone)), (None, Some(StuckKind::NoPeers)));
+    // The head stays where it was, so its age grows with the time.
+    let stands =
+        |minutes: i64| Report { progress_percent: 7, head_age_seconds: minutes.unsigned_abs() * 60, ..named(minutes) };
+    assert_eq!((after(20, READ, stands), after(30, READ, stands)), (None, Some(StuckKind::NoProgress)));
+}
+
+#[test]
+fn what_was_recorded_of_another_chain_before_chains_had_names_is_read() {
+    let old = serde_json::json!({"other_chain": {"root": "0x02"}});
+    assert_eq!(serde_json::from_value::<Stuck>(old).unwrap(), Stuck::OtherChain { chain: "0x02".into() });
 }
