@@ -155,6 +155,10 @@ fn create(connection: &Connection) -> rusqlite::Result<()> {
     ))
 }
 
+fn read_only(path: &Path) -> LedgerError {
+    LedgerError::Unusable(format!("{} is read-only; it and its folder have to be writable", path.display()))
+}
+
 /// What SQLite says, as something to do.
 fn explain(path: &Path, error: &rusqlite::Error) -> LedgerError {
     let name = path.display();
@@ -165,9 +169,9 @@ fn explain(path: &Path, error: &rusqlite::Error) -> LedgerError {
         Some(ErrorCode::DiskFull) => {
             LedgerError::Unavailable(format!("the disk of {name} is full: free some space, nothing is lost"))
         }
-        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => {
-            LedgerError::Unusable(format!("{name} is read-only; it and its folder have to be writable"))
-        }
+        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => read_only(path),
+        // The file is there, but not the ones beside it: a process that was killed left a log that only its owner may use.
+        Some(ErrorCode::CannotOpen) if path.is_file() => read_only(path),
         Some(ErrorCode::CannotOpen) => {
             LedgerError::Unusable(format!("{name} cannot be opened: does its folder exist, and may we write there?"))
         }

@@ -25,11 +25,19 @@ fn a_read_only_ledger_is_refused_with_what_to_do() {
         command = Command::new(copy);
         command.uid(65534);
     }
-    fs::set_permissions(folder, fs::Permissions::from_mode(0o555)).unwrap();
-    let ended: Ended = command.args(["serve", "--config"]).arg(house.config()).output().unwrap().into();
-    fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).unwrap();
-    assert_eq!(ended.code, 1);
-    assert!(ended.err.contains("ledger.sqlite") && ended.err.contains("read-only"), "{}", ended.err);
+    command.args(["serve", "--config"]).arg(house.config());
+    // With and without what a process that was killed leaves behind, which not everybody may use.
+    for leftover in [None, Some("ledger.sqlite-wal")] {
+        if let Some(leftover) = leftover {
+            fs::write(folder.join(leftover), [0; 32]).unwrap();
+            fs::set_permissions(folder.join(leftover), fs::Permissions::from_mode(0o400)).unwrap();
+        }
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o555)).unwrap();
+        let ended: Ended = command.output().unwrap().into();
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).unwrap();
+        assert_eq!(ended.code, 1);
+        assert!(ended.err.contains("ledger.sqlite") && ended.err.contains("read-only"), "{leftover:?}: {}", ended.err);
+    }
 }
 
 #[tokio::test]
