@@ -220,6 +220,8 @@ pub struct Untouchable {
     pub machine: String,
     /// The check that failed and what it saw.
     pub reason: String,
+    /// It is a doubt that the machine's next report may end, so it may be asked again.
+    pub for_now: bool,
 }
 
 impl Unpromoted {
@@ -237,7 +239,8 @@ impl Unpromoted {
     ) -> Result<Self, Untouchable> {
         use crate::domain::Role;
         let machine = &seen.machine;
-        let refuse = |reason: String| Err(Untouchable { machine: machine.instance.to_string(), reason });
+        let because = |reason: String| Untouchable { machine: machine.instance.to_string(), reason, for_now: false };
+        let refuse = |reason: String| Err(because(reason));
         if machine.validator != validator.as_str() || machine.incident != incident.to_string() {
             return refuse(format!("its labels name validator {} incident {}", machine.validator, machine.incident));
         }
@@ -252,7 +255,8 @@ impl Unpromoted {
                 return refuse("it reports a process that could sign".into());
             }
             Written::Report(report) if report.signer_hidden.is_some() => {
-                return refuse("it reports that a process that could sign cannot be ruled out".into());
+                let reason = "it reports that a process that could sign cannot be ruled out".into();
+                return Err(Untouchable { for_now: true, ..because(reason) });
             }
             // It may be that very word which cannot be read.
             Written::Unreadable(why) => return refuse(format!("what it reports cannot be read: {why}")),

@@ -3,6 +3,7 @@
 # containers, listening ports. It reads names only, changes nothing, and never opens or looks for a key.
 # Silence is no proof: a signer may have another name, and may be on another machine.
 set -u
+export LC_ALL=C # a name that is no UTF-8 is a name as well
 
 # Programs that sign, and nodes that sign themselves once they have a key. The agent knows the same ones
 # (src/agent/signer/programs.rs); tests/standby/signers.txt is what both are held to. A program is the first word, or
@@ -31,7 +32,7 @@ names='validator|lighthouse-?vc|web3signer|vouch|dirk|charon|vero|ssv-?node|tmkm
 for folder in /proc/[0-9]*; do
   [ "${folder#/proc/}" != $$ ] || continue
   # Only the first words, and no option's value: what follows may be anything.
-  command=$(tr '\000' ' ' 2> /dev/null < "$folder/cmdline")
+  command=$(tr '\000[:cntrl:]' ' ' 2> /dev/null < "$folder/cmdline")
   if printf '%s' "$command" | grep -Eq -e "$signers" ||
     printf '%s' "$command" | grep -Ev -e "$program$harmless$end" | grep -Eq -e "$comet"; then
     echo "process ${folder#/proc/}: $(printf '%s' "$command" | cut -d' ' -f1-2 | cut -d= -f1)"

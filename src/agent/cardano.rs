@@ -85,7 +85,10 @@ impl Cardano {
             peers: look.and_then(|look| look.peers).unwrap_or(0),
             genesis_root: String::new(),
             chain_id: None,
-            signs: Signs { seen: look.and_then(signs), hidden: None },
+            signs: Signs {
+                seen: look.and_then(signs),
+                hidden: look.is_none().then(|| "the Cardano node does not say whether it forges".into()),
+            },
             versions: look
                 .and_then(|look| look.version.clone())
                 .map(|version| ("cardano-node", version))

@@ -84,7 +84,7 @@ impl Cometbft {
             peers: look.peers.as_ref().copied().unwrap_or(0),
             genesis_root: String::new(),
             chain_id: status.map(|status| status.network.clone()),
-            signs: status.map(signs).unwrap_or_default(),
+            signs: signs(status),
             versions,
         }
     }
@@ -131,9 +131,9 @@ impl Cometbft {
     }
 }
 
-/// What its own key is about: with a vote it signs.
-fn signs(status: &CometbftStatus) -> Signs {
-    let power = status.voting_power;
+/// What its own key is about: with a vote it signs. A node that does not answer does not say so either.
+fn signs(status: Option<&CometbftStatus>) -> Signs {
+    let power = status.and_then(|status| status.voting_power);
     let voting = |power| format!("the CometBFT node's own key has a voting power of {power}");
     Signs {
         seen: power.filter(|power| *power > 0).map(voting),

@@ -3,8 +3,8 @@
 //!
 //! "None seen" means exactly that. A key file is neither opened nor looked for, not even by its name: no program of
 //! this project can name one (invariant 1), so a folder full of keystores that nothing has started is not seen here. A
-//! program that hides its name is not seen either. What cannot be ruled out counts as seen: the machine is then
-//! untouchable, and a human looks.
+//! program that hides its name is not seen either. What could not be looked at is said apart: for as long as it lasts,
+//! the machine is neither ready nor deleted.
 
 mod programs;
 #[cfg(test)]

@@ -18,7 +18,7 @@ use super::{
     machine::{Machine, MachineError},
     report::{self, Counter, UNKNOWN_CLOCK_OFFSET_MS},
     restarts::Restarts,
-    signer,
+    signer::{self, Signs},
 };
 use crate::{
     adapters::{
@@ -102,7 +102,7 @@ impl Looked<'_> {
 struct Said {
     trouble: Option<String>,
     synced: Option<bool>,
-    signer: Option<String>,
+    signs: Signs,
 }
 
 impl Agent {
@@ -204,7 +204,12 @@ impl Agent {
     }
 
     fn write(&mut self, health: Health, restarts: u32, uptime: Duration, now: Time) -> Report {
-        let signs = health.signs.and(signer::find(&self.machine.facts()));
+        let facts = self.machine.facts();
+        // A node that does not run says nothing, and signs nothing.
+        let runs =
+            |process: &signer::Process| process.unit.as_ref().is_some_and(|unit| self.config.units.contains(unit));
+        let hidden = health.signs.hidden.filter(|_| facts.processes.iter().any(runs));
+        let signs = Signs { hidden, ..health.signs }.and(signer::find(&facts));
         let offset = self.compared.offset_ms(uptime, now);
         let mut stage = health.stage;
         if offset.is_none() {
@@ -243,12 +248,14 @@ impl Agent {
             tracing::info!(percent = report.progress_percent, synced = report.synced, "{}", report.stage);
             self.said.synced = Some(report.synced);
         }
-        if self.said.signer != report.signer {
-            match &report.signer {
-                Some(signer) => tracing::warn!("something that could sign: {signer}"),
-                None => tracing::info!("nothing that could sign is seen any more"),
+        let signs = Signs { seen: report.signer.clone(), hidden: report.signer_hidden.clone() };
+        if self.said.signs != signs {
+            match &signs {
+                Signs { seen: Some(signer), .. } => tracing::warn!("something that could sign: {signer}"),
+                Signs { seen: None, hidden: Some(why) } => tracing::warn!("a signer cannot be ruled out: {why}"),
+                Signs { seen: None, hidden: None } => tracing::info!("nothing that could sign is seen any more"),
             }
-            self.said.signer.clone_from(&report.signer);
+            self.said.signs = signs;
         }
     }
 }

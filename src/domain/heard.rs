@@ -9,6 +9,8 @@ use super::{Report, Span, Time, UNKNOWN_HEAD_AGE_SECONDS, elapsed};
 const HEAD_STEP: Span = Span::from_mins(2);
 /// A fall of the percentage by more than this is another count (a sync that began again), not a slip of rounding.
 const FALL: u8 = 5;
+/// What is wrong is over when it has not been seen for so long.
+const OVER: Span = Span::from_mins(5);
 /// How many changes are remembered of each kind; enough for every threshold, and bounded whatever a machine sends.
 const KEPT: usize = 16;
 
@@ -25,12 +27,12 @@ pub struct Heard {
     pub progress_at: Time,
     /// When the percentage last grew.
     pub percent_at: Time,
-    /// Since when it has had no consensus peer.
-    pub peerless_since: Option<Time>,
-    /// Since when it could not rule a signer out.
-    pub hidden_since: Option<Time>,
-    /// Since when its clock has been off by more than is allowed.
-    pub clock_off_since: Option<Time>,
+    /// It has no consensus peer.
+    pub peerless: Trouble,
+    /// It cannot rule a signer out.
+    pub hidden: Trouble,
+    /// Its clock is off by more than is allowed.
+    pub clock_off: Trouble,
     best_percent: u8,
     head_at: Time,
     /// Boot ids that are over, oldest first.
@@ -53,9 +55,9 @@ impl Heard {
             since: now,
             progress_at: now,
             percent_at: now,
-            peerless_since: None,
-            hidden_since: None,
-            clock_off_since: None,
+            peerless: Trouble::default(),
+            hidden: Trouble::default(),
+            clock_off: Trouble::default(),
             best_percent: percent,
             head_at: head_at(&report, now),
             past_boots: Vec::new(),
@@ -64,8 +66,8 @@ impl Heard {
             percents: vec![(now, percent)],
             report,
         };
-        heard.peerless_since = (heard.report.peers == 0).then_some(now);
-        heard.hidden_since = heard.report.signer_hidden.is_some().then_some(now);
+        heard.peerless.hear(heard.report.peers == 0, now);
+        heard.hidden.hear(heard.report.signer_hidden.is_some(), now);
         heard
     }
 
@@ -95,10 +97,10 @@ impl Heard {
         }
         self.moved_at = Some(now);
         self.advance(report, now);
-        self.peerless_since = (report.peers == 0).then(|| self.peerless_since.unwrap_or(now));
-        self.hidden_since = report.signer_hidden.is_some().then(|| self.hidden_since.unwrap_or(now));
+        self.peerless.hear(report.peers == 0, now);
+        self.hidden.hear(report.signer_hidden.is_some(), now);
         let off = Span::from_millis(report.clock_offset_ms.saturating_abs()) > clock_limit;
-        self.clock_off_since = off.then(|| self.clock_off_since.unwrap_or(now));
+        self.clock_off.hear(off, now);
         self.report = report.clone();
     }
 
@@ -158,12 +160,49 @@ impl Heard {
         // After a step back it would be fresh until the clock has caught up; the next report is half a minute away.
         self.moved_at = None;
         self.head_at = head_at(&self.report, now);
-        self.peerless_since = self.peerless_since.map(|_| now);
-        self.hidden_since = self.hidden_since.map(|_| now);
-        self.clock_off_since = self.clock_off_since.map(|_| now);
+        for trouble in [&mut self.peerless, &mut self.hidden, &mut self.clock_off] {
+            trouble.interrupt(now);
+        }
         self.boots.clear();
         self.restarts.clear();
         self.percents = vec![(now, self.best_percent)];
+    }
+}
+
+/// Something that is wrong, over time. What comes and goes is wrong for as long as it comes again soon: a machine that
+/// alternates would never be told of otherwise.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Trouble(Option<Lasting>);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Lasting {
+    since: Time,
+    /// When it was last seen.
+    seen_at: Time,
+    /// Whether the last report shows it.
+    shown: bool,
+}
+
+impl Trouble {
+    /// Since when it has been so; `None` while the last report does not show it.
+    #[must_use]
+    pub fn since(&self) -> Option<Time> {
+        self.0.filter(|lasting| lasting.shown).map(|lasting| lasting.since)
+    }
+
+    fn hear(&mut self, shown: bool, now: Time) {
+        match &mut self.0 {
+            None => self.0 = shown.then_some(Lasting { since: now, seen_at: now, shown }),
+            Some(lasting) if shown => (lasting.seen_at, lasting.shown) = (now, true),
+            Some(lasting) if elapsed(lasting.seen_at, now) < OVER => lasting.shown = false,
+            Some(_) => self.0 = None,
+        }
+    }
+
+    fn interrupt(&mut self, now: Time) {
+        if let Some(lasting) = &mut self.0 {
+            (lasting.since, lasting.seen_at) = (now, now);
+        }
     }
 }
 
@@ -293,12 +332,26 @@ mod tests {
     }
 
     #[test]
+    fn what_comes_and_goes_lasts_and_what_stays_away_is_over() {
+        let mut heard = Heard::first(report(0, 40), at(0));
+        let peers = |counter: u64, peers: u32| Report { peers, ..report(counter, 40) };
+        for minute in 1..=20 {
+            hear(&mut heard, &peers(minute, u32::from(minute % 2 == 0)), i64::try_from(minute).unwrap());
+            let shown = minute % 2 == 1;
+            assert_eq!(heard.peerless.since(), shown.then_some(at(0)), "only while it is so: minute {minute}");
+        }
+        hear(&mut heard, &peers(24, 3), 24);
+        hear(&mut heard, &peers(25, 0), 25);
+        assert_eq!(heard.peerless.since(), Some(at(25)), "it was away for five minutes and more");
+    }
+
+    #[test]
     fn after_a_jump_of_our_clock_everything_is_counted_from_then() {
         let mut heard = Heard::first(Report { clock_offset_ms: 9000, ..report(1, 40) }, at(0));
         hear(&mut heard, &Report { clock_offset_ms: 9000, ..report(2, 40) }, 1);
         heard.interrupt(at(600));
         assert_eq!((heard.progress_at, heard.percent_at), (at(600), at(600)));
-        assert_eq!((heard.peerless_since, heard.clock_off_since), (Some(at(600)), Some(at(600))));
+        assert_eq!((heard.peerless.since(), heard.clock_off.since()), (Some(at(600)), Some(at(600))));
         assert_eq!(heard.percent_per_hour(), None);
     }
 }

@@ -112,8 +112,7 @@ impl From<Report> for Written {
 #[must_use]
 pub fn printable(text: &str, chars: usize) -> String {
     let is_seen = |c: &char| {
-        let hidden =
-            matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
+        let hidden = matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
         !c.is_control() && !hidden
     };
     text.chars().filter(is_seen).take(chars).collect()
@@ -135,7 +134,7 @@ mod tests {
 
     #[test]
     fn what_a_machine_wrote_neither_controls_a_terminal_nor_turns_the_line_around() {
-        assert_eq!(printable("a\u{1b}[2Jb\u{202e}c\u{200b}\n", 80), "a[2Jbc");
+        assert_eq!(printable("a\u{1b}[2Jb\u{202e}c\u{200b}\u{61c}\u{2028}\u{2060}\n", 80), "a[2Jbc");
         assert_eq!(printable("abc", 2), "ab");
     }
 }

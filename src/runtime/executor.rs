@@ -136,9 +136,10 @@ impl Executor {
             owner: owner.as_ref().map(|stored| stored.bytes.as_slice()),
             session: session.as_ref().map(|stored| stored.bytes.as_slice()),
         };
-        Unpromoted::check(&observed, validator, id.incident, view)
-            .map(Some)
-            .map_err(|untouchable| Outcome::Untouchable(untouchable.to_string()))
+        Unpromoted::check(&observed, validator, id.incident, view).map(Some).map_err(|untouchable| {
+            let kind = if untouchable.for_now { Outcome::Failed } else { Outcome::Untouchable };
+            kind(untouchable.to_string())
+        })
     }
 }
 

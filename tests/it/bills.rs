@@ -32,7 +32,12 @@ ladder us-central1-a n2-standard-8 60
 /// Runs it on, and what the end says of the bill.
 #[track_caller]
 fn closed(rest: &str) -> String {
-    let scenario = simulate::parse(&format!("{GIVEN_UP}{rest}")).unwrap();
+    cost_of(&format!("{GIVEN_UP}{rest}"))
+}
+
+#[track_caller]
+fn cost_of(scenario: &str) -> String {
+    let scenario = simulate::parse(scenario).unwrap();
     let report = simulate::run(&scenario);
     assert!(report.failures.is_empty(), "{}\n{}", report.transcript, report.failures.join("\n"));
     let line = report.transcript.lines().find(|line| line.contains(" closed: "));
@@ -55,6 +60,23 @@ fn the_bill_of_a_given_up_machine_ends_when_a_complete_look_shows_that_it_is_gon
         ",
     );
     assert!(line.contains("it has cost about $30.00"), "10 minutes of the first and 20 of the second: {line}");
+}
+
+#[test]
+fn a_machine_that_was_to_be_given_up_and_lives_is_billed_as_what_it_is() {
+    let dearer = "60\nladder us-central1-b n2-standard-8 6000\n";
+    let begun = GIVEN_UP.replacen("60\n", dearer, 1).replace("answer eth-0 deleted", "answer eth-0 untouchable");
+    let line = cost_of(&format!(
+        "{begun}
+        16m     expect eth-0 phase needs human
+        16m     request eth-0 close
+        17m     answer eth-0 found running
+        25m     answer eth-0 deleted
+        25m     answer eth-0 found none
+        25m     answer eth-0 disks none
+        ",
+    ));
+    assert!(line.contains("it has cost about $20.00"), "twenty minutes of the first: {line}");
 }
 
 #[test]

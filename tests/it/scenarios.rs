@@ -128,6 +128,14 @@ fn unwritten(event: Event) -> Option<Event> {
     })
 }
 
+/// As if a look answered only where there is a report.
+fn unanswered_but_reports(event: Event) -> Option<Event> {
+    outcome(event, |outcome| match outcome {
+        Outcome::Observed(Some(seen)) if seen.written.report().is_none() => Outcome::Failed("no answer".into()),
+        other => other,
+    })
+}
+
 /// Every node that is read, judged as one whose own probes say all.
 fn by_its_word(policy: &mut Policy) {
     policy.other_chains.values_mut().for_each(|chain| *chain = OtherChain::Probed);
@@ -427,6 +435,8 @@ const RULES: &[(&str, Off)] = &[
         Off::Policy(|policy| policy.report_stale_after = Span::from_hours(10)),
     ),
     ("a_machine_that_starts_slowly_is_not_given_up", Off::Event(unwritten)),
+    ("a_machine_that_booted_again_is_not_released_on_its_earlier_word", Off::Event(unanswered_but_reports)),
+    ("a_machine_that_took_its_report_back_is_not_released_on_its_earlier_word", Off::Event(unanswered_but_reports)),
     ("a_restart_does_not_forget_that_a_machine_has_spoken", Off::Event(unwritten)),
     (
         "a_report_of_an_earlier_boot_does_not_count",

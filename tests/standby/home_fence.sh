@@ -26,7 +26,8 @@ people='pipe(my $done, my $say); while (my $line = <STDIN>) { chomp $line; next 
   my $pid = fork(); if (!$pid) { close STDIN; close STDOUT; close STDERR; $0 = $line; syswrite $say, "x"; sleep; exit }
   print "$kind $pid $line\n"; sysread $done, my $x, 1 }'
 begin() { # kinds
-  grep -E "^($1): " "$root/tests/standby/signers.txt" | machine setsid perl -e "$people" "$(printf 'x%.0s' {1..400})" > "$world/people"
+  { grep -E "^($1): " "$root/tests/standby/signers.txt"; [[ $1 != signs* ]] || printf 'home: gaiad --home /caf\351 start\n'; } |
+    machine setsid perl -e "$people" "$(printf 'x%.0s' {1..400})" > "$world/people"
   [[ $(wc -l < "$world/people") -gt 0 ]]
 }
 end() { awk '{ print $2 }' "$world/people" | xargs nsenter -t "$leader" -p -m kill -KILL; }

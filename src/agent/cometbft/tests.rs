@@ -91,7 +91,8 @@ fn a_node_that_does_not_answer_is_not_synced_and_nothing_is_known_of_it() {
     let health = judge(&CometbftLook { status: Err(error.clone()), peers: Err(error), application: None });
     assert_eq!((health.stage.as_str(), health.percent, health.synced), ("CometBFT refuses connections", 0, false));
     assert_eq!((health.head_age_seconds, health.peers), (UNKNOWN_HEAD_AGE_SECONDS, 0));
-    assert_eq!((health.chain_id, health.signs), (None, Signs::default()));
+    assert_eq!((health.chain_id, health.signs.seen), (None, None));
+    assert!(health.signs.hidden.is_some(), "whether its key has a vote is not known either");
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! A machine that never boots: its serial port is read, it is deleted, and another is tried on the next rung, a few
 //! times and within the budget; then it is a human's question.
 //!
-//! **Invariants:** only a machine that has never written anything is given up, be it a start-up script's first word; never one that is retained, promoted or
-//! shows a signer; the next one is created only after a complete look has shown that the last one is gone; what is given
-//! up stands in the record before anything is deleted, and is never adopted again.
+//! **Invariants:** only a machine that has never written anything, not even its start-up script's first word, is given
+//! up, and none that is retained, promoted or shows a signer; the next one is created only after a complete look has
+//! shown that the last one is gone; what is given up stands in the record before anything is deleted, and is never
+//! adopted again.
 
 use super::{Draft, follow, recover};
 use crate::domain::{
@@ -22,7 +23,9 @@ pub(super) fn after_look(draft: &mut Draft<'_>, incident: &Incident, standby: &S
 
 /// A placeholder of a machine never reports, and while home works again nothing is tried anew.
 fn is_overdue(draft: &Draft<'_>, standby: &Standby) -> bool {
-    let heard = standby.spoke_at.is_some() || draft.live.report.is_some() || draft.live.unusable.is_some();
+    let live = &draft.live;
+    let heard = live.report.is_some() || live.unusable.is_some() || live.starting.is_some();
+    let heard = heard || standby.spoke_at.is_some();
     if draft.policy.simulated || standby.retained || heard || draft.live.healthy_since.is_some() {
         return false;
     }

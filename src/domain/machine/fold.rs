@@ -50,6 +50,8 @@ fn hear(draft: &mut Draft<'_>, written: &Written) {
         draft.live.starting = None;
     }
     let report = match written {
+        // A machine takes back what it wrote by booting anew, and then nobody knows what runs there.
+        Written::Nothing if draft.live.report.is_some() => return ignore(draft, "it is gone".into()),
         Written::Nothing => return,
         Written::Starting(word) => return starting(draft, word),
         Written::Unreadable(why) => return ignore(draft, format!("it cannot be read ({why})")),

@@ -224,4 +224,6 @@ fn is_silent(draft: &Draft<'_>) -> bool {
     let heard = draft.live.report.as_ref();
     heard.is_some_and(|heard| heard.is_fresh(draft.policy.report_stale_after, draft.now) && rules_out(&heard.report))
         && draft.live.unusable.is_none()
+        // It has booted since, and nobody has looked what runs there now.
+        && draft.live.starting.is_none()
 }

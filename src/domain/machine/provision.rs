@@ -138,6 +138,9 @@ fn untouchable(draft: &mut Draft<'_>, incident: &mut Incident, instance: &Instan
     let standby = incident.given_up.iter().position(|gone| gone.instance.id == instance.id).map(|index| {
         let GivenUp { instance, rung, since, gone_at: _ } = incident.given_up.remove(index);
         incident.machine_since = Some(since);
+        if let Some(index) = draft.policy.ladder.iter().position(|priced| priced.rung == rung) {
+            incident.rung = index;
+        }
         Standby { instance, rung, since, retained: false, extra: None, spoke_at: None }
     });
     let pending = incident.next(Step::Find, Action::Find, draft.now);

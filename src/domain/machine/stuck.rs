@@ -8,7 +8,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::identity::{Expected, Identity};
-use crate::domain::{Heard, Policy, Span, Standby, Time, elapsed, printable, start_word};
+use crate::domain::{Heard, Policy, Span, Standby, Time, UNKNOWN_HEAD_AGE_SECONDS, elapsed, printable, start_word};
 
 /// How often the clients may be started again within [`Policy::stuck_after`]. systemd starts a client that fails every
 /// few seconds; an update or an operator starts each once or twice.
@@ -248,16 +248,16 @@ pub(super) fn judge(case: &Case<'_>, policy: &Policy, now: Time) -> Option<Stuck
     if restarts >= RESTARTS {
         return Some(Stuck::RestartLoop { restarts });
     }
-    if let Some(since) = heard.clock_off_since.filter(|since| lasts(*since, long, now)) {
+    if let Some(since) = heard.clock_off.since().filter(|since| lasts(*since, long, now)) {
         return Some(Stuck::ClockOff { milliseconds: report.clock_offset_ms, since });
     }
     if let Some(why) = &report.signer_hidden
-        && let Some(since) = heard.hidden_since.filter(|since| lasts(*since, long, now))
+        && let Some(since) = heard.hidden.since().filter(|since| lasts(*since, long, now))
     {
         return Some(Stuck::SignerHidden { why: printable(why, 120), since });
     }
     if case.chain.is_counted()
-        && let Some(since) = heard.peerless_since.filter(|since| lasts(*since, long, now))
+        && let Some(since) = heard.peerless.since().filter(|since| lasts(*since, long, now))
     {
         return Some(Stuck::NoPeers { since });
     }
@@ -266,11 +266,19 @@ pub(super) fn judge(case: &Case<'_>, policy: &Policy, now: Time) -> Option<Stuck
         return None;
     }
     let percent = report.progress_percent.min(100);
-    if lasts(heard.progress_at, long, now) {
+    let longer = long.checked_mul(PERCENT_ALONE).unwrap_or(Span::MAX);
+    let (alone, patience) = match case.chain {
+        Expected::Watched(_) => (Some(longer), long),
+        // Its percentage is its head's time, so the head says all. Before it has one it reads its database or fetches a
+        // state, of which nothing is counted.
+        Expected::Read(_) if report.head_age_seconds >= UNKNOWN_HEAD_AGE_SECONDS => (None, longer),
+        Expected::Read(_) | Expected::Probed => (None, long),
+    };
+    if lasts(heard.progress_at, patience, now) {
         return Some(Stuck::NoProgress { percent, since: heard.progress_at });
     }
-    let alone = long.checked_mul(PERCENT_ALONE).unwrap_or(Span::MAX);
-    lasts(heard.percent_at, alone, now).then_some(Stuck::NoProgress { percent, since: heard.percent_at })
+    let alone = alone.is_some_and(|alone| lasts(heard.percent_at, alone, now));
+    alone.then_some(Stuck::NoProgress { percent, since: heard.percent_at })
 }
 
 /// Nothing usable was ever heard from it by this watcher. One that has never written anything is the boot's matter

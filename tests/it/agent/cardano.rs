@@ -48,10 +48,12 @@ fn slot_of_now() -> i64 {
     Time::now().as_second() - "2022-10-25T00:00:00Z".parse::<Time>().unwrap().as_second()
 }
 
+const UNIT: &str = "failover-generic.service";
+
 fn settings(url: &str, network: &str) -> Value {
     json!({
         "kind": "generic", "beacon": null, "execution": null, "genesis_root": null, "probes": [],
-        "node": {"cardano": {"metrics": format!("{url}/metrics"), "network": network}},
+        "node": {"cardano": {"metrics": format!("{url}/metrics"), "network": network}}, "units": [UNIT],
     })
 }
 
@@ -79,7 +81,8 @@ async fn a_relay_in_step_with_its_chain_reports_everything_that_ready_needs() {
 
 #[tokio::test]
 async fn whatever_a_node_answers_instead_it_is_not_synced_and_the_stage_says_why() {
-    let (_rig, node, mut agent) = in_step().await;
+    let (rig, node, mut agent) = in_step().await;
+    rig.process(900, &["/opt/failover/generic/cardano-node", "run"], UNIT);
     for (fault, says) in [
         (Fault::Html, "Cardano node sent a page without any metric of a Cardano node"),
         (Fault::Empty, "Cardano node sent a page without any metric of a Cardano node"),
@@ -93,10 +96,11 @@ async fn whatever_a_node_answers_instead_it_is_not_synced_and_the_stage_says_why
         assert!(!report.synced && report.progress_percent == 0, "{fault:?}: {report:?}");
         assert_eq!((report.peers, report.head_age_seconds), (0, UNKNOWN_HEAD_AGE_SECONDS), "{fault:?}");
         assert!(report.stage.starts_with(says), "{fault:?}: {}", report.stage);
-        assert!(!report.signer_seen);
+        assert!(!report.signer_seen && report.signer_hidden.is_some_and(|why| why.contains("forges")), "{fault:?}");
     }
     node.spoil(None);
-    assert!(agent.report().await.unwrap().synced, "it recovers by itself");
+    let report = agent.report().await.unwrap();
+    assert_eq!((report.synced, report.signer_hidden), (true, None), "it recovers by itself");
 }
 
 #[tokio::test]

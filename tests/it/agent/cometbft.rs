@@ -17,10 +17,12 @@ use super::{
 
 const NETWORK: &str = "mainnet-beacon-80094";
 
+const UNIT: &str = "failover-generic.service";
+
 fn settings(rpc: &str) -> Value {
     json!({
         "kind": "generic", "beacon": null, "execution": null, "genesis_root": null, "probes": [],
-        "node": {"cometbft": {"rpc": rpc, "network": NETWORK}},
+        "node": {"cometbft": {"rpc": rpc, "network": NETWORK}}, "units": [UNIT],
     })
 }
 
@@ -43,7 +45,9 @@ async fn a_node_in_step_with_its_chain_reports_everything_that_ready_needs() {
 
 #[tokio::test]
 async fn whatever_a_node_answers_instead_it_is_not_synced_and_the_stage_says_why() {
-    let (_rig, node, mut agent) = in_step().await;
+    let (rig, node, mut agent) = in_step().await;
+    // Whether it would sign is not known then, if it runs at all.
+    rig.process(900, &["/opt/failover/generic/beacond", "start"], UNIT);
     for (fault, says) in [
         (Fault::Html, "CometBFT sent something that is not JSON-RPC"),
         (Fault::Empty, "CometBFT sent something that is not JSON-RPC"),
@@ -58,10 +62,12 @@ async fn whatever_a_node_answers_instead_it_is_not_synced_and_the_stage_says_why
         assert!(!report.synced && report.progress_percent == 0, "{fault:?}: {report:?}");
         assert_eq!((report.peers, report.head_age_seconds), (0, UNKNOWN_HEAD_AGE_SECONDS), "{fault:?}");
         assert_eq!((report.chain_id, report.signer_seen), (None, false), "{fault:?}");
+        assert!(report.signer_hidden.is_some_and(|why| why.contains("voting power")), "{fault:?}");
         assert!(report.stage.starts_with(says), "{fault:?}: {}", report.stage);
     }
     node.spoil(None);
-    assert!(agent.report().await.unwrap().synced, "it recovers by itself");
+    let report = agent.report().await.unwrap();
+    assert_eq!((report.synced, report.signer_hidden), (true, None), "it recovers by itself");
 }
 
 #[tokio::test]
@@ -72,6 +78,7 @@ async fn nobody_there_is_not_synced() {
     drop(taken);
     let report = rig.agent_with(&settings(&url), Arc::new(SystemClock)).report().await.unwrap();
     assert_eq!((report.synced, report.stage.as_str()), (false, "CometBFT refuses connections"));
+    assert_eq!(report.signer_hidden, None, "what does not run does not sign");
 }
 
 #[tokio::test]
@@ -148,6 +155,7 @@ async fn another_chain_is_said_with_its_name() {
 #[tokio::test]
 async fn a_key_of_its_own_with_a_vote_is_a_signer_beside_whatever_else_is_seen() {
     let (rig, node, mut agent) = in_step().await;
+    rig.process(901, &["/opt/failover/generic/beacond", "start"], UNIT);
     let (seen, hidden) = ("own key has a voting power of 10", "does not say its key's voting power");
     for (power, seen, hidden) in [
         (json!("10"), Some(seen), None),

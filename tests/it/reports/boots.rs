@@ -147,6 +147,17 @@ async fn a_machine_that_has_spoken_is_not_given_up_however_late_that_is_seen() {
     assert!(matches!(&outcome, Outcome::Untouchable(why) if why.contains("has spoken since")), "{outcome:?}");
     assert_eq!(rig.fake.machines().len(), 1, "it stays");
 
+    // A doubt is over with a report: it is asked again, and no human for it.
+    let hidden = Report { signer_hidden: Some("/proc is hidden".into()), ..Report::default() };
+    rig.fake.report(&instance.name, &hidden);
+    let outcome = executor.carry_out(&validator(), id, &Action::Delete(instance.clone())).await;
+    assert!(matches!(&outcome, Outcome::Failed(why) if why.contains("cannot be ruled out")), "{outcome:?}");
+    rig.fake.report(&instance.name, &Report { signer_seen: true, ..hidden });
+    let outcome = executor.carry_out(&validator(), id, &Action::Delete(instance.clone())).await;
+    assert!(matches!(&outcome, Outcome::Untouchable(_)), "{outcome:?}");
+    assert_eq!(rig.fake.machines().len(), 1, "it stays");
+    rig.fake.report(&instance.name, &Report::default());
+
     // The same machine may be released, which asks for another thing.
     let outcome = executor.carry_out(&validator(), id, &Action::Delete(instance)).await;
     assert!(matches!(outcome, Outcome::Deleted), "{outcome:?}");

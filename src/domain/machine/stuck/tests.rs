@@ -122,6 +122,17 @@ fn a_node_that_is_read_is_stuck_by_what_is_counted_on_it() {
     let stands =
         |minutes: i64| Report { progress_percent: 7, head_age_seconds: minutes.unsigned_abs() * 60, ..named(minutes) };
     assert_eq!((after(20, READ, stands), after(30, READ, stands)), (None, Some(StuckKind::NoProgress)));
+    // The last percent of a long chain takes hours, and its head shows that it goes on.
+    let last = |minutes: i64| Report { progress_percent: 99, ..named(minutes) };
+    assert_eq!((after(600, READ, last), after(600, WATCHED, going_at_99)), (None, Some(StuckKind::NoProgress)));
+    // Without a head nothing is counted yet.
+    let headless =
+        |minutes: i64| Report { progress_percent: 0, head_age_seconds: UNKNOWN_HEAD_AGE_SECONDS, ..named(minutes) };
+    assert_eq!((after(230, READ, headless), after(240, READ, headless)), (None, Some(StuckKind::NoProgress)));
+}
+
+fn going_at_99(minutes: i64) -> Report {
+    Report { progress_percent: 99, ..going(minutes) }
 }
 
 #[test]
