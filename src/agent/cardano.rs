@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use self::slots::Slots;
 use super::{
-    head::{self, Way},
+    head::{self, Doing, Way},
     health::{Health, UNKNOWN_HEAD_AGE_SECONDS},
     pace::Pace,
     signer::Signs,
@@ -37,19 +37,6 @@ pub struct Cardano {
     pace: Pace,
 }
 
-/// Why it is not synced, with how far it is.
-struct Doing {
-    stage: String,
-    /// How far it has come, if that is known.
-    way: Option<Way>,
-}
-
-impl Doing {
-    fn waits(stage: impl AsRef<str>) -> Self {
-        Self { stage: format!("Cardano node {}", stage.as_ref()), way: None }
-    }
-}
-
 impl Cardano {
     /// `network` gives every slot its time.
     #[must_use]
@@ -60,25 +47,14 @@ impl Cardano {
     /// Judges one look: `now` is the right time as far as it is known, `uptime` a clock that only goes forward.
     pub fn judge(&mut self, look: &Result<CardanoLook, CardanoError>, now: Time, uptime: Duration) -> Health {
         let doing = self.doing(look, now);
-        let way = doing.as_ref().and_then(|doing| doing.way);
-        let outlook = match way {
-            Some(way) => way.outlook(&mut self.pace, now, uptime),
-            None => {
-                self.pace.rest();
-                None
-            }
-        };
+        let (percent, seconds_to_go) = Doing::progress(doing.as_ref(), &mut self.pace, now, uptime);
         let look = look.as_ref().ok();
         let head = look.and_then(|look| look.slot).and_then(|slot| self.slots.time_of(slot));
         Health {
-            percent: match (&doing, way) {
-                (None, _) => 100,
-                (Some(_), Some(way)) => way.percent(now),
-                (Some(_), None) => 0,
-            },
+            percent,
             synced: doing.is_none(),
             stage: doing.map_or_else(|| "synced".into(), |doing| doing.stage),
-            seconds_to_go: outlook.map(|outlook| outlook.seconds_to_go),
+            seconds_to_go,
             // A block is verified before it is a node's head.
             optimistic: false,
             head_age_seconds: head.map_or(UNKNOWN_HEAD_AGE_SECONDS, |head| head::age_seconds(head, now)),
@@ -100,19 +76,19 @@ impl Cardano {
     /// What it is doing until it is synced; `None` when it is.
     fn doing(&self, look: &Result<CardanoLook, CardanoError>, now: Time) -> Option<Doing> {
         let look = match look {
-            Err(error) => return Some(Doing::waits(error.to_string())),
+            Err(error) => return Some(waits(error)),
             Ok(look) => look,
         };
         let Some(slot) = look.slot else {
             // How long that takes is not known: what is left are blocks of very different size.
             let read = look.replayed_percent.map(|percent| format!(", {percent} % of it")).unwrap_or_default();
-            return Some(Doing::waits(format!("has no head yet: it reads its database{read}")));
+            return Some(waits(format!("has no head yet: it reads its database{read}")));
         };
         let Some(head) = self.slots.time_of(slot) else {
-            return Some(Doing::waits(format!("has a head from the future, in slot {slot}")));
+            return Some(waits(format!("has a head from the future, in slot {slot}")));
         };
         if let Some(ahead) = head::ahead(head, now) {
-            return Some(Doing::waits(format!("has a head from the future, by {}", human(ahead))));
+            return Some(waits(format!("has a head from the future, by {}", human(ahead))));
         }
         let age = now.duration_since(head).max(Span::ZERO);
         if age > FRESH {
@@ -120,10 +96,10 @@ impl Cardano {
             return Some(Doing { stage, way: Some(Way { from: self.slots.start(), to: head }) });
         }
         match (look.peers, signs(look)) {
-            (Some(0), _) => Some(Doing::waits("has no peer")),
+            (Some(0), _) => Some(waits("has no peer")),
             // Whether it follows anybody is not known then, and unknown is not well.
-            (None, _) => Some(Doing::waits("does not tell its peers")),
-            (Some(_), Some(signs)) => Some(Doing::waits(format!("is no standby: {signs}"))),
+            (None, _) => Some(waits("does not tell its peers")),
+            (Some(_), Some(signs)) => Some(waits(format!("is no standby: {signs}"))),
             (Some(_), None) => None,
         }
     }
@@ -133,4 +109,8 @@ impl Cardano {
 fn signs(look: &CardanoLook) -> Option<String> {
     let first = look.forging.first()?;
     Some(format!("the Cardano node counts what only a block producer does ({first})"))
+}
+
+fn waits(stage: impl std::fmt::Display) -> Doing {
+    Doing::waits(format!("Cardano node {stage}"))
 }

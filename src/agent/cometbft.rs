@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use super::{
-    head::{self, Way},
+    head::{self, Doing, Way},
     health::{Health, UNKNOWN_HEAD_AGE_SECONDS},
     pace::Pace,
     signer::Signs,
@@ -34,19 +34,6 @@ pub struct Cometbft {
     first: Option<Time>,
 }
 
-/// Why it is not synced, with how far it is.
-struct Doing {
-    stage: String,
-    /// How far it has come, if it goes forward at all.
-    way: Option<Way>,
-}
-
-impl Doing {
-    fn waits(stage: impl Into<String>) -> Self {
-        Self { stage: format!("CometBFT {}", stage.into()), way: None }
-    }
-}
-
 impl Cometbft {
     /// `network` is the chain id it has to follow.
     #[must_use]
@@ -57,27 +44,16 @@ impl Cometbft {
     /// Judges one look: `now` is the right time as far as it is known, `uptime` a clock that only goes forward.
     pub fn judge(&mut self, look: &CometbftLook, now: Time, uptime: Duration) -> Health {
         let doing = self.doing(look, now);
-        let way = doing.as_ref().and_then(|doing| doing.way);
-        let outlook = match way {
-            Some(way) => way.outlook(&mut self.pace, now, uptime),
-            None => {
-                self.pace.rest();
-                None
-            }
-        };
+        let (percent, seconds_to_go) = Doing::progress(doing.as_ref(), &mut self.pace, now, uptime);
         let status = look.status.as_ref().ok();
         let mut versions = Vec::new();
         versions.extend(status.and_then(|status| status.version.clone()).map(|version| ("CometBFT", version)));
         versions.extend(look.application.clone().map(|version| ("application", version)));
         Health {
-            percent: match (&doing, way) {
-                (None, _) => 100,
-                (Some(_), Some(way)) => way.percent(now),
-                (Some(_), None) => 0,
-            },
+            percent,
             synced: doing.is_none(),
             stage: doing.map_or_else(|| "synced".into(), |doing| doing.stage),
-            seconds_to_go: outlook.map(|outlook| outlook.seconds_to_go),
+            seconds_to_go,
             // A block is final when it is there: there is no head that is followed before it is verified.
             optimistic: false,
             head_age_seconds: status.map_or(UNKNOWN_HEAD_AGE_SECONDS, |status| head_age(status, now)),
@@ -92,18 +68,18 @@ impl Cometbft {
     /// What it is doing until it is synced; `None` when it is.
     fn doing(&mut self, look: &CometbftLook, now: Time) -> Option<Doing> {
         let status = match &look.status {
-            Err(error) => return Some(Doing::waits(error.to_string())),
+            Err(error) => return Some(waits(error)),
             Ok(status) => status,
         };
         if status.network != self.network {
-            return Some(Doing::waits(format!("follows another chain ({}, not {})", status.network, self.network)));
+            return Some(waits(format!("follows another chain ({}, not {})", status.network, self.network)));
         }
         if status.height == 0 {
             // A state that is fetched is not counted in blocks, and before the first block there is nothing to count.
-            return Some(Doing::waits("has no block yet: it looks for peers, or fetches a state"));
+            return Some(waits("has no block yet: it looks for peers, or fetches a state"));
         }
         if let Some(ahead) = head::ahead(status.latest, now) {
-            return Some(Doing::waits(format!("has a head from the future, by {}", human(ahead))));
+            return Some(waits(format!("has a head from the future, by {}", human(ahead))));
         }
         let age = now.duration_since(status.latest).max(Span::ZERO);
         let first = *self.first.get_or_insert(status.latest);
@@ -120,13 +96,11 @@ impl Cometbft {
             return behind("says it is in step, but its head is old");
         }
         match (&look.peers, status.voting_power) {
-            (Err(error), _) => Some(Doing::waits(error.to_string())),
-            (Ok(0), _) => Some(Doing::waits("has no peer")),
+            (Err(error), _) => Some(waits(error)),
+            (Ok(0), _) => Some(waits("has no peer")),
             (Ok(_), Some(0)) => None,
-            (Ok(_), Some(power)) => {
-                Some(Doing::waits(format!("is no standby: its own key has a voting power of {power}")))
-            }
-            (Ok(_), None) => Some(Doing::waits("does not say its key's voting power")),
+            (Ok(_), Some(power)) => Some(waits(format!("is no standby: its own key has a voting power of {power}"))),
+            (Ok(_), None) => Some(waits("does not say its key's voting power")),
         }
     }
 }
@@ -143,4 +117,8 @@ fn signs(status: Option<&CometbftStatus>) -> Signs {
 
 fn head_age(status: &CometbftStatus, now: Time) -> u64 {
     if status.height == 0 { UNKNOWN_HEAD_AGE_SECONDS } else { head::age_seconds(status.latest, now) }
+}
+
+fn waits(stage: impl std::fmt::Display) -> Doing {
+    Doing::waits(format!("CometBFT {stage}"))
 }

@@ -49,6 +49,36 @@ impl Way {
     }
 }
 
+/// Why a node is not synced, with how far it is.
+#[derive(Clone, Debug)]
+pub struct Doing {
+    /// In words.
+    pub stage: String,
+    /// How far it has come, if that is known.
+    pub way: Option<Way>,
+}
+
+impl Doing {
+    /// Something of which nobody knows how long it takes.
+    #[must_use]
+    pub fn waits(stage: String) -> Self {
+        Self { stage, way: None }
+    }
+
+    /// The percentage, and the seconds to go if they can be told. Without anything to do it is synced.
+    pub fn progress(doing: Option<&Self>, pace: &mut Pace, now: Time, uptime: Duration) -> (u8, Option<u64>) {
+        let outlook = match doing.and_then(|doing| doing.way) {
+            Some(way) => way.outlook(pace, now, uptime),
+            None => {
+                pace.rest();
+                None
+            }
+        };
+        let percent = doing.map_or(100, |doing| doing.way.map_or(0, |way| way.percent(now)));
+        (percent, outlook.map(|outlook| outlook.seconds_to_go))
+    }
+}
+
 /// Whole seconds from one to the other; 0 when they are the other way round.
 fn seconds(from: Time, to: Time) -> u64 {
     u64::try_from(to.duration_since(from).as_secs()).unwrap_or(0)
