@@ -21,6 +21,8 @@ generic() { # release, more of its keys
   echo "{\"kind\": \"generic\", \"clients\": [\"generic\"], \"generic\": {\"binary\": \"node-1.0/bin/node\", \"health\": [],
     \"args\": [\"--percent=%h\", \"--dollar=\$HOME\", \"--words=a \\\"b\\\" c\"], ${1#\{}}"
 }
+boot=$world/guest/failover/boot # what the script leaves of where it is
+told() { cat "$boot.all" 2> /dev/null || true; }
 last() { tail -n 1 <<< "$said"; }
 tried() { grep -c "GET /mirror/$1 " "$world/requests" || true; }
 
@@ -33,6 +35,7 @@ world_fill "$good"
 rm "$world/attributes/failover-vars"
 check "without its metadata it fails" eval '! machine_startup'
 check "and says which is missing" grep -q 'FAILED: .* failover-vars; .*another machine' <(last)
+check "and leaves that where the watcher reads it" grep -qx 'FAILED: .* failover-vars; .*another machine' "$boot"
 world_fill "$good"
 echo '{"standby"' > "$world/attributes/failover-vars"
 check "broken metadata are refused" eval '! machine_startup'
@@ -46,9 +49,14 @@ check "and leaves none" machine test ! -e /var/lib/failover/bundle
 # --- A mirror that comes late.
 world_fill "$good"
 echo "503 2" > "$world/faults/failover"
+rm "$boot.all"
 check "a mirror that is down for the first two tries delays it only" machine_startup
 check "it was tried three times" test "$(tried failover)" = 3
 check "it is done" grep -q 'failover: done' <(last)
+check "it has told its steps, one after the other" \
+  test "$(told | sed 's/[ ,:].*//' | tr '\n' ' ')" = 'start playbook done '
+check "the start with the machine's name" grep -q "^start, $(machine uname -n), boot " "$boot.all"
+check "the playbook with its try" grep -qx 'playbook, try 1' "$boot.all"
 # shellcheck disable=SC2016 # that is what it is about
 check "the node runs, with its arguments as they were written" \
   test "$(machine cat /var/lib/chain/generic/arguments)" = '--percent=%h|--dollar=$HOME|--words=a "b" c|'
@@ -79,6 +87,22 @@ for place in 'boot ' 'base : Say what' 'generic : Make its user'; do
   check "the node is up" machine systemctl is-active --quiet failover-generic.service
   check "and nothing is left of the killed run" \
     machine sh -c '! ls -d /var/lib/failover/.startup.* /var/lib/failover/bundle.* /opt/failover/.fetching-* 2> /dev/null'
+done
+
+machine mv /usr/bin/ansible-playbook /usr/bin/hidden
+start_and_kill 'installing ansible'
+machine mv /usr/bin/hidden /usr/bin/ansible-playbook
+check "a machine without ansible tells that it installs it" grep -qx 'installing ansible' <(tail -n 1 "$boot.all")
+
+# --- The place for its steps is not there.
+for fault in 503 hang; do
+  reset
+  rm "$boot.all"
+  echo "$fault" > "$world/faults/guest-boot"
+  began=$SECONDS
+  check "a server that takes no steps ($fault) changes nothing" machine_startup
+  say "that took $((SECONDS - began)) s"
+  check "nothing of it was kept" test ! -e "$boot.all"
 done
 
 # --- Twice at once.
@@ -128,6 +152,19 @@ check "and says so" grep -q 'failover-lighthouse.service is .*unexpected argumen
 world_fill "$(sed 's|"https://checkpoint.example"|null|' "$world/attributes/failover-vars")"
 check "without a place to begin it is refused" eval '! machine_startup'
 check "and says so" grep -q 'lighthouse needs checkpoint_sync_url' <(last)
+
+# --- What it has told, all the while, and that a promoted machine tells nothing.
+check "it has told of a try that failed" grep -q '^playbook: try 1 of 2 did not succeed' "$boot.all"
+check "and of the end, as the console has it" grep -qF "FAILED: " "$boot"
+check "each as one printable line of at most 200 bytes" eval '! LC_ALL=C grep -avqE "^[ -~]{1,200}$" "$boot.all"'
+check "the longest were cut" grep -qE '^.{200}$' "$boot.all"
+before=$(told)
+echo token > "$world/attributes/failover-promoted"
+check "a machine that is promoted is left alone" machine_startup
+rm "$world/attributes/failover-promoted"
+machine touch /var/lib/failover/promoted
+check "and so is one that knows it" machine_startup
+check "and tells nothing" test "$(told)" = "$before"
 
 machine_stop
 say "all good"
