@@ -74,10 +74,14 @@ reset() { # forgets what was installed, not the machine
   rm -f "$world/faults"/*
 }
 # shellcheck disable=SC2016 # for the machine to expand
-start_and_kill() { # at which line of its log
+start_and_kill() { # at which line of its log, and when this succeeds on the machine
+  local line=$1; shift
   machine sh -c 'setsid sh /run/startup-script > /dev/null 2>&1 & echo $!' > "$world/number"
   local end=$((SECONDS + 60))
-  until machine grep -q "$1" /var/log/console; do ((SECONDS < end)) || die "it never came to $1"; sleep 0.05; done
+  until machine grep -q "$line" /var/log/console && machine sh -c "${1-true}" > /dev/null 2>&1; do
+    ((SECONDS < end)) || die "it never came to $line"
+    sleep 0.05
+  done
   machine sh -c 'kill -9 -$1' - "$(cat "$world/number")"
 }
 for place in 'boot ' 'base : Say what' 'generic : Make its user'; do
@@ -89,6 +93,14 @@ for place in 'boot ' 'base : Say what' 'generic : Make its user'; do
     machine sh -c '! ls -d /var/lib/failover/.startup.* /var/lib/failover/bundle.* /opt/failover/.fetching-* 2> /dev/null'
 done
 
+reset
+echo hang > "$world/faults/node-1.0.tar.gz"
+start_and_kill 'generic : Install the release' 'ls /opt/failover/.fetching-*/download'
+rm "$world/faults/node-1.0.tar.gz"
+check "killed while it fetches, it leaves half a download" machine sh -c 'ls -d /opt/failover/.fetching-*'
+check "the next run makes it whole" machine_startup
+check "and takes the half away" machine sh -c '! ls -d /opt/failover/.fetching-* 2> /dev/null'
+
 machine mv /usr/bin/ansible-playbook /usr/bin/hidden
 start_and_kill 'installing ansible'
 machine mv /usr/bin/hidden /usr/bin/ansible-playbook
@@ -97,7 +109,7 @@ check "a machine without ansible tells that it installs it" grep -qx 'installing
 # --- The place for its steps is not there.
 for fault in 503 hang; do
   reset
-  rm "$boot.all"
+  rm -f "$boot.all"
   echo "$fault" > "$world/faults/guest-boot"
   began=$SECONDS
   check "a server that takes no steps ($fault) changes nothing" machine_startup

@@ -6,7 +6,7 @@ DIR/attributes/KEY     what the machine was given
 DIR/guest/NS/KEY       what the machine wrote last (PUT), and in KEY.all all of it, a line each; a line in DIR/faults/guest-KEY
                        refuses it with this status, and `hang` never answers
 DIR/mirror/NAME        what is published; with the same NAME in DIR/faults, a line `503 2` answers the first two with 503,
-                       and `html` answers all with a web page
+                       `html` answers all with a web page, and `hang` begins and never ends
 Not the project's fake Compute Engine: only as much as a machine needs that is tested alone.
 """
 
@@ -57,6 +57,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
         words = fault.read_text().split() if fault.exists() else []
         if words[:1] == ["html"]:
             return self.answer(200, PAGE)
+        if words[:1] == ["hang"]:
+            self.send_response(200)
+            self.send_header("Content-Length", "2")
+            self.end_headers()
+            self.wfile.write(b"1")
+            self.rfile.read(1)  # until the machine hangs up
+            return None
         if len(words) == 2 and failed.setdefault(name, 0) < int(words[1]):
             failed[name] += 1
             return self.answer(int(words[0]), b"not now\n")
