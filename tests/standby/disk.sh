@@ -94,6 +94,16 @@ before=$(sum "$world/twice.img")
 check "a disk that two things claim is refused" refused "$device" /chain-c
 check "and not one byte of it is changed" test "$(sum "$world/twice.img")" = "$before"
 
+loop failing 64M
+truncate -s 1M "$world/failing.img" # what lies beyond cannot be read any more
+check "this disk fails when it is read" eval '! dd if="$device" of=/dev/null bs=1M count=8 iflag=direct'
+check "though blkid finds it empty" test "$(blkid --probe "$device" > /dev/null 2>&1; echo $?)" = 2
+before=$(sum "$world/failing.img")
+check "a disk that fails when it is read is not used" eval '! role "$device" /chain-c'
+check "because of that" grep -q "Input/output error" "$world/play.log"
+check "and nothing is written to it" test "$(sum "$world/failing.img")" = "$before"
+check "nor to the table of mounts" eval '! grep -q chain-c "$world/root/etc/fstab"'
+
 check "a disk that is not there is said" eval '! role /dev/disk/by-id/google-data /chain-d -e disk_wait=1'
 check "by its name" grep -q 'there is no disk /dev/disk/by-id/google-data' "$world/play.log"
 
