@@ -158,9 +158,10 @@ check "lighthouse's stand-in takes every flag" machine_startup
 check "it is up" machine systemctl is-active --quiet failover-lighthouse.service
 level=$(machine systemd-analyze security --no-pager failover-lighthouse.service | sed -n 's/.*exposure level.*: \([0-9.]*\) .*/\1/p')
 check "failover-lighthouse is hardened, $level of at most 4.0" awk -v level="$level" 'BEGIN { exit !(level != "" && level <= 4.0) }'
-world_fill "$(sed 's/--validator-monitor-auto/--no-such-flag/' "$world/attributes/failover-vars")"
+world_fill "$(sed 's/--validator-monitor-auto/--no-such-fläg/' "$world/attributes/failover-vars")"
 check "with a flag it does not know, the run fails" eval '! machine_startup'
 check "and says so" grep -q 'failover-lighthouse.service is .*unexpected argument' <(last)
+check "and tells it in letters that can be printed" grep -q 'unexpected argument.*--no-such-fl??g' "$boot"
 world_fill "$(sed 's|"https://checkpoint.example"|null|' "$world/attributes/failover-vars")"
 check "without a place to begin it is refused" eval '! machine_startup'
 check "and says so" grep -q 'lighthouse needs checkpoint_sync_url' <(last)
