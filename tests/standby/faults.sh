@@ -23,6 +23,7 @@ generic() { # release, more of its keys
 }
 boot=$world/guest/failover/boot # what the script leaves of where it is
 told() { cat "$boot.all" 2> /dev/null || true; }
+printable() { ! LC_ALL=C grep -avqE '^[ -~]{1,200}$' "$boot.all"; }
 last() { tail -n 1 <<< "$said"; }
 tried() { grep -c "GET /mirror/$1 " "$world/requests" || true; }
 
@@ -169,7 +170,7 @@ check "and says so" grep -q 'lighthouse needs checkpoint_sync_url' <(last)
 # --- What it has told, all the while, and that a promoted machine tells nothing.
 check "it has told of a try that failed" grep -q '^playbook: try 1 of 2 did not succeed' "$boot.all"
 check "and of the end, as the console has it" grep -qF "FAILED: " "$boot"
-check "each as one printable line of at most 200 bytes" eval '! LC_ALL=C grep -avqE "^[ -~]{1,200}$" "$boot.all"'
+check "each as one printable line of at most 200 bytes" printable
 check "the longest were cut" grep -qE '^.{200}$' "$boot.all"
 before=$(told)
 echo token > "$world/attributes/failover-promoted"
