@@ -31,6 +31,7 @@ test-standby: parts ## the roles of a standby: without a machine, then on booted
 	tests/standby/home_fence.sh
 	tests/standby/faults.sh
 	tests/standby/converge.sh
+	tests/standby/cometbft.sh
 
 bench: ## one table; ratios of one run where there is something to compare with
 	cargo bench --bench table

@@ -8,13 +8,14 @@
 set -u
 
 metadata=http://${GCE_METADATA_HOST:-metadata.google.internal}/computeMetadata/v1
-console=${FAILOVER_CONSOLE:-/dev/ttyS0}
-first_pause=${FAILOVER_FIRST_PAUSE:-10} # seconds; doubled after each try
-play_tries=${FAILOVER_TRIES:-6}
+console=/dev/ttyS0
+first_pause=10 # seconds; doubled after each try
+play_tries=6
 state=/var/lib/failover
 logs=/var/log/failover
 started=$(date +%s)
 work=
+unpromoted= # `yes` once it is known that nobody has promoted this machine
 umask 022
 
 # To the serial port, where `failover logs` reads it, and to the journal. Never an error: a machine may have no such port.
@@ -23,13 +24,24 @@ log() {
   { printf 'failover: %s\n' "$*" >> "$console"; } 2> /dev/null || true
 }
 
+# A step is also left in the guest attribute failover/boot, for whoever cannot read the console: printable ASCII, at most
+# 200 bytes. It is never an error, and a server that does not take it costs two seconds. On a machine that may be promoted
+# nothing is written.
+step() {
+  log "$*"
+  [ "$unpromoted" = yes ] && [ ! -e "$state/promoted" ] || return 0
+  curl --silent --max-time 2 --request PUT --header 'Metadata-Flavor: Google' --header 'Content-Type: text/plain' \
+    --data-raw "$(printf %s "$*" | LC_ALL=C tr -c '[:print:]' '?' | cut -b -200)" --output /dev/null \
+    "$metadata/instance/guest-attributes/failover/boot" 2> /dev/null || true
+}
+
 # A pipe that has a line for the log on each of its lines, as it comes. Control characters are of no use to a reader.
 log_lines() { sed -u 's/[[:cntrl:]]//g; /^ *$/d' | while IFS= read -r line; do log "  $line"; done; }
 
 finish() { # exit code, text
   trap - EXIT
   [ -z "$work" ] || rm -rf "$work"
-  log "$2"
+  step "$2"
   exit "$1"
 }
 
@@ -45,7 +57,7 @@ retry() { # tries, what it does, command
   shift 2
   until "$@"; do
     [ "$try" -lt "$tries" ] || return 1
-    log "$what: try $try of $tries did not succeed, again in $pause s"
+    step "$what: try $try of $tries did not succeed, again in $pause s"
     sleep "$pause"
     try=$((try + 1)) pause=$((pause * 2))
     [ "$pause" -le 120 ] || pause=120
@@ -105,6 +117,7 @@ install_ansible() {
 
 # The pipe would hide how the playbook ended, so it is written down.
 play() {
+  step "playbook, try $try"
   rm -f "$work/code"
   {
     ansible-playbook -e @/etc/failover/vars.json "$state/bundle/playbooks/standby.yml" 2>&1 < /dev/null
@@ -156,7 +169,8 @@ find "$state" -maxdepth 1 -name '.startup.*' ! -path "$work" -exec rm -rf {} + #
 fetch failover-promoted
 [ ! -e "$work/failover-promoted" ] || finish 0 "done: this machine is promoted, nothing was touched"
 
-log "start, $(uname -n), boot $(cat /proc/sys/kernel/random/boot_id)"
+unpromoted=yes
+step "start, $(uname -n), boot $(cat /proc/sys/kernel/random/boot_id)"
 fetch_needed failover-vars
 fetch_needed failover-bundle
 
@@ -170,7 +184,7 @@ fi
 unpack || fail "failover-bundle could not be unpacked" "$next_boot"
 
 if ! command -v ansible-playbook > /dev/null; then
-  log "installing ansible"
+  step "installing ansible"
   retry 10 "installing ansible" install_ansible ||
     fail "ansible cannot be installed: $(grep -v '^ ' "$logs/apt.log" | tail -n 1)" "$next_boot"
 fi

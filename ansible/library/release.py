@@ -5,6 +5,8 @@ It does not decide what to trust: the SHA-256 it is given does. Where the bytes 
 mirror is tried first and may be anybody's.
 """
 
+import contextlib
+import fcntl
 import hashlib
 import os
 import re
@@ -47,6 +49,7 @@ source: {description: Where the bytes came from., type: str, returned: when some
 """
 
 RECORD = ".sha256"
+WORK = ".fetching-"
 # A web server that answers every path with its start page is what a wrong URL usually looks like.
 PAGE = (b"<!doctype html", b"<html")
 
@@ -82,13 +85,16 @@ def main():
         module.fail_json(msg="%s is not a SHA-256" % wanted["sha256"])
     if not wanted["url"].startswith(("https://", "http://")):
         module.fail_json(msg="%s is not a URL" % wanted["url"])
+    # In the folder it goes to, because only there is the last step a rename, which a killed run cannot leave half done.
+    folder = os.path.dirname(wanted["dest"])
+    if not module.check_mode:
+        clear(folder)
     if installed(wanted):
         module.exit_json(changed=False)
     if module.check_mode:
         module.exit_json(changed=True)
-    os.makedirs(os.path.dirname(wanted["dest"]), mode=0o755, exist_ok=True)
-    # In the folder it goes to, because only there is the last step a rename, which a killed run cannot leave half done.
-    work = tempfile.mkdtemp(prefix=".fetching-", dir=os.path.dirname(wanted["dest"]))
+    os.makedirs(folder, mode=0o755, exist_ok=True)
+    work = begin(folder)
     try:
         source = fetch(wanted, os.path.join(work, "download"), module.warn)
         install(wanted, work)
@@ -97,6 +103,48 @@ def main():
     finally:
         shutil.rmtree(work, ignore_errors=True)
     module.exit_json(changed=True, source=source)
+
+
+def begin(folder):
+    """A working folder that is locked until this process ends, however it ends."""
+    with locked(folder):
+        work = tempfile.mkdtemp(prefix=WORK, dir=folder)
+        lock(work)
+        return work
+
+
+def clear(folder):
+    """Takes away what killed runs left. Whoever is at work holds a lock on its working folder."""
+    if not os.path.isdir(folder):
+        return
+    with locked(folder):
+        for name in os.listdir(folder):
+            path = os.path.join(folder, name)
+            if name.startswith(WORK) and os.path.isdir(path):
+                with contextlib.suppress(BlockingIOError):
+                    os.close(lock(path, fcntl.LOCK_NB))
+                    shutil.rmtree(path, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def locked(folder):
+    """Nobody begins while another clears: a working folder that is not locked yet would look like one that was left."""
+    held = lock(folder)
+    try:
+        yield
+    finally:
+        os.close(held)
+
+
+def lock(folder, how=0):
+    """An open file of the folder, with the lock; closing it, or the end of the process, gives the lock back."""
+    held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | how)
+    except OSError:
+        os.close(held)
+        raise
+    return held
 
 
 def installed(wanted):

@@ -7,6 +7,7 @@
 #   --project ID             the project
 #   --regions A,B            the regions given to setup.sh (us-central1)
 #   --bucket NAME            the ledger's bucket (ID-failover)
+#   --deny                   also the deny policy and its tag, if setup.sh was given --deny; needs the same rights
 #   --delete-ledger          delete the bucket with everything in it; Google keeps it for 30 days
 #   --dry-run                print every command that would be run, and run none
 set -euo pipefail
@@ -15,12 +16,13 @@ here=$(dirname "$(realpath "${BASH_SOURCE[0]}")")
 # shellcheck source-path=SCRIPTDIR source=common.sh
 source "$here/common.sh"
 
-project='' regions=us-central1 bucket='' delete_ledger=0
+project='' regions=us-central1 bucket='' delete_ledger=0 deny=0
 while (($#)); do
   case $1 in
     --project) project=$(value "$@"); shift 2 ;;
     --regions) regions=$(value "$@"); shift 2 ;;
     --bucket) bucket=$(value "$@"); shift 2 ;;
+    --deny) deny=1; shift ;;
     --delete-ledger) delete_ledger=1; shift ;;
     --dry-run) dry_run=1; shift ;;
     -h | --help) help "$0"; exit 0 ;;
@@ -53,6 +55,16 @@ for kind in instances disks; do
     fail "still there: ${left//$'\n'/, }. Close its incident (failover close), or delete it yourself, if nothing signs on it"
   fi
 done
+
+if ((deny)); then
+  step "what kept the watcher away from promoted machines; there are none any more"
+  where=(--kind denypolicies --attachment-point "cloudresourcemanager.googleapis.com/projects/$project")
+  remove iam policies get failover-promoted "${where[@]}" -- iam policies delete failover-promoted "${where[@]}"
+  # A tag goes after its values.
+  remove resource-manager tags values describe "$project/failover/promoted" -- \
+    resource-manager tags values delete "$project/failover/promoted"
+  remove resource-manager tags keys describe "$project/failover" -- resource-manager tags keys delete "$project/failover"
+fi
 
 step "the cluster's identity"
 where=(--location global --project "$project")
@@ -91,4 +103,5 @@ if ((delete_ledger)); then
 else
   step "gs://$bucket stays: it says who owns a validator. --delete-ledger deletes it"
 fi
+((deny)) || step "the deny policy failover-promoted and the tag failover stay, if setup.sh --deny has made them: --deny deletes them"
 step "done; to end the project with everything in it: gcloud projects delete $project"

@@ -30,8 +30,9 @@ use tokio::{
 const REBOOT: i32 = 133;
 
 /// What Google's guest agent does at every boot, in a few lines: the script comes from the metadata server, and what it
-/// says goes to the journal and to the console.
+/// says goes to the journal and to the console, which is the first serial port.
 const RUNNER: &str = r#"#!/bin/sh
+ln -sf /dev/console /dev/ttyS0
 url="http://$GCE_METADATA_HOST/computeMetadata/v1/instance/attributes/startup-script"
 script=$(mktemp -d)/startup-script
 until curl -sf --max-time 10 -H 'Metadata-Flavor: Google' -o "$script" "$url"; do
@@ -309,13 +310,10 @@ fn prepare(root: &Path, machine: &Powered, ports: &[u16]) -> io::Result<()> {
         fs::set_permissions(&path, fs::Permissions::from_mode(mode))
     };
     // systemd gives it to every unit, and /etc/environment to whoever logs in.
-    let environment =
-        [("GCE_METADATA_HOST", machine.metadata.to_string()), ("FAILOVER_CONSOLE", "/dev/console".into())];
-    let quoted: Vec<String> = environment.iter().map(|(key, value)| format!("\"{key}={value}\"")).collect();
-    let lines: String = environment.iter().map(|(key, value)| format!("{key}={value}\n")).collect();
-    let manager = format!("[Manager]\nDefaultEnvironment={}\n", quoted.join(" "));
+    let metadata = format!("GCE_METADATA_HOST={}", machine.metadata);
+    let manager = format!("[Manager]\nDefaultEnvironment={metadata}\n");
     write("etc/systemd/system.conf.d/cloud.conf", &manager, 0o644)?;
-    write("etc/environment", &lines, 0o644)?;
+    write("etc/environment", &format!("{metadata}\n"), 0o644)?;
     write("etc/hostname", &format!("{}\n", machine.name), 0o644)?;
     write("usr/local/sbin/google-startup-script", RUNNER, 0o755)?;
     write("etc/systemd/system/google-startup-scripts.service", UNIT, 0o644)?;

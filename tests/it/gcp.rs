@@ -273,7 +273,7 @@ fn a_dry_run_prints_every_command_and_runs_none() {
         let more: &[&str] = if script == "setup.sh" {
             &["--operator", "user:me@example.org", "--deny", "--dry-run"]
         } else {
-            &["--dry-run", "--delete-ledger"]
+            &["--dry-run", "--deny", "--delete-ledger"]
         };
         let ran = run(script, "absent", "", more);
         assert_eq!((ran.status, ran.calls.len()), (0, 0), "{}", ran.err);
@@ -293,6 +293,28 @@ fn taking_away_leaves_the_ledger_and_stops_at_a_machine() {
     let ran = run("teardown.sh", "present", "", &["--delete-ledger"]);
     ran.one("storage rm --recursive gs://my-failover-failover");
     let again = run("teardown.sh", "absent", "", &["--delete-ledger"]);
+    assert_eq!((again.status, again.changes()), (0, Vec::new()), "{}", again.err);
+}
+
+#[test]
+fn the_deny_policy_is_taken_away_when_that_is_asked_for_and_its_tag_after_its_value() {
+    let kept = run("teardown.sh", "present", "", &[]);
+    assert!(kept.changes().iter().all(|call| !call.contains("policies") && !call.contains("tags")), "{:?}", kept.calls);
+    assert!(kept.err.contains("failover-promoted") && kept.err.contains("--deny"), "{}", kept.err);
+    let ran = run("teardown.sh", "present", "", &["--deny"]);
+    let changes = ran.changes();
+    assert_eq!((ran.status, changes.len()), (0, 11), "{}{changes:#?}", ran.err);
+    let wanted = [
+        "iam policies delete failover-promoted --kind denypolicies --attachment-point",
+        "resource-manager tags values delete my-failover/failover/promoted",
+        "resource-manager tags keys delete my-failover/failover",
+    ];
+    for (index, start) in wanted.iter().enumerate() {
+        assert!(changes[index].starts_with(start), "{index}: {} is not {start}", changes[index]);
+    }
+    let stopped = run("teardown.sh", "present", "fo-eth-0-1234 us-central1-a\n", &["--deny"]);
+    assert_eq!((stopped.status, stopped.changes()), (1, Vec::new()), "it protects that machine");
+    let again = run("teardown.sh", "absent", "", &["--deny"]);
     assert_eq!((again.status, again.changes()), (0, Vec::new()), "{}", again.err);
 }
 

@@ -1,6 +1,7 @@
 //! The metadata server of the fake Compute Engine: what a machine is told, and what it may say.
 
 use failover::{
+    domain::Span,
     ports::Cloud,
     sandbox::compute::{Fault, MetadataFault, Method},
 };
@@ -153,6 +154,22 @@ async fn a_metadata_server_hangs_and_fails_by_script_and_is_gone_with_its_machin
     rig.fake.vanish(&seat.machine);
     assert_eq!(seat.get("/instance/name").await.status(), 503);
     rig.fake.metadata_server(&seat.machine).await.unwrap_err();
+}
+
+#[tokio::test]
+async fn a_metadata_server_whose_clock_is_ahead_answers_as_ever() {
+    let rig = rig().await;
+    let seat = Seat::of(&rig).await;
+    let date = |answer: &Response| {
+        let text = answer.headers()["date"].to_str().unwrap();
+        jiff::fmt::rfc2822::parse(text).unwrap().timestamp()
+    };
+    let right = date(&seat.get("/instance/name").await);
+    rig.fake.metadata_fault(&seat.machine, Some(MetadataFault::Ahead(Span::from_secs(120))));
+    let answer = seat.get("/instance/name").await;
+    assert_eq!(answer.status(), 200);
+    let ahead = date(&answer).duration_since(right);
+    assert!((Span::from_secs(120)..Span::from_secs(180)).contains(&ahead), "{ahead}");
 }
 
 #[tokio::test]

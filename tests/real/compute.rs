@@ -110,6 +110,15 @@ async fn every_body_is_as_googles_schema_has_it() {
     let observed = gce.observe(&instance).await.unwrap().unwrap();
     assert_eq!(gce.find(&Scope::Everything).await.unwrap().len(), 1);
     gce.check().await;
+    // Every kind of rule the program has to understand.
+    fake.set_firewall(&[
+        json!({"name": "peers", "allowed": [{"IPProtocol": "tcp", "ports": ["30303"]}, {"IPProtocol": "all"}],
+               "sourceRanges": ["0.0.0.0/0"], "targetTags": ["p2p"]}),
+        json!({"name": "none", "denied": [{"IPProtocol": "tcp", "ports": ["22"]}], "priority": 900}),
+    ]);
+    gce.check().await;
+    let looked_at: Vec<&str> = fake.bodies().iter().map(|recorded| recorded.schema).collect();
+    assert!(["Subnetwork", "FirewallList"].iter().all(|schema| looked_at.contains(schema)), "{looked_at:?}");
     let view = OwnershipView { owner: None, session: None };
     let proof = Unpromoted::check(&observed, &validator, incident, view).unwrap();
     gce.delete(&action(Step::Delete, 1), &proof).await.unwrap();

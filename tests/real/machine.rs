@@ -20,7 +20,7 @@ name=$(curl -sf -H 'Metadata-Flavor: Google' "$base/name")
 echo "failover: boot $boots of $name"
 printf '{"boot":%s,"as":"%s"}' "$boots" "$(id -un)" |
   curl -sf -X PUT -H 'Metadata-Flavor: Google' --data-binary @- "$base/guest-attributes/failover/report"
-echo "failover: done" > "$FAILOVER_CONSOLE"
+echo "failover: done" > /dev/ttyS0
 "#;
 
 struct Cloud {

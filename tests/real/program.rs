@@ -42,8 +42,8 @@ impl Program {
         format!("{}/webhook/alertmanager", self.url)
     }
 
-    /// Waits until its status is so.
-    pub async fn wait_for(&self, what: &str, look: impl Fn(&str) -> bool) {
+    /// Waits until its status is so, and returns it.
+    pub async fn wait_for(&self, what: &str, look: impl Fn(&str) -> bool) -> String {
         let client = failover::adapters::http::client(Duration::from_secs(5)).unwrap();
         let mut last = String::new();
         let wait = async {
@@ -53,17 +53,17 @@ impl Program {
                     && let Ok(text) = answer.text().await
                 {
                     if look(&text) {
-                        return;
+                        return text;
                     }
                     last = text;
                 }
                 tokio::time::sleep(Duration::from_millis(250)).await;
             }
         };
-        if tokio::time::timeout(Duration::from_secs(150), wait).await.is_err() {
+        tokio::time::timeout(Duration::from_secs(150), wait).await.unwrap_or_else(|_| {
             let log = fs::read_to_string(&self.log).unwrap_or_default();
             panic!("waited in vain for this: {what}\n{last}\n{log}");
-        }
+        })
     }
 }
 

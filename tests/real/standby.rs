@@ -26,6 +26,7 @@ use crate::{
     program::{Program, free_port},
 };
 
+mod faults;
 mod steps;
 
 use steps::Steps;
@@ -71,11 +72,21 @@ impl World {
         machines[0].name.clone()
     }
 
+    /// A guest attribute of the namespace `failover`.
+    fn attribute(&self, wanted: &str) -> Option<String> {
+        let attributes = self.cloud.guest_attributes(&self.machine());
+        let mut found = attributes.into_iter().filter(|(namespace, _, _)| namespace == "failover");
+        found.find(|(_, key, _)| key == wanted).map(|(_, _, value)| value)
+    }
+
     /// The last report, if there is one.
     fn report(&self) -> Option<Report> {
-        let attributes = self.cloud.guest_attributes(&self.machine());
-        let found = attributes.into_iter().find(|(namespace, key, _)| namespace == "failover" && key == "report")?;
-        Some(serde_json::from_str(&found.2).unwrap())
+        self.attribute("report").map(|text| serde_json::from_str(&text).unwrap())
+    }
+
+    /// What the start-up script has said last beside its console.
+    fn boot_word(&self) -> String {
+        self.attribute("boot").unwrap_or_default()
     }
 
     fn url(&self, rest: &str) -> String {
@@ -213,6 +224,7 @@ async fn a_dead_validator_gets_a_standby_that_builds_itself_syncs_and_is_said_to
         .until("the start-up script begins", minutes(2), async |w| w.console().await.contains("failover: start"))
         .await;
     steps.done("its start-up script begins");
+    world.until("it says so where the watcher reads it", minutes(1), async |w| !w.boot_word().is_empty()).await;
     world.until("a first report", minutes(5), async |w| w.report().is_some()).await;
     steps.done("the agent's first report has come");
     let first = world.report().unwrap();
@@ -242,8 +254,13 @@ async fn a_dead_validator_gets_a_standby_that_builds_itself_syncs_and_is_said_to
     steps.done("readiness was held, and the standby is said to be ready");
     world.mailed("standby ready, decide").await;
     steps.done("the mail has arrived");
+    assert!(world.boot_word().starts_with("done in "), "{}", world.boot_word());
 
     writes_are_few(&world);
+    faults::a_clock_two_minutes_off(&world).await;
+    steps.done("for a minute its clock was two minutes off: not ready, and then ready again");
+    faults::another_chain(&world).await;
+    steps.done("its node follows another chain: not ready, and said so by mail");
     steps.print();
     a_signer_makes_it_untouchable(&world).await;
     assert_eq!(world.cloud.inserts(), 1);

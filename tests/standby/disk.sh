@@ -42,6 +42,7 @@ PLAY
     ANSIBLE_CONFIG=/mnt/ansible/ansible.cfg ansible-playbook "$@" /play.yml > "$world/play.log" 2>&1
 }
 refused() { ! role "$@" && grep -q 'is neither empty nor a file system, and is left alone' "$world/play.log"; }
+fails() { ! "$@"; }
 unchanged() { grep -q 'changed=0 .*failed=0' "$world/play.log"; }
 sum() { sha256sum < "$1"; }
 
@@ -93,6 +94,16 @@ printf '_BHRfS_M' | dd of="$device" bs=1 seek=65600 conv=notrunc status=none # a
 before=$(sum "$world/twice.img")
 check "a disk that two things claim is refused" refused "$device" /chain-c
 check "and not one byte of it is changed" test "$(sum "$world/twice.img")" = "$before"
+
+loop failing 64M
+truncate -s 1M "$world/failing.img" # what lies beyond cannot be read any more
+check "this disk fails when it is read" fails dd if="$device" of=/dev/null bs=1M count=8 iflag=direct
+check "though blkid finds it empty" test "$(blkid --probe "$device" > /dev/null 2>&1; echo $?)" = 2
+before=$(sum "$world/failing.img")
+check "a disk that fails when it is read is not used" fails role "$device" /chain-c
+check "because of that" grep -q "Input/output error" "$world/play.log"
+check "and nothing is written to it" test "$(sum "$world/failing.img")" = "$before"
+check "nor is it mounted at every boot" test "$(grep -c chain-c "$world/root/etc/fstab")" = 0
 
 check "a disk that is not there is said" eval '! role /dev/disk/by-id/google-data /chain-d -e disk_wait=1'
 check "by its name" grep -q 'there is no disk /dev/disk/by-id/google-data' "$world/play.log"

@@ -21,6 +21,9 @@ generic() { # release, more of its keys
   echo "{\"kind\": \"generic\", \"clients\": [\"generic\"], \"generic\": {\"binary\": \"node-1.0/bin/node\", \"health\": [],
     \"args\": [\"--percent=%h\", \"--dollar=\$HOME\", \"--words=a \\\"b\\\" c\"], ${1#\{}}"
 }
+boot=$world/guest/failover/boot # what the script leaves of where it is
+told() { cat "$boot.all" 2> /dev/null || true; }
+printable() { ! LC_ALL=C grep -avqE '^[ -~]{1,200}$' "$boot.all"; }
 last() { tail -n 1 <<< "$said"; }
 tried() { grep -c "GET /mirror/$1 " "$world/requests" || true; }
 
@@ -33,6 +36,7 @@ world_fill "$good"
 rm "$world/attributes/failover-vars"
 check "without its metadata it fails" eval '! machine_startup'
 check "and says which is missing" grep -q 'FAILED: .* failover-vars; .*another machine' <(last)
+check "and leaves that where the watcher reads it" grep -qx 'FAILED: .* failover-vars; .*another machine' "$boot"
 world_fill "$good"
 echo '{"standby"' > "$world/attributes/failover-vars"
 check "broken metadata are refused" eval '! machine_startup'
@@ -46,9 +50,14 @@ check "and leaves none" machine test ! -e /var/lib/failover/bundle
 # --- A mirror that comes late.
 world_fill "$good"
 echo "503 2" > "$world/faults/failover"
+rm "$boot.all"
 check "a mirror that is down for the first two tries delays it only" machine_startup
 check "it was tried three times" test "$(tried failover)" = 3
 check "it is done" grep -q 'failover: done' <(last)
+check "it has told its steps, one after the other" \
+  test "$(told | sed 's/[ ,:].*//' | tr '\n' ' ')" = 'start playbook done '
+check "the start with the machine's name" grep -q "^start, $(machine uname -n), boot " "$boot.all"
+check "the playbook with its try" grep -qx 'playbook, try 1' "$boot.all"
 # shellcheck disable=SC2016 # that is what it is about
 check "the node runs, with its arguments as they were written" \
   test "$(machine cat /var/lib/chain/generic/arguments)" = '--percent=%h|--dollar=$HOME|--words=a "b" c|'
@@ -66,10 +75,14 @@ reset() { # forgets what was installed, not the machine
   rm -f "$world/faults"/*
 }
 # shellcheck disable=SC2016 # for the machine to expand
-start_and_kill() { # at which line of its log
+start_and_kill() { # at which line of its log, and when this succeeds on the machine
+  local line=$1; shift
   machine sh -c 'setsid sh /run/startup-script > /dev/null 2>&1 & echo $!' > "$world/number"
   local end=$((SECONDS + 60))
-  until machine grep -q "$1" /var/log/console; do ((SECONDS < end)) || die "it never came to $1"; sleep 0.05; done
+  until machine grep -q "$line" /var/log/console && machine sh -c "${1-true}" > /dev/null 2>&1; do
+    ((SECONDS < end)) || die "it never came to $line"
+    sleep 0.05
+  done
   machine sh -c 'kill -9 -$1' - "$(cat "$world/number")"
 }
 for place in 'boot ' 'base : Say what' 'generic : Make its user'; do
@@ -79,6 +92,30 @@ for place in 'boot ' 'base : Say what' 'generic : Make its user'; do
   check "the node is up" machine systemctl is-active --quiet failover-generic.service
   check "and nothing is left of the killed run" \
     machine sh -c '! ls -d /var/lib/failover/.startup.* /var/lib/failover/bundle.* /opt/failover/.fetching-* 2> /dev/null'
+done
+
+reset
+echo hang > "$world/faults/node-1.0.tar.gz"
+start_and_kill 'generic : Install the release' 'ls /opt/failover/.fetching-*/download'
+rm "$world/faults/node-1.0.tar.gz"
+check "killed while it fetches, it leaves half a download" machine sh -c 'ls -d /opt/failover/.fetching-*'
+check "the next run makes it whole" machine_startup
+check "and takes the half away" machine sh -c '! ls -d /opt/failover/.fetching-* 2> /dev/null'
+
+machine mv /usr/bin/ansible-playbook /usr/bin/hidden
+start_and_kill 'installing ansible'
+machine mv /usr/bin/hidden /usr/bin/ansible-playbook
+check "a machine without ansible tells that it installs it" grep -qx 'installing ansible' <(tail -n 1 "$boot.all")
+
+# --- The place for its steps is not there.
+for fault in 503 hang; do
+  reset
+  rm -f "$boot.all"
+  echo "$fault" > "$world/faults/guest-boot"
+  began=$SECONDS
+  check "a server that takes no steps ($fault) changes nothing" machine_startup
+  say "that took $((SECONDS - began)) s"
+  check "nothing of it was kept" test ! -e "$boot.all"
 done
 
 # --- Twice at once.
@@ -122,12 +159,26 @@ check "lighthouse's stand-in takes every flag" machine_startup
 check "it is up" machine systemctl is-active --quiet failover-lighthouse.service
 level=$(machine systemd-analyze security --no-pager failover-lighthouse.service | sed -n 's/.*exposure level.*: \([0-9.]*\) .*/\1/p')
 check "failover-lighthouse is hardened, $level of at most 4.0" awk -v level="$level" 'BEGIN { exit !(level != "" && level <= 4.0) }'
-world_fill "$(sed 's/--validator-monitor-auto/--no-such-flag/' "$world/attributes/failover-vars")"
+world_fill "$(sed 's/--validator-monitor-auto/--no-such-fläg/' "$world/attributes/failover-vars")"
 check "with a flag it does not know, the run fails" eval '! machine_startup'
 check "and says so" grep -q 'failover-lighthouse.service is .*unexpected argument' <(last)
+check "and tells it in letters that can be printed" grep -q 'unexpected argument.*--no-such-fl??g' "$boot"
 world_fill "$(sed 's|"https://checkpoint.example"|null|' "$world/attributes/failover-vars")"
 check "without a place to begin it is refused" eval '! machine_startup'
 check "and says so" grep -q 'lighthouse needs checkpoint_sync_url' <(last)
+
+# --- What it has told, all the while, and that a promoted machine tells nothing.
+check "it has told of a try that failed" grep -q '^playbook: try 1 of 2 did not succeed' "$boot.all"
+check "and of the end, as the console has it" grep -qF "FAILED: " "$boot"
+check "each as one printable line of at most 200 bytes" printable
+check "the longest were cut" grep -qE '^.{200}$' "$boot.all"
+before=$(told)
+echo token > "$world/attributes/failover-promoted"
+check "a machine that is promoted is left alone" machine_startup
+rm "$world/attributes/failover-promoted"
+machine touch /var/lib/failover/promoted
+check "and so is one that knows it" machine_startup
+check "and tells nothing" test "$(told)" = "$before"
 
 machine_stop
 say "all good"

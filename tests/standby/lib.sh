@@ -54,9 +54,13 @@ world_down() { # exit code, if it is not that of the last command
   exit "$code"
 }
 
-# What the metadata and the mirror have, from the checkout. The tar is the same for the same files.
+# What the metadata and the mirror have, from the checkout. The tar is the same for the same files. The start-up script is
+# the real one but for two numbers: a test waits less and gives up sooner.
 world_fill() { # the standby's description as JSON
-  cp "$root/ansible/startup.sh" "$world/attributes/startup-script"
+  sed 's/^first_pause=10 /first_pause=1 /; s/^play_tries=6$/play_tries=2/' "$root/ansible/startup.sh" \
+    > "$world/attributes/startup-script"
+  [[ $(diff "$root/ansible/startup.sh" "$world/attributes/startup-script" | grep -c '^>') == 2 ]] ||
+    die "startup.sh has other numbers than this test knows"
   tar -C "$root" --sort=name --owner=0 --group=0 --numeric-owner --mtime=@0 --exclude=startup.sh -cf - ansible playbooks |
     gzip -9n | base64 -w 76 > "$world/attributes/failover-bundle"
   cat > "$world/attributes/failover-vars" <<< "$1"
@@ -81,8 +85,7 @@ machine_make() {
     cp -a --reflink=auto "$image/." "$world/root"
   mkdir -p "$world/root/etc/systemd/system.conf.d"
   echo "GCE_METADATA_HOST=127.0.0.1:$port" >> "$world/root/etc/environment"
-  printf '[Manager]\nDefaultEnvironment=GCE_METADATA_HOST=127.0.0.1:%s FAILOVER_CONSOLE=/var/log/console FAILOVER_FIRST_PAUSE=1 FAILOVER_TRIES=2\n' \
-    "$port" > "$world/root/etc/systemd/system.conf.d/test.conf"
+  printf '[Manager]\nDefaultEnvironment=GCE_METADATA_HOST=127.0.0.1:%s\n' "$port" > "$world/root/etc/systemd/system.conf.d/test.conf"
   # As Google's image does it: a script from the metadata, at every boot, by a unit of this name.
   cat > "$world/root/etc/systemd/system/google-startup-scripts.service" << 'UNIT'
 [Unit]
@@ -100,11 +103,12 @@ machine_enable_startup() {
   ln -sf ../google-startup-scripts.service "$world/root/etc/systemd/system/multi-user.target.wants/google-startup-scripts.service"
 }
 
-# Boots and returns as soon as its systemd answers.
+# Boots and returns as soon as its systemd answers. Its serial port is a file, which it keeps over a reboot.
 # shellcheck disable=SC2120,SC2119 # most need no more arguments
 machine_boot() { # more arguments of systemd-nspawn
+  touch "$world/root/var/log/console"
   (cd "$world" && start nspawn systemd-nspawn -D "$world/root" --register=no --keep-unit -M "standby-$port" \
-    --console=pipe --resolv-conf=off --timezone=off "$@" -b)
+    --console=pipe --bind="$world/root/var/log/console:/dev/ttyS0" --resolv-conf=off --timezone=off "$@" -b)
   local pid
   read -r pid _ < "$world/nspawn.pid"
   until leader=$(pgrep -P "$pid" | head -n 1) && [[ -n $leader ]] &&
@@ -120,8 +124,7 @@ machine_alive() { [[ -n ${world-} ]] && (cd "$world" && alive nspawn); }
 # Runs a command on the machine, with a clean environment.
 machine() {
   nsenter -t "$leader" -m -u -i -p -n -- env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 \
-    GCE_METADATA_HOST="127.0.0.1:$port" FAILOVER_CONSOLE=/var/log/console FAILOVER_FIRST_PAUSE=1 \
-    FAILOVER_TRIES=2 "$@"
+    GCE_METADATA_HOST="127.0.0.1:$port" "$@"
 }
 
 machine_stop() {

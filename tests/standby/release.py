@@ -6,6 +6,7 @@ import io
 import os
 import pathlib
 import shutil
+import signal
 import sys
 import tarfile
 import tempfile
@@ -118,6 +119,26 @@ class Release(unittest.TestCase):
         wanted = {"mirror": "https://mirror/path", "url": "https://a/v1/geth.tar.gz?download=1"}
         self.assertEqual(list(release.sources(wanted)), ["https://mirror/path/geth.tar.gz", wanted["url"]])
         self.assertEqual(list(release.sources({**wanted, "mirror": None})), [wanted["url"]])
+
+    def test_what_a_killed_run_left_is_taken_away_and_what_is_at_work_is_not(self):
+        folder = self.work.parent
+        reader, writer = os.pipe()
+        killed = os.fork()
+        if not killed:
+            os.write(writer, pathlib.Path(release.begin(str(folder))).name.encode())
+            signal.pause()
+        left = folder / os.read(reader, 100).decode()
+        os.kill(killed, signal.SIGKILL)
+        os.waitpid(killed, 0)
+        (left / "download").write_bytes(b"half")
+        (folder / "not-ours").mkdir()
+        at_work = pathlib.Path(release.begin(str(folder)))
+        (at_work / "download").write_bytes(b"half")
+        release.clear(str(folder))
+        self.assertFalse(left.exists())
+        self.assertTrue((at_work / "download").exists())
+        self.assertTrue((folder / "not-ours").exists())
+        release.clear(str(folder / "not-there"))
 
 
 if __name__ == "__main__":

@@ -3,9 +3,10 @@
     world.py DIR       writes DIR/port when it listens, and DIR/requests, a line for each request
 
 DIR/attributes/KEY     what the machine was given
-DIR/guest/NS/KEY       what the machine wrote (PUT)
+DIR/guest/NS/KEY       what the machine wrote last (PUT), and in KEY.all all of it, a line each; a line in DIR/faults/guest-KEY
+                       refuses it with this status, and `hang` never answers
 DIR/mirror/NAME        what is published; with the same NAME in DIR/faults, a line `503 2` answers the first two with 503,
-                       and `html` answers all with a web page
+                       `html` answers all with a web page, and `hang` begins and never ends
 Not the project's fake Compute Engine: only as much as a machine needs that is tested alone.
 """
 
@@ -34,16 +35,35 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_PUT(self):
         namespace, key = self.path.removeprefix(PREFIX + "guest-attributes/").split("/")
-        (WORLD / "guest" / namespace).mkdir(parents=True, exist_ok=True)
-        length = int(self.headers["Content-Length"])
-        (WORLD / "guest" / namespace / key).write_bytes(self.rfile.read(length))
-        self.answer(200, b"")
+        value = self.rfile.read(int(self.headers["Content-Length"]))
+        fault = WORLD / "faults" / ("guest-" + key)
+        if fault.exists():
+            word = fault.read_text(encoding="ascii").strip()
+            if word == "hang":
+                self.rfile.read(1)  # until the machine hangs up
+                return None
+            return self.answer(int(word), b"not now\n")
+        if self.headers.get("Metadata-Flavor") != "Google":
+            return self.answer(403, b"Missing Metadata-Flavor:Google header.\n")
+        folder = WORLD / "guest" / namespace
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / key).write_bytes(value)
+        with (folder / (key + ".all")).open("ab") as every:
+            every.write(value + b"\n")
+        return self.answer(200, b"")
 
     def mirror(self, name):
         fault = WORLD / "faults" / name
         words = fault.read_text().split() if fault.exists() else []
         if words[:1] == ["html"]:
             return self.answer(200, PAGE)
+        if words[:1] == ["hang"]:
+            self.send_response(200)
+            self.send_header("Content-Length", "2")
+            self.end_headers()
+            self.wfile.write(b"1")
+            self.rfile.read(1)  # until the machine hangs up
+            return None
         if len(words) == 2 and failed.setdefault(name, 0) < int(words[1]):
             failed[name] += 1
             return self.answer(int(words[0]), b"not now\n")

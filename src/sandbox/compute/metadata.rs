@@ -1,7 +1,7 @@
 //! The metadata server that one machine sees: who it is, what it was given, and where it writes what it has to say.
 //!
 //! It gives nobody a right: there is no service account and no token behind it, as on a machine that was made without.
-//! What it does not implement (`wait_for_change`) it answers with 501 and says so.
+//! What it does not implement (`wait_for_change`, for which nothing of ours asks) it answers with 501 and says so.
 
 use axum::{
     Router,
@@ -11,9 +11,11 @@ use axum::{
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
+use jiff::fmt::rfc2822;
 use serde_json::{Value, json};
 
 use super::{Shared, guest, lock, world::FakeMachine};
+use crate::domain::{Span, Time};
 
 /// What a script can do to the metadata server of a machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +24,9 @@ pub enum MetadataFault {
     Hang,
     /// Every request gets this status.
     Status(u16),
+    /// Every request is answered, with a `Date` so far ahead. The machine cannot tell that from a clock of its own that
+    /// is so far behind.
+    Ahead(Span),
 }
 
 /// For which machine, by its number: one of the same name made later has a server of its own.
@@ -33,13 +38,19 @@ struct Seat {
 
 pub(super) fn router(shared: Shared, machine: u64) -> Router {
     let seat = Seat { shared, machine };
-    Router::new().fallback(handle).layer(middleware::from_fn(signed)).with_state(seat)
+    let signed = middleware::from_fn_with_state(seat.clone(), signed);
+    Router::new().fallback(handle).layer(signed).with_state(seat)
 }
 
 /// Every answer says who gives it: a client that misses this header is talking to somebody else.
-async fn signed(request: Request, next: Next) -> Response {
+async fn signed(State(seat): State<Seat>, request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
+    if let Some(MetadataFault::Ahead(ahead)) = seat.fault()
+        && let Some(date) = date(seat.shared.clock.now(), ahead)
+    {
+        headers.insert(header::DATE, date);
+    }
     headers.insert("metadata-flavor", HeaderValue::from_static("Google"));
     headers.insert(header::SERVER, HeaderValue::from_static("Metadata Server for VM"));
     response
@@ -49,13 +60,12 @@ async fn handle(State(seat): State<Seat>, request: Request) -> Response {
     let (head, body) = request.into_parts();
     // The limit is checked below, where it has a name.
     let body = axum::body::to_bytes(body, 4 << 20).await.unwrap_or_default();
-    let fault = seat.with(|machine| machine.metadata_fault).flatten();
-    match fault {
+    match seat.fault() {
         Some(MetadataFault::Hang) => std::future::pending::<()>().await,
         Some(MetadataFault::Status(status)) => {
             return StatusCode::from_u16(status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE).into_response();
         }
-        None => {}
+        Some(MetadataFault::Ahead(_)) | None => {}
     }
     if let Some(why) = refusal(&head.headers, head.uri.path()) {
         return (StatusCode::FORBIDDEN, why).into_response();
@@ -86,6 +96,17 @@ impl Seat {
         let mut world = lock(&self.shared.world);
         world.machines.iter_mut().find(|machine| machine.id == self.machine).map(work)
     }
+
+    fn fault(&self) -> Option<MetadataFault> {
+        self.with(|machine| machine.metadata_fault).flatten()
+    }
+}
+
+/// As a `Date` says it, to the second.
+fn date(now: Time, ahead: Span) -> Option<HeaderValue> {
+    let then = now.checked_add(ahead).ok()?;
+    let text = rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&then).ok()?;
+    HeaderValue::from_str(&text).ok()
 }
 
 fn gone() -> (StatusCode, Bytes) {
