@@ -6,6 +6,7 @@ mod secrets;
 use std::path::Path;
 
 use failover::{
+    adapters::gce,
     bundle::{Bundle, MAX_TOTAL, MAX_VALUE},
     config::{self, Checks, Config},
     domain::{IncidentId, Time, ValidatorId},
@@ -212,6 +213,7 @@ fn people_read_all_of_it_before_it_ever_happens() {
     };
     let text = run(&[]);
     assert!(text.contains("\"binary\": \"bin/node\"") && text.contains("==> startup-script <=="), "{text}");
+    assert!(text.contains(&format!("guest-attributes/{}", gce::BOOT)), "the script's first word is where it is read");
     for path in Bundle::files().keys() {
         assert!(text.contains(&format!("==> {path} <==")), "{path} is not shown");
     }

@@ -90,8 +90,8 @@ check "on the right chain" test "$(field "$rpc" node_info network)" = "$(field "
 check "it says that it is in step" test "$(field "$rpc" sync_info catching_up)" = False
 check "and its own key has no vote" test "$(field "$rpc" validator_info voting_power)" = 0
 check "its agent says the same, and that nothing signs" reports \
-  "report['synced'] and report['chain_id'] == '$chain' and report['peers'] == 1 and report['progress_percent'] == 100
-    and not report['signer_seen'] and not report['signer_hidden']"
+  "(report['synced'] and report['chain_id'] == '$chain' and report['peers'] == 1 and report['progress_percent'] == 100
+    and not report['signer_seen'] and not report['signer_hidden'])"
 check "its data are where the disk is" machine test -e /var/lib/chain/generic/data/blockstore.db
 check "it was never started again" test "$(machine systemctl show --property NRestarts --value failover-generic)" = 0
 
