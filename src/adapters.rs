@@ -10,6 +10,7 @@ pub mod execution;
 pub mod gce;
 pub mod generic_probe;
 pub mod http;
+pub mod json_rpc;
 pub mod kube;
 pub mod ledger_gcs;
 pub mod ledger_sqlite;

@@ -10,7 +10,10 @@ use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::Value;
 use url::Url;
 
-use super::http::{PageError, Pages, shown};
+use super::{
+    http::{Pages, shown},
+    json_rpc::{self, RpcError},
+};
 use crate::domain::Time;
 
 /// `/status` has some two thousand bytes, `/abci_info` some hundred.
@@ -18,35 +21,13 @@ const MAX_BODY: usize = 64 << 10;
 /// `/net_info` describes every peer in some two thousand bytes; a node has fifty by default, and few have hundreds.
 const MAX_PEERS: usize = 768 << 10;
 
-/// Why it cannot say. Its text is what comes after "CometBFT".
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum CometbftError {
-    /// There is no answer.
-    #[error(transparent)]
-    Page(#[from] PageError),
-    /// It answered with an error of HTTP, and no words of its own.
-    #[error("answered {0}")]
-    Status(u16),
-    /// It sent something that is not JSON-RPC.
-    #[error("sent something that is not JSON-RPC ({0})")]
-    NotRpc(String),
-    /// It refused the question.
-    #[error("refused {path} ({message})")]
-    Refusal {
-        /// What was asked.
-        path: &'static str,
-        /// What it said, shortened.
-        message: String,
-    },
-}
-
 /// What it said in one look.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CometbftLook {
     /// How it is.
-    pub status: Result<CometbftStatus, CometbftError>,
+    pub status: Result<CometbftStatus, RpcError>,
     /// How many peers it has.
-    pub peers: Result<u32, CometbftError>,
+    pub peers: Result<u32, RpcError>,
     /// What the application it drives calls itself; many say nothing.
     pub application: Option<String>,
 }
@@ -102,45 +83,12 @@ impl Cometbft {
         CometbftLook { status, peers, application: application.map(|version| shown(&version)) }
     }
 
-    async fn ask<T: DeserializeOwned>(&self, path: &'static str, most: usize) -> Result<T, CometbftError> {
-        #[derive(Deserialize)]
-        struct Answer {
-            #[serde(default)]
-            result: Option<Value>,
-            #[serde(default)]
-            error: Option<Refusal>,
-        }
-        #[derive(Deserialize)]
-        struct Refusal {
-            #[serde(default)]
-            message: String,
-            #[serde(default)]
-            data: Value,
-        }
+    async fn ask<T: DeserializeOwned>(&self, path: &'static str, most: usize) -> Result<T, RpcError> {
         let mut url = self.url.clone();
         url.set_path(&format!("{}/{path}", self.url.path().trim_end_matches('/')));
         let (status, body) = self.pages.get(url, most).await?;
-        let answer = serde_json::from_slice::<Answer>(&body);
-        // A question that is refused is answered 500, with the reason in the same envelope.
-        match (status, answer) {
-            (_, Ok(Answer { error: Some(error), .. })) => {
-                let said = error.data.as_str().unwrap_or(&error.message);
-                Err(CometbftError::Refusal { path, message: shown(said) })
-            }
-            (200, Ok(Answer { result: Some(result), error: None })) => {
-                serde_json::from_value(result).map_err(|error| not_rpc(&error))
-            }
-            (200, Ok(Answer { result: None, error: None })) => {
-                Err(CometbftError::NotRpc(format!("{path} has no result")))
-            }
-            (200, Err(error)) => Err(not_rpc(&error)),
-            (status, Ok(Answer { error: None, .. }) | Err(_)) => Err(CometbftError::Status(status)),
-        }
+        json_rpc::read(path, status, &body)
     }
-}
-
-fn not_rpc(error: &serde_json::Error) -> CometbftError {
-    CometbftError::NotRpc(shown(&error.to_string()))
 }
 
 #[derive(Deserialize)]

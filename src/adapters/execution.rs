@@ -9,44 +9,25 @@ use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::{Value, json};
 use url::Url;
 
-use super::http::{self, PageError, shown};
+use super::{
+    http::{self, PageError, shown},
+    json_rpc::{self, RpcError},
+};
 
 /// All answers together have some two thousand bytes.
 const MAX_BODY: usize = 64 << 10;
-
-/// Why it cannot say. Its text is what comes after "the execution client".
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ExecutionError {
-    /// There is no answer.
-    #[error(transparent)]
-    Page(#[from] PageError),
-    /// It answered with an error of HTTP.
-    #[error("answered {0}")]
-    Status(u16),
-    /// It sent something that is not JSON-RPC.
-    #[error("sent something that is not JSON-RPC ({0})")]
-    NotRpc(String),
-    /// It refused the question.
-    #[error("refused {method} ({message})")]
-    Refusal {
-        /// What was asked.
-        method: &'static str,
-        /// What it said, shortened.
-        message: String,
-    },
-}
 
 /// What it said in one look.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExecutionLook {
     /// Whether it is syncing, and how far.
-    pub syncing: Result<ExecutionSync, ExecutionError>,
+    pub syncing: Result<ExecutionSync, RpcError>,
     /// The number of its newest block.
-    pub block: Result<u64, ExecutionError>,
+    pub block: Result<u64, RpcError>,
     /// How many peers it has.
-    pub peers: Result<u64, ExecutionError>,
+    pub peers: Result<u64, RpcError>,
     /// What it calls itself.
-    pub version: Result<String, ExecutionError>,
+    pub version: Result<String, RpcError>,
 }
 
 /// `eth_syncing`. That it is not syncing does not mean that it has synced: it says so before it ever began as well.
@@ -129,11 +110,11 @@ impl Execution {
             Ok(Value::Bool(false)) => Ok(ExecutionSync::NotSyncing),
             Ok(Value::Object(object)) => serde_json::from_value(Value::Object(object))
                 .map(ExecutionSync::Syncing)
-                .map_err(|error| ExecutionError::NotRpc(shown(&error.to_string()))),
-            Ok(_) => Err(ExecutionError::NotRpc("eth_syncing is neither false nor an object".into())),
+                .map_err(|error| json_rpc::not_rpc(&error)),
+            Ok(_) => Err(RpcError::NotRpc("eth_syncing is neither false nor an object".into())),
             Err(error) => Err(error),
         };
-        if let Err(error @ (ExecutionError::Page(_) | ExecutionError::Status(_))) = &syncing {
+        if let Err(error @ (RpcError::Page(_) | RpcError::Status(_))) = &syncing {
             let (block, peers, version) = (Err(error.clone()), Err(error.clone()), Err(error.clone()));
             return ExecutionLook { block, peers, version, syncing };
         }
@@ -145,37 +126,16 @@ impl Execution {
         }
     }
 
-    async fn number(&self, method: &'static str) -> Result<u64, ExecutionError> {
+    async fn number(&self, method: &'static str) -> Result<u64, RpcError> {
         let value = self.ask::<Value>(method).await?;
-        number(&value).ok_or_else(|| ExecutionError::NotRpc(format!("{method} is not a number")))
+        number(&value).ok_or_else(|| RpcError::NotRpc(format!("{method} is not a number")))
     }
 
-    async fn ask<T: DeserializeOwned>(&self, method: &'static str) -> Result<T, ExecutionError> {
-        #[derive(Deserialize)]
-        struct Answer {
-            #[serde(default)]
-            result: Option<Value>,
-            #[serde(default)]
-            error: Option<Refusal>,
-        }
-        #[derive(Deserialize)]
-        struct Refusal {
-            #[serde(default)]
-            message: String,
-        }
+    async fn ask<T: DeserializeOwned>(&self, method: &'static str) -> Result<T, RpcError> {
         let question = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": []});
         let sent = self.http.post(self.url.clone()).json(&question).send().await;
         let mut response = sent.map_err(PageError::from)?;
-        if response.status() != reqwest::StatusCode::OK {
-            return Err(ExecutionError::Status(response.status().as_u16()));
-        }
         let body = http::bounded_body(&mut response, MAX_BODY).await.map_err(PageError::from)?;
-        let not_rpc = |error: serde_json::Error| ExecutionError::NotRpc(shown(&error.to_string()));
-        let answer: Answer = serde_json::from_slice(&body).map_err(not_rpc)?;
-        match (answer.error, answer.result) {
-            (Some(error), _) => Err(ExecutionError::Refusal { method, message: shown(&error.message) }),
-            (None, Some(result)) => serde_json::from_value(result).map_err(not_rpc),
-            (None, None) => Err(ExecutionError::NotRpc(format!("{method} has no result"))),
-        }
+        json_rpc::read(method, response.status().as_u16(), &body)
     }
 }

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::adapters::{cometbft::CometbftError, http::PageError};
+use crate::adapters::{http::PageError, json_rpc::RpcError};
 
 const NETWORK: &str = "mainnet-beacon-80094";
 /// Noon of some day.
@@ -54,7 +54,7 @@ fn a_fresh_head_on_the_right_chain_with_peers_and_without_a_vote_is_synced() {
 
 #[test]
 fn whatever_one_thing_is_wrong_it_is_not_synced_and_the_stage_says_which() {
-    let refused = || CometbftError::Refusal { path: "net_info", message: "busy".into() };
+    let refused = || RpcError::Refusal { question: "net_info", message: "busy".into() };
     let cases: [(&str, CometbftLook); 8] = [
         (
             "CometBFT follows another chain (bepolia, not mainnet-beacon-80094)",
@@ -87,7 +87,7 @@ fn a_head_is_fresh_for_a_minute_and_may_be_a_little_early() {
 
 #[test]
 fn a_node_that_does_not_answer_is_not_synced_and_nothing_is_known_of_it() {
-    let error = CometbftError::Page(PageError::Refused);
+    let error = RpcError::Page(PageError::Refused);
     let health = judge(&CometbftLook { status: Err(error.clone()), peers: Err(error), application: None });
     assert_eq!((health.stage.as_str(), health.percent, health.synced), ("CometBFT refuses connections", 0, false));
     assert_eq!((health.head_age_seconds, health.peers), (UNKNOWN_HEAD_AGE_SECONDS, 0));

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    adapters::{execution::ExecutionError, http::PageError},
+    adapters::{http::PageError, json_rpc::RpcError},
     domain::chain::{Slot, Trouble},
 };
 
@@ -93,7 +93,7 @@ fn each_way_of_not_being_synced_says_why() {
     let fine = execution(ExecutionSync::NotSyncing, 21_900_000);
     let other = LocalLook { chain: Ok((format!("0x{}", "ab".repeat(32)), time())), ..beacon(Ok(status(0))) };
     let no_chain = LocalLook { chain: Err(Trouble::Html), ..beacon(Ok(status(0))) };
-    let dead = |error: ExecutionError| ExecutionLook {
+    let dead = |error: RpcError| ExecutionLook {
         syncing: Err(error.clone()),
         block: Err(error.clone()),
         peers: Err(error.clone()),
@@ -113,16 +113,8 @@ fn each_way_of_not_being_synced_says_why() {
         (beacon(Err(Trouble::Status { status: 503, message: String::new() })), &fine, "beacon node answered 503"),
         (no_chain, &fine, "beacon node answered HTML"),
         (other, &fine, "beacon node follows another chain (0xabab"),
-        (
-            beacon(Ok(status(0))),
-            &dead(ExecutionError::Page(PageError::Refused)),
-            "execution client refuses connections",
-        ),
-        (
-            beacon(Ok(status(9))),
-            &dead(ExecutionError::Page(PageError::NoAnswer)),
-            "execution client did not answer in time",
-        ),
+        (beacon(Ok(status(0))), &dead(RpcError::Page(PageError::Refused)), "execution client refuses connections"),
+        (beacon(Ok(status(9))), &dead(RpcError::Page(PageError::NoAnswer)), "execution client did not answer in time"),
         (beacon(Ok(status(50_000))), &fine, ", slot 50000 of 100000"),
         // Far behind itself, it is the beacon node that is waited for.
         (beacon(Ok(status(50_000))), &execution(ExecutionSync::NotSyncing, 0), ", slot 50000 of 100000"),
