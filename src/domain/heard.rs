@@ -2,15 +2,17 @@
 //!
 //! It is not a judgement: whether a standby is ready or stuck is the machine's, in [`super::machine`].
 
+mod trouble;
+
 use super::{Report, Span, Time, UNKNOWN_HEAD_AGE_SECONDS, elapsed};
+
+pub use trouble::Trouble;
 
 /// A head that is newer by less than this is not newer: a report is up to two looks old when it is read, so the moment
 /// of its head is known no better than that.
 const HEAD_STEP: Span = Span::from_mins(2);
 /// A fall of the percentage by more than this is another count (a sync that began again), not a slip of rounding.
 const FALL: u8 = 5;
-/// What is wrong is over when it has not been seen for so long.
-const OVER: Span = Span::from_mins(5);
 /// How many changes are remembered of each kind; enough for every threshold, and bounded whatever a machine sends.
 const KEPT: usize = 16;
 
@@ -169,43 +171,6 @@ impl Heard {
     }
 }
 
-/// Something that is wrong, over time. What comes and goes is wrong for as long as it comes again soon: a machine that
-/// alternates would never be told of otherwise.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Trouble(Option<Lasting>);
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Lasting {
-    since: Time,
-    /// When it was last seen.
-    seen_at: Time,
-    /// Whether the last report shows it.
-    shown: bool,
-}
-
-impl Trouble {
-    /// Since when it has been so; `None` while the last report does not show it.
-    #[must_use]
-    pub fn since(&self) -> Option<Time> {
-        self.0.filter(|lasting| lasting.shown).map(|lasting| lasting.since)
-    }
-
-    fn hear(&mut self, shown: bool, now: Time) {
-        match &mut self.0 {
-            None => self.0 = shown.then_some(Lasting { since: now, seen_at: now, shown }),
-            Some(lasting) if shown => (lasting.seen_at, lasting.shown) = (now, true),
-            Some(lasting) if elapsed(lasting.seen_at, now) < OVER => lasting.shown = false,
-            Some(_) => self.0 = None,
-        }
-    }
-
-    fn interrupt(&mut self, now: Time) {
-        if let Some(lasting) = &mut self.0 {
-            (lasting.since, lasting.seen_at) = (now, now);
-        }
-    }
-}
-
 /// Enough of a boot id to tell two apart; a real one has 36 characters.
 fn boot(report: &Report) -> String {
     report.boot_id.chars().take(64).collect()
@@ -329,20 +294,6 @@ mod tests {
         }
         let kept = [heard.past_boots.len(), heard.boots.len(), heard.restarts.len(), heard.percents.len()];
         assert!(kept.iter().all(|kept| *kept <= KEPT), "{kept:?}");
-    }
-
-    #[test]
-    fn what_comes_and_goes_lasts_and_what_stays_away_is_over() {
-        let mut heard = Heard::first(report(0, 40), at(0));
-        let peers = |counter: u64, peers: u32| Report { peers, ..report(counter, 40) };
-        for minute in 1..=20 {
-            hear(&mut heard, &peers(minute, u32::from(minute % 2 == 0)), i64::try_from(minute).unwrap());
-            let shown = minute % 2 == 1;
-            assert_eq!(heard.peerless.since(), shown.then_some(at(0)), "only while it is so: minute {minute}");
-        }
-        hear(&mut heard, &peers(24, 3), 24);
-        hear(&mut heard, &peers(25, 0), 25);
-        assert_eq!(heard.peerless.since(), Some(at(25)), "it was away for five minutes and more");
     }
 
     #[test]

@@ -18,7 +18,7 @@ tar -C "$world/build" -czf "$world/mirror/lighthouse-x86_64.tar.gz" lighthouse
 publish "$here/stand-in-node.sh" geth
 
 generic() { # release, more of its keys
-  echo "{\"kind\": \"generic\", \"clients\": [\"generic\"], \"generic\": {\"binary\": \"node-1.0/bin/node\", \"health\": [],
+  echo "{\"kind\": \"generic\", \"clients\": [\"generic\"], \"generic\": {\"binary\": \"node-1.0/bin/node\", \"health\": [], \"node\": null,
     \"args\": [\"--percent=%h\", \"--dollar=\$HOME\", \"--words=a \\\"b\\\" c\"], ${1#\{}}"
 }
 boot=$world/guest/failover/boot # what the script leaves of where it is

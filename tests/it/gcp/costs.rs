@@ -3,13 +3,15 @@
 use failover::domain::{PriceTable, Rung, Span};
 
 /// Machine, disk, size and what such a standby is for.
-const KINDS: [(&str, &str, u32, &str); 8] = [
+const KINDS: [(&str, &str, u32, &str); 10] = [
     ("n2-standard-8", "pd-balanced", 2048, "Ethereum mainnet, as configured by default"),
     ("n2-standard-8", "pd-ssd", 2048, "Ethereum mainnet, syncs fastest"),
     ("c3d-standard-8", "pd-balanced", 2048, "Ethereum mainnet"),
     ("t2d-standard-8", "pd-balanced", 2048, "Ethereum mainnet"),
     ("e2-standard-8", "pd-balanced", 2048, "Ethereum mainnet, on shared processors"),
     ("n2-standard-4", "pd-balanced", 1024, "an Ethereum test network"),
+    ("n2-standard-8", "pd-ssd", 1024, "a chain of CometBFT with a large state"),
+    ("e2-standard-8", "pd-balanced", 250, "Cardano mainnet (24 GB of memory)"),
     ("e2-standard-4", "pd-balanced", 500, "a smaller chain"),
     ("e2-standard-4", "pd-balanced", 100, "a relay, or a rehearsal"),
 ];
