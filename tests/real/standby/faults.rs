@@ -13,6 +13,34 @@ use crate::parts::part;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
+/// Where people put them, and when they were last read: so long ago that a kernel would note any reading of them.
+const KEYSTORES: [&str; 2] = [
+    "/var/lib/chain/validator_keys/keystore-m_12381_3600_0_0_0-1.json",
+    "/root/.eth2validators/direct/all-accounts.json",
+];
+const LONG_AGO: &str = "946684800";
+
+/// Somebody has copied keystores to the machine, too early. Nothing uses them.
+pub async fn plant_keystores(world: &World) {
+    for keystore in KEYSTORES {
+        let plant = format!(
+            "mkdir -p $(dirname {keystore}) && echo '{{\"crypto\": {{}}, \"pubkey\": \"\"}}' > {keystore} && \
+             touch -a -d @{LONG_AGO} {keystore}"
+        );
+        run(world, &["sh", "-c", &plant]).await;
+    }
+}
+
+/// They sign nothing, so the standby is as ready as before; and nobody has opened them (invariant 1).
+pub async fn keystores_that_nothing_started_change_nothing(world: &World) {
+    let report = world.report().unwrap();
+    assert_eq!((report.signer, report.signer_hidden, report.synced), (None, None, true));
+    for keystore in KEYSTORES {
+        let read_at = world.nspawn.run_on(&world.machine(), &["stat", "-c", "%X", keystore]).await;
+        assert_eq!(String::from_utf8_lossy(&read_at.stdout).trim(), LONG_AGO, "{keystore} was opened");
+    }
+}
+
 /// Two minutes slow: the standby is ready no more, and does not become it while that lasts. Its beacon node, which takes
 /// its slots from the same clock, is not believed either.
 pub async fn a_clock_two_minutes_off(world: &World) {
