@@ -15,6 +15,8 @@ work=$(mktemp -d)
 trap '"$parts/kubernetes.sh" down "$work/cluster" && rm -rf "$work"' EXIT
 export HELM_CACHE_HOME=$work HELM_CONFIG_HOME=$work HELM_DATA_HOME=$work KUBECONFIG=$work/cluster/kubeconfig
 
+# Where the values of ci/ have their validators, beside `eth`, which the example makes.
+watched=(eth-two hub cardano)
 problems=0
 problem() { echo "$*" >&2; problems=$((problems + 1)); }
 
@@ -34,8 +36,8 @@ YAML
 # One line for each right, and whether it is one in a watched namespace, in that of the leases, or everywhere.
 rights() { # the account
   local namespace where
-  for namespace in eth eth-two kube-node-lease default failover kube-system; do
-    case $namespace in eth*) where=watched ;; kube-node-lease) where=$namespace ;; *) where=anywhere ;; esac
+  for namespace in eth "${watched[@]}" kube-node-lease default failover kube-system; do
+    case $namespace in kube-node-lease) where=$namespace ;; default | failover | kube-system) where=anywhere ;; *) where=watched ;; esac
     "$kubectl" auth can-i --list --no-headers --namespace "$namespace" --as "system:serviceaccount:failover:$1" |
       grep '^[a-z*]' | grep -v '^selfsubject' | # what everybody may: ask about oneself
       sed -E "s/^([^ ]+) +\[\] +\[\] +/$where: \1 /; s/^[^:]*: nodes /anywhere: nodes /"
@@ -63,18 +65,20 @@ install() { # name of the values
     problem "ci/$1.yaml cannot be upgraded: $said"
   said=$("$helm" uninstall failover --namespace failover 2>&1) || problem "ci/$1.yaml cannot be removed: $said"
   rights "$account" | grep . && problem "ci/$1.yaml: rights are left behind"
-  "$kubectl" delete namespace failover
-  "$kubectl" delete persistentvolumes --all
+  "$kubectl" delete --timeout 60s namespace failover
+  "$kubectl" delete --timeout 60s persistentvolumes --all
 }
 
 "$parts/kubernetes.sh" up "$work/cluster" --watch $$
 "$parts/kubernetes.sh" node "$work/cluster" home-1
 for each in "$crds"/*; do "$kubectl" create -f "$each" > /dev/null; done
-"$kubectl" create namespace eth-two > /dev/null
+for each in "${watched[@]}"; do "$kubectl" create namespace "$each" > /dev/null; done
 # The example of a validator is taken as it stands, into a namespace that it makes, and nothing in it is misspelt.
 said=$("$kubectl" apply --validate=strict -f "$here/../docs/examples/geth-lighthouse.yaml" 2>&1) || problem "the example: $said"
 "$kubectl" wait --namespace eth --for=create --timeout=30s pod/geth-lighthouse-0 > /dev/null ||
   problem "the example has no pod: $("$kubectl" get events --namespace eth --output custom-columns=:.message)"
+# Or its claims would take the volumes that are meant for the chart's, and never give them back.
+"$kubectl" delete --namespace eth --timeout 60s statefulsets,pods,persistentvolumeclaims --all > /dev/null
 for each in "$here"/failover/ci/*.yaml; do install "$(basename "$each" .yaml)" > /dev/null; done
 
 ((problems == 0)) || { echo "$problems problems" >&2; exit 1; }
