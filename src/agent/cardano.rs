@@ -18,7 +18,10 @@ use super::{
     signer::Signs,
 };
 use crate::{
-    adapters::cardano::{CardanoError, CardanoLook},
+    adapters::{
+        cardano::{CardanoError, CardanoLook},
+        http::PageError,
+    },
     config::CardanoNetwork,
     domain::{Span, Time, human},
 };
@@ -48,6 +51,7 @@ impl Cardano {
     pub fn judge(&mut self, look: &Result<CardanoLook, CardanoError>, now: Time, uptime: Duration) -> Health {
         let doing = self.doing(look, now);
         let (percent, seconds_to_go) = Doing::progress(doing.as_ref(), &mut self.pace, now, uptime);
+        let listens = !matches!(look, Err(CardanoError::Page(PageError::Refused)));
         let look = look.as_ref().ok();
         let head = look.and_then(|look| look.slot).and_then(|slot| self.slots.time_of(slot));
         Health {
@@ -65,6 +69,7 @@ impl Cardano {
                 seen: look.and_then(signs),
                 hidden: look.is_none().then(|| "the Cardano node does not say whether it forges".into()),
             },
+            listens,
             versions: look
                 .and_then(|look| look.version.clone())
                 .map(|version| ("cardano-node", version))

@@ -14,7 +14,11 @@ use super::{
     signer::Signs,
 };
 use crate::{
-    adapters::cometbft::{CometbftLook, CometbftStatus},
+    adapters::{
+        cometbft::{CometbftLook, CometbftStatus},
+        http::PageError,
+        json_rpc::RpcError,
+    },
     domain::{Span, Time, human},
 };
 
@@ -61,6 +65,7 @@ impl Cometbft {
             genesis_root: String::new(),
             chain_id: status.map(|status| status.network.clone()),
             signs: signs(status),
+            listens: !matches!(look.status, Err(RpcError::Page(PageError::Refused))),
             versions,
         }
     }

@@ -93,6 +93,7 @@ impl Ethereum {
             genesis_root: beacon.chain.as_ref().map(|(root, _)| root.clone()).unwrap_or_default(),
             chain_id: None,
             signs: Signs::default(),
+            listens: true,
             versions,
         }
     }

@@ -67,6 +67,7 @@ impl Generic {
             genesis_root: String::new(),
             chain_id: None,
             signs: Signs::default(),
+            listens: true,
             versions: Vec::new(),
         }
     }

@@ -25,6 +25,8 @@ pub struct Health {
     pub chain_id: Option<String>,
     /// What the node says of signing by itself; nothing when it says that it signs nothing, or there is nothing to ask.
     pub signs: Signs,
+    /// Something takes connections where the node is asked. Where nothing does, the node may not run at all.
+    pub listens: bool,
     /// Versions as the programs say them.
     pub versions: Vec<(&'static str, String)>,
 }

@@ -205,10 +205,10 @@ impl Agent {
 
     fn write(&mut self, health: Health, restarts: u32, uptime: Duration, now: Time) -> Report {
         let facts = self.machine.facts();
-        // A node that does not run says nothing, and signs nothing.
+        // A node that does not run says nothing, and signs nothing. One that answers runs, whoever has started it.
         let runs =
             |process: &signer::Process| process.unit.as_ref().is_some_and(|unit| self.config.units.contains(unit));
-        let hidden = health.signs.hidden.filter(|_| facts.processes.iter().any(runs));
+        let hidden = health.signs.hidden.filter(|_| health.listens || facts.processes.iter().any(runs));
         let signs = Signs { hidden, ..health.signs }.and(signer::find(&facts));
         let offset = self.compared.offset_ms(uptime, now);
         let mut stage = health.stage;

@@ -40,6 +40,7 @@ fn a_relay_whose_slot_is_that_of_now_is_synced() {
         genesis_root: String::new(),
         chain_id: None,
         signs: Signs::default(),
+        listens: true,
         versions: vec![("cardano-node", "10.5.1".into())],
     };
     assert_eq!(judge(look(17)), expected);

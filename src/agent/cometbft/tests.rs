@@ -47,6 +47,7 @@ fn a_fresh_head_on_the_right_chain_with_peers_and_without_a_vote_is_synced() {
         genesis_root: String::new(),
         chain_id: Some(NETWORK.into()),
         signs: Signs::default(),
+        listens: true,
         versions: vec![("CometBFT", "1.0.1".into()), ("application", "v1.4.1".into())],
     };
     assert_eq!(judge(&look(status(2))), expected);

@@ -61,6 +61,7 @@ fn a_verified_fresh_head_on_the_right_chain_is_synced() {
         genesis_root: ROOT.into(),
         chain_id: None,
         signs: Signs::default(),
+        listens: true,
         versions: vec![("beacon node", "Prysm/v5".into()), ("execution client", "Geth/v1".into())],
     };
     assert_eq!(health, expected);

@@ -45,9 +45,7 @@ async fn a_node_in_step_with_its_chain_reports_everything_that_ready_needs() {
 
 #[tokio::test]
 async fn whatever_a_node_answers_instead_it_is_not_synced_and_the_stage_says_why() {
-    let (rig, node, mut agent) = in_step().await;
-    // Whether it would sign is not known then, if it runs at all.
-    rig.process(900, &["/opt/failover/generic/beacond", "start"], UNIT);
+    let (_rig, node, mut agent) = in_step().await;
     for (fault, says) in [
         (Fault::Html, "CometBFT sent something that is not JSON-RPC"),
         (Fault::Empty, "CometBFT sent something that is not JSON-RPC"),
@@ -76,9 +74,13 @@ async fn nobody_there_is_not_synced() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", taken.local_addr().unwrap());
     drop(taken);
-    let report = rig.agent_with(&settings(&url), Arc::new(SystemClock)).report().await.unwrap();
+    let mut agent = rig.agent_with(&settings(&url), Arc::new(SystemClock));
+    let report = agent.report().await.unwrap();
     assert_eq!((report.synced, report.stage.as_str()), (false, "CometBFT refuses connections"));
     assert_eq!(report.signer_hidden, None, "what does not run does not sign");
+    rig.process(900, &["/opt/failover/generic/beacond", "start"], UNIT);
+    let report = agent.report().await.unwrap();
+    assert!(report.signer_hidden.is_some_and(|why| why.contains("voting power")), "it runs and does not say");
 }
 
 #[tokio::test]
@@ -155,7 +157,6 @@ async fn another_chain_is_said_with_its_name() {
 #[tokio::test]
 async fn a_key_of_its_own_with_a_vote_is_a_signer_beside_whatever_else_is_seen() {
     let (rig, node, mut agent) = in_step().await;
-    rig.process(901, &["/opt/failover/generic/beacond", "start"], UNIT);
     let (seen, hidden) = ("own key has a voting power of 10", "does not say its key's voting power");
     for (power, seen, hidden) in [
         (json!("10"), Some(seen), None),
