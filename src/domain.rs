@@ -6,6 +6,7 @@
 #![deny(clippy::disallowed_methods)]
 
 pub mod alerts;
+mod attention;
 pub mod chain;
 mod clock_offset;
 pub mod event;
@@ -26,9 +27,12 @@ pub mod report;
 pub mod signal;
 pub mod signals;
 pub mod standby;
+mod time;
+mod topic;
 pub mod world;
 
 pub use alerts::{AlertBook, AlertRecord};
+pub use attention::{Attention, AttentionKind};
 pub use chain::{ChainEvidence, ChainHealth, ChainObservation, KeyStates, PublicKey, ValidatorObservation};
 pub use clock_offset::*;
 pub use event::*;
@@ -46,9 +50,6 @@ pub use report::*;
 pub use signal::*;
 pub use signals::*;
 pub use standby::*;
+pub use time::{Span, Time, TimeExt, elapsed};
+pub use topic::Topic;
 pub use world::*;
-
-/// A point in time by the watcher's own clock.
-pub type Time = jiff::Timestamp;
-/// A span of time; negative ones are refused where they come in.
-pub type Span = jiff::SignedDuration;

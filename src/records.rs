@@ -4,6 +4,8 @@
 
 use serde::{Serialize, de::DeserializeOwned};
 
+use sha2::{Digest as _, Sha256};
+
 /// The version this program writes and the newest it reads.
 const VERSION: u64 = 1;
 
@@ -19,6 +21,30 @@ pub enum RecordError {
         key: String,
         /// Its version.
         found: u64,
+    },
+    /// Laid out in a way that this program does not know.
+    #[error(
+        "the record {key} has form {found}, this failover reads form {known} only: use the failover that wrote it, or move the record away by hand; it is left as it is"
+    )]
+    OtherForm {
+        /// Which record.
+        key: String,
+        /// Its form; 0 when it names none.
+        found: u64,
+        /// The form that is read.
+        known: u64,
+    },
+    /// Of another ledger, so what it says of machines is not about ours.
+    #[error(
+        "the record {key} belongs to ledger {found}, this is ledger {ours}: it was copied here; move it away by hand; it is left as it is"
+    )]
+    OtherLedger {
+        /// Which record.
+        key: String,
+        /// Whose it is.
+        found: uuid::Uuid,
+        /// Which one this is.
+        ours: uuid::Uuid,
     },
     /// Not a record of ours, or damaged.
     #[error(
@@ -60,6 +86,53 @@ pub fn decode<T: DeserializeOwned>(key: &str, bytes: &[u8]) -> Result<T, RecordE
     serde_json::from_value(fields.into()).map_err(|error| corrupt(error.to_string()))
 }
 
+/// What a sealed record ends with: the checksum of everything before it.
+const SUM: &str = ",\"sum\":\"";
+
+/// The bytes of a record with their checksum at the end, so that one flipped bit is seen and not obeyed.
+#[must_use]
+pub fn seal<T: Serialize>(record: &T) -> Vec<u8> {
+    let mut bytes = encode(record);
+    bytes.pop();
+    let sum = sum(&bytes);
+    bytes.extend_from_slice(format!("{SUM}{sum}\"}}").as_bytes());
+    bytes
+}
+
+/// A sealed record of this form from its bytes.
+///
+/// # Errors
+/// [`RecordError`] names the key and the next step.
+pub fn unseal<T: DeserializeOwned>(key: &str, bytes: &[u8], form: u64) -> Result<T, RecordError> {
+    let corrupt = |why: &str| RecordError::Corrupt { key: key.to_owned(), why: why.to_owned() };
+    // Version and form come first: a record of another one may be sealed in another way.
+    let value: serde_json::Value = serde_json::from_slice(bytes).map_err(|error| corrupt(&error.to_string()))?;
+    if let Some(found) = value.get("v").and_then(serde_json::Value::as_u64).filter(|found| *found > VERSION) {
+        return Err(RecordError::Newer { key: key.to_owned(), found });
+    }
+    match value.get("form").map_or(Some(0), serde_json::Value::as_u64) {
+        Some(found) if found == form => {}
+        found => {
+            let found = found.unwrap_or_default();
+            return Err(RecordError::OtherForm { key: key.to_owned(), found, known: form });
+        }
+    }
+    let text = std::str::from_utf8(bytes).map_err(|error| corrupt(&error.to_string()))?;
+    let (body, said) = text.rsplit_once(SUM).ok_or_else(|| corrupt("it has no checksum"))?;
+    if said.strip_suffix("\"}") != Some(sum(body.as_bytes()).as_str()) {
+        return Err(corrupt("its checksum does not fit: it is damaged, or somebody has changed it"));
+    }
+    decode(key, format!("{body}}}").as_bytes())
+}
+
+fn sum(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().fold(String::new(), |mut text, byte| {
+        use std::fmt::Write as _;
+        write!(text, "{byte:02x}").expect("a string takes everything");
+        text
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -74,6 +147,39 @@ mod tests {
     #[test]
     fn what_was_written_is_read() {
         assert_eq!(decode::<Small>("k", &encode(&Small { number: 7 })).unwrap(), Small { number: 7 });
+    }
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Sealed {
+        form: u64,
+        price: f64,
+        text: String,
+    }
+
+    /// Every bit of a sealed record is either noticed or changes nothing that is read.
+    #[test]
+    fn no_flipped_bit_is_obeyed() {
+        let record = Sealed { form: 2, price: 0.1 + 0.2, text: "a \"sum\": of ,\"sum\":\"\u{e9}".into() };
+        let bytes = seal(&record);
+        assert_eq!(unseal::<Sealed>("k", &bytes, 2).unwrap(), record);
+        for bit in 0..bytes.len() * 8 {
+            let mut flipped = bytes.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            let read = unseal::<Sealed>("k", &flipped, 2);
+            assert!(read.is_err(), "bit {bit}: {read:?}");
+        }
+    }
+
+    #[test]
+    fn a_record_of_another_form_is_named_as_such() {
+        for (bytes, found) in [
+            (br#"{"v":1,"phase":"watching"}"#.to_vec(), 0),
+            (seal(&Sealed { form: 3, price: 0.0, text: String::new() }), 3),
+        ] {
+            let error = unseal::<Sealed>("validators/eth-0", &bytes, 2).unwrap_err();
+            assert_eq!(error, RecordError::OtherForm { key: "validators/eth-0".into(), found, known: 2 });
+        }
     }
 
     #[test]

@@ -162,7 +162,9 @@ fn request(validator: &ValidatorId, note: &PauseNote) -> Result<(Time, Request),
     let name = format!("{validator}\n{until}\n{reason}");
     let id = format!("annotation-{}", Uuid::new_v5(&Uuid::NAMESPACE_OID, name.as_bytes()).simple());
     let by = format!("the annotation {PREFIX}pause-until");
-    Ok((until, Request { id, validator: validator.clone(), by, reason, ask: Ask::Pause { until } }))
+    let (ask, validator) = (Ask::Pause { until }, validator.clone());
+    // The same annotation is the same request, however often it is seen, so it has an end of its own.
+    Ok((until, Request { id, validator, by, reason, ask, incident: None, expires_at: None }))
 }
 
 /// Reaches the API server and asks it for every permission, for `check`.

@@ -93,7 +93,10 @@ async fn ask(options: Common, ask: Ask) -> anyhow::Result<Exit> {
     let config = options.path.load(false)?;
     let validator = known(&config, &options.validator)?;
     let ledger = assembly::ledger(&config)?;
-    let id = requests::send(&*ledger, Time::now(), &validator, &options.by, &options.reason, ask)
+    // What the operator saw: by the time the request is taken another incident may be open.
+    let record = store::read(&*ledger, &validator).await?.map(|(_, envelope)| envelope.validator);
+    let incident = record.as_ref().and_then(|record| record.incident()).map(|incident| incident.id);
+    let id = requests::send(&*ledger, Time::now(), &validator, &options.by, &options.reason, ask, incident)
         .await
         .context("the request could not be put into the ledger")?;
     if options.no_wait {
@@ -104,7 +107,8 @@ async fn ask(options: Common, ask: Ask) -> anyhow::Result<Exit> {
     let Some(answer) = wait_for_answer(&ledger, &validator, &id, patience).await? else {
         eprintln!(
             "nobody has taken the request within {:#}: no watcher holds the lease, or it cannot reach the ledger.\n\
-             It stays in the ledger as {id} and is taken by the next watcher. See `failover status`.",
+             It stays in the ledger as {id} and is taken by the next watcher; `open` and `close` within 15 minutes or not at all.\n\
+             See `failover status`.",
             options.timeout
         );
         return Ok(Exit::Failed);

@@ -58,10 +58,10 @@ pub(super) async fn run(options: Options) -> anyhow::Result<Exit> {
 /// The machine that the ledger names, which is also right while no watcher runs.
 async fn standby(ledger: &dyn Ledger, validator: &ValidatorId) -> anyhow::Result<InstanceRef> {
     let record = store::read(ledger, validator).await?.map(|(_, envelope)| envelope.validator).unwrap_or_default();
-    if let Some(standby) = record.phase.standby() {
+    if let Some(standby) = record.standby() {
         return Ok(standby.instance.clone());
     }
-    let phase = record.phase.name();
+    let phase = record.phase();
     bail!("{validator} is {phase} and has no standby now, so there is no serial port to read; see `failover status`")
 }
 

@@ -72,14 +72,13 @@ async fn gather(config: &Config, validator: &ValidatorId) -> anyhow::Result<Evid
         && let Ok(found) = store::read(&*ledger, validator).await
     {
         let record = found.map(|(_, envelope)| envelope.validator).unwrap_or_default();
-        evidence.pause.clone_from(&record.pause);
         evidence.silent_epochs = assembly::silent_epochs(&*ledger, validator).await;
-        evidence.phase = Some(record.phase);
+        evidence.record = Some(record);
     }
     evidence.clock_offset = assembly::cloud::clock_offset(config).await.ok();
     if let Some(cloud) = assembly::cloud::operators_cloud(config).await? {
         evidence.machines = cloud.find(&Scope::Validator(validator.clone())).await.ok();
-        if let Some(standby) = evidence.phase.as_ref().and_then(|phase| phase.standby()) {
+        if let Some(standby) = evidence.record.as_ref().and_then(|record| record.standby()) {
             evidence.report =
                 cloud.observe(&standby.instance).await.ok().flatten().and_then(|seen| seen.written.report().cloned());
         }

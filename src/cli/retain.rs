@@ -37,12 +37,13 @@ pub(super) async fn run(options: Options) -> anyhow::Result<Exit> {
     let ledger = assembly::ledger(&config)?;
     let cloud = assembly::cloud::operators_cloud(&config).await?.context("there is no `compute` section")?;
     let record = store::read(&*ledger, &validator).await?.map(|(_, envelope)| envelope.validator);
-    let Some(standby) = record.as_ref().and_then(|record| record.phase.standby()) else {
+    let Some(standby) = record.as_ref().and_then(|record| record.standby()) else {
         bail!("{validator} has no standby to retain; see `failover status`");
     };
+    let incident = record.as_ref().and_then(|record| record.incident()).map(|incident| incident.id);
     // The machine first: it is what matters. The watcher sees its label even if the request is lost.
     let retained = cloud.retain(&standby.instance).await?;
-    requests::send(&*ledger, Time::now(), &validator, &options.by, &options.reason, Ask::Retain)
+    requests::send(&*ledger, Time::now(), &validator, &options.by, &options.reason, Ask::Retain, incident)
         .await
         .context("the machine is retained, but the watcher could not be told; it sees the label by itself")?;
     if options.json {

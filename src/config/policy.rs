@@ -21,6 +21,7 @@ impl Config {
             needed: SOURCES_NEEDED,
             hold_down: written.hold_down,
             suspected_mail_after: written.suspected_mail_after,
+            remind_every: Policy::default().remind_every,
             healthy_delay: written.healthy_delay,
             max_unhealthy: written.max_unhealthy,
             cooldown: written.cooldown,

@@ -34,8 +34,10 @@ pub struct KeyStates {
     pub pending: usize,
     /// Exited or withdrawn: no longer.
     pub exited: usize,
-    /// Slashed, in short form. They freeze everything.
-    pub slashed: Vec<String>,
+    /// Slashed. They freeze everything.
+    pub slashed: Vec<PublicKey>,
+    /// All that were asked about; empty when nobody said.
+    pub configured: Vec<PublicKey>,
     /// The chain has never heard of them: a typing error, or a deposit not yet seen.
     pub missing: usize,
     /// Active and silent in the last epoch judged.

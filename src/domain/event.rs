@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ActionId, ChainHealth, CreateOutcome, InstanceRef, KeyStates, Machine, MachineState, Reading, Role, Source,
-    StandbySpec, Time, Validator, ValidatorId, Written,
+    ActionId, ChainHealth, CreateOutcome, IncidentId, InstanceRef, KeyStates, Machine, MachineState, Owner, Reading,
+    Role, Source, Span, StandbySpec, Time, Validator, ValidatorId, Written,
 };
 
 /// Something that happened. Time passing is one of them.
@@ -18,14 +18,17 @@ pub enum Event {
     ChainSeen(ChainView),
     /// The cluster shows that a human may be at work on it, or no longer does.
     HandsSeen(ValidatorId, Option<Hands>),
+    /// The verified grant, and the session beside it, were read.
+    OwnerSeen(ValidatorId, Owner),
     /// An operator wants something.
     Requested(ValidatorId, Request),
     /// An action ended.
     Finished(ValidatorId, ActionId, Outcome),
     /// Mail about it was delivered, or not.
     Told(ValidatorId, uuid::Uuid, super::Delivery),
-    /// The wall clock jumped, or nothing was observed for a while: no hold survives that.
-    ClockJumped(ValidatorId),
+    /// The wall clock jumped by this much, or nothing was observed for so long: no hold survives that, and no deadline
+    /// passes by it.
+    ClockJumped(ValidatorId, Span),
     /// The moment has come that a decision asked to be woken at.
     Due(ValidatorId),
 }
@@ -38,10 +41,11 @@ impl Event {
             Self::Observed(id, ..)
             | Self::KeysSeen(id, _)
             | Self::HandsSeen(id, _)
+            | Self::OwnerSeen(id, _)
             | Self::Requested(id, _)
             | Self::Finished(id, ..)
             | Self::Told(id, ..)
-            | Self::ClockJumped(id)
+            | Self::ClockJumped(id, _)
             | Self::Due(id) => Some(id),
             Self::ChainSeen(_) => None,
         }
@@ -81,7 +85,15 @@ pub struct Request {
     pub reason: String,
     /// What.
     pub ask: Ask,
+    /// The incident that was open when the operator asked; `close` and `retain` are about that one only.
+    pub incident: Option<IncidentId>,
+    /// After this moment it is not carried out any more. What creates or deletes machines has one.
+    pub expires_at: Option<Time>,
 }
+
+/// What creates or deletes machines is carried out within this time or not at all: whoever asks waits for 90 seconds,
+/// and a watcher that comes back hours later may find quite another situation.
+pub const REQUEST_LIFETIME: Span = Span::from_mins(15);
 
 /// What can be asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -132,6 +144,19 @@ pub enum Action {
     Console(InstanceRef),
     /// Look for disks of the incident that no machine took with it.
     Disks,
+}
+
+impl Action {
+    /// The machine it is about, once there is one.
+    #[must_use]
+    pub fn instance(&self) -> Option<&InstanceRef> {
+        match self {
+            Self::Observe(instance) | Self::Delete(instance) | Self::GiveUp(instance) | Self::Console(instance) => {
+                Some(instance)
+            }
+            Self::Find | Self::Create(_) | Self::Disks => None,
+        }
+    }
 }
 
 /// How an action ended.

@@ -5,9 +5,7 @@
 
 use serde::Serialize;
 
-use super::{
-    Accuracy, ChainHealth, ChainView, ClockOffset, KeyStates, Machine, Pause, Phase, Report, Span, Time, clock,
-};
+use super::{Accuracy, ChainHealth, ChainView, ClockOffset, KeyStates, Machine, Report, Span, Time, Validator, clock};
 
 /// How a gate stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -42,9 +40,7 @@ pub struct Evidence {
     /// Of kind `generic`: beacon nodes know nothing of it.
     pub generic: bool,
     /// From the ledger.
-    pub phase: Option<Phase>,
-    /// From the ledger.
-    pub pause: Option<Pause>,
+    pub record: Option<Validator>,
     /// Read from the cloud just now: every machine of this validator, whatever the incident.
     pub machines: Option<Vec<Machine>>,
     /// The standby's own words, read just now.
@@ -103,24 +99,22 @@ fn gate(name: &'static str, state: GateState, evidence: impl Into<String>, next:
 fn ready(evidence: &Evidence) -> Gate {
     let name = "the standby is ready";
     let next = "wait until it is ready: failover status --watch";
-    let (state, seen) = match (&evidence.phase, &evidence.report) {
-        (None, _) => (GateState::Unknown, "the ledger could not be read".to_owned()),
-        (Some(Phase::Ready(_, standby)), Some(report))
-            if report.synced && !report.optimistic && !report.signer_seen && report.signer_hidden.is_none() =>
-        {
-            (
-                // Ready for three epochs, read from the machine itself, is proved with the fence; a report is a hint.
-                GateState::Unknown,
-                format!(
-                    "{} reports synced, head {} s old; three epochs are not proved yet",
-                    standby.instance, report.head_age_seconds
-                ),
-            )
-        }
-        (Some(Phase::Ready(_, standby)), _) => {
-            (GateState::Unknown, format!("{} was ready, its report cannot be read now", standby.instance))
-        }
-        (Some(phase), _) => (GateState::Fail, format!("the phase is {}", phase.name())),
+    let fine =
+        |report: &&Report| report.synced && !report.optimistic && !report.signer_seen && report.signer_hidden.is_none();
+    let (state, seen) = match &evidence.record {
+        None => (GateState::Unknown, "the ledger could not be read".to_owned()),
+        Some(record) => match (record.standby().filter(|standby| standby.ready), &evidence.report) {
+            (None, _) => (GateState::Fail, format!("the phase is {}", record.phase())),
+            // Ready for three epochs, read from the machine itself, is proved with the fence; a report is a hint.
+            (Some(standby), Some(report)) if fine(&report) => {
+                let age = report.head_age_seconds;
+                let seen = format!("{} reports synced, head {age} s old", standby.instance);
+                (GateState::Unknown, format!("{seen}; three epochs are not proved yet"))
+            }
+            (Some(standby), _) => {
+                (GateState::Unknown, format!("{} was ready, its report cannot be read now", standby.instance))
+            }
+        },
     };
     gate(name, state, seen, next)
 }
@@ -217,13 +211,15 @@ fn watermark() -> Gate {
 
 fn no_pause(evidence: &Evidence, now: Time) -> Gate {
     let name = "nobody has asked for quiet";
-    match (&evidence.phase, &evidence.pause) {
-        (None, _) => gate(name, GateState::Unknown, "the ledger could not be read", "reach the ledger"),
-        (Some(_), Some(pause)) if now < pause.until => {
+    let Some(record) = &evidence.record else {
+        return gate(name, GateState::Unknown, "the ledger could not be read", "reach the ledger");
+    };
+    match record.paused_at(now) {
+        Some(pause) => {
             let seen = format!("paused until {} by {}: {}", clock(pause.until), pause.by, pause.reason);
             gate(name, GateState::Fail, seen, "failover resume VALIDATOR --reason …")
         }
-        (Some(_), _) => gate(name, GateState::Pass, "no pause", ""),
+        None => gate(name, GateState::Pass, "no pause", ""),
     }
 }
 

@@ -59,13 +59,11 @@ impl IncidentId {
     }
 }
 
-impl IncidentId {
-    /// The id of one thing told about a validator since `anchor`: the same after every crash and replay, so that the
-    /// mail is the same mail.
-    #[must_use]
-    pub fn notice(validator: &ValidatorId, anchor: super::Time, about: &str) -> Uuid {
-        Uuid::new_v5(&NAMESPACE, format!("{validator}/{}/{about}", anchor.as_nanosecond()).as_bytes())
-    }
+/// The id of one notice, which is also its mail's Message-ID. It stands in the record with the notice, so a mail that is
+/// sent again after a crash is the same mail.
+#[must_use]
+pub fn notice_id(validator: &ValidatorId, at: super::Time, topic: &str) -> Uuid {
+    Uuid::new_v5(&NAMESPACE, format!("{validator}/{}/{topic}", at.as_nanosecond()).as_bytes())
 }
 
 impl fmt::Display for IncidentId {
@@ -108,6 +106,22 @@ pub enum Step {
     Disks,
 }
 
+impl Step {
+    /// Its name in request ids: written out, because renaming a variant must not change the key under which the cloud
+    /// recognises a request that it has already carried out.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Find => "find",
+            Self::Create => "create",
+            Self::Observe => "observe",
+            Self::Delete => "delete",
+            Self::Console => "console",
+            Self::Disks => "disks",
+        }
+    }
+}
+
 /// Names one attempt at one action of one incident.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ActionId {
@@ -123,12 +137,32 @@ impl ActionId {
     /// The `requestId` under which the cloud recognises a repetition: a pure function of the action and the zone.
     #[must_use]
     pub fn request_id(&self, zone: &str) -> Uuid {
-        Uuid::new_v5(&NAMESPACE, format!("{}/{:?}/{}/{zone}", self.incident, self.step, self.attempt).as_bytes())
+        Uuid::new_v5(&NAMESPACE, format!("{}/{}/{}/{zone}", self.incident, self.step.name(), self.attempt).as_bytes())
     }
 }
 
 impl fmt::Display for ActionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{:?}/{}", self.incident, self.step, self.attempt)
+        write!(f, "{}/{}/{}", self.incident, self.step.name(), self.attempt)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// These values stand in other systems: the cloud's record of our requests, names of machines, mailboxes. A change of
+    /// any of them is a change of identity, whatever was renamed.
+    #[test]
+    fn identities_do_not_change_when_code_is_renamed() {
+        let (validator, at) = (ValidatorId::new("eth-0").unwrap(), crate::domain::Time::UNIX_EPOCH);
+        let incident = IncidentId::derive(&validator, at);
+        let request = ActionId { incident, step: Step::Create, attempt: 3 }.request_id("us-central1-a");
+        let delete = ActionId { incident, step: Step::Delete, attempt: 7 }.request_id("us-central1-a");
+        let notice = notice_id(&validator, at, "attention/signer_seen");
+        assert_eq!(incident.to_string(), "31ec5ddd");
+        assert_eq!(request.to_string(), "22ded772-c2aa-5000-9ebb-ff1f60d7a912");
+        assert_eq!(delete.to_string(), "3c3e781c-19a5-52d7-ba35-1ce9c918ff05");
+        assert_eq!(notice.to_string(), "d1abf590-541d-59c4-b151-9f133f315919");
     }
 }

@@ -1,8 +1,10 @@
 //! The machine: one event in, one decision out.
 //!
-//! Two moves. `fold` takes the event into what is known; the phase is then advanced from what is known. Nothing is
-//! done here: the runtime persists the decision's record first and carries out its actions second.
+//! Two moves. `fold` takes the event into what is known. Then the watch is judged, in every state, and after it the case
+//! advances, if one is open. Nothing is done here: the runtime persists the decision's record first and carries out its
+//! actions second.
 
+mod attention;
 mod boot;
 mod budget;
 mod detect;
@@ -10,88 +12,98 @@ mod explain;
 mod fold;
 mod follow;
 mod identity;
+mod notify;
 mod provision;
 mod ready;
 mod recover;
 mod release;
 mod request;
 mod stuck;
-mod tell;
 
 use std::borrow::Cow;
 
 use super::{
-    Action, ActionId, Decision, Event, Live, Outcome, Pending, Phase, Policy, Reason, Rejected, Time, Validator,
-    ValidatorId, World,
+    Action, ActionId, Case, Decision, Event, Incident, Live, MachineWatch, Mode, Outcome, Pending, Policy, Reason,
+    Rejected, Stage, Standby, Step, Time, Topic, Validator, ValidatorId, World,
 };
 
 pub use explain::explain;
 pub use stuck::{Stuck, StuckKind};
 
-/// Decides what one event means. Total: every pair of phase and event has an answer, a late or repeated one is ignored
+/// Decides what one event means. Total: every pair of state and event has an answer, a late or repeated one is ignored
 /// with a reason.
 ///
 /// # Errors
 /// [`Rejected`] when the event cannot be, for example about a validator nobody has configured. Nothing changed then.
 pub fn step(world: &World, event: &Event, now: Time, policy: &Policy) -> Result<Decision, Rejected> {
-    let id = match event {
-        Event::ChainSeen(view) => return Ok(Decision { chain: Some(view.clone()), ..Decision::default() }),
-        Event::Observed(id, ..)
-        | Event::KeysSeen(id, _)
-        | Event::HandsSeen(id, _)
-        | Event::Requested(id, _)
-        | Event::Finished(id, ..)
-        | Event::Told(id, ..)
-        | Event::ClockJumped(id)
-        | Event::Due(id) => id,
-    };
+    if let Event::ChainSeen(view) = event {
+        return Ok(Decision { chain: Some(view.clone()), ..Decision::default() });
+    }
+    let id = event.validator().expect("every other event is about a validator");
     let subject = world.get(id).ok_or_else(|| Rejected::UnknownValidator(id.clone()))?;
-    let mut draft = Draft {
-        id,
-        world,
-        policy,
-        now,
-        record: Cow::Borrowed(&subject.record),
-        live: subject.live.clone(),
-        finished: None,
-        actions: Vec::new(),
-        reasons: Vec::new(),
-        wake_at: None,
-    };
-    fold::fold(&mut draft, event);
-    draft.advance();
-    Ok(draft.decide(&subject.live))
+    let mut turn = Transition::new(world, id, now, policy).expect("it was found a line above");
+    fold::fold(&mut turn, event);
+    detect::advance(&mut turn);
+    turn.advance_case();
+    Ok(turn.decide(&subject.live))
 }
 
 /// A decision in the making.
-struct Draft<'a> {
+struct Transition<'a> {
     id: &'a ValidatorId,
     world: &'a World,
     policy: &'a Policy,
     now: Time,
     record: Cow<'a, Validator>,
     live: Live,
-    /// The outcome this event brought, until a phase takes it.
+    /// The outcome this event brought, until a stage takes it.
     finished: Option<(ActionId, &'a Outcome)>,
+    /// This event brought a complete search that found nothing, or an answer to a creation that followed one.
+    searched: bool,
     actions: Vec<(ActionId, Action)>,
     reasons: Vec<Reason>,
     wake_at: Option<Time>,
 }
 
-impl Draft<'_> {
-    /// Lets the phase react until it stays. Every phase can be left only forwards, so four rounds are more than enough.
-    fn advance(&mut self) {
-        for _ in 0..4 {
-            let before = std::mem::discriminant(&self.record.phase);
-            match &self.record.phase {
-                Phase::Watching | Phase::Suspected { .. } => detect::advance(self),
-                Phase::Provisioning(..) => provision::advance(self),
-                Phase::Syncing(..) | Phase::Ready(..) => follow::advance(self),
-                Phase::Releasing(..) => release::advance(self),
-                Phase::NeedsHuman(..) => follow::watch_in_doubt(self),
+impl<'a> Transition<'a> {
+    fn new(world: &'a World, id: &'a ValidatorId, now: Time, policy: &'a Policy) -> Option<Self> {
+        let subject = world.get(id)?;
+        Some(Self {
+            id,
+            world,
+            policy,
+            now,
+            record: Cow::Borrowed(&subject.record),
+            live: subject.live.clone(),
+            finished: None,
+            searched: false,
+            actions: Vec::new(),
+            reasons: Vec::new(),
+            wake_at: None,
+        })
+    }
+
+    /// Lets the case advance until it stays. A stage is left only forwards, so four rounds are more than enough.
+    fn advance_case(&mut self) {
+        if self.record.case.is_some() {
+            let at_work = recover::at_work(self);
+            let back = at_work.is_some_and(|span| span >= self.policy.healthy_delay);
+            for _ in 0..4 {
+                let Some(case) = &self.record.case else { break };
+                let before = std::mem::discriminant(&case.stage);
+                match case.stage {
+                    Stage::Provisioning(_) => provision::advance(self, back),
+                    Stage::Standing(_) => follow::advance(self, at_work),
+                    Stage::Releasing { .. } => release::advance(self),
+                }
+                if self.record.case.as_ref().is_some_and(|case| std::mem::discriminant(&case.stage) == before) {
+                    break;
+                }
             }
-            if std::mem::discriminant(&self.record.phase) == before {
-                break;
+            if self.record.case.is_some() {
+                attention::judge(self, back);
+            } else {
+                detect::advance(self);
             }
         }
         if let Some((id, _)) = self.finished.take() {
@@ -119,44 +131,81 @@ impl Draft<'_> {
         }
     }
 
-    fn enter(&mut self, phase: Phase) {
-        self.record.to_mut().phase = phase;
-    }
-
-    fn after(&self, span: super::Span) -> Time {
-        self.now.checked_add(span).unwrap_or(Time::MAX)
-    }
-
     /// The outcome of this very action, if that is what the event brought.
-    fn take_outcome(&mut self, id: ActionId) -> Option<&Outcome> {
+    fn take_outcome(&mut self, id: ActionId) -> Option<&'a Outcome> {
         self.finished.take_if(|(finished, _)| *finished == id).map(|(_, outcome)| outcome)
     }
 
-    /// Starts what is pending, if nothing else runs, its time has come and a human has not asked for quiet.
+    /// The open case, to be changed. Only for callers that know there is one.
+    fn case(&mut self) -> &mut Case {
+        self.record.to_mut().case.as_mut().expect("a stage advances only while a case is open")
+    }
+
+    fn incident(&mut self) -> &mut Incident {
+        &mut self.case().incident
+    }
+
+    /// The standing machine, to be changed.
+    fn standby(&mut self) -> &mut Standby {
+        match &mut self.case().stage {
+            Stage::Standing(standby) => standby,
+            Stage::Provisioning(_) | Stage::Releasing { .. } => unreachable!("called by the stage Standing only"),
+        }
+    }
+
+    /// What is observed of the machine; begins to observe it if nothing is yet.
+    fn machine(&mut self) -> &mut MachineWatch {
+        let now = self.now;
+        self.live.machine.get_or_insert_with(|| MachineWatch::from(now))
+    }
+
+    /// What was observed of one machine, and said about it, is nothing about the next.
+    fn forget_machine(&mut self) {
+        self.live.machine = None;
+        let of_the_machine = |topic: &Topic| matches!(topic, Topic::Stuck(_) | Topic::Ready | Topic::PollFails);
+        if self.record.notified.iter().any(|notified| of_the_machine(&notified.topic)) {
+            self.record.to_mut().notified.retain(|notified| !of_the_machine(&notified.topic));
+        }
+    }
+
+    /// Starts what is pending, if nothing else runs and its time has come.
     fn start(&mut self, pending: &Pending) {
         if self.live.started.is_some() {
-            return;
-        }
-        if self.now < pending.not_before {
+        } else if self.now < pending.not_before {
             self.wake(pending.not_before);
-        } else if self.may_act() {
+        } else {
             self.live.started = Some(pending.id);
             self.actions.push((pending.id, pending.action.clone()));
         }
     }
 
-    /// Whether anything may be created or deleted now. Being paused, frozen or in observe mode stops it in every phase.
+    /// Looking changes nothing outside, so it needs no intent in the ledger.
+    fn ask(&mut self, step: Step, action: Action) {
+        let Some(incident) = self.record.incident() else { return };
+        self.live.polls = self.live.polls.wrapping_add(1);
+        let id = ActionId { incident: incident.id, step, attempt: self.live.polls };
+        self.live.started = Some(id);
+        self.actions.push((id, action));
+    }
+
+    /// Whether anything may be created or deleted now: not in observe mode, in a pause, with a slashed key, with a signer
+    /// or another latched question about the machine, nor while the cloud may own the keys.
     fn may_act(&mut self) -> bool {
         if let Some(pause) = self.record.paused_at(self.now) {
             let until = pause.until;
             self.wake(until);
             return false;
         }
-        self.policy.mode == super::Mode::Armed && !self.is_frozen()
+        self.policy.mode == Mode::Armed && !self.is_frozen() && self.is_untouched()
+    }
+
+    /// Neither a signer nor an owner in the cloud forbids it. Holds for an operator's `close` as well.
+    fn is_untouched(&self) -> bool {
+        !self.record.owner.may_be_cloud() && !self.record.attention().is_some_and(super::Attention::is_latched)
     }
 
     /// A slashed key: nothing is touched until a human has looked.
     fn is_frozen(&self) -> bool {
-        self.live.keys.as_ref().is_some_and(|keys| !keys.slashed.is_empty())
+        !self.record.slashed.is_empty()
     }
 }

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{IncidentId, InstanceRef, Rung, Span, Time, Usd, ValidatorId};
+use super::{Attention, IncidentId, InstanceRef, Rung, Span, Time, Topic, Usd, ValidatorId};
 
 mod layout;
 mod render;
@@ -29,6 +29,10 @@ pub struct Notice {
     pub incident: Option<IncidentId>,
     /// When it came to be; the `Date` of the mail, however late it is sent.
     pub at: Time,
+    /// What it is about.
+    pub topic: Topic,
+    /// When people were first notified of it, if this is a reminder.
+    pub first_at: Option<Time>,
     /// What happened.
     pub kind: NoticeKind,
 }
@@ -70,8 +74,8 @@ pub enum NoticeKind {
     },
     /// Automation has come to its end.
     DecisionNeeded {
-        /// What is in doubt.
-        question: Question,
+        /// What has to be looked at.
+        attention: Attention,
         /// The machine it is about, if there is one.
         instance: Option<InstanceRef>,
         /// Machine and disks while it runs.
@@ -152,11 +156,6 @@ pub enum NoticeKind {
         /// Public keys.
         keys: Lines,
     },
-    /// The watcher's clock jumped or it saw nothing for a while; every hold began again.
-    ClockJumped {
-        /// How far, positive when forward. A gap in observation counts as forward.
-        by: Span,
-    },
     /// An incident would have been opened; but it looks like the work of a human.
     Maintenance {
         /// What was seen: "it was scaled to zero, is this maintenance?".
@@ -181,6 +180,8 @@ pub enum Plan {
     Create(Offer),
     /// It would be, if `mode` were `armed`.
     WouldCreate(Offer),
+    /// A standby of the open incident is there already.
+    Standing(InstanceRef),
     /// There is no `compute` section to create with.
     Nothing,
 }
@@ -205,31 +206,6 @@ pub struct Offer {
     pub simulated: bool,
 }
 
-/// What only a human can decide.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum Question {
-    /// The machine is gone and we did not delete it.
-    Vanished,
-    /// The machine was stopped, by its fuse or by somebody.
-    Stopped,
-    /// A process that could sign was seen on it.
-    SignerSeen,
-    /// Nobody has decided anything until the TTL ended.
-    TtlEnded,
-    /// Home is back, but the machine does not show that nothing on it signs.
-    RecoveredButSilent,
-    /// A machine that should go must not be touched; the check that said so.
-    Untouchable(Text),
-    /// No machine has booted, and no further one is tried.
-    NeverBooted {
-        /// How many were made.
-        attempts: u32,
-        /// The last of what the last one's serial port has printed.
-        console: Lines,
-    },
-}
-
 /// What failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -244,6 +220,8 @@ pub enum Failed {
     TooSlow,
     /// The machine could not be deleted.
     Delete,
+    /// The machine cannot be looked at.
+    Poll,
 }
 
 /// A limit on money.
@@ -298,6 +276,8 @@ pub enum Held {
         /// How many.
         limit: u32,
     },
+    /// An operator closed the last one while it was down, and it was not seen up since.
+    ClosedByOperator,
 }
 
 /// What a standby has cost.

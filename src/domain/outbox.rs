@@ -131,7 +131,7 @@ fn pause_after(failures_before: u32) -> Span {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{NoticeKind, ValidatorId};
+    use crate::domain::{NoticeKind, Topic, ValidatorId};
 
     fn at(seconds: i64) -> Time {
         Time::from_second(1_800_000_000 + seconds).unwrap()
@@ -143,6 +143,8 @@ mod tests {
             validator: ValidatorId::new("eth-0").unwrap(),
             incident: None,
             at: at(0),
+            topic: Topic::ChainSick,
+            first_at: None,
             kind: NoticeKind::ChainSick { why: "7 epochs behind".into() },
         };
         let to: Vec<String> = to.iter().map(ToString::to_string).collect();

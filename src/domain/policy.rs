@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Rung, Span, Time, Usd, ValidatorId};
+use super::{Rung, Span, Time, TimeExt, Usd, ValidatorId};
 
 /// Whether decisions are carried out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize, schemars::JsonSchema)]
@@ -53,6 +53,8 @@ pub struct Policy {
     pub hold_down: Span,
     /// One signal alone, or some keys silent, for this long is worth a mail.
     pub suspected_mail_after: Span,
+    /// How often people are notified again of what lasts.
+    pub remind_every: Span,
     /// How long home has to attest again before the standby goes.
     pub healthy_delay: Span,
     /// More than this share of the validators down together is an outage of the site, 0.0 to 1.0.
@@ -114,6 +116,7 @@ impl Default for Policy {
             needed: 2,
             hold_down: Span::from_mins(5),
             suspected_mail_after: Span::from_mins(20),
+            remind_every: Span::from_hours(24),
             healthy_delay: Span::from_mins(20),
             max_unhealthy: 0.5,
             cooldown: Span::from_hours(1),
@@ -154,6 +157,6 @@ impl Policy {
     /// When the fuse of a machine created at this moment burns.
     #[must_use]
     pub fn fuse_at(&self, created_at: Time) -> Time {
-        created_at.checked_add(self.standby_ttl).unwrap_or(Time::MAX)
+        created_at.plus(self.standby_ttl)
     }
 }

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use serde::Serialize;
 
-use super::{Doubt, IncidentId, InstanceRef, Rung, Span, Stuck, Time, Usd, Verdict, View, human};
+use super::{Attention, IncidentId, InstanceRef, Rung, Span, Stuck, Time, Usd, Verdict, View, human};
 
 /// One reason. Its `Display` is what logs, mail, status and `simulate` show.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -43,14 +43,17 @@ pub enum Reason {
     Releasing { why: String },
     Deleting { instance: InstanceRef, why: &'static str },
     Closed { incident: IncidentId, how: String, cost: Option<Usd> },
-    InDoubt { doubt: Doubt },
+    NeedsHuman { attention: Attention, gone: bool },
+    AttentionOver { attention: Attention },
+    DownAgain { incident: IncidentId },
+    Frozen { keys: usize },
+    MailDropped { topic: String },
     Paused { until: Time, by: String, why: String },
     Resumed,
     RequestRefused { why: String },
     Late { what: String },
     Interrupted,
     SuspicionOver,
-    Recovered,
 }
 
 /// Why a confirmed outage opens no incident.
@@ -65,6 +68,7 @@ pub enum Block {
     NoActiveKeys,
     Hands { why: Arc<str> },
     Cooldown { until: Time },
+    ClosedByOperator,
     TooMany { limit: usize },
     OverIncidentBudget { limit: Usd, estimate: Usd },
     OverMonthBudget { limit: Usd, estimate: Usd, spent: Usd },
@@ -133,14 +137,26 @@ impl fmt::Display for Reason {
                 write!(f, "incident {incident} closed: {how}; it has cost about {cost}")
             }
             Self::Closed { incident, how, cost: None } => write!(f, "incident {incident} closed: {how}"),
-            Self::InDoubt { doubt } => write!(f, "a human has to decide: {doubt}"),
+            Self::NeedsHuman { attention, gone: false } => write!(f, "a human has to decide: {attention}"),
+            Self::NeedsHuman { attention, gone: true } => {
+                write!(f, "a human has to decide: {attention}; the standby is gone by now")
+            }
+            Self::AttentionOver { attention } => write!(f, "no longer: {attention}"),
+            Self::DownAgain { incident } => {
+                write!(f, "an outage is confirmed while incident {incident} is still open")
+            }
+            Self::Frozen { keys } => {
+                write!(f, "{keys} of its keys are slashed: everything is frozen until somebody has looked")
+            }
+            Self::MailDropped { topic } => {
+                write!(f, "too much mail waits for the server: the oldest about {topic} is dropped")
+            }
             Self::Paused { until, by, why } => write!(f, "paused until {} by {by}: {why}", clock(*until)),
             Self::Resumed => f.write_str("the pause is over"),
             Self::RequestRefused { why } => write!(f, "request refused: {why}"),
             Self::Late { what } => write!(f, "ignored: {what} is late or repeated"),
             Self::Interrupted => f.write_str("observation was interrupted: every hold starts again"),
             Self::SuspicionOver => f.write_str("nothing says down any more"),
-            Self::Recovered => f.write_str("restarted: signals are unknown until they are heard again"),
         }
     }
 }
@@ -159,6 +175,9 @@ impl fmt::Display for Block {
             Self::Cooldown { until } => {
                 write!(f, "an incident has just ended and the next may open at {}", clock(*until))
             }
+            Self::ClosedByOperator => {
+                f.write_str("an operator closed its last incident while it was down, and it was not seen up since")
+            }
             Self::TooMany { limit } => write!(f, "{limit} incidents opened in the last 24 hours, which is the limit"),
             Self::OverIncidentBudget { limit, estimate } => {
                 write!(f, "it would cost up to {estimate} and one incident may cost {limit}")
@@ -171,23 +190,6 @@ impl fmt::Display for Block {
             }
             Self::PriceUnknown { rung } => write!(f, "the price of {rung} is unknown and there is a budget"),
             Self::NoLadder => f.write_str("no zone and machine type is configured"),
-        }
-    }
-}
-
-impl fmt::Display for Doubt {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Vanished => f.write_str("the standby is gone and failover did not delete it"),
-            Self::Stopped => f.write_str("the standby was stopped, by its fuse or by somebody"),
-            Self::SignerSeen => f.write_str("a process that could sign was seen on the standby"),
-            Self::TtlEnded => f.write_str("the standby's time has ended and nobody has decided what becomes of it"),
-            Self::RecoveredButSilent => {
-                f.write_str("home is back, but the standby does not show that nothing on it signs")
-            }
-            Self::Untouchable(check) => write!(f, "{check}"),
-            Self::NeverBooted { attempts: 1, .. } => f.write_str("the standby has not booted"),
-            Self::NeverBooted { attempts, .. } => write!(f, "{attempts} standbys were made and none has booted"),
         }
     }
 }

@@ -1,53 +1,153 @@
 //! The durable half of a validator: one record in the ledger, replaced as a whole.
 //!
-//! Signals, progress and holds are not here: they are rebuilt from their sources and are *unknown* after a start.
+//! Two things live side by side in it: the *watch*, which judges the validator's health at every event, and the *case*,
+//! which is the life of one incident's machine. Neither stops the other. What needs a human is an overlay of the case
+//! ([`Attention`]), not a state of its own. Signals, progress and holds are not here: they are rebuilt from their sources
+//! and are *unknown* after a start.
 
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Action, ActionId, IncidentId, InstanceRef, Lines, Outgoing, Rung, Span, Step, StuckKind, Time, Usd};
+use super::{
+    Action, ActionId, Attention, IncidentId, InstanceRef, Outgoing, PublicKey, Rung, Span, Step, Time, TimeExt, Topic,
+    Usd,
+};
 
 /// Everything the ledger keeps of one validator.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Validator {
-    /// Where it stands.
-    pub phase: Phase,
+    /// Its health, as the signals show it.
+    pub watch: Watch,
+    /// The open incident with its machine, if there is one.
+    pub case: Option<Case>,
+    /// Who may sign.
+    pub owner: Owner,
+    /// Keys that were seen slashed. They stay for as long as they are configured: everything is frozen meanwhile.
+    pub slashed: BTreeSet<PublicKey>,
+    /// An operator ended the last incident while it was down: none opens by itself until it was seen up.
+    pub closed_by_operator: bool,
     /// A human has asked for quiet.
     pub pause: Option<Pause>,
     /// Requests already taken, newest last, bounded: a repeated one changes nothing.
     pub applied: Vec<Applied>,
-    /// What people have been told since the phase last was `Watching`, so that nothing is said twice.
-    pub told: BTreeSet<Topic>,
+    /// What people were notified of, and when last.
+    pub notified: Vec<Notified>,
     /// Mail that the server has not taken yet.
     pub outbox: Vec<Outgoing>,
     /// Incidents that ended, newest last, bounded.
     pub history: Vec<Closed>,
 }
 
-/// Where a validator stands. One enum, with its data inside: there is no pair of fields that can disagree.
+/// What the signals amount to. It is judged at every event, whatever the case does.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum Phase {
+pub enum Watch {
     /// Nothing says down.
     #[default]
-    Watching,
-    /// Something says down; not enough, or not for long enough.
+    Calm,
+    /// Something says down.
     Suspected {
         /// When it began. "Still attesting" vetoes only if it is about a time after this.
         since: Time,
+        /// It was confirmed: enough independent sources for long enough.
+        confirmed: bool,
     },
-    /// An incident is open and its machine is being looked for or created.
-    Provisioning(Incident, Pending),
+}
+
+/// An open incident, and where its machine is in its life.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Case {
+    /// What happened.
+    pub incident: Incident,
+    /// Its machine.
+    pub stage: Stage,
+    /// What a human has to look at. Polling, notifying and detecting continue under it.
+    pub attention: Option<Attention>,
+}
+
+/// Where a case stands.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Stage {
+    /// Its machine is being looked for or created.
+    Provisioning(Pending),
+    /// The machine is known. Whether it is syncing or ready is observed.
+    Standing(Standby),
+    /// Its machines go away and the incident ends.
+    Releasing {
+        /// What is done next.
+        pending: Pending,
+        /// Who asked for it; `None` when home is back.
+        by: Option<String>,
+    },
+}
+
+/// Who may sign, by the verified grant. Automation changes it never, and deletes nothing while it is not home's.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Owner {
+    /// There is no grant, or it has not been read.
+    #[default]
+    Unknown,
+    /// Home.
+    Home,
+    /// A promotion is under way: the session's number is above the grant's.
+    Moving {
+        /// The session's number.
+        number: u64,
+    },
+    /// A machine in the cloud.
+    Cloud {
+        /// The grant's number.
+        number: u64,
+        /// Compute Engine's numeric id.
+        instance: u64,
+        /// The boot for which it was granted.
+        boot: String,
+    },
+}
+
+impl Owner {
+    /// Whether a machine of the cloud may hold the right to sign.
+    #[must_use]
+    pub fn may_be_cloud(&self) -> bool {
+        match self {
+            Self::Unknown | Self::Home => false,
+            Self::Moving { .. } | Self::Cloud { .. } => true,
+        }
+    }
+}
+
+/// The case and the watch in one word, as people and metrics see them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::Display, strum::IntoStaticStr, strum::EnumIter)]
+#[strum(serialize_all = "lowercase")]
+pub enum Phase {
+    /// Nothing says down and no incident is open.
+    Watching,
+    /// Something says down; not enough, or not for long enough.
+    Suspected,
+    /// The incident's machine is being looked for or created.
+    Provisioning,
     /// The machine exists and is not ready.
-    Syncing(Incident, Standby),
+    Syncing,
     /// The machine is ready to be promoted.
-    Ready(Incident, Standby),
+    Ready,
     /// The machine goes away and the incident ends.
-    Releasing(Incident, Pending),
-    /// In doubt. Only a human ends it.
-    NeedsHuman(Incident, Option<Standby>, Doubt),
+    Releasing,
+    /// Whatever the stage, a human has to look.
+    #[strum(serialize = "needs human")]
+    NeedsHuman,
+}
+
+impl Phase {
+    /// Its name in logs, metrics and on the status page.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        self.into()
+    }
 }
 
 /// A confirmed outage of one validator. It ends by recovery on chain or by the operator, never by a resolved alert.
@@ -64,14 +164,16 @@ pub struct Incident {
     pub cause: String,
     /// Who opened it, if it was not the watcher.
     pub opened_by: Option<String>,
+    /// It was opened by a human while the validator was seen at work, so its being at work does not end it.
+    pub opened_while_up: bool,
     /// It is one of several that failed together.
     pub site_outage: bool,
     /// The rung of the ladder that is tried, or that gave the machine.
     pub rung: usize,
     /// Counts creations; part of the request id, so a repetition after a lost reply keeps it.
     pub creation: u32,
-    /// Tries without success since the last success; drives the pause between tries.
-    pub failures: u32,
+    /// Tries without success, each kind counted for itself; they drive the pauses and say when somebody is notified.
+    pub failures: Failures,
     /// Numbers the steps taken, so that each has a name of its own.
     pub steps: u32,
     /// When its machine was first known, by our clock; the bill starts here.
@@ -81,6 +183,19 @@ pub struct Incident {
     /// Machines that never booted and were given up, oldest first. None of them is ever adopted again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub given_up: Vec<GivenUp>,
+}
+
+/// Tries without success. One kind's success says nothing about another's: a look that answers must not reset the pause
+/// of a deletion that fails each time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Failures {
+    /// Searches in every zone, in a row.
+    pub find: u32,
+    /// Rounds down the ladder that ended without a machine.
+    pub create: u32,
+    /// Deletions, in a row.
+    pub delete: u32,
 }
 
 /// A machine that never booted, and was deleted so that another could be tried.
@@ -107,8 +222,8 @@ pub struct Standby {
     pub rung: Rung,
     /// When we first knew of it, by our own clock.
     pub since: Time,
-    /// The operator keeps it: automation neither deletes it nor lets its TTL end it.
-    pub retained: bool,
+    /// It has had everything a ready one needs for long enough.
+    pub ready: bool,
     /// A second machine of this incident that is being deleted.
     pub extra: Option<Pending>,
     /// When it was first seen to have written anything. One that has is never given up as not booted.
@@ -128,29 +243,16 @@ pub struct Pending {
     pub not_before: Time,
 }
 
-/// Why only a human can go on.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum Doubt {
-    /// The machine is gone and we did not delete it.
-    Vanished,
-    /// The machine was stopped, by its fuse or by somebody.
-    Stopped,
-    /// A process that could sign was seen on it.
-    SignerSeen,
-    /// Nobody has decided anything until the TTL ended.
-    TtlEnded,
-    /// Home is back, but the machine does not show that nothing on it signs.
-    RecoveredButSilent,
-    /// A machine that should go must not be touched; the check that said so.
-    Untouchable(String),
-    /// As many machines as are allowed were made, and none has booted.
-    NeverBooted {
-        /// How many.
-        attempts: u32,
-        /// The last of what the last one's serial port has printed.
-        console: Lines,
-    },
+/// What people were notified of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Notified {
+    /// Of what.
+    pub topic: Topic,
+    /// When first, since it was last forgotten.
+    pub first_at: Time,
+    /// When last.
+    pub last_at: Time,
 }
 
 /// A human has asked for quiet, with a reason and an end.
@@ -195,88 +297,58 @@ pub struct Closed {
     pub how: String,
 }
 
-/// Something people are told once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Topic {
-    /// Suspected for long.
-    SuspectedTooLong,
-    /// Confirmed, but not acted on.
-    Confirmed,
-    /// The chain is not finalising.
-    ChainSick,
-    /// Some keys silent.
-    Partial,
-    /// A key is slashed.
-    Slashed,
-    /// Over budget or price unknown.
-    Money,
-    /// No capacity on the whole ladder.
-    OutOfStock,
-    /// Quota.
-    Quota,
-    /// The cloud refuses.
-    Refused,
-    /// No machine by the deadline.
-    TooSlow,
-    /// The standby was ready once.
-    Ready,
-    /// Anti-flap holds back.
-    Flapping,
-    /// A human seems to be at work on it.
-    Hands,
-    /// The fuse stops the machine soon.
-    FuseSoon,
-    /// A machine that should go does not.
-    Stuck,
-    /// The standby does not go on.
-    Standby(StuckKind),
-}
-
-impl Phase {
-    /// The incident, while there is one.
+impl Watch {
+    /// When the suspicion began, if there is one.
     #[must_use]
-    pub fn incident(&self) -> Option<&Incident> {
+    pub fn since(&self) -> Option<Time> {
         match self {
-            Self::Watching | Self::Suspected { .. } => None,
-            Self::Provisioning(incident, _)
-            | Self::Syncing(incident, _)
-            | Self::Ready(incident, _)
-            | Self::Releasing(incident, _)
-            | Self::NeedsHuman(incident, _, _) => Some(incident),
-        }
-    }
-
-    /// The machine, once it is known.
-    #[must_use]
-    pub fn standby(&self) -> Option<&Standby> {
-        match self {
-            Self::Syncing(_, standby) | Self::Ready(_, standby) => Some(standby),
-            Self::NeedsHuman(_, standby, _) => standby.as_ref(),
-            Self::Watching | Self::Suspected { .. } | Self::Provisioning(..) | Self::Releasing(..) => None,
-        }
-    }
-
-    /// Its name in the design, in logs, metrics and on the status page.
-    #[must_use]
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Watching => "watching",
-            Self::Suspected { .. } => "suspected",
-            Self::Provisioning(..) => "provisioning",
-            Self::Syncing(..) => "syncing",
-            Self::Ready(..) => "ready",
-            Self::Releasing(..) => "releasing",
-            Self::NeedsHuman(..) => "needs human",
+            Self::Calm => None,
+            Self::Suspected { since, .. } => Some(*since),
         }
     }
 }
 
 impl Validator {
-    /// How many applied requests are remembered: more than anybody sends between two looks.
+    /// How many applied requests are remembered: more than anybody sends between two polls.
     const APPLIED: usize = 32;
     /// How many ended incidents are kept: enough for a month of the daily limit.
     const HISTORY: usize = 100;
+
+    /// The incident, while there is one.
+    #[must_use]
+    pub fn incident(&self) -> Option<&Incident> {
+        self.case.as_ref().map(|case| &case.incident)
+    }
+
+    /// The machine, once it is known.
+    #[must_use]
+    pub fn standby(&self) -> Option<&Standby> {
+        match &self.case.as_ref()?.stage {
+            Stage::Standing(standby) => Some(standby),
+            Stage::Provisioning(_) | Stage::Releasing { .. } => None,
+        }
+    }
+
+    /// What a human has to look at.
+    #[must_use]
+    pub fn attention(&self) -> Option<&Attention> {
+        self.case.as_ref()?.attention.as_ref()
+    }
+
+    /// Everything in one word.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        let Some(case) = &self.case else {
+            return if self.watch == Watch::Calm { Phase::Watching } else { Phase::Suspected };
+        };
+        match &case.stage {
+            _ if case.attention.is_some() => Phase::NeedsHuman,
+            Stage::Provisioning(_) => Phase::Provisioning,
+            Stage::Standing(standby) if standby.ready => Phase::Ready,
+            Stage::Standing(_) => Phase::Syncing,
+            Stage::Releasing { .. } => Phase::Releasing,
+        }
+    }
 
     pub(super) fn remember(&mut self, applied: Applied) {
         self.applied.push(applied);
@@ -294,12 +366,48 @@ impl Validator {
     /// looked for first. The number of the creation stays, so a repetition has the same request id.
     #[must_use]
     pub fn after_restart(mut self) -> Self {
-        if let Phase::Provisioning(incident, pending) = &mut self.phase
+        if let Some(Case { incident, stage: Stage::Provisioning(pending), .. }) = &mut self.case
             && matches!(pending.action, Action::Create(_))
         {
             *pending = incident.next(Step::Find, Action::Find, pending.not_before);
         }
         self
+    }
+
+    /// Moves every moment that is compared with later ones by as much as the clock was moved, so that what has been
+    /// waited for stays waited for, and nothing else does. The dates of mails that are written stay as they are.
+    pub fn shift(&mut self, by: Span) {
+        let shift = |at: &mut Time| *at = at.plus(by);
+        if let Watch::Suspected { since, .. } = &mut self.watch {
+            shift(since);
+        }
+        if let Some(Case { incident, stage, .. }) = &mut self.case {
+            shift(&mut incident.suspected_at);
+            shift(&mut incident.opened_at);
+            incident.machine_since.iter_mut().for_each(shift);
+            for gone in &mut incident.given_up {
+                shift(&mut gone.since);
+                gone.gone_at.iter_mut().for_each(shift);
+            }
+            match stage {
+                Stage::Provisioning(pending) | Stage::Releasing { pending, .. } => shift(&mut pending.not_before),
+                Stage::Standing(standby) => {
+                    shift(&mut standby.since);
+                    standby.spoke_at.iter_mut().for_each(shift);
+                    standby.extra.iter_mut().for_each(|extra| shift(&mut extra.not_before));
+                }
+            }
+        }
+        self.pause.iter_mut().for_each(|pause| shift(&mut pause.until));
+        for notified in &mut self.notified {
+            shift(&mut notified.first_at);
+            shift(&mut notified.last_at);
+        }
+        self.outbox.iter_mut().for_each(|outgoing| shift(&mut outgoing.next_try_at));
+        for closed in &mut self.history {
+            shift(&mut closed.opened_at);
+            shift(&mut closed.closed_at);
+        }
     }
 
     /// The pause that is in force now.
@@ -312,14 +420,14 @@ impl Validator {
     #[must_use]
     pub fn spent_since(&self, from: Time) -> Usd {
         let closed = self.history.iter().filter(|closed| closed.opened_at >= from).filter_map(|closed| closed.cost);
-        let open = self.phase.incident().and_then(|incident| incident.estimate);
+        let open = self.incident().and_then(|incident| incident.estimate);
         Usd(closed.chain(open).map(|usd| usd.0).sum())
     }
 
     /// Automatic incidents opened since then, the open one included.
     #[must_use]
     pub fn automatic_incidents_since(&self, from: Time) -> usize {
-        let open = self.phase.incident().is_some_and(|incident| incident.opened_by.is_none());
+        let open = self.incident().is_some_and(|incident| incident.opened_by.is_none());
         self.history.iter().filter(|closed| closed.automatic && closed.opened_at >= from).count() + usize::from(open)
     }
 }
@@ -333,10 +441,4 @@ impl Incident {
         let attempt = if step == Step::Create { self.creation } else { self.steps };
         Pending { id: ActionId { incident: self.id, step, attempt }, action, not_before }
     }
-}
-
-/// The span between two moments, zero when they are the other way round.
-#[must_use]
-pub fn elapsed(from: Time, to: Time) -> Span {
-    to.duration_since(from).max(Span::ZERO)
 }

@@ -112,6 +112,15 @@ impl Source {
         }
     }
 
+    /// Whether its *down* counts. A process port that does not answer may be a firewall.
+    #[must_use]
+    pub fn says_down(self) -> bool {
+        match self {
+            Self::Alert | Self::Kube | Self::Chain | Self::Probe => true,
+            Self::Process => false,
+        }
+    }
+
     /// Whether its *up* is about home's own process. The chain's is not: anybody may sign.
     #[must_use]
     pub fn shows_process(self) -> bool {

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::{Evidence, Interval, Reading, Source, Span, Time, Verdict};
+use super::{Evidence, Interval, Reading, Source, Span, Time, TimeExt, Verdict};
 
 /// A reading about a time later than this ahead of now comes from a clock that is wrong.
 const AHEAD: Span = Span::from_secs(60);
@@ -29,8 +29,12 @@ pub struct Slot {
 /// What the signals amount to at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Assessment {
-    /// The largest number of *down* that are independent of each other.
-    pub downs: usize,
+    /// Something says down.
+    pub down: bool,
+    /// Something says up.
+    pub up: bool,
+    /// Since when as many independent opinions as are needed have said down together, each without a break.
+    pub enough_since: Option<Time>,
     /// Since when some keys are silent, if they are.
     pub partial_since: Option<Time>,
     /// The chain, or a generic node itself, shows the validator at work after the suspicion began.
@@ -41,11 +45,8 @@ pub struct Assessment {
 
 impl Signals {
     /// Takes a reading in. An older one than what is known says nothing new; one about the future is *unknown*.
-    ///
-    /// Returns whether an opinion that had been *down* was interrupted, however briefly: a hold does not survive that.
-    pub fn fold(&mut self, source: Source, reading: &Reading, now: Time) -> bool {
-        let future = reading.about.to > now.checked_add(AHEAD).unwrap_or(Time::MAX);
-        let reading = if future {
+    pub fn fold(&mut self, source: Source, reading: &Reading, now: Time) {
+        let reading = if reading.about.to > now.plus(AHEAD) {
             Reading::unknown(reading.evidence, now, "it speaks of a time that has not come: a clock is wrong")
         } else {
             reading.clone()
@@ -54,25 +55,30 @@ impl Signals {
             self.slots.iter_mut().find(|slot| slot.source == source && slot.reading.evidence == reading.evidence)
         else {
             self.slots.push(Slot { source, reading, since: now });
-            return false;
+            return;
         };
         if reading.about.to < slot.reading.about.to {
-            return false;
+            return;
         }
         let gap = slot.reading.verdict != Verdict::Unknown && slot.reading.fresh_until < now;
-        let interrupted = slot.reading.verdict == Verdict::Down && (gap || reading.verdict != Verdict::Down);
         if gap || reading.verdict != slot.reading.verdict {
             slot.since = now;
         }
         slot.reading = reading;
-        interrupted
     }
 
-    /// What they amount to. A veto is an *up* or *partial* of a source that sees it work, about a time after `suspected_since`.
+    /// What they amount to. `needed` is how many independent opinions confirm an outage; a veto is an *up* or *partial* of
+    /// a source that sees it work, about a time after `suspected_since`.
     #[must_use]
-    pub fn assess(&self, suspected_since: Time, now: Time) -> Assessment {
-        let mut evidence_of = [0u8; SOURCES];
-        let mut result = Assessment { downs: 0, partial_since: None, vetoed: false, stale_at: None };
+    pub fn assess(&self, suspected_since: Time, needed: usize, now: Time) -> Assessment {
+        let mut result = Assessment {
+            down: false,
+            up: false,
+            enough_since: None,
+            partial_since: None,
+            vetoed: false,
+            stale_at: None,
+        };
         for slot in &self.slots {
             let verdict = slot.reading.verdict_at(now);
             if verdict != Verdict::Unknown {
@@ -82,18 +88,32 @@ impl Signals {
             if verdict == Verdict::Partial {
                 result.partial_since = Some(result.partial_since.map_or(slot.since, |since| since.min(slot.since)));
             }
-            match verdict {
-                Verdict::Down if slot.source != Source::Process => {
-                    evidence_of[slot.source as usize] |= 1 << slot.reading.evidence as u8;
-                }
-                Verdict::Up | Verdict::Partial if slot.source.shows_work() => {
-                    result.vetoed |= slot.reading.about.from >= suspected_since;
-                }
-                Verdict::Up | Verdict::Partial | Verdict::Down | Verdict::Unknown => {}
+            result.down |= verdict == Verdict::Down && slot.source.says_down();
+            result.up |= verdict == Verdict::Up;
+            if matches!(verdict, Verdict::Up | Verdict::Partial) && slot.source.shows_work() {
+                result.vetoed |= slot.reading.about.from >= suspected_since;
             }
         }
-        result.downs = independent(&evidence_of, 0);
+        if result.down {
+            result.enough_since = self.enough_since(needed, now);
+        }
         result
+    }
+
+    /// **Invariant:** a hold belongs to the opinions that make it up. What another one does beside them, however often it
+    /// changes, neither begins it again nor ends it.
+    fn enough_since(&self, needed: usize, now: Time) -> Option<Time> {
+        let down = |slot: &&Slot| slot.source.says_down() && slot.reading.verdict_at(now) == Verdict::Down;
+        let mut downs: Vec<&Slot> = self.slots.iter().filter(down).collect();
+        downs.sort_by_key(|slot| slot.since);
+        let mut evidence_of = [0u8; SOURCES];
+        for slot in downs {
+            evidence_of[slot.source as usize] |= 1 << slot.reading.evidence as u8;
+            if independent(&evidence_of, 0) >= needed {
+                return Some(slot.since);
+            }
+        }
+        None
     }
 
     /// Whether it is seen at work throughout some time after `from`: by the chain, or for a generic one by its probes.
@@ -102,6 +122,12 @@ impl Signals {
         self.slots.iter().any(|slot| {
             slot.source.shows_work() && slot.reading.verdict_at(now) == Verdict::Up && slot.reading.about.from >= from
         })
+    }
+
+    /// Whether nothing has been heard yet.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty()
     }
 
     /// Whether home's own process is seen running now. The chain does not show that: anybody may attest.
@@ -117,10 +143,13 @@ impl Signals {
         self.slots.iter().any(|slot| slot.source == Source::Probe)
     }
 
-    /// Nothing that was seen before a gap in observation can be held against anyone.
-    pub fn interrupt(&mut self, now: Time) {
+    /// Our clock jumped. What was said keeps its age and loses its date: it neither vetoes nor shows recovery, any later
+    /// word takes its place, and no hold that began before counts.
+    pub fn clock_jumped(&mut self, by: Span, now: Time) {
         for slot in &mut self.slots {
             slot.since = now;
+            slot.reading.about = Interval { from: Time::MIN, to: Time::MIN };
+            slot.reading.fresh_until = slot.reading.fresh_until.plus(by);
         }
     }
 

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::{ActionId, ChainView, Decision, Hands, Heard, KeyStates, Signals, Stuck, Time, Validator, ValidatorId};
+use super::{
+    ActionId, ChainView, Decision, Hands, Heard, KeyStates, MachineState, Signals, Span, Stuck, Time, TimeExt,
+    Validator, ValidatorId,
+};
 
 /// All validators, and the chain they are on.
 #[derive(Clone, Debug, Default)]
@@ -31,30 +34,114 @@ pub struct Live {
     pub keys: Option<KeyStates>,
     /// Signs of a human at work on it.
     pub hands: Option<Hands>,
-    /// Since when enough signals have said down without a break.
-    pub held_since: Option<Time>,
+    /// Since when enough independent sources have said down without a break and without a veto.
+    pub down_since: Option<Time>,
+    /// A source shows it at work although others say down.
+    pub vetoed: bool,
+    /// When a veto last ended: no hold begins before.
+    pub hold_from: Option<Time>,
+    /// Since when nothing has said down.
+    pub calm_since: Option<Time>,
     /// Since when the chain has shown it at work without a break, while an incident is open.
     pub healthy_since: Option<Time>,
     /// The action that was started and has not ended.
     pub started: Option<ActionId>,
+    /// The machine that was deleted last, as far as the cloud says.
+    pub deleted: Option<u64>,
+    /// Numbers the polls, so that a late answer is known as one.
+    pub polls: u32,
+    /// Since when our clock can be trusted: a start, or its last jump.
+    pub trusted_since: Option<Time>,
+    /// The incident's machine, as it is observed.
+    pub machine: Option<MachineWatch>,
+}
+
+/// What is observed of the incident's machine. Forgetting a machine is forgetting this as a whole.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct MachineWatch {
     /// When the machine is looked at next.
-    pub look_at: Option<Time>,
+    pub next_poll_at: Time,
     /// When all zones are searched next.
-    pub recheck_at: Option<Time>,
-    /// Numbers the looks, so that a late answer is known as one.
-    pub looks: u32,
-    /// The machine's last usable report, and what its reports have shown so far.
+    pub next_list_at: Time,
+    /// When it was last seen, and how.
+    pub seen: Option<Sight>,
+    /// It does not exist any more.
+    pub gone: bool,
+    /// The operator keeps it, as its label or its protection says; `None` before it was looked at.
+    pub kept: Option<bool>,
+    /// Since when every poll has failed.
+    pub failing_since: Option<Time>,
+    /// Its last usable report, and what its reports have shown so far.
     pub report: Option<Heard>,
     /// What its start-up script said last; `None` once there is a report.
-    pub starting: Option<String>,
+    pub boot_status: Option<String>,
     /// Why what it wrote last is no report of its own: another incident's, an earlier boot's, unreadable.
     pub unusable: Option<String>,
     /// Since when the standby has had everything that a ready one needs, without a break.
-    pub whole_since: Option<Time>,
-    /// What keeps the standby from ever becoming ready, as of the last look.
+    pub complete_since: Option<Time>,
+    /// What keeps the standby from ever becoming ready, as of the last poll.
     pub stuck: Option<Stuck>,
-    /// Set when our clock jumped: what is counted from a moment in the ledger is counted from then.
-    pub clock_trusted_since: Option<Time>,
+}
+
+/// One look at a machine that succeeded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sight {
+    /// When, by our clock.
+    pub at: Time,
+    /// What it was doing.
+    pub state: MachineState,
+    /// It has written something, whatever it is.
+    pub has_written: bool,
+}
+
+impl MachineWatch {
+    /// A machine that is to be looked at and searched for at once.
+    #[must_use]
+    pub fn from(now: Time) -> Self {
+        Self { next_poll_at: now, next_list_at: now, ..Self::default() }
+    }
+
+    /// Whether it is known to be stopped.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        !self.gone && self.seen.is_some_and(|seen| seen.state == MachineState::Stopped)
+    }
+
+    /// Whether the operator is known to keep it. One that is gone is nobody's.
+    #[must_use]
+    pub fn is_kept(&self) -> bool {
+        !self.gone && self.kept == Some(true)
+    }
+}
+
+impl Live {
+    /// Our clock jumped. Nothing that was observed before can be dated any more, every hold begins again, and the machine
+    /// is looked at at once.
+    pub fn clock_jumped(&mut self, by: Span, now: Time) {
+        self.signals.clock_jumped(by, now);
+        if let Some(hands) = &mut self.hands {
+            hands.fresh_until = hands.fresh_until.plus(by);
+        }
+        (self.down_since, self.hold_from, self.calm_since, self.healthy_since) = (None, None, None, None);
+        self.trusted_since = Some(now);
+        if let Some(machine) = &mut self.machine {
+            (machine.next_poll_at, machine.next_list_at) = (now, now);
+            machine.complete_since = None;
+            machine.failing_since = machine.failing_since.map(|_| now);
+            if let Some(seen) = &mut machine.seen {
+                seen.at = seen.at.plus(by);
+            }
+            if let Some(report) = &mut machine.report {
+                report.interrupt(now);
+            }
+        }
+    }
+
+    /// The machine's last usable report.
+    #[must_use]
+    pub fn report(&self) -> Option<&Heard> {
+        self.machine.as_ref()?.report.as_ref()
+    }
 }
 
 impl World {
@@ -64,7 +151,7 @@ impl World {
         let mut world = Self::default();
         for (id, record) in records {
             let record = record.after_restart();
-            world.unhealthy += usize::from(record.phase.incident().is_some());
+            world.unhealthy += usize::from(record.case.is_some());
             world.subjects.insert(id, Subject { record, live: Live::default() });
         }
         world
@@ -73,7 +160,7 @@ impl World {
     /// Lets nothing that was written down before this moment count as waited for: it may be by another's clock.
     pub fn trust_clock_since(&mut self, now: Time) {
         for subject in self.subjects.values_mut() {
-            subject.live.clock_trusted_since = Some(now);
+            subject.live.trusted_since = Some(now);
         }
     }
 
@@ -131,6 +218,6 @@ impl World {
 
 impl Subject {
     fn is_unhealthy(&self) -> bool {
-        self.live.held_since.is_some() || self.record.phase.incident().is_some()
+        self.live.down_since.is_some() || self.record.case.is_some()
     }
 }

@@ -18,7 +18,7 @@ use super::{
     heard::Heard,
     lease::{self, Keeper, Lease, LeaseConfig, LeaseError},
     requests,
-    store::{Store, StoreError},
+    store::{self, Store, StoreError},
     sweep,
     term::Term,
 };
@@ -147,24 +147,26 @@ impl Engine {
     }
 
     async fn lead(&mut self, lease: Lease, keeper: Keeper, heard: Heard, shutdown: &CancellationToken) -> Heard {
-        let mut store = Store::new(self.outside.ledger.clone(), lease.clone());
+        let identity = tokio::select! {
+            identity = store::identity(&*self.outside.ledger) => identity,
+            () = lease.lost() => Err(StoreError::OutOfTime { key: lease::KEY.into() }),
+        };
+        let identity = match identity {
+            Ok(identity) => identity,
+            Err(error) => return self.step_aside(&error, keeper, heard).await,
+        };
+        let mut store = Store::new(self.outside.ledger.clone(), identity, lease.clone());
         let mut unreadable = Vec::new();
         let mut records = Vec::new();
         for id in &self.config.validators {
-            match store.take_over(id).await {
+            match store.take_over(id, self.outside.clock.now()).await {
                 Ok(record) => records.push((id.clone(), record)),
                 // One record that cannot be read must not keep the others from being watched; it is left as it is.
                 Err(StoreError::Record(error)) => {
                     tracing::error!(validator = %id, %error, "nothing is done for this validator");
                     unreadable.push(error.to_string());
                 }
-                Err(error) => {
-                    tracing::warn!(%error, "the records could not be taken over");
-                    keeper.release().await;
-                    // Whoever is next may have more luck; trying again at once would only load the ledger.
-                    tokio::time::sleep(self.config.lease.ttl / 3).await;
-                    return heard;
-                }
+                Err(error) => return self.step_aside(&error, keeper, heard).await,
             }
         }
         let stop = CancellationToken::new();
@@ -196,6 +198,15 @@ impl Engine {
 }
 
 impl Engine {
+    /// Gives the lease back without having led. Whoever is next may have more luck; trying again at once would only load
+    /// the ledger.
+    async fn step_aside(&self, error: &StoreError, keeper: Keeper, heard: Heard) -> Heard {
+        tracing::warn!(%error, "the records could not be taken over");
+        keeper.release().await;
+        tokio::time::sleep(self.config.lease.ttl / 3).await;
+        heard
+    }
+
     fn handle(&self) -> Handle {
         Handle {
             inputs: self.sender.clone(),

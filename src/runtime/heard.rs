@@ -56,7 +56,9 @@ impl Heard {
             Event::HandsSeen(..) => About::Hands,
             // From the cluster's annotations; those in the ledger are read by whoever leads.
             Event::Requested(..) => About::Pause,
-            Event::Finished(..) | Event::Told(..) | Event::ClockJumped(_) | Event::Due(_) => return,
+            Event::OwnerSeen(..) | Event::Finished(..) | Event::Told(..) | Event::ClockJumped(..) | Event::Due(_) => {
+                return;
+            }
         };
         let place = (about, event.validator().cloned());
         let since = match (self.said.get(&place), event) {

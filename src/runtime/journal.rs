@@ -51,12 +51,12 @@ pub(super) fn entry(
     author: &Author<'_>,
     at: Time,
     event: &Event,
-    from: &Phase,
-    to: &Phase,
+    from: Phase,
+    to: Phase,
     made: &Decision,
 ) -> Option<Entry> {
-    let idle = |phase: &Phase| matches!(phase, Phase::Watching | Phase::Suspected { .. });
-    let moved = from.name() != to.name() && !(idle(from) && idle(to));
+    let idle = |phase: Phase| matches!(phase, Phase::Watching | Phase::Suspected);
+    let moved = from != to && !(idle(from) && idle(to));
     let acts = made
         .actions
         .iter()

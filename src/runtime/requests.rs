@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::Input;
 use crate::{
-    domain::{Ask, Event, Request, Time, ValidatorId},
+    domain::{Ask, Event, IncidentId, REQUEST_LIFETIME, Request, Span, Time, TimeExt, ValidatorId},
     ports::{Expect, Ledger, LedgerError, PutError},
     records,
 };
@@ -21,7 +21,7 @@ pub const PREFIX: &str = "requests/";
 /// A request that nobody has taken within this time was for a validator nobody knows; it is removed.
 const FORGET_AFTER: Duration = Duration::from_hours(24);
 
-/// Puts a request down and returns its id.
+/// Puts a request down and returns its id. `incident` is the one that was open when the operator asked.
 ///
 /// # Errors
 /// What the ledger says. A reply that was lost is sorted out: the key is ours alone.
@@ -32,10 +32,15 @@ pub async fn send(
     by: &str,
     reason: &str,
     ask: Ask,
+    incident: Option<IncidentId>,
 ) -> Result<String, PutError> {
     let id = format!("{}-{}", now.strftime("%Y%m%dT%H%M%S%.3fZ"), Uuid::new_v4().simple());
     let (by, reason) = (by.to_owned(), reason.to_owned());
-    let request = Request { id: id.clone(), validator: validator.clone(), by, reason, ask };
+    let expires_at = match ask {
+        Ask::Open | Ask::Close => Some(now.plus(REQUEST_LIFETIME)),
+        Ask::Pause { .. } | Ask::Resume | Ask::Retain => None,
+    };
+    let request = Request { id: id.clone(), validator: validator.clone(), by, reason, ask, incident, expires_at };
     let key = format!("{PREFIX}{id}");
     match ledger.put(&key, records::encode(&request), Expect::Absent).await {
         Ok(_) => Ok(id),
@@ -94,5 +99,5 @@ fn is_old(key: &str) -> bool {
     let Ok(at) = jiff::civil::DateTime::strptime("%Y%m%dT%H%M%S%.fZ", stamp) else { return false };
     let Ok(at) = at.to_zoned(jiff::tz::TimeZone::UTC) else { return false };
     let age = Time::now().duration_since(at.timestamp());
-    age > crate::domain::Span::try_from(FORGET_AFTER).unwrap_or(crate::domain::Span::MAX)
+    age > Span::try_from(FORGET_AFTER).unwrap_or(Span::MAX)
 }

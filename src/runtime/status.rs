@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{
-    ChainHealth, IncidentId, InstanceRef, Mode, OutboxState, Policy, Progress, Reason, Rung, StuckKind, Subject, Time,
-    Usd, Validator, ValidatorId, View, World, explain,
+    ChainHealth, IncidentId, InstanceRef, MachineWatch, Mode, OutboxState, Policy, Progress, Reason, Rung, StuckKind,
+    Subject, Time, TimeExt, Usd, Validator, ValidatorId, View, World, explain,
 };
 
 /// The whole watcher.
@@ -165,10 +165,11 @@ fn of_subject(
 ) -> ValidatorStatus {
     let record = &subject.record;
     let live = &subject.live;
+    let machine = live.machine.as_ref();
     let count = |state: OutboxState| record.outbox.iter().filter(|mail| mail.state() == state).count();
     ValidatorStatus {
         name: id.clone(),
-        phase: record.phase.name().to_owned(),
+        phase: record.phase().to_string(),
         reason: reason.map_or_else(
             || "signals are not known here: ask the watcher that holds the lease".to_owned(),
             |reason| reason.to_string(),
@@ -177,27 +178,27 @@ fn of_subject(
         pause: record
             .paused_at(now)
             .map(|pause| format!("until {} by {}: {}", crate::domain::clock(pause.until), pause.by, pause.reason)),
-        incident: record.phase.incident().map(|incident| IncidentStatus {
+        incident: record.incident().map(|incident| IncidentStatus {
             id: incident.id,
             opened_at: incident.opened_at,
             cause: incident.cause.clone(),
             estimate: incident.estimate,
         }),
-        standby: record.phase.standby().map(|standby| StandbyStatus {
+        standby: record.standby().map(|standby| StandbyStatus {
             instance: standby.instance.clone(),
             rung: standby.rung.clone(),
             since: standby.since,
             fuse_at: policy.fuse_at(standby.since),
-            retained: standby.retained,
+            retained: machine.is_some_and(MachineWatch::is_kept),
             simulated: policy.simulated,
-            progress: live.report.as_ref().map(|heard| Progress::of(heard, now)),
-            starting: live.starting.clone(),
-            stuck: live.stuck.as_ref().map(|stuck| StuckStatus {
+            progress: live.report().map(|heard| Progress::of(heard, now)),
+            starting: machine.and_then(|machine| machine.boot_status.clone()),
+            stuck: machine.and_then(|machine| machine.stuck.as_ref()).map(|stuck| StuckStatus {
                 kind: stuck.kind(),
                 why: stuck.to_string(),
                 advice: stuck.kind().advice().to_owned(),
             }),
-            ready_at: live.whole_since.and_then(|since| since.checked_add(policy.ready_hold).ok()),
+            ready_at: machine.and_then(|machine| machine.complete_since).map(|since| since.plus(policy.ready_hold)),
         }),
         mails_waiting: count(OutboxState::Waiting),
         mails_failed: count(OutboxState::Failed),

@@ -10,15 +10,27 @@ use uuid::Uuid;
 
 use super::lease::Lease;
 use crate::{
-    domain::{Validator, ValidatorId},
+    domain::{Time, Validator, ValidatorId},
     ports::{Expect, Ledger, LedgerError, PutError, Version},
     records::{self, RecordError},
 };
+
+/// How a validator's record is laid out. Nothing reads another one.
+pub const FORM: u64 = 2;
+
+/// Where a ledger's own name stands.
+const IDENTITY: &str = "ledger";
 
 /// A validator's record as the ledger has it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Envelope {
+    /// [`FORM`].
+    pub form: u64,
+    /// Of which ledger it is.
+    pub ledger: Uuid,
+    /// When it was written, by its writer's clock.
+    pub written_at: Time,
     /// The lease under which it was written.
     pub token: u64,
     /// This very write.
@@ -69,12 +81,39 @@ pub fn key(id: &ValidatorId) -> String {
 pub async fn read(ledger: &dyn Ledger, id: &ValidatorId) -> Result<Option<(Version, Envelope)>, StoreError> {
     let key = key(id);
     let Some(stored) = ledger.get(&key).await? else { return Ok(None) };
-    Ok(Some((stored.version, records::decode(&key, &stored.bytes)?)))
+    Ok(Some((stored.version, records::unseal(&key, &stored.bytes, FORM)?)))
+}
+
+/// A ledger's own name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Identity {
+    id: Uuid,
+}
+
+/// The name of this ledger. Whoever leads first gives it one, once and for all.
+///
+/// # Errors
+/// [`StoreError`]; a record that cannot be read is left untouched.
+pub async fn identity(ledger: &dyn Ledger) -> Result<Uuid, StoreError> {
+    let new = Identity { id: Uuid::new_v4() };
+    match ledger.put(IDENTITY, records::encode(&new), Expect::Absent).await {
+        Ok(_) => return Ok(new.id),
+        // It has one, or this very write has arrived although its reply was lost.
+        Err(PutError::Conflict { .. } | PutError::UnknownOutcome(_)) => {}
+        Err(PutError::Failed(error)) => return Err(error.into()),
+        Err(error @ PutError::TooLarge(_)) => return Err(LedgerError::Unusable(error.to_string()).into()),
+    }
+    match ledger.get(IDENTITY).await? {
+        Some(stored) => Ok(records::decode::<Identity>(IDENTITY, &stored.bytes)?.id),
+        None => Err(LedgerError::Unavailable("it has no name yet".into()).into()),
+    }
 }
 
 /// Writes under one lease.
 pub struct Store {
     ledger: Arc<dyn Ledger>,
+    identity: Uuid,
     lease: Lease,
     versions: HashMap<ValidatorId, Version>,
 }
@@ -82,15 +121,16 @@ pub struct Store {
 impl Store {
     /// A store that writes as long as this lease is held.
     #[must_use]
-    pub fn new(ledger: Arc<dyn Ledger>, lease: Lease) -> Self {
-        Self { ledger, lease, versions: HashMap::new() }
+    pub fn new(ledger: Arc<dyn Ledger>, identity: Uuid, lease: Lease) -> Self {
+        Self { ledger, identity, lease, versions: HashMap::new() }
     }
 
-    /// Takes a record over: reads it and writes it back under our token, which fences whoever held it before.
+    /// Takes a record over: reads it and writes it back under our token, which fences whoever held it before. What it
+    /// says of moments is by its writer's clock; it is brought to ours where that is behind.
     ///
     /// # Errors
     /// [`StoreError`]; an unreadable record is left untouched.
-    pub async fn take_over(&mut self, id: &ValidatorId) -> Result<Validator, StoreError> {
+    pub async fn take_over(&mut self, id: &ValidatorId, now: Time) -> Result<Validator, StoreError> {
         loop {
             let found = tokio::select! {
                 found = read(&*self.ledger, id) => found?,
@@ -102,9 +142,19 @@ impl Store {
                 self.versions.remove(id);
                 return Ok(Validator::default());
             };
+            if envelope.ledger != self.identity {
+                let (found, ours) = (envelope.ledger, self.identity);
+                return Err(RecordError::OtherLedger { key: key(id), found, ours }.into());
+            }
+            let mut validator = envelope.validator;
+            // Its writer's clock was ahead of ours, or ours was set back: nothing of it lies in the future.
+            let by = now.duration_since(envelope.written_at);
+            if by.is_negative() {
+                validator.shift(by);
+            }
             self.versions.insert(id.clone(), version);
-            match self.put(id, &envelope.validator).await {
-                Ok(()) => return Ok(envelope.validator),
+            match self.put(id, &validator, now).await {
+                Ok(()) => return Ok(validator),
                 // It landed between our look and our write, and there is no second one on its way for each look.
                 Err(StoreError::Overtaken { .. }) => {}
                 Err(error) => return Err(error),
@@ -116,8 +166,9 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Fenced`], [`StoreError::Overtaken`] and [`StoreError::OutOfTime`] mean: step down. Nothing may be done on this record then.
-    pub async fn put(&mut self, id: &ValidatorId, validator: &Validator) -> Result<(), StoreError> {
-        let version = write(&*self.ledger, &self.lease, id, validator, self.versions.get(id)).await?;
+    pub async fn put(&mut self, id: &ValidatorId, validator: &Validator, now: Time) -> Result<(), StoreError> {
+        let envelope = self.envelope(validator, now);
+        let version = write(&*self.ledger, &self.lease, id, &envelope, self.versions.get(id)).await?;
         self.versions.insert(id.clone(), version);
         Ok(())
     }
@@ -126,9 +177,10 @@ impl Store {
     ///
     /// # Errors
     /// The first error met, once all have ended.
-    pub async fn put_all(&mut self, records: Vec<(ValidatorId, Validator)>) -> Result<(), StoreError> {
+    pub async fn put_all(&mut self, records: Vec<(ValidatorId, Validator)>, now: Time) -> Result<(), StoreError> {
+        let records: Vec<_> = records.into_iter().map(|(id, record)| (id, self.envelope(&record, now))).collect();
         let (ledger, lease, versions) = (&*self.ledger, &self.lease, &self.versions);
-        let writes = records.iter().map(|(id, validator)| write(ledger, lease, id, validator, versions.get(id)));
+        let writes = records.iter().map(|(id, envelope)| write(ledger, lease, id, envelope, versions.get(id)));
         let results = futures::future::join_all(writes).await;
         let mut failed = None;
         for ((id, _), result) in records.into_iter().zip(results) {
@@ -141,6 +193,17 @@ impl Store {
         }
         failed.map_or(Ok(()), Err)
     }
+
+    fn envelope(&self, validator: &Validator, now: Time) -> Envelope {
+        Envelope {
+            form: FORM,
+            ledger: self.identity,
+            written_at: now,
+            token: self.lease.token(),
+            write_id: Uuid::new_v4(),
+            validator: validator.clone(),
+        }
+    }
 }
 
 /// A ledger that hangs must not outlast the lease: what may still be on its way is met by whoever is next.
@@ -148,12 +211,12 @@ async fn write(
     ledger: &dyn Ledger,
     lease: &Lease,
     id: &ValidatorId,
-    validator: &Validator,
+    envelope: &Envelope,
     version: Option<&Version>,
 ) -> Result<Version, StoreError> {
     let key = key(id);
     tokio::select! {
-        written = write_until_known(ledger, lease, &key, validator, version) => written,
+        written = write_until_known(ledger, lease, &key, envelope, version) => written,
         () = lease.lost() => Err(StoreError::OutOfTime { key }),
     }
 }
@@ -162,11 +225,10 @@ async fn write_until_known(
     ledger: &dyn Ledger,
     lease: &Lease,
     key: &str,
-    validator: &Validator,
+    envelope: &Envelope,
     version: Option<&Version>,
 ) -> Result<Version, StoreError> {
-    let envelope = Envelope { token: lease.token(), write_id: Uuid::new_v4(), validator: validator.clone() };
-    let bytes = records::encode(&envelope);
+    let bytes = records::seal(envelope);
     let expect = version.map_or(Expect::Absent, |version| Expect::Version(version.clone()));
     let mut pause = Duration::from_millis(50);
     loop {
@@ -177,7 +239,7 @@ async fn write_until_known(
             Ok(version) => return Ok(version),
             // The reply of an earlier try may have been lost: our own write id tells.
             Err(PutError::Conflict { .. } | PutError::UnknownOutcome(_)) => {
-                if let Some(version) = our_own(ledger, key, &envelope, version).await? {
+                if let Some(version) = our_own(ledger, key, envelope, version).await? {
                     return Ok(version);
                 }
             }
@@ -206,7 +268,7 @@ async fn our_own(
 ) -> Result<Option<Version>, StoreError> {
     match ledger.get(key).await {
         Ok(Some(stored)) => {
-            let found: Envelope = records::decode(key, &stored.bytes)?;
+            let found: Envelope = records::unseal(key, &stored.bytes, FORM)?;
             if found.write_id == ours.write_id {
                 Ok(Some(stored.version))
             } else if found.token > ours.token {

@@ -148,7 +148,7 @@ impl Term {
             self.now = wall;
             let all: Vec<ValidatorId> = self.world.iter().map(|(id, _)| id.clone()).collect();
             for id in all {
-                self.step(&Event::ClockJumped(id), turn);
+                self.step(&Event::ClockJumped(id, difference), turn);
             }
         }
         self.now = self.now.max(wall);
@@ -160,7 +160,7 @@ impl Term {
             Err(rejected) => return tracing::warn!(%rejected, "event rejected"),
         };
         let id = event.validator();
-        let before = id.and_then(|id| self.world.get(id)).map(|subject| subject.record.phase.clone());
+        let before = id.and_then(|id| self.world.get(id)).map(|subject| subject.record.phase());
         if let Event::Told(_, notice, _) = event {
             self.sending.remove(notice);
         }
@@ -173,10 +173,10 @@ impl Term {
         self.schedule(id, &decision, turn);
         if let (Some(before), Some(subject)) = (before, self.world.get(id)) {
             let author = journal::Author { site: &self.config.site, token: self.lease.token() };
-            let after = &subject.record.phase;
-            turn.journal.extend(journal::entry(&author, self.now, event, &before, after, &decision));
+            let after = subject.record.phase();
+            turn.journal.extend(journal::entry(&author, self.now, event, before, after, &decision));
         }
-        let incident = self.world.get(id).and_then(|subject| subject.record.phase.incident()).map(|open| open.id);
+        let incident = self.world.get(id).and_then(|subject| subject.record.incident()).map(|open| open.id);
         for reason in decision.reasons {
             say(id, &reason);
             turn.steps.push(Step { validator: id.clone(), incident, reason, at: self.now });
@@ -205,7 +205,7 @@ impl Term {
         if !turn.dirty.is_empty() {
             let record = |id: &ValidatorId| self.world.get(id).map(|subject| (id.clone(), subject.record.clone()));
             let records = turn.dirty.iter().filter_map(record).collect();
-            self.store.put_all(records).await?;
+            self.store.put_all(records, self.now).await?;
         }
         for step in turn.steps {
             // Nobody may be listening, and nobody has to.

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, str::FromStr};
 
 use crate::domain::{
-    ChainHealth, Evidence, MachineState, Mode, OtherChain, Policy, PricedRung, Role, Rung, Source, Span, Usd,
+    ChainHealth, Evidence, MachineState, Mode, OtherChain, Owner, Policy, PricedRung, Role, Rung, Source, Span, Usd,
     ValidatorId, Verdict,
 };
 
@@ -58,13 +58,20 @@ pub enum Statement {
         id: Option<String>,
         ask: String,
         until: Option<Span>,
+        incident: Option<String>,
+        written: Span,
     },
+    Owner {
+        validator: ValidatorId,
+        owner: Owner,
+    },
+    Policy(Vec<String>),
     Answer {
         validator: ValidatorId,
         answer: Answer,
     },
     Restart,
-    ClockJump,
+    ClockJump(Span),
     Expect(Expect),
 }
 
@@ -107,6 +114,7 @@ pub enum Expect {
     Asked(ValidatorId, String),
     Created(ValidatorId, usize),
     Mails(ValidatorId, Vec<String>),
+    Reminders(ValidatorId, Vec<String>),
     Incidents(usize),
 }
 
@@ -186,7 +194,7 @@ fn number<T: FromStr>(word: &str) -> Result<T, String> {
     word.parse().map_err(|_| format!("'{word}' is not a number"))
 }
 
-fn policy(policy: &mut Policy, words: &[String]) -> Result<(), String> {
+pub(super) fn policy(policy: &mut Policy, words: &[String]) -> Result<(), String> {
     if let [key, name, chain @ ..] = words
         && key == "read"
     {
@@ -210,6 +218,7 @@ fn policy(policy: &mut Policy, words: &[String]) -> Result<(), String> {
         "needed" => policy.needed = number(value)?,
         "hold_down" => policy.hold_down = span(value)?,
         "suspected_mail_after" => policy.suspected_mail_after = span(value)?,
+        "remind_every" => policy.remind_every = span(value)?,
         "healthy_delay" => policy.healthy_delay = span(value)?,
         "max_unhealthy" => policy.max_unhealthy = number(value)?,
         "cooldown" => policy.cooldown = span(value)?,
@@ -284,7 +293,26 @@ fn statement(words: &[String]) -> Result<Statement, String> {
             Ok(Statement::Answer { validator: validator(name)?, answer: answer(rest)? })
         }
         "restart" => Ok(Statement::Restart),
-        "clock-jump" => Ok(Statement::ClockJump),
+        "clock-jump" => match rest {
+            [] => Ok(Statement::ClockJump(Span::ZERO)),
+            [by] => Ok(Statement::ClockJump(span(by.trim_start_matches('+'))?)),
+            _ => Err("write: clock-jump [+2h|-2h]".into()),
+        },
+        "policy" => {
+            policy(&mut Policy::default(), rest)?;
+            Ok(Statement::Policy(rest.to_vec()))
+        }
+        "owner" => {
+            let [name, owner] = rest else { return Err("write: owner VALIDATOR unknown|home|moving|cloud".into()) };
+            let owner = match owner.as_str() {
+                "unknown" => Owner::Unknown,
+                "home" => Owner::Home,
+                "moving" => Owner::Moving { number: 2 },
+                "cloud" => Owner::Cloud { number: 2, instance: 101, boot: "first".into() },
+                other => return Err(format!("an owner is unknown, home, moving or cloud, not '{other}'")),
+            };
+            Ok(Statement::Owner { validator: validator(name)?, owner })
+        }
         "expect" => expect(rest).map(Statement::Expect),
         other => Err(format!("no statement is called '{other}'")),
     }
@@ -328,7 +356,10 @@ fn signal(source: Source, usual: Evidence, words: &[String]) -> Result<Statement
 
 fn request(words: &[String]) -> Result<Statement, String> {
     let [name, ask, options @ ..] = words else {
-        return Err("write: request VALIDATOR open|close|pause|resume|retain [for=2h] [id=…]".into());
+        return Err(
+            "write: request VALIDATOR open|close|pause|resume|retain [for=2h] [id=…] [incident=…] [written=-24h]"
+                .into(),
+        );
     };
     let option = |key: &str| options.iter().find_map(|word| word.strip_prefix(key));
     let until = option("for=").map(span).transpose()?;
@@ -336,7 +367,9 @@ fn request(words: &[String]) -> Result<Statement, String> {
     if !["open", "close", "pause", "resume", "retain"].contains(&ask.as_str()) {
         return Err(format!("'{ask}' cannot be asked for"));
     }
-    Ok(Statement::Request { validator: validator(name)?, id, ask: ask.clone(), until })
+    let incident = option("incident=").map(str::to_owned);
+    let written = option("written=").map_or(Ok(Span::ZERO), span)?;
+    Ok(Statement::Request { validator: validator(name)?, id, ask: ask.clone(), until, incident, written })
 }
 
 fn answer(words: &[String]) -> Result<Answer, String> {
@@ -406,16 +439,18 @@ fn expect(words: &[String]) -> Result<Expect, String> {
         return Ok(Expect::Incidents(number(count)?));
     }
     let [name, what, rest @ ..] = words else {
-        return Err("write: expect VALIDATOR phase|says|asked|created|mails …".into());
+        return Err("write: expect VALIDATOR phase|says|asked|created|mails|reminders …".into());
     };
     let name = validator(name)?;
     let text = rest.join(" ");
+    let kinds = || rest.iter().filter(|word| *word != "none").cloned().collect();
     Ok(match what.as_str() {
         "phase" => Expect::Phase(name, text),
         "says" => Expect::Says(name, text),
         "asked" => Expect::Asked(name, text),
         "created" => Expect::Created(name, number(&text)?),
-        "mails" => Expect::Mails(name, rest.iter().filter(|word| *word != "none").cloned().collect()),
+        "mails" => Expect::Mails(name, kinds()),
+        "reminders" => Expect::Reminders(name, kinds()),
         other => return Err(format!("'{other}' cannot be expected")),
     })
 }

@@ -2,15 +2,12 @@
 
 mod answers;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt::Write as _,
-};
+use std::{collections::BTreeMap, fmt::Write as _};
 
-use super::{Expect, Scenario, Statement};
+use super::{Expect, Scenario, Statement, parse};
 use crate::domain::{
-    Action, ActionId, Ask, ChainView, Event, Hands, Interval, KeyStates, NoticeKind, Policy, Reading, Reason, Request,
-    Span, Time, ValidatorId, World, explain, step,
+    Action, ActionId, Ask, ChainView, Event, Hands, IncidentId, Interval, KeyStates, NoticeKind, Outgoing, Policy,
+    PublicKey, REQUEST_LIFETIME, Reading, Reason, Request, Span, Time, TimeExt, ValidatorId, World, explain, step,
 };
 
 /// What a run has shown.
@@ -22,6 +19,8 @@ pub struct Report {
     pub checked: usize,
     /// Those that were not met.
     pub failures: Vec<String>,
+    /// Answers that came while nothing was under way, so that nothing happened.
+    pub unused: Vec<String>,
 }
 
 /// Changes every event on its way to the machine, and the policy beforehand. The tests switch a rule off with it, to see
@@ -52,7 +51,7 @@ pub fn run_with(scenario: &Scenario, tamper: &dyn Tamper) -> Report {
     tamper.policy(&mut policy);
     let mut simulation = Simulation::new(scenario, policy, tamper);
     for line in &scenario.lines {
-        let now = simulation.start.checked_add(line.at).unwrap_or(Time::MAX);
+        let now = simulation.start.plus(line.at).plus(simulation.clock_off);
         simulation.pass_time(now);
         simulation.now = now;
         simulation.state(line.number, &line.statement);
@@ -66,6 +65,8 @@ const GENESIS_ROOT: &str = "0x4b36";
 struct Simulation<'a> {
     start: Time,
     now: Time,
+    /// By how much the clock was moved since the start.
+    clock_off: Span,
     world: World,
     policy: Policy,
     tamper: &'a dyn Tamper,
@@ -73,7 +74,7 @@ struct Simulation<'a> {
     under_way: BTreeMap<ValidatorId, (ActionId, Action)>,
     created: BTreeMap<ValidatorId, usize>,
     mails: BTreeMap<ValidatorId, Vec<String>>,
-    mailed: BTreeSet<uuid::Uuid>,
+    reminders: BTreeMap<ValidatorId, Vec<String>>,
     opened: usize,
     machines: u64,
     last_said: BTreeMap<ValidatorId, String>,
@@ -92,6 +93,7 @@ impl<'a> Simulation<'a> {
         Self {
             start,
             now: start,
+            clock_off: Span::ZERO,
             world,
             policy,
             tamper,
@@ -99,7 +101,7 @@ impl<'a> Simulation<'a> {
             under_way: BTreeMap::new(),
             created: BTreeMap::new(),
             mails: BTreeMap::new(),
-            mailed: BTreeSet::new(),
+            reminders: BTreeMap::new(),
             opened: 0,
             machines: 100,
             last_said: BTreeMap::new(),
@@ -128,17 +130,24 @@ impl<'a> Simulation<'a> {
         match statement {
             Statement::Expect(expect) => self.check(line, expect),
             Statement::Restart => self.restart(),
-            Statement::ClockJump => {
-                for id in self.world.iter().map(|(id, _)| id.clone()).collect::<Vec<_>>() {
-                    self.happen(Event::ClockJumped(id));
+            Statement::ClockJump(by) => {
+                self.clock_off = self.clock_off.saturating_add(*by);
+                self.now = self.now.plus(*by);
+                self.all(|id| Event::ClockJumped(id, *by));
+            }
+            Statement::Policy(words) => {
+                if let Err(why) = parse::policy(&mut self.policy, words) {
+                    self.report.failures.push(format!("line {line}: {why}"));
                 }
+                self.all(Event::Due);
+            }
+            Statement::Owner { validator, owner } => {
+                self.happen(Event::OwnerSeen(validator.clone(), owner.clone()));
             }
             Statement::Chain(health) => {
                 let view = ChainView { health: *health, genesis_root: Some(GENESIS_ROOT.into()) };
                 self.happen(Event::ChainSeen(view));
-                for id in self.world.iter().map(|(id, _)| id.clone()).collect::<Vec<_>>() {
-                    self.happen(Event::Due(id));
-                }
+                self.all(Event::Due);
             }
             Statement::Signal { validator, source, verdict, evidence, about, fresh } => {
                 let at = |offset: Span| self.now.checked_add(offset).unwrap_or(self.now);
@@ -152,7 +161,7 @@ impl<'a> Simulation<'a> {
                 self.happen(Event::Observed(validator.clone(), *source, reading));
             }
             Statement::Keys { validator, active, slashed, silent } => {
-                let slashed = (0..*slashed).map(|key| format!("0x{key:02x}")).collect();
+                let slashed = (0..*slashed).map(|key| PublicKey::new([key as u8; 48])).collect();
                 let keys = KeyStates { active: *active, slashed, silent: *silent, ..KeyStates::default() };
                 self.happen(Event::KeysSeen(validator.clone(), keys));
             }
@@ -161,30 +170,36 @@ impl<'a> Simulation<'a> {
                 let hands = why.as_ref().map(|why| Hands { why: why.as_str().into(), fresh_until });
                 self.happen(Event::HandsSeen(validator.clone(), hands));
             }
-            Statement::Request { validator, id, ask, until } => {
+            Statement::Request { validator, id, ask, until, incident, written } => {
                 let ask = match ask.as_str() {
                     "open" => Ask::Open,
                     "close" => Ask::Close,
-                    "pause" => {
-                        let span = until.unwrap_or(Span::from_hours(1));
-                        Ask::Pause { until: self.now.checked_add(span).unwrap_or(Time::MAX) }
-                    }
+                    "pause" => Ask::Pause { until: self.now.plus(until.unwrap_or(Span::from_hours(1))) },
                     "resume" => Ask::Resume,
                     _ => Ask::Retain,
                 };
-                let id = id.clone().unwrap_or_else(|| format!("line-{line}"));
-                let (by, reason) = ("operator".to_owned(), "as the scenario says".to_owned());
-                self.happen(Event::Requested(
-                    validator.clone(),
-                    Request { id, validator: validator.clone(), by, reason, ask },
-                ));
+                // Unless the line says otherwise the operator has just looked.
+                let open = self.world.get(validator).and_then(|subject| subject.record.incident()).map(|open| open.id);
+                let request = Request {
+                    id: id.clone().unwrap_or_else(|| format!("line-{line}")),
+                    validator: validator.clone(),
+                    by: "operator".into(),
+                    reason: "as the scenario says".into(),
+                    ask,
+                    incident: incident.clone().map_or(open, |incident| IncidentId::try_from(incident).ok()),
+                    expires_at: Some(self.now.plus(*written).plus(REQUEST_LIFETIME)),
+                };
+                self.happen(Event::Requested(validator.clone(), request));
             }
             Statement::Answer { validator, answer } => match self.under_way.remove(validator) {
                 Some((id, action)) => {
                     let outcome = self.outcome(validator, id, &action, answer);
                     self.happen(Event::Finished(validator.clone(), id, outcome));
                 }
-                None => self.report.failures.push(format!("line {line}: nothing is under way for {validator}")),
+                None => {
+                    self.print(&format!("{validator}: nothing is under way, so there is nothing to answer"));
+                    self.report.unused.push(format!("line {line}: nothing is under way for {validator}"));
+                }
             },
         }
     }
@@ -199,8 +214,12 @@ impl<'a> Simulation<'a> {
         self.under_way.clear();
         self.wake.clear();
         self.print("restarted");
+        self.all(Event::Due);
+    }
+
+    fn all(&mut self, event: impl Fn(ValidatorId) -> Event) {
         for id in self.world.iter().map(|(id, _)| id.clone()).collect::<Vec<_>>() {
-            self.happen(Event::Due(id));
+            self.happen(event(id));
         }
     }
 
@@ -211,6 +230,7 @@ impl<'a> Simulation<'a> {
             Ok(decision) => decision,
             Err(rejected) => return self.report.failures.push(format!("{}: {rejected}", self.stamp())),
         };
+        let waited = id.as_ref().and_then(|id| self.world.get(id)).map(|subject| subject.record.outbox.clone());
         self.world.commit(id.as_ref(), &mut decision);
         let Some(id) = id else { return };
         match decision.wake_at {
@@ -218,7 +238,7 @@ impl<'a> Simulation<'a> {
             None => self.wake.remove(&id),
         };
         for reason in &decision.reasons {
-            self.opened += usize::from(matches!(reason, Reason::Opened { .. }));
+            self.opened += usize::from(matches!(reason, Reason::Opened { .. } | Reason::DownAgain { .. }));
             self.print(&format!("{id}: {reason}"));
         }
         for (action_id, action) in decision.actions {
@@ -226,22 +246,29 @@ impl<'a> Simulation<'a> {
             self.print(&format!("{id}: asks the cloud: {}", name_of(&action)));
             self.under_way.insert(id.clone(), (action_id, action));
         }
-        self.read_outbox(&id);
+        self.read_outbox(&id, &waited.unwrap_or_default());
         self.print_standing(&id);
     }
 
-    fn read_outbox(&mut self, id: &ValidatorId) {
+    /// Every notice that was queued counts, also one that says the same a second time.
+    fn read_outbox(&mut self, id: &ValidatorId, waited: &[Outgoing]) {
         let Some(subject) = self.world.get(id) else { return };
-        let new: Vec<String> = subject
-            .record
-            .outbox
-            .iter()
-            .filter(|outgoing| self.mailed.insert(outgoing.notice.id))
-            .map(|outgoing| kind_name(&outgoing.notice.kind))
-            .collect();
-        for kind in new {
-            self.print(&format!("{id}: mail: {kind}"));
-            self.mails.entry(id.clone()).or_default().push(kind);
+        let before = |queued: &Outgoing| waited.iter().filter(|old| old.notice.id == queued.notice.id).count();
+        let outbox = &subject.record.outbox;
+        let again = |index: usize| {
+            let same = |old: &&Outgoing| old.notice.id == outbox[index].notice.id;
+            outbox[..index].iter().filter(same).count()
+        };
+        let new = (0..outbox.len()).filter(|index| again(*index) >= before(&outbox[*index]));
+        let new: Vec<_> = new.map(|index| outbox[index].notice.clone()).collect();
+        for notice in new {
+            let kind = kind_name(&notice.kind);
+            let (list, word) = match notice.first_at {
+                None => (&mut self.mails, "mail"),
+                Some(_) => (&mut self.reminders, "reminder"),
+            };
+            list.entry(id.clone()).or_default().push(kind.clone());
+            self.print(&format!("{id}: {word}: {kind}"));
         }
     }
 
@@ -263,7 +290,7 @@ impl<'a> Simulation<'a> {
         self.report.checked += 1;
         let (what, wanted, seen) = match expect {
             Expect::Phase(id, wanted) => {
-                let seen = self.world.get(id).map(|subject| subject.record.phase.name().to_owned()).unwrap_or_default();
+                let seen = self.world.get(id).map(|subject| subject.record.phase().to_string()).unwrap_or_default();
                 (format!("{id} phase"), wanted.clone(), seen)
             }
             Expect::Says(id, wanted) => {
@@ -284,6 +311,10 @@ impl<'a> Simulation<'a> {
                 let seen = self.mails.get(id).cloned().unwrap_or_default();
                 (format!("{id} mails"), wanted.join(" "), seen.join(" "))
             }
+            Expect::Reminders(id, wanted) => {
+                let seen = self.reminders.get(id).cloned().unwrap_or_default();
+                (format!("{id} reminders"), wanted.join(" "), seen.join(" "))
+            }
             Expect::Incidents(wanted) => ("incidents".to_owned(), wanted.to_string(), self.opened.to_string()),
         };
         if wanted == seen {
@@ -296,7 +327,7 @@ impl<'a> Simulation<'a> {
     }
 
     fn stamp(&self) -> String {
-        let since = self.now.duration_since(self.start);
+        let since = self.now.duration_since(self.start).saturating_sub(self.clock_off);
         format!("{since:#}")
     }
 

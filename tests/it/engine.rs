@@ -11,9 +11,9 @@ use std::{
 use async_trait::async_trait;
 use failover::{
     domain::{
-        ActionId, ChainView, CreateOutcome, Event, Evidence, Incident, IncidentId, InstanceRef, Interval, Machine,
-        MachineState, Mode, Pause, Phase, Policy, PricedRung, Reading, Role, Rung, Source, Span, Standby, StandbySpec,
-        Time, Validator, ValidatorId, Verdict, Written,
+        ActionId, Case, ChainView, CreateOutcome, Event, Evidence, Failures, Incident, IncidentId, InstanceRef,
+        Interval, Machine, MachineState, Mode, Pause, Policy, PricedRung, Reading, Role, Rung, Source, Span, Stage,
+        Standby, StandbySpec, Time, Validator, ValidatorId, Verdict, Written,
     },
     ports::{Clock, Cloud, CloudError, Finding, Ledger, Observed, Retained, Scope, SerialPort, Unpromoted},
     records,
@@ -22,7 +22,7 @@ use failover::{
         lease::{self, LeaseConfig, LeaseRecord},
         requests,
         status::Status,
-        store::Envelope,
+        store::{Envelope, FORM, identity},
     },
 };
 use futures::{FutureExt, future::BoxFuture};
@@ -285,10 +285,10 @@ async fn a_request_is_taken_answered_in_the_record_and_removed() {
     let rig = Rig::new();
     let running = rig.start(Span::from_hours(1)).await;
     let ask = failover::domain::Ask::Open;
-    let id = requests::send(&*rig.ledger, Time::now(), &eth(0), "me", "the disk is dead", ask).await.unwrap();
+    let id = requests::send(&*rig.ledger, Time::now(), &eth(0), "me", "the disk is dead", ask, None).await.unwrap();
     running.until(|status| status.validators[0].phase == "syncing").await;
     let record = rig.ledger.get("validators/eth-0").await.unwrap().unwrap();
-    let envelope: Envelope = records::decode("validators/eth-0", &record.bytes).unwrap();
+    let envelope: Envelope = records::unseal("validators/eth-0", &record.bytes, FORM).unwrap();
     assert!(envelope.validator.applied.iter().any(|applied| applied.id == id && applied.accepted));
     running.until(|_| rig.ledger.dump().keys().all(|key| !key.starts_with("requests/"))).await;
     running.stop().await;
@@ -299,7 +299,7 @@ async fn the_journal_says_what_was_decided_and_who_had_asked() {
     let rig = Rig::new();
     let running = rig.start(Span::from_hours(1)).await;
     let ask = failover::domain::Ask::Open;
-    requests::send(&*rig.ledger, Time::now(), &eth(0), "me", "the disk is dead", ask).await.unwrap();
+    requests::send(&*rig.ledger, Time::now(), &eth(0), "me", "the disk is dead", ask, None).await.unwrap();
     running.until(|status| status.validators[0].phase == "syncing").await;
     running.stop().await;
     let entries = journal::read(&*rig.ledger, Some(&eth(0)), 10).await.unwrap();
@@ -313,7 +313,7 @@ async fn the_journal_says_what_was_decided_and_who_had_asked() {
 }
 
 /// A record of another holder, by whose clock the machine had its time for booting long ago.
-fn never_booted(instance: &InstanceRef, since: Time) -> Envelope {
+async fn never_booted(ledger: &dyn Ledger, instance: &InstanceRef, since: Time) -> Envelope {
     let rung = Rung { zone: instance.zone.clone(), machine_type: "n2-standard-8".into() };
     let incident = Incident {
         id: IncidentId::derive(&eth(0), since),
@@ -321,30 +321,33 @@ fn never_booted(instance: &InstanceRef, since: Time) -> Envelope {
         opened_at: since,
         cause: "a test".into(),
         opened_by: None,
+        opened_while_up: false,
         site_outage: false,
         rung: 0,
         creation: 0,
-        failures: 0,
+        failures: Failures::default(),
         steps: 1,
         machine_since: Some(since),
         estimate: None,
         given_up: Vec::new(),
     };
     let instance = instance.clone();
-    let standby = Standby { instance, rung, since, retained: false, extra: None, spoke_at: None };
-    let validator = Validator { phase: Phase::Syncing(incident, standby), ..Validator::default() };
-    Envelope { token: 0, write_id: uuid::Uuid::nil(), validator }
+    let standby = Standby { instance, rung, since, ready: false, extra: None, spoke_at: None };
+    let case = Case { incident, stage: Stage::Standing(standby), attention: None };
+    let validator = Validator { case: Some(case), ..Validator::default() };
+    let ledger = identity(ledger).await.unwrap();
+    Envelope { form: FORM, ledger, written_at: since, token: 0, write_id: uuid::Uuid::nil(), validator }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_stands_in_a_record_of_another_holder_is_not_counted_by_his_clock() {
     let rig = Rig::new();
     let instance = InstanceRef { zone: "us-central1-a".into(), name: "fo-eth-0".into(), id: 7 };
-    let record = never_booted(&instance, Time::now() - Span::from_hours(5));
+    let record = never_booted(&*rig.ledger, &instance, Time::now() - Span::from_hours(5)).await;
     let machine = Machine {
         instance,
         validator: "eth-0".into(),
-        incident: record.validator.phase.incident().unwrap().id.to_string(),
+        incident: record.validator.incident().unwrap().id.to_string(),
         role: Role::Standby,
         state: MachineState::Running,
         deletion_protection: false,
@@ -352,7 +355,7 @@ async fn what_stands_in_a_record_of_another_holder_is_not_counted_by_his_clock()
         created_at: None,
     };
     *rig.cloud.shown.lock().unwrap() = Some(Observed { machine, written: Written::Nothing });
-    rig.ledger.set("validators/eth-0", records::encode(&record));
+    rig.ledger.set("validators/eth-0", records::seal(&record));
     let observe_every = Span::from_millis(20);
     let policy = Policy { mode: Mode::Armed, simulated: false, observe_every, ..Policy::default() };
     let running = rig.start_with(policy);
@@ -371,7 +374,7 @@ async fn an_event_for_a_validator_nobody_knows_changes_nothing() {
     running.handle.tell(Event::ChainSeen(ChainView::default())).await;
     let status = running.until(|_| true).await;
     assert_eq!(status.validators.len(), 2);
-    assert!(rig.ledger.dump().keys().all(|key| key == lease::KEY), "{:?}", rig.ledger.dump().keys());
+    assert!(rig.ledger.dump().keys().all(|key| key == lease::KEY || key == "ledger"), "{:?}", rig.ledger.dump().keys());
     running.stop().await;
 }
 
@@ -383,8 +386,10 @@ async fn a_late_write_of_an_earlier_holder_is_read_again_and_not_fought_for_ever
     let until = Time::now() + Span::from_hours(2);
     let pause = Pause { until, reason: "new disk".into(), by: "me".into() };
     let validator = Validator { pause: Some(pause), ..Validator::default() };
-    let late = Envelope { token: 0, write_id: uuid::Uuid::nil(), validator };
-    rig.ledger.set("validators/eth-0", records::encode(&late));
+    let ledger = identity(&*rig.ledger).await.unwrap();
+    let late =
+        Envelope { form: FORM, ledger, written_at: Time::now(), token: 0, write_id: uuid::Uuid::nil(), validator };
+    rig.ledger.set("validators/eth-0", records::seal(&late));
     // The next write meets it.
     running.both_down(&rig.clock).await;
     let status = running.until(|status| status.validators[0].pause.is_some()).await;
@@ -393,7 +398,7 @@ async fn a_late_write_of_an_earlier_holder_is_read_again_and_not_fought_for_ever
     running.both_down(&rig.clock).await;
     running.until(|status| status.validators[0].phase == "suspected").await;
     let record = rig.ledger.get("validators/eth-0").await.unwrap().unwrap();
-    let written: Envelope = records::decode("validators/eth-0", &record.bytes).unwrap();
+    let written: Envelope = records::unseal("validators/eth-0", &record.bytes, FORM).unwrap();
     assert!(written.token > 1 && written.validator.pause.is_some(), "token {}", written.token);
     running.stop().await;
 }
@@ -409,7 +414,7 @@ async fn what_is_heard_while_waiting_is_shown_and_known_at_once_when_it_leads() 
     assert!(!waiting.holds_lease && says_down(&waiting), "{waiting:#?}");
     assert_eq!(waiting.validators[0].phase, "watching", "the phase is the ledger's");
     assert!(second.handle.status().await.is_none(), "it is no leader's status");
-    assert!(rig.ledger.dump().keys().all(|key| key == lease::KEY), "and nothing was written");
+    assert!(rig.ledger.dump().keys().all(|key| key == lease::KEY || key == "ledger"), "and nothing was written");
     first.stop().await;
     second.leads().await;
     let leading = second.until(|status| status.validators[0].phase == "suspected").await;

@@ -5,7 +5,9 @@ use std::time::Duration;
 use failover::{
     adapters::mail::Mailer,
     config::{MailLogin, MailSettings, MailTls, SecretFile},
-    domain::{Context, Delivery, Message, Notice, NoticeKind, OutboxState, Outgoing, Span, Time, ValidatorId, render},
+    domain::{
+        Context, Delivery, Message, Notice, NoticeKind, OutboxState, Outgoing, Span, Time, Topic, ValidatorId, render,
+    },
     ports::{FindingState, Notifier},
     sandbox::smtp::{Cut, SmtpSink},
 };
@@ -40,6 +42,8 @@ fn notice() -> Notice {
         validator: ValidatorId::new("eth-0").unwrap(),
         incident: None,
         at: at(0),
+        topic: Topic::ChainSick,
+        first_at: None,
         kind: NoticeKind::ChainSick { why: "the last finalised epoch is 7 behind".into() },
     }
 }

@@ -20,7 +20,6 @@ mod kube;
 mod ledger;
 mod mail;
 mod metadata;
-mod properties;
 mod reports;
 mod scenarios;
 mod serial;

@@ -7,8 +7,8 @@ mod restarts;
 
 use failover::{
     domain::{
-        Action, ActionId, Ask, ChainView, CreateOutcome, Event, InstanceRef, Mode, Outcome, Policy, PricedRung, Report,
-        Request, Rung, Seen, Span, Time, Usd, Validator, ValidatorId, World, explain, step,
+        Action, ActionId, Ask, ChainView, CreateOutcome, Event, IncidentId, InstanceRef, Mode, Outcome, Policy,
+        PricedRung, Report, Request, Rung, Seen, Span, Time, Usd, Validator, ValidatorId, World, explain, step,
     },
     ports::{Cloud as _, Scope},
 };
@@ -47,7 +47,9 @@ impl Watcher {
         world.chain = ChainView { genesis_root: Some("0x4b36".into()), ..ChainView::default() };
         let mut watcher = Self { rig, world, policy, now: Time::UNIX_EPOCH, started: None };
         let (by, reason) = ("me".to_owned(), "a test".to_owned());
-        let request = Request { id: "1".into(), validator: validator(), by, reason, ask: Ask::Open };
+        let ask = Ask::Open;
+        let request =
+            Request { id: "1".into(), validator: validator(), by, reason, ask, incident: None, expires_at: None };
         watcher.happen(Event::Requested(validator(), request));
         watcher.settle().await;
         assert_eq!(watcher.phase(), "syncing");
@@ -55,7 +57,7 @@ impl Watcher {
     }
 
     fn phase(&self) -> &'static str {
-        self.world.get(&validator()).unwrap().record.phase.name()
+        self.world.get(&validator()).unwrap().record.phase().name()
     }
 
     fn says(&self) -> String {
@@ -68,7 +70,11 @@ impl Watcher {
     }
 
     fn instance(&self) -> InstanceRef {
-        self.world.get(&validator()).unwrap().record.phase.standby().unwrap().instance.clone()
+        self.world.get(&validator()).unwrap().record.standby().unwrap().instance.clone()
+    }
+
+    fn incident(&self) -> Option<IncidentId> {
+        self.world.get(&validator()).unwrap().record.incident().map(|incident| incident.id)
     }
 
     fn happen(&mut self, event: Event) {
@@ -272,7 +278,8 @@ async fn after_a_release_nothing_is_left_or_it_is_told() {
             watcher.rig.fake.tamper(&name, |json| json["disks"][1]["autoDelete"] = json!(false));
         }
         let (by, reason) = ("me".to_owned(), "a test".to_owned());
-        let request = Request { id: "2".into(), validator: validator(), by, reason, ask: Ask::Close };
+        let (ask, incident) = (Ask::Close, watcher.incident());
+        let request = Request { id: "2".into(), validator: validator(), by, reason, ask, incident, expires_at: None };
         watcher.happen(Event::Requested(validator(), request));
         watcher.settle().await;
         assert_eq!((watcher.phase(), watcher.rig.fake.machines().len()), ("watching", 0));

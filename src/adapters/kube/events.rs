@@ -157,7 +157,8 @@ fn word(reason: &Reason) -> Option<(&'static str, &'static str)> {
         Reason::HomeIsBack { .. } => ("HomeIsBack", NORMAL),
         Reason::Releasing { .. } => ("StandbyReleasing", NORMAL),
         Reason::Closed { .. } => ("FailoverClosed", NORMAL),
-        Reason::InDoubt { .. } => ("FailoverNeedsHuman", WARNING),
+        Reason::NeedsHuman { .. } | Reason::Frozen { .. } => ("FailoverNeedsHuman", WARNING),
+        Reason::DownAgain { .. } => ("FailoverDownAgain", WARNING),
         Reason::Paused { .. } => ("FailoverPaused", NORMAL),
         Reason::Resumed => ("FailoverResumed", NORMAL),
         Reason::Well { .. }
@@ -180,6 +181,7 @@ fn word(reason: &Reason) -> Option<(&'static str, &'static str)> {
         | Reason::Late { .. }
         | Reason::Interrupted
         | Reason::SuspicionOver
-        | Reason::Recovered => return None,
+        | Reason::AttentionOver { .. }
+        | Reason::MailDropped { .. } => return None,
     })
 }

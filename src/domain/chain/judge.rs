@@ -141,13 +141,13 @@ pub fn opinion(look: &NodeEpoch, keys: &[PublicKey]) -> Result<Option<NodeOpinio
 /// What became of these keys, by one node's word. `silent` is left at zero.
 #[must_use]
 pub fn key_states(known: &BTreeMap<PublicKey, KeyInfo>, keys: &[PublicKey]) -> KeyStates {
-    let mut states = KeyStates::default();
+    let mut states = KeyStates { configured: keys.to_vec(), ..KeyStates::default() };
     for key in keys {
         match known.get(key).map(|info| info.status) {
             Some(KeyStatus::Active) => states.active += 1,
             Some(KeyStatus::Pending) => states.pending += 1,
             Some(KeyStatus::Exited) => states.exited += 1,
-            Some(KeyStatus::Slashed) => states.slashed.push(key.to_string()),
+            Some(KeyStatus::Slashed) => states.slashed.push(*key),
             None => states.missing += 1,
         }
     }

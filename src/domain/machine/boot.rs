@@ -6,83 +6,75 @@
 //! shown that the last one is gone; what is given up stands in the record before anything is deleted, and is never
 //! adopted again.
 
-use super::{Draft, follow, recover};
+use super::{Transition, attention};
 use crate::domain::{
-    Action, Doubt, GivenUp, Incident, Lines, Machine, Phase, Policy, PricedRung, Reason, Standby, Step, Time, Topic,
-    Usd, Written, elapsed,
+    Action, Attention, GivenUp, Incident, Lines, Machine, Policy, PricedRung, Reason, Stage, Step, Time, TimeExt, Usd,
+    Written, elapsed,
 };
 
 /// Right after a look at the machine: whether it is time to ask why it says nothing.
-pub(super) fn after_look(draft: &mut Draft<'_>, incident: &Incident, standby: &Standby, written: &Written) {
-    if *written == Written::Nothing && is_overdue(draft, standby) && draft.may_act() {
-        let waited = elapsed(standby.since, draft.now);
-        draft.say(Reason::NeverBooted { instance: standby.instance.clone(), waited });
-        follow::ask(draft, incident, Step::Console, Action::Console(standby.instance.clone()));
+pub(super) fn after_poll(turn: &mut Transition<'_>, written: &Written) {
+    let Some(standby) = turn.record.standby() else { return };
+    if *written == Written::Nothing && is_overdue(turn) && turn.record.attention().is_none() {
+        let (instance, waited) = (standby.instance.clone(), elapsed(standby.since, turn.now));
+        if turn.may_act() {
+            turn.say(Reason::NeverBooted { instance: instance.clone(), waited });
+            turn.ask(Step::Console, Action::Console(instance));
+        }
     }
 }
 
-/// A placeholder of a machine never reports, and while home works again nothing is tried anew.
-fn is_overdue(draft: &Draft<'_>, standby: &Standby) -> bool {
-    let live = &draft.live;
-    let heard = live.report.is_some() || live.unusable.is_some() || live.starting.is_some();
-    let heard = heard || standby.spoke_at.is_some();
-    if draft.policy.simulated || standby.retained || heard || draft.live.healthy_since.is_some() {
+/// A placeholder of a machine never reports, and while home works again nothing is tried again.
+fn is_overdue(turn: &Transition<'_>) -> bool {
+    let (Some(standby), Some(machine)) = (turn.record.standby(), &turn.live.machine) else { return false };
+    let spoke = standby.spoke_at.is_some() || machine.report.is_some() || machine.boot_status.is_some();
+    let spoke = spoke || machine.unusable.is_some();
+    if turn.policy.simulated || machine.is_kept() || machine.gone || spoke || turn.live.healthy_since.is_some() {
         return false;
     }
     // After a jump of our clock, or under another holder's, nobody knows how long the machine has had.
-    let since = draft.live.clock_trusted_since.map_or(standby.since, |trusted| trusted.max(standby.since));
-    let deadline = since.checked_add(draft.policy.boot_deadline).unwrap_or(Time::MAX);
-    draft.now >= deadline
+    let since = turn.live.trusted_since.map_or(standby.since, |trusted| trusted.max(standby.since));
+    turn.now >= since.plus(turn.policy.boot_deadline)
 }
 
 /// The serial port was read, or could not be: the evidence is safe, the machine may go.
-pub(super) fn console_read(draft: &mut Draft<'_>, incident: &Incident, standby: &Standby, console: &str) {
-    if !is_overdue(draft, standby) || !draft.may_act() {
+pub(super) fn console_read(turn: &mut Transition<'_>, console: &str) {
+    if !is_overdue(turn) || !turn.may_act() {
         return;
     }
-    let console = tail(console);
+    let (console, policy) = (tail(console), turn.policy);
+    let (Some(standby), Some(incident)) = (turn.record.standby().cloned(), turn.record.incident()) else { return };
     let attempts = u32::try_from(incident.given_up.len()).unwrap_or(u32::MAX).saturating_add(1);
-    if attempts >= draft.policy.max_boot_attempts || draft.policy.ladder.is_empty() {
-        recover::doubt(draft, Some(standby.clone()), Doubt::NeverBooted { attempts, console });
+    if attempts >= policy.max_boot_attempts || policy.ladder.is_empty() {
+        attention::raise(turn, Attention::NeverBooted { attempts, console });
         return;
     }
-    let mut incident = incident.clone();
-    incident.given_up.push(GivenUp {
-        instance: standby.instance.clone(),
-        rung: standby.rung.clone(),
-        since: standby.since,
-        gone_at: None,
-    });
+    let now = turn.now;
+    turn.say(Reason::GivingUp { instance: standby.instance.clone() });
+    turn.notify_of_boot(&standby, &console);
+    let (instance, rung, since) = (standby.instance.clone(), standby.rung, standby.since);
+    let incident = turn.incident();
+    incident.given_up.push(GivenUp { instance, rung, since, gone_at: None });
     // The next creation is another one, and not the same place twice if there is another.
     incident.creation += 1;
-    incident.rung = (incident.rung + 1) % draft.policy.ladder.len();
-    incident.failures = 0;
+    incident.rung = (incident.rung + 1) % policy.ladder.len();
     incident.machine_since = None;
-    draft.say(Reason::GivingUp { instance: standby.instance.clone() });
-    draft.tell_never_booted(standby, &console);
-    let delete = incident.next(Step::Delete, Action::GiveUp(standby.instance.clone()), draft.now);
-    forget_machine(draft);
-    draft.enter(Phase::Provisioning(incident, delete));
+    let delete = incident.next(Step::Delete, Action::GiveUp(standby.instance), now);
+    turn.case().stage = Stage::Provisioning(delete);
+    turn.forget_machine();
 }
 
-/// What was heard of one machine says nothing about the next.
-pub(super) fn forget_machine(draft: &mut Draft<'_>) {
-    let live = &mut draft.live;
-    (live.report, live.unusable, live.starting, live.whole_since, live.stuck) = (None, None, None, None, None);
-    (live.look_at, live.recheck_at) = (None, None);
-    if draft.record.told.iter().any(|topic| matches!(topic, Topic::Standby(_))) {
-        draft.record.to_mut().told.retain(|topic| !matches!(topic, Topic::Standby(_)));
-    }
-}
-
-/// A complete look: the bill of those given up that it does not show has ended, and of those it shows it goes on, for an
-/// earlier look that did not show them was behind.
-pub(super) fn bill(incident: &mut Incident, machines: &[Machine], now: Time) {
-    for gone in &mut incident.given_up {
-        if machines.iter().any(|machine| machine.instance.id == gone.instance.id) {
-            gone.gone_at = None;
-        } else {
-            gone.gone_at.get_or_insert(now);
+impl Transition<'_> {
+    /// A complete search: the bill of those given up that it does not show has ended, and of those it shows it continues,
+    /// for an earlier search that did not show them was behind.
+    pub(super) fn bill_given_up(&mut self, machines: &[Machine]) {
+        let now = self.now;
+        let is_listed = |gone: &GivenUp| machines.iter().any(|machine| machine.instance.id == gone.instance.id);
+        let agrees = |gone: &GivenUp| gone.gone_at.is_none() == is_listed(gone);
+        if self.record.incident().is_some_and(|incident| !incident.given_up.iter().all(agrees)) {
+            for gone in &mut self.incident().given_up {
+                gone.gone_at = if is_listed(gone) { None } else { gone.gone_at.or(Some(now)) };
+            }
         }
     }
 }

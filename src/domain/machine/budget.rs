@@ -1,6 +1,6 @@
 //! What the budgets allow. Money is judged at its worst: every machine runs until its fuse burns.
 
-use crate::domain::{Block, Policy, PricedRung, Span, Time, Usd, World};
+use crate::domain::{Block, Policy, PricedRung, Span, Time, TimeExt, Usd, World};
 
 /// The span over which money is counted.
 const MONTH: Span = Span::from_hours(30 * 24);
@@ -44,7 +44,7 @@ pub(super) fn within_budget(
         return Err(Block::OverIncidentBudget { limit, estimate });
     }
     if let Some(limit) = policy.budget_per_month {
-        let from = now.checked_sub(MONTH).unwrap_or(Time::MIN);
+        let from = now.minus(MONTH);
         let all: f64 = world.iter().map(|(_, subject)| subject.record.spent_since(from).0).sum();
         let spent = Usd(all - planned.0);
         if spent.0 + estimate.0 > limit.0 {

@@ -1,195 +1,234 @@
-//! `Watching` and `Suspected`: from opinions to an incident.
+//! The watch: from opinions to a suspicion, a confirmed outage and an incident. It is judged at every event, whether or not
+//! a case is open; it opens one only if there is none.
 
-use super::{Draft, budget};
+use super::{Transition, budget};
 use crate::domain::{
-    Action, Assessment, Block, ChainHealth, Incident, IncidentId, Mode, Phase, Policy, Reason, Span, Step, Time, Topic,
+    Action, Assessment, Block, Case, ChainHealth, Failures, Incident, IncidentId, Mode, Reason, Span, Stage, Step,
+    Time, TimeExt, Topic, Verdict, Watch,
 };
 
 /// The span over which incidents are counted.
 const DAY: Span = Span::from_hours(24);
+/// After this long without a *down* a suspicion is over for good, and people are notified of the next one at once. Before,
+/// it is the same flapping.
+const CALM: Span = Span::from_hours(1);
+/// How often it is judged again whether what holds an incident back still does: money may be free again, which nobody
+/// reports.
+const BLOCK_RECHECK: Span = Span::from_mins(10);
 
-pub(super) fn advance(draft: &mut Draft<'_>) {
-    let now = draft.now;
-    let assessment = draft.live.signals.assess(suspected_since(&draft.record.phase, now), now);
-    if let Some(stale_at) = assessment.stale_at {
-        // One nanosecond later it *is* stale.
-        draft.wake(stale_at.checked_add(Span::from_nanos(1)).unwrap_or(stale_at));
+pub(super) fn advance(turn: &mut Transition<'_>) {
+    let now = turn.now;
+    let since = turn.record.watch.since();
+    let seen = turn.live.signals.assess(since.unwrap_or(now), turn.policy.needed, now);
+    if let Some(stale_at) = seen.stale_at {
+        turn.wake(stale_at.just_after());
     }
-    if draft.is_frozen() {
-        draft.tell(Topic::Slashed);
+    notify_of_keys(turn, &seen);
+    if turn.record.closed_by_operator && seen.up && !seen.down {
+        turn.record.to_mut().closed_by_operator = false;
+    }
+    if turn.live.vetoed && !seen.vetoed {
+        turn.live.hold_from = Some(now);
+    }
+    turn.live.vetoed = seen.vetoed;
+    let enough_since = seen.enough_since.filter(|_| !seen.vetoed);
+    turn.live.down_since = enough_since.map(|since| turn.live.hold_from.map_or(since, |from| from.max(since)));
+    if !seen.down {
+        calm(turn, seen.partial_since.is_some());
+        return;
+    }
+    turn.live.calm_since = None;
+    let since = since.unwrap_or_else(|| {
+        turn.record.to_mut().watch = Watch::Suspected { since: now, confirmed: false };
+        now
+    });
+    let confirmed_at = turn.live.down_since.map(|since| since.plus(turn.policy.hold_down));
+    match confirmed_at {
+        Some(at) if now >= at => confirmed(turn, since),
+        Some(at) => {
+            turn.wake(at);
+            unconfirmed(turn, since);
+        }
+        None => unconfirmed(turn, since),
+    }
+}
+
+/// A slashed key, and keys of which some are silent.
+fn notify_of_keys(turn: &mut Transition<'_>, seen: &Assessment) {
+    if turn.is_frozen() {
+        turn.notify_of(Topic::Slashed);
     }
     // An outage begins in the middle of an epoch, and that epoch is partly silent: only what lasts is a finding.
-    if let Some(since) = assessment.partial_since {
-        let late_at = since.checked_add(draft.policy.suspected_mail_after).unwrap_or(Time::MAX);
-        if now >= late_at { draft.tell(Topic::Partial) } else { draft.wake(late_at) }
-    }
-    if assessment.downs == 0 {
-        draft.live.held_since = None;
-        calm(draft, assessment.partial_since.is_some());
-        return;
-    }
-    if draft.record.phase == Phase::Watching {
-        draft.enter(Phase::Suspected { since: now });
-    }
-    let Phase::Suspected { since } = draft.record.phase else { return };
-    if !is_enough(&assessment, draft.policy) {
-        draft.live.held_since = None;
-        let late_at = since.checked_add(draft.policy.suspected_mail_after).unwrap_or(Time::MAX);
-        if now >= late_at {
-            draft.tell(Topic::SuspectedTooLong)
+    if let Some(since) = seen.partial_since {
+        let late_at = since.plus(turn.policy.suspected_mail_after);
+        if turn.now >= late_at {
+            turn.notify_of(Topic::Partial);
         } else {
-            draft.wake(late_at)
+            turn.wake(late_at);
         }
+    }
+}
+
+/// Nothing says down. Where nothing has been heard at all, nothing is over either.
+fn calm(turn: &mut Transition<'_>, partial: bool) {
+    if turn.live.signals.is_empty() {
         return;
     }
-    let held_since = *draft.live.held_since.get_or_insert(now);
-    let confirmed_at = held_since.checked_add(draft.policy.hold_down).unwrap_or(Time::MAX);
-    if now < confirmed_at {
-        draft.wake(confirmed_at);
-        return;
+    if turn.record.watch != Watch::Calm {
+        turn.record.to_mut().watch = Watch::Calm;
+        turn.say(Reason::SuspicionOver);
     }
-    match block(draft) {
-        None => open(draft, None),
-        Some(block) => hold_back(draft, &block),
-    }
-}
-
-fn suspected_since(phase: &Phase, now: Time) -> Time {
-    if let Phase::Suspected { since } = phase { *since } else { now }
-}
-
-pub(super) fn is_enough(assessment: &Assessment, policy: &Policy) -> bool {
-    assessment.downs >= policy.needed && !assessment.vetoed
-}
-
-/// Nothing says down. What people were told about the suspicion may be told again next time.
-fn calm(draft: &mut Draft<'_>, partial: bool) {
-    if matches!(draft.record.phase, Phase::Suspected { .. }) {
-        draft.enter(Phase::Watching);
-        draft.say(Reason::SuspicionOver);
-    }
-    let frozen = draft.is_frozen();
-    let over = |topic: &Topic| match topic {
+    let frozen = turn.is_frozen();
+    let over = |topic: Topic| match topic {
         Topic::Slashed => !frozen,
         Topic::Partial => !partial,
-        _ => true,
+        topic => topic.is_of_the_watch(),
     };
-    if draft.record.told.iter().any(over) {
-        draft.record.to_mut().told.retain(|topic| !over(topic));
+    let forgets = turn.record.case.is_none() && turn.record.notified.iter().any(|notified| over(notified.topic));
+    let calm_until = turn.live.calm_since.get_or_insert(turn.now).plus(CALM);
+    if !forgets {
+    } else if turn.now < calm_until {
+        turn.wake(calm_until);
+    } else {
+        turn.record.to_mut().notified.retain(|notified| !over(notified.topic));
+    }
+}
+
+/// **Invariant:** a suspicion that lasts is notified by time, whatever the reason it is not confirmed.
+fn unconfirmed(turn: &mut Transition<'_>, since: Time) {
+    if turn.record.case.is_some() {
+        return;
+    }
+    let late_at = since.plus(turn.policy.suspected_mail_after);
+    if turn.now >= late_at {
+        turn.notify_of(Topic::SuspectedTooLong);
+    } else {
+        turn.wake(late_at);
+    }
+}
+
+fn confirmed(turn: &mut Transition<'_>, since: Time) {
+    let Some(incident) = turn.record.incident() else {
+        match block(turn) {
+            None => open(turn, None),
+            Some(block) => hold_back(turn, &block),
+        }
+        return;
+    };
+    let (id, opened_at) = (incident.id, incident.opened_at);
+    if turn.record.watch == (Watch::Suspected { since, confirmed: false }) {
+        turn.record.to_mut().watch = Watch::Suspected { since, confirmed: true };
+        if since > opened_at {
+            turn.say(Reason::DownAgain { incident: id });
+        }
+    }
+    if since > opened_at {
+        turn.notify_of(Topic::Confirmed);
     }
 }
 
 /// Why a confirmed outage must not become an incident now. The order is that of importance to the reader.
-pub(super) fn block(draft: &Draft<'_>) -> Option<Block> {
-    let (policy, record, now) = (draft.policy, &draft.record, draft.now);
-    if let Some(keys) = &draft.live.keys {
-        if !keys.slashed.is_empty() {
-            return Some(Block::Slashed { keys: keys.slashed.len() });
-        }
-        if keys.active == 0 {
-            return Some(Block::NoActiveKeys);
-        }
+pub(super) fn block(turn: &Transition<'_>) -> Option<Block> {
+    let (policy, record, now) = (turn.policy, &turn.record, turn.now);
+    if turn.is_frozen() {
+        return Some(Block::Slashed { keys: record.slashed.len() });
     }
-    if let ChainHealth::NotFinalising { epochs } = draft.world.chain.health
-        && !draft.live.signals.is_probed()
+    if turn.live.keys.as_ref().is_some_and(|keys| keys.active == 0) {
+        return Some(Block::NoActiveKeys);
+    }
+    if let ChainHealth::NotFinalising { epochs } = turn.world.chain.health
+        && !turn.live.signals.is_probed()
     {
         return Some(Block::ChainNotFinalising { epochs });
     }
     if let Some(pause) = record.paused_at(now) {
         return Some(Block::Paused { until: pause.until, by: pause.by.clone(), why: pause.reason.clone() });
     }
-    if let Some(hands) = draft.live.hands.as_ref().filter(|hands| now <= hands.fresh_until) {
+    if let Some(hands) = turn.live.hands.as_ref().filter(|hands| now <= hands.fresh_until) {
         return Some(Block::Hands { why: hands.why.clone() });
     }
     if policy.mode == Mode::Observe {
         return Some(Block::ObserveMode);
     }
     if let Some(last) = record.history.last() {
-        let until = last.closed_at.checked_add(policy.cooldown).unwrap_or(Time::MAX);
+        let until = last.closed_at.plus(policy.cooldown);
         if now < until {
             return Some(Block::Cooldown { until });
         }
     }
-    let day_ago = now.checked_sub(DAY).unwrap_or(Time::MIN);
-    if record.automatic_incidents_since(day_ago) >= policy.max_incidents_per_day {
+    if record.closed_by_operator {
+        return Some(Block::ClosedByOperator);
+    }
+    if record.automatic_incidents_since(now.minus(DAY)) >= policy.max_incidents_per_day {
         return Some(Block::TooMany { limit: policy.max_incidents_per_day });
     }
-    budget::affordable(draft.world, policy, now).err()
+    budget::affordable(turn.world, policy, now).err()
 }
 
-fn hold_back(draft: &mut Draft<'_>, block: &Block) {
-    let topic = match block {
-        Block::ObserveMode | Block::Paused { .. } | Block::NoLadder => Topic::Confirmed,
-        Block::Hands { .. } => Topic::Hands,
-        Block::ChainNotFinalising { .. } => Topic::ChainSick,
-        Block::Slashed { .. } => Topic::Slashed,
-        Block::OverIncidentBudget { .. } | Block::OverMonthBudget { .. } | Block::PriceUnknown { .. } => Topic::Money,
-        Block::Cooldown { .. } | Block::TooMany { .. } => Topic::Flapping,
-        Block::NoActiveKeys => return,
-    };
+fn hold_back(turn: &mut Transition<'_>, block: &Block) {
+    turn.wake(turn.now.plus(BLOCK_RECHECK));
     if let Block::Paused { until, .. } | Block::Cooldown { until } = block {
-        draft.wake(*until);
+        turn.wake(*until);
     }
-    if let (Block::Hands { .. }, Some(hands)) = (block, &draft.live.hands) {
-        // One nanosecond later they are no longer known.
-        let until = hands.fresh_until.checked_add(Span::from_nanos(1)).unwrap_or(Time::MAX);
-        draft.wake(until);
+    if let (Block::Hands { .. }, Some(hands)) = (block, &turn.live.hands) {
+        turn.wake(hands.fresh_until.just_after());
     }
-    let first = !draft.record.told.contains(&topic);
-    draft.tell_blocked(topic, block);
-    if first {
-        let views = draft.live.signals.views(draft.now);
-        draft.say(Reason::Blocked { views, block: block.clone() });
+    if turn.notify_of_block(block) {
+        let views = turn.live.signals.views(turn.now);
+        turn.say(Reason::Blocked { views, block: block.clone() });
     }
 }
 
 /// Opens an incident: the intent to look for its machine is the first thing that is persisted.
-pub(super) fn open(draft: &mut Draft<'_>, by: Option<(&str, &str)>) {
-    let now = draft.now;
+pub(super) fn open(turn: &mut Transition<'_>, by: Option<(&str, &str)>) {
+    let now = turn.now;
+    let down = turn.live.signals.views(now).into_iter().filter(|view| view.verdict == Verdict::Down);
     let cause = match by {
         Some((_, reason)) => reason.to_owned(),
-        None => down_views(draft),
+        None => down.map(|view| view.to_string()).collect::<Vec<_>>().join(", "),
     };
-    let first = budget::affordable(draft.world, draft.policy, now).ok();
-    let others = draft.world.unhealthy() - usize::from(draft.was_unhealthy());
-    let share = (others + 1) as f64 / draft.world.len().max(1) as f64;
+    let first = budget::affordable(turn.world, turn.policy, now).ok();
+    let others = turn.world.unhealthy() - usize::from(turn.was_unhealthy());
+    let share = (others + 1) as f64 / turn.world.len().max(1) as f64;
+    let known = |id: IncidentId| turn.record.history.iter().any(|closed| closed.id == id);
+    // A clock that was set back may show a moment a second time.
+    let moments = (0..).map(|more| now.plus(Span::from_nanos(more)));
+    let id = moments.map(|at| IncidentId::derive(turn.id, at)).find(|id| !known(*id)).expect("moments do not end");
     let mut incident = Incident {
-        id: IncidentId::derive(draft.id, now),
+        id,
         opened_at: now,
-        suspected_at: suspected_since(&draft.record.phase, now),
+        suspected_at: turn.record.watch.since().unwrap_or(now),
         cause: cause.clone(),
         opened_by: by.map(|(who, _)| who.to_owned()),
-        site_outage: others > 0 && share > draft.policy.max_unhealthy,
+        opened_while_up: by.is_some() && turn.live.signals.working_after(Time::MIN, now),
+        site_outage: others > 0 && share > turn.policy.max_unhealthy,
         rung: first.map_or(0, |(rung, _)| rung),
         creation: 0,
-        failures: 0,
+        failures: Failures::default(),
         steps: 0,
         machine_since: None,
         estimate: first.and_then(|(_, price)| price),
         given_up: Vec::new(),
     };
-    let id = incident.id;
     let pending = incident.next(Step::Find, Action::Find, now);
-    draft.live.healthy_since = None;
-    super::boot::forget_machine(draft);
-    draft.enter(Phase::Provisioning(incident, pending));
-    draft.record.to_mut().told.retain(|topic| matches!(topic, Topic::Slashed | Topic::Partial));
-    draft.say(Reason::Opened { incident: id, by: by.map(|(who, _)| who.to_owned()), cause });
-    draft.say(Reason::Looking { why: "nothing is created before it is known that there is none" });
-    draft.tell(Topic::Confirmed);
+    turn.live.healthy_since = None;
+    turn.forget_machine();
+    let record = turn.record.to_mut();
+    if let Watch::Suspected { confirmed, .. } = &mut record.watch {
+        *confirmed = true;
+    }
+    record.closed_by_operator = false;
+    record.case = Some(Case { incident, stage: Stage::Provisioning(pending), attention: None });
+    record.notified.retain(|notified| matches!(notified.topic, Topic::Slashed | Topic::Partial));
+    turn.say(Reason::Opened { incident: id, by: by.map(|(who, _)| who.to_owned()), cause });
+    turn.say(Reason::Looking { why: "nothing is created before it is known that there is none" });
+    turn.notify_of(Topic::Confirmed);
 }
 
-fn down_views(draft: &Draft<'_>) -> String {
-    let views = draft.live.signals.views(draft.now);
-    let down: Vec<String> =
-        views.iter().filter(|view| view.verdict == crate::domain::Verdict::Down).map(ToString::to_string).collect();
-    down.join(", ")
-}
-
-impl Draft<'_> {
+impl Transition<'_> {
     fn was_unhealthy(&self) -> bool {
         self.world
             .get(self.id)
-            .is_some_and(|subject| subject.live.held_since.is_some() || subject.record.phase.incident().is_some())
+            .is_some_and(|subject| subject.live.down_since.is_some() || subject.record.case.is_some())
     }
 }

@@ -1,55 +1,56 @@
 //! Where a validator stands, for people. It changes nothing and decides nothing.
 
-use super::{Draft, detect, provision, ready};
-use crate::domain::{Phase, Policy, Reason, Span, Time, ValidatorId, World, elapsed};
+use super::{Transition, detect, provision, ready};
+use crate::domain::{
+    Action, Attention, Case, Live, Policy, Reason, Span, Stage, Subject, Time, ValidatorId, Watch, World, elapsed,
+};
 
 /// Where a validator stands now and why, in the words that are used everywhere.
 #[must_use]
 pub fn explain(world: &World, id: &ValidatorId, now: Time, policy: &Policy) -> Option<Reason> {
     let subject = world.get(id)?;
+    if let Some(case) = &subject.record.case {
+        return Some(of_case(world, id, subject, case, now, policy));
+    }
     let views = subject.live.signals.views(now);
-    Some(match &subject.record.phase {
-        Phase::Watching => Reason::Well { views },
-        Phase::Suspected { since } => {
-            let assessment = subject.live.signals.assess(*since, now);
-            match subject.live.held_since {
-                _ if assessment.vetoed => Reason::Vetoed { views },
-                Some(held_since) if detect::is_enough(&assessment, policy) => {
-                    let left = policy.hold_down - elapsed(held_since, now);
-                    if left > Span::ZERO {
-                        Reason::Holding { views, left }
-                    } else {
-                        let draft = probe(world, id, now, policy)?;
-                        match detect::block(&draft) {
-                            Some(block) => Reason::Blocked { views, block },
-                            None => Reason::Holding { views, left: Span::ZERO },
-                        }
-                    }
-                }
-                _ => Reason::Waiting { views, needs: policy.needed },
-            }
-        }
-        Phase::Provisioning(incident, pending) => provision::explain(incident, pending, policy),
-        Phase::Syncing(_, standby) | Phase::Ready(_, standby) => {
-            ready::explain(id, subject, standby, &world.chain, now, policy)
-        }
-        Phase::Releasing(_, _) => Reason::Releasing { why: "every machine of the incident goes".into() },
-        Phase::NeedsHuman(_, _, doubt) => Reason::InDoubt { doubt: doubt.clone() },
+    let Watch::Suspected { since, .. } = subject.record.watch else { return Some(Reason::Well { views }) };
+    if subject.live.signals.assess(since, policy.needed, now).vetoed {
+        return Some(Reason::Vetoed { views });
+    }
+    let Some(down_since) = subject.live.down_since else {
+        return Some(Reason::Waiting { views, needs: policy.needed });
+    };
+    let left = (policy.hold_down - elapsed(down_since, now)).max(Span::ZERO);
+    let block =
+        Transition::new(world, id, now, policy).filter(|_| left.is_zero()).and_then(|turn| detect::block(&turn));
+    Some(match block {
+        Some(block) => Reason::Blocked { views, block },
+        None => Reason::Holding { views, left },
     })
 }
 
-fn probe<'a>(world: &'a World, id: &'a ValidatorId, now: Time, policy: &'a Policy) -> Option<Draft<'a>> {
-    let subject = world.get(id)?;
-    Some(Draft {
-        id,
-        world,
-        policy,
-        now,
-        record: std::borrow::Cow::Borrowed(&subject.record),
-        live: subject.live.clone(),
-        finished: None,
-        actions: Vec::new(),
-        reasons: Vec::new(),
-        wake_at: None,
-    })
+/// The gravest first: what a human has to look at, what freezes everything, what holds a creation back, then the stage.
+fn of_case(world: &World, id: &ValidatorId, subject: &Subject, case: &Case, now: Time, policy: &Policy) -> Reason {
+    let Subject { record, live } = subject;
+    if let Some(attention) = &case.attention {
+        let gone = *attention != Attention::Vanished && is_gone(live);
+        return Reason::NeedsHuman { attention: attention.clone(), gone };
+    }
+    if !record.slashed.is_empty() {
+        return Reason::Frozen { keys: record.slashed.len() };
+    }
+    match &case.stage {
+        Stage::Provisioning(pending) => match record.paused_at(now) {
+            Some(pause) if pending.action != Action::Find => {
+                Reason::Paused { until: pause.until, by: pause.by.clone(), why: pause.reason.clone() }
+            }
+            Some(_) | None => provision::explain(&case.incident, pending, policy),
+        },
+        Stage::Standing(standby) => ready::explain(id, subject, standby, &world.chain, now, policy),
+        Stage::Releasing { .. } => Reason::Releasing { why: "every machine of the incident goes".into() },
+    }
+}
+
+fn is_gone(live: &Live) -> bool {
+    live.machine.as_ref().is_some_and(|machine| machine.gone)
 }

@@ -1,98 +1,128 @@
-//! The first move: an event becomes part of what is known. No phase changes here.
+//! The first move: an event becomes part of what is known. Nothing is decided here.
 
-use super::{Draft, request};
-use crate::domain::{Event, Heard, Outcome, Reason, Written, printable};
+use super::{Transition, request};
+use crate::domain::{Event, Heard, KeyStates, Reason, Role, Seen, Sight, Span, Written, printable};
 
-pub(super) fn fold<'a>(draft: &mut Draft<'a>, event: &'a Event) {
+pub(super) fn fold<'a>(turn: &mut Transition<'a>, event: &'a Event) {
     match event {
-        Event::Observed(_, source, reading) => {
-            if draft.live.signals.fold(*source, reading, draft.now) {
-                draft.live.held_since = None;
+        Event::Observed(_, source, reading) => turn.live.signals.fold(*source, reading, turn.now),
+        Event::KeysSeen(_, keys) => keys_seen(turn, keys),
+        Event::HandsSeen(_, hands) => turn.live.hands.clone_from(hands),
+        Event::OwnerSeen(_, owner) => {
+            if turn.record.owner != *owner {
+                turn.record.to_mut().owner = owner.clone();
             }
         }
-        Event::KeysSeen(_, keys) => draft.live.keys = Some(keys.clone()),
-        Event::HandsSeen(_, hands) => draft.live.hands.clone_from(hands),
-        Event::Requested(_, asked) => request::apply(draft, asked),
+        Event::Requested(_, asked) => request::apply(turn, asked),
         Event::Finished(_, id, outcome) => {
-            // A late look may be one at a machine that is followed no longer, and a repeated one has been judged.
-            if draft.live.started != Some(*id) {
-                draft.say(Reason::Late { what: id.to_string() });
+            // A late poll may be one of a machine that is followed no longer, and a repeated one has been judged.
+            if turn.live.started != Some(*id) {
+                turn.say(Reason::Late { what: id.to_string() });
                 return;
             }
-            draft.live.started = None;
-            if let Outcome::Observed(Some(seen)) = outcome {
-                hear(draft, &seen.written);
-            }
-            draft.finished = Some((*id, outcome));
+            turn.live.started = None;
+            turn.finished = Some((*id, outcome));
         }
-        Event::Told(_, notice, told) => draft.delivered(*notice, told),
-        Event::ClockJumped(_) => {
-            draft.live.signals.interrupt(draft.now);
-            draft.live.held_since = None;
-            draft.live.healthy_since = None;
-            draft.live.whole_since = None;
-            draft.live.clock_trusted_since = Some(draft.now);
-            if let Some(heard) = &mut draft.live.report {
-                heard.interrupt(draft.now);
-            }
-            draft.say(Reason::Interrupted);
-        }
+        Event::Told(_, notice, delivery) => turn.delivered(*notice, delivery),
+        Event::ClockJumped(_, by) => clock_jumped(turn, *by),
         Event::Due(_) | Event::ChainSeen(_) => {}
     }
 }
 
+/// **Invariant:** a key that was seen slashed stays so for as long as it is configured; not knowing permits nothing.
+fn keys_seen(turn: &mut Transition<'_>, keys: &KeyStates) {
+    let mut slashed = turn.record.slashed.clone();
+    slashed.extend(&keys.slashed);
+    if !keys.configured.is_empty() {
+        slashed.retain(|key| keys.configured.contains(key));
+    }
+    if slashed != turn.record.slashed {
+        turn.record.to_mut().slashed = slashed;
+    }
+    turn.live.keys = Some(keys.clone());
+}
+
+/// **Invariant:** a clock may be set either way at any moment. What was waited for stays waited for, no deadline passes
+/// that was not, and nothing is believed that would need the old clock.
+fn clock_jumped(turn: &mut Transition<'_>, by: Span) {
+    let mut record = turn.record.as_ref().clone();
+    record.shift(by);
+    if record != *turn.record {
+        *turn.record.to_mut() = record;
+    }
+    turn.live.clock_jumped(by, turn.now);
+    turn.say(Reason::Interrupted);
+}
+
+/// Takes in a look at the machine: what it is, and what it says.
+pub(super) fn seen(turn: &mut Transition<'_>, seen: &Seen) {
+    let now = turn.now;
+    let has_written = seen.written != Written::Nothing;
+    if has_written && turn.record.standby().is_some_and(|standby| standby.spoke_at.is_none()) {
+        turn.standby().spoke_at = Some(now);
+    }
+    let machine = turn.machine();
+    machine.seen = Some(Sight { at: now, state: seen.state, has_written });
+    machine.kept = Some(seen.role != Role::Standby || seen.deletion_protection);
+    (machine.gone, machine.failing_since) = (false, None);
+    hear(turn, &seen.written);
+}
+
 /// Keeps a report and notes when it moved, by our clock: its own clock is not to be trusted. What is no report of this
-/// incident and of this boot is kept as a reason only; the last usable report goes on growing stale.
-fn hear(draft: &mut Draft<'_>, written: &Written) {
-    let (now, limit, long) = (draft.now, draft.policy.max_clock_offset, draft.policy.stuck_after);
-    // What is no start-up script's word comes from further on.
+/// incident and of this boot is kept as a reason only; the last usable report continues to grow stale.
+fn hear(turn: &mut Transition<'_>, written: &Written) {
+    let (now, limit, long) = (turn.now, turn.policy.max_clock_offset, turn.policy.stuck_after);
+    let incident = turn.record.incident().map(|incident| incident.id.to_string());
+    let machine = turn.machine();
+    // What is no start-up script's status comes from further on.
     if !matches!(written, Written::Nothing | Written::Starting(_)) {
-        draft.live.starting = None;
+        machine.boot_status = None;
     }
     let report = match written {
-        // A machine takes back what it wrote by booting anew, and then nobody knows what runs there.
-        Written::Nothing if draft.live.report.is_some() => return ignore(draft, "it is gone".into()),
+        // A machine takes back what it wrote by booting again, and then nobody knows what runs there.
+        Written::Nothing if machine.report.is_some() => return ignore(turn, "it is gone".into()),
         Written::Nothing => return,
-        Written::Starting(word) => return starting(draft, word),
-        Written::Unreadable(why) => return ignore(draft, format!("it cannot be read ({why})")),
+        Written::Starting(status) => return starting(turn, status),
+        Written::Unreadable(why) => return ignore(turn, format!("it cannot be read ({why})")),
         Written::Report(report) => report,
     };
-    let incident = draft.record.phase.incident().map(|incident| incident.id.to_string());
     if incident.as_deref() != Some(&report.incident) {
         let other = printable(&report.incident, 64);
-        return ignore(draft, format!("it is of incident {other}"));
+        return ignore(turn, format!("it is of incident {other}"));
     }
-    match &mut draft.live.report {
-        None => draft.live.report = Some(Heard::first((**report).clone(), now)),
+    match &mut machine.report {
+        None => machine.report = Some(Heard::first((**report).clone(), now)),
         Some(heard) if heard.is_of_an_earlier_boot(report) => {
-            return ignore(draft, "it is of an earlier boot".into());
+            return ignore(turn, "it is of an earlier boot".into());
         }
         Some(heard) => {
             let rebooted = heard.report.boot_id != report.boot_id;
             heard.hear(report, limit, now);
             if rebooted {
-                let boots = heard.boots_within(long + long, now);
-                draft.live.whole_since = None;
-                draft.say(Reason::Rebooted { boots });
+                let boots = heard.boots_within(long.saturating_add(long), now);
+                machine.complete_since = None;
+                turn.say(Reason::Rebooted { boots });
             }
         }
     }
-    draft.live.unusable = None;
+    turn.machine().unusable = None;
 }
 
-/// Said once for as long as it stays the same. It is no report: one that was heard before goes on growing stale.
-fn starting(draft: &mut Draft<'_>, word: &str) {
-    if draft.live.starting.as_deref() != Some(word) {
-        draft.say(Reason::Starting { word: word.to_owned() });
-        draft.live.starting = Some(word.to_owned());
+/// Said once for as long as it stays the same. It is no report: one that was heard before continues to grow stale.
+fn starting(turn: &mut Transition<'_>, status: &str) {
+    let machine = turn.machine();
+    machine.unusable = None;
+    if machine.boot_status.as_deref() != Some(status) {
+        machine.boot_status = Some(status.to_owned());
+        turn.say(Reason::Starting { word: status.to_owned() });
     }
-    draft.live.unusable = None;
 }
 
 /// Said once for as long as it stays the same: a machine is looked at every half minute.
-fn ignore(draft: &mut Draft<'_>, why: String) {
-    if draft.live.unusable.as_ref() != Some(&why) {
-        draft.say(Reason::UnusableReport { why: why.clone() });
-        draft.live.unusable = Some(why);
+fn ignore(turn: &mut Transition<'_>, why: String) {
+    let machine = turn.machine();
+    if machine.unusable.as_ref() != Some(&why) {
+        machine.unusable = Some(why.clone());
+        turn.say(Reason::UnusableReport { why });
     }
 }

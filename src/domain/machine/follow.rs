@@ -1,229 +1,221 @@
-//! `Syncing` and `Ready`: the machine is followed until somebody decides, and a second one is not tolerated.
+//! The standing machine: it is polled until the incident ends, whatever else holds, and a second one is not tolerated.
 
-use super::{Draft, boot, identity::Expected, provision, ready, recover, stuck, tell};
+use super::{Transition, attention, boot, fold, identity::Expected, notify, provision, ready, recover, stuck};
 use crate::domain::{
-    Action, ActionId, Doubt, Incident, Machine, MachineState, Outcome, Phase, Reason, Report, Role, Seen, Standby,
-    Step, Time, Topic, Written,
+    Action, ActionId, Attention, Failed, InstanceRef, Machine, MachineState, Outcome, Reason, Seen, Span, Standby,
+    Step, Time, TimeExt, Topic, elapsed,
 };
 
-pub(super) fn advance(draft: &mut Draft<'_>) {
-    let (Phase::Syncing(incident, standby) | Phase::Ready(incident, standby)) = draft.record.phase.clone() else {
-        return;
-    };
-    if let Some((id, outcome)) = draft.finished.take() {
-        react(draft, &incident, &standby, id, outcome);
-        if !is_followed(&draft.record.phase) {
-            return;
-        }
+pub(super) fn advance(turn: &mut Transition<'_>, at_work: Option<Span>) {
+    turn.machine();
+    if let Some((id, outcome)) = turn.finished.take() {
+        react(turn, id, outcome);
     }
-    let (Phase::Syncing(incident, standby) | Phase::Ready(incident, standby)) = draft.record.phase.clone() else {
+    if turn.record.standby().is_none() {
         return;
-    };
-    ready::judge(draft, &incident, &standby);
-    if !standby.retained {
-        if recover::is_back(draft, incident.opened_at) {
-            if is_silent(draft) {
-                recover::release_recovered(draft);
-                return;
-            }
-            // It may only be that the cloud has not answered for a while; it gets as long as a report may be old.
-            let patience = draft.policy.healthy_delay + draft.policy.report_stale_after;
-            let give_up_at = draft.live.healthy_since.and_then(|since| since.checked_add(patience).ok());
-            if give_up_at.is_none_or(|at| draft.now >= at) {
-                recover::doubt(draft, Some(standby), Doubt::RecoveredButSilent);
-                return;
-            }
-            draft.wake(give_up_at.unwrap_or(Time::MAX));
-        }
-        let ends_at = draft.policy.fuse_at(standby.since);
-        if draft.now >= ends_at {
-            recover::doubt(draft, Some(standby), Doubt::TtlEnded);
-            return;
-        }
-        let warn_at = ends_at.checked_sub(tell::FUSE_WARNING).unwrap_or(ends_at).max(standby.since);
-        if draft.now >= warn_at && ends_at.duration_since(standby.since) > tell::FUSE_WARNING {
-            draft.tell(Topic::FuseSoon);
-        } else {
-            draft.wake(warn_at);
-        }
-        draft.wake(ends_at);
     }
-    next_look(draft, &incident, &standby);
+    ready::judge(turn);
+    let (gone, kept) = turn.live.machine.as_ref().map_or((false, false), |machine| (machine.gone, machine.is_kept()));
+    let back = at_work.is_some_and(|span| span >= turn.policy.healthy_delay);
+    if back && (gone || recover::is_silent(turn)) && !kept && recover::release_recovered(turn) {
+        return;
+    }
+    if let Some(at_work) = at_work.filter(|_| kept) {
+        recover::keep(turn, at_work);
+    }
+    if !kept && !gone {
+        watch_time(turn);
+    }
+    if let Some(stuck) = turn.live.machine.as_ref().and_then(|machine| machine.stuck.clone())
+        && turn.record.attention().is_none()
+    {
+        turn.notify_of_stuck(&stuck);
+    }
+    poll(turn);
 }
 
-/// In doubt nothing is done but looking, so that people see what the machine does.
-pub(super) fn watch_in_doubt(draft: &mut Draft<'_>) {
-    let Phase::NeedsHuman(incident, Some(standby), doubt) = draft.record.phase.clone() else {
-        draft.finished = None;
-        return;
-    };
-    draft.finished = None;
-    if matches!(doubt, Doubt::Vanished) || draft.live.started.is_some() {
-        return;
-    }
-    let look_at = *draft.live.look_at.get_or_insert(draft.now);
-    if draft.now >= look_at {
-        look(draft, &incident, &standby);
+/// The end of the machine's time, and the word before it.
+fn watch_time(turn: &mut Transition<'_>) {
+    let Some(standby) = turn.record.standby() else { return };
+    let (since, ends_at) = (standby.since, turn.policy.fuse_at(standby.since));
+    turn.wake(ends_at);
+    let warn_at = ends_at.minus(notify::FUSE_WARNING).max(since);
+    if turn.now >= warn_at && turn.now < ends_at && elapsed(since, ends_at) > notify::FUSE_WARNING {
+        turn.notify_of(Topic::FuseSoon);
     } else {
-        draft.wake(look_at);
+        turn.wake(warn_at);
     }
 }
 
-fn is_followed(phase: &Phase) -> bool {
-    matches!(phase, Phase::Syncing(..) | Phase::Ready(..))
+/// What an answer shows counts whichever question it answers; only what failed depends on what was tried.
+fn react(turn: &mut Transition<'_>, id: ActionId, outcome: &Outcome) {
+    match outcome {
+        Outcome::Observed(None) => {
+            let retry_at = turn.now.plus(turn.policy.recheck_every);
+            let machine = turn.machine();
+            (machine.gone, machine.stuck) = (true, None);
+            machine.next_poll_at = retry_at;
+        }
+        Outcome::Observed(Some(seen)) => seen_as(turn, seen),
+        Outcome::Found(machines) => listed(turn, machines),
+        Outcome::Deleted => {
+            let now = turn.now;
+            turn.machine().next_list_at = now;
+            let extra = turn.standby().extra.take();
+            turn.live.deleted = extra.and_then(|extra| extra.action.instance().map(|instance| instance.id));
+        }
+        Outcome::Untouchable(check) => {
+            turn.standby().extra = None;
+            attention::raise(turn, Attention::Untouchable(check.as_str().into()));
+        }
+        Outcome::Console(text) => boot::console_read(turn, text),
+        Outcome::Failed(said) => failed(turn, id.step, said),
+        Outcome::Created(_) | Outcome::Disks(_) => turn.say(Reason::Late { what: id.to_string() }),
+    }
 }
 
-fn react(draft: &mut Draft<'_>, incident: &Incident, standby: &Standby, id: ActionId, outcome: &Outcome) {
-    match (id.step, outcome) {
-        (Step::Observe, Outcome::Observed(None)) => recover::doubt(draft, Some(standby.clone()), Doubt::Vanished),
-        (Step::Observe, Outcome::Observed(Some(seen))) => seen_as(draft, incident, standby, seen),
-        (Step::Find, Outcome::Found(machines)) => recheck(draft, incident, standby, machines),
-        (Step::Delete, Outcome::Deleted) => {
-            set_standby(draft, incident, Standby { extra: None, ..standby.clone() });
-            draft.live.recheck_at = Some(draft.now);
-        }
-        (Step::Delete, Outcome::Untouchable(check)) => {
-            recover::doubt(draft, Some(standby.clone()), Doubt::Untouchable(check.clone()));
-        }
-        (Step::Delete, Outcome::Failed(said)) => {
-            let at = draft.after(draft.policy.retry_after);
-            draft.say(Reason::Retrying { at, what: "deleting the second machine", said: said.clone() });
-            let mut next = standby.clone();
-            if let Some(extra) = &mut next.extra {
+fn failed(turn: &mut Transition<'_>, step: Step, said: &str) {
+    match step {
+        Step::Console => boot::console_read(turn, &format!("its serial port could not be read: {said}")),
+        Step::Delete => {
+            let at = turn.deletion_failed(said);
+            if let Some(extra) = &mut turn.standby().extra {
                 extra.not_before = at;
             }
-            set_standby(draft, incident, next);
         }
-        (Step::Console, Outcome::Console(text)) => boot::console_read(draft, incident, standby, text),
-        (Step::Console, Outcome::Failed(said)) => {
-            let text = format!("its serial port could not be read: {said}");
-            boot::console_read(draft, incident, standby, &text);
-        }
-        // A look that did not answer says nothing about the machine; the next one will.
-        (Step::Observe | Step::Find, Outcome::Failed(_)) => {}
-        (Step::Create | Step::Find | Step::Observe | Step::Delete | Step::Console | Step::Disks, _) => {
-            draft.say(Reason::Late { what: id.to_string() });
-        }
-    }
-}
-
-fn seen_as(draft: &mut Draft<'_>, incident: &Incident, standby: &Standby, seen: &Seen) {
-    let mut standby = standby.clone();
-    standby.retained |= matches!(seen.role, Role::Retained | Role::Promoted | Role::Other) || seen.deletion_protection;
-    if standby.spoke_at.is_none() && seen.written != Written::Nothing {
-        standby.spoke_at = Some(draft.now);
-    }
-    if draft.record.phase.standby() != Some(&standby) {
-        set_standby(draft, incident, standby.clone());
-    }
-    // Whoever wrote it, and of whatever incident it is: where a signer is said to be, nothing is touched.
-    let reported = draft.live.report.as_ref().is_some_and(|heard| heard.report.signer_seen);
-    if reported || seen.written.report().is_some_and(|report| report.signer_seen) {
-        recover::doubt(draft, Some(standby), Doubt::SignerSeen);
-    } else if seen.state == MachineState::Stopped {
-        recover::doubt(draft, Some(standby), Doubt::Stopped);
-    } else {
-        judge_progress(draft, &standby);
-        boot::after_look(draft, incident, &standby, &seen.written);
-    }
-}
-
-/// Stuck or not, right after a look that succeeded. A placeholder of a machine has nothing to go on with.
-fn judge_progress(draft: &mut Draft<'_>, standby: &Standby) {
-    if draft.policy.simulated || standby.retained {
-        draft.live.stuck = None;
-        return;
-    }
-    // Being stuck is itself something that is missing; it must not be the reason for going on being stuck.
-    let before = draft.live.stuck.take();
-    let missing = ready::missing(draft.id, &draft.live, &draft.world.chain, draft.now, draft.policy);
-    let case = stuck::Case {
-        heard: draft.live.report.as_ref(),
-        starting: draft.live.starting.as_deref(),
-        standby,
-        trusted_since: draft.live.clock_trusted_since,
-        whole: missing.is_empty(),
-        chain: Expected::of(draft.id, &draft.world.chain, draft.policy),
-    };
-    let now = stuck::judge(&case, draft.policy, draft.now);
-    draft.live.stuck.clone_from(&now);
-    match (before, now) {
-        (before, Some(stuck)) => {
-            if before.is_none_or(|before| before.kind() != stuck.kind()) {
-                draft.say(Reason::Stuck { stuck: stuck.clone(), missing });
+        // A poll that did not answer says nothing about the machine; the next one will.
+        Step::Create | Step::Find | Step::Observe | Step::Disks => {
+            let (now, policy) = (turn.now, turn.policy);
+            let machine = turn.machine();
+            let failing_for = elapsed(*machine.failing_since.get_or_insert(now), now);
+            // The machine itself is polled on; the search in every zone is tried less and less often.
+            let retry_at = now.plus(policy.retry_after);
+            if step == Step::Observe {
+                machine.next_poll_at = retry_at;
+            } else {
+                machine.next_list_at = now.plus(failing_for.max(policy.observe_every).min(policy.recheck_every));
             }
-            draft.tell_stuck(standby, &stuck);
+            if failing_for >= policy.stuck_after {
+                turn.notify_of_failure(Failed::Poll, said, Some(retry_at));
+            }
         }
-        (Some(stuck), None) => draft.say(Reason::GoesOn { stuck }),
-        (None, None) => {}
     }
 }
 
-/// A complete look: whatever carries this incident's label and is not the ledger's machine goes, one at a time.
-fn recheck(draft: &mut Draft<'_>, incident: &Incident, standby: &Standby, machines: &[Machine]) {
-    draft.live.recheck_at = Some(draft.after(draft.policy.recheck_every));
-    let mut incident = incident.clone();
-    boot::bill(&mut incident, machines, draft.now);
-    if draft.record.phase.incident() != Some(&incident) {
-        set_standby(draft, &incident, standby.clone());
+fn seen_as(turn: &mut Transition<'_>, seen: &Seen) {
+    fold::seen(turn, seen);
+    // Whoever wrote it, and of whatever incident it is: where a signer is said to be, nothing is touched.
+    if seen.written.report().is_some_and(|report| report.signer_seen) {
+        attention::raise(turn, Attention::SignerSeen);
     }
-    let second = machines
-        .iter()
-        .filter(|machine| machine.instance.id != standby.instance.id)
-        .max_by_key(|machine| provision::keep_first(machine));
-    let Some(second) = second else { return };
+    if seen.state == MachineState::Stopped {
+        turn.machine().stuck = None;
+        return;
+    }
+    judge_progress(turn);
+    boot::after_poll(turn, &seen.written);
+}
+
+/// Stuck or not, right after a poll that succeeded. A placeholder of a machine has nothing to go on with.
+fn judge_progress(turn: &mut Transition<'_>) {
+    // Being stuck is itself something that is missing; it must not be the reason for being stuck still.
+    let before = turn.machine().stuck.take();
+    let (Some(standby), Some(machine)) = (turn.record.standby(), &turn.live.machine) else { return };
+    if turn.policy.simulated || machine.is_kept() {
+        return;
+    }
+    let chain = &turn.world.chain;
+    let missing = ready::missing(turn.id, machine, chain, turn.now, turn.policy);
+    let case = stuck::Case {
+        heard: machine.report.as_ref(),
+        boot_status: machine.boot_status.as_deref(),
+        standby,
+        trusted_since: turn.live.trusted_since,
+        complete: missing.is_empty(),
+        chain: Expected::of(turn.id, chain, turn.policy),
+    };
+    let now = stuck::judge(&case, turn.policy, turn.now);
+    turn.machine().stuck.clone_from(&now);
+    match (before, now) {
+        (before, Some(stuck)) if before.as_ref().is_none_or(|before| before.kind() != stuck.kind()) => {
+            turn.say(Reason::Stuck { stuck, missing });
+        }
+        (Some(stuck), None) => turn.say(Reason::GoesOn { stuck }),
+        (None | Some(_), Some(_)) | (None, None) => {}
+    }
+}
+
+/// A complete list: whatever carries this incident's label and is not the ledger's machine goes, one at a time.
+fn listed(turn: &mut Transition<'_>, machines: &[Machine]) {
+    let (now, next_list_at) = (turn.now, turn.now.plus(turn.policy.recheck_every));
+    let Some(Standby { instance, extra, .. }) = turn.record.standby().cloned() else { return };
+    let machine = turn.machine();
+    (machine.next_list_at, machine.failing_since) = (next_list_at, None);
+    if machine.gone && machines.iter().any(|listed| listed.instance.id == instance.id) {
+        (machine.gone, machine.next_poll_at) = (false, now);
+    }
+    turn.bill_given_up(machines);
+    let others = machines.iter().filter(|machine| machine.instance.id != instance.id);
+    let Some(second) = others.max_by_key(|machine| provision::keep_first(machine)) else { return };
+    if !turn.is_untouched() || extra.is_some_and(|extra| extra.action == Action::Delete(second.instance.clone())) {
+        return;
+    }
     let why = "it is a second machine of this incident; the ledger's stays";
-    draft.say(Reason::Deleting { instance: second.instance.clone(), why });
-    let extra = incident.next(Step::Delete, Action::Delete(second.instance.clone()), draft.now);
-    set_standby(draft, &incident, Standby { extra: Some(extra), ..standby.clone() });
+    turn.say(Reason::Deleting { instance: second.instance.clone(), why });
+    let not_before = turn.deletes_at(&second.instance);
+    let extra = turn.incident().next(Step::Delete, Action::Delete(second.instance.clone()), not_before);
+    turn.standby().extra = Some(extra);
 }
 
-fn set_standby(draft: &mut Draft<'_>, incident: &Incident, standby: Standby) {
-    let ready = matches!(draft.record.phase, Phase::Ready(..));
-    let phase = if ready { Phase::Ready } else { Phase::Syncing };
-    draft.enter(phase(incident.clone(), standby));
-}
-
-/// One thing at a time: a second machine first, then the search for one, then the machine itself.
-fn next_look(draft: &mut Draft<'_>, incident: &Incident, standby: &Standby) {
-    if draft.live.started.is_some() {
+/// One thing at a time: a second machine first if its time has come, then the search for one, then the machine itself.
+///
+/// **Invariant:** whatever forbids or delays a deletion, the machine is polled.
+fn poll(turn: &mut Transition<'_>) {
+    let Some(Standby { instance, extra, .. }) = turn.record.standby().cloned() else { return };
+    if let Some(extra) = &extra
+        && turn.may_act()
+    {
+        turn.start(extra);
+    }
+    if turn.live.started.is_some() {
         return;
     }
-    if let Some(extra) = &standby.extra {
-        draft.start(extra);
-        return;
-    }
-    let (now, recheck_at) = (draft.now, *draft.live.recheck_at.get_or_insert(draft.now));
-    let look_at = *draft.live.look_at.get_or_insert(draft.now);
-    if now >= recheck_at {
-        draft.live.recheck_at = Some(draft.after(draft.policy.observe_every));
-        ask(draft, incident, Step::Find, Action::Find);
-    } else if now >= look_at {
-        look(draft, incident, standby);
+    let (now, policy) = (turn.now, turn.policy);
+    let machine = turn.machine();
+    if now >= machine.next_list_at {
+        machine.next_list_at = now.plus(policy.observe_every);
+        turn.ask(Step::Find, Action::Find);
+    } else if now >= machine.next_poll_at {
+        machine.next_poll_at = now.plus(if machine.gone { policy.recheck_every } else { policy.observe_every });
+        turn.ask(Step::Observe, Action::Observe(instance));
     } else {
-        draft.wake(look_at.min(recheck_at));
+        let next = machine.next_list_at.min(machine.next_poll_at);
+        turn.wake(next);
     }
 }
 
-fn look(draft: &mut Draft<'_>, incident: &Incident, standby: &Standby) {
-    draft.live.look_at = Some(draft.after(draft.policy.observe_every));
-    ask(draft, incident, Step::Observe, Action::Observe(standby.instance.clone()));
+impl Transition<'_> {
+    /// When this machine may be deleted: one that is said to be gone and is still there waits like one whose deletion
+    /// failed.
+    pub(super) fn deletes_at(&mut self, instance: &InstanceRef) -> Time {
+        if self.live.deleted == Some(instance.id) { self.deletion_failed(STILL_THERE) } else { self.now }
+    }
+
+    /// Counts a deletion that failed, notifies people after a few, and says when it is tried again.
+    pub(super) fn deletion_failed(&mut self, said: &str) -> Time {
+        let failures = &mut self.incident().failures.delete;
+        let before = *failures;
+        *failures = before.saturating_add(1);
+        let at = self.now.plus(self.policy.backoff(before));
+        if before >= NOTIFY_AFTER {
+            self.notify_of_failure(Failed::Delete, said, Some(at));
+        }
+        self.say(Reason::Retrying { at, what: "deleting a machine", said: said.to_owned() });
+        at
+    }
 }
 
-/// Looking changes nothing outside, so it needs no intent in the ledger.
-pub(super) fn ask(draft: &mut Draft<'_>, incident: &Incident, step: Step, action: Action) {
-    draft.live.looks = draft.live.looks.wrapping_add(1);
-    let id = ActionId { incident: incident.id, step, attempt: draft.live.looks };
-    draft.live.started = Some(id);
-    draft.actions.push((id, action));
-}
-
-/// Whether the machine shows, now, that nothing on it signs.
-fn is_silent(draft: &Draft<'_>) -> bool {
-    let rules_out = |report: &Report| !report.signer_seen && report.signer_hidden.is_none();
-    let heard = draft.live.report.as_ref();
-    heard.is_some_and(|heard| heard.is_fresh(draft.policy.report_stale_after, draft.now) && rules_out(&heard.report))
-        && draft.live.unusable.is_none()
-        // It has booted since, and nobody has looked what runs there now.
-        && draft.live.starting.is_none()
-}
+/// What is said of such a machine.
+pub(super) const STILL_THERE: &str = "it is said to be deleted, and is still there";
+/// A machine that will not go costs money: once this many tries have failed, the next failure is notified.
+pub(super) const NOTIFY_AFTER: u32 = 5;

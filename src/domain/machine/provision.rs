@@ -1,54 +1,94 @@
-//! `Provisioning`: look, create down the ladder, and look again whenever an outcome is unknown.
+//! Provisioning: look, create down the ladder, and look again whenever an outcome is unknown.
 
-use super::{Draft, boot, budget, recover};
+use super::{Transition, attention, boot, budget, follow::STILL_THERE, recover};
 use crate::domain::{
-    Action, CreateOutcome, Doubt, GivenUp, Incident, InstanceRef, Lines, Machine, MachineState, Outcome, Pending,
-    Phase, Policy, Reason, Role, Rung, Standby, StandbySpec, Step, Topic, Usd,
+    Action, ActionId, Attention, CreateOutcome, Failed, Failures, GivenUp, Incident, InstanceRef, Lines, Machine,
+    MachineState, Outcome, Pending, Policy, PricedRung, Reason, Role, Rung, Stage, Standby, StandbySpec, Step, Time,
+    TimeExt, Usd,
 };
 
-pub(super) fn advance(draft: &mut Draft<'_>) {
-    let Phase::Provisioning(incident, pending) = &draft.record.phase else { return };
-    let (mut incident, pending) = (incident.clone(), pending.clone());
-    if let Some(outcome) = draft.take_outcome(pending.id) {
-        let outcome = outcome.clone();
-        react(draft, &mut incident, &pending, outcome);
-        if !matches!(draft.record.phase, Phase::Provisioning(..)) {
-            return;
-        }
+pub(super) fn advance(turn: &mut Transition<'_>, back: bool) {
+    let Some(pending) = pending(turn) else { return };
+    if let Some(outcome) = turn.take_outcome(pending.id) {
+        react(turn, &pending, outcome);
     }
-    if recover::is_back(draft, incident.opened_at) {
-        recover::release_recovered(draft);
+    let Some(pending) = self::pending(turn) else { return };
+    if back && recover::release_recovered(turn) {
         return;
     }
-    let Phase::Provisioning(incident, pending) = draft.record.phase.clone() else { return };
-    // For a second machine it counts from when the first one was due.
-    let due = |gone: &GivenUp| gone.since.checked_add(draft.policy.boot_deadline).unwrap_or(draft.now);
-    let since = incident.given_up.last().map_or(incident.opened_at, due);
-    let late_at = since.checked_add(draft.policy.provisioning_deadline).unwrap_or(draft.now);
-    if draft.now < late_at {
-        draft.wake(late_at);
-    } else {
-        draft.tell(Topic::TooSlow);
-    }
-    draft.start(&pending);
+    watch_time(turn);
+    go_on(turn, &pending);
 }
 
-fn react(draft: &mut Draft<'_>, incident: &mut Incident, pending: &Pending, outcome: Outcome) {
+fn pending(turn: &Transition<'_>) -> Option<Pending> {
+    match &turn.record.case.as_ref()?.stage {
+        Stage::Provisioning(pending) => Some(pending.clone()),
+        Stage::Standing(_) | Stage::Releasing { .. } => None,
+    }
+}
+
+/// Without a machine by the deadline somebody is notified, unless something holds the creation back that people know of.
+fn watch_time(turn: &mut Transition<'_>) {
+    let Some(incident) = turn.record.incident() else { return };
+    // For a second machine it counts from when the first one was due.
+    let due = |gone: &GivenUp| gone.since.plus(turn.policy.boot_deadline);
+    let since = incident.given_up.last().map_or(incident.opened_at, due);
+    let late_at = since.plus(turn.policy.provisioning_deadline);
+    // Whatever was tried first has an end of its own.
+    let tried = incident.steps > 1 || incident.failures != Failures::default();
+    turn.wake(late_at);
+    if turn.now >= late_at && tried && turn.may_act() {
+        turn.notify_of_failure(Failed::TooSlow, "no machine yet; it is tried again and again", None);
+    }
+}
+
+/// Starts what is pending. Looking is always allowed; creating and deleting are not.
+///
+/// **Invariant:** a creation starts in the very step that brought the complete search before it. One that had to wait is
+/// preceded by another search.
+fn go_on(turn: &mut Transition<'_>, pending: &Pending) {
+    match &pending.action {
+        Action::Create(_) if !turn.may_act() => {}
+        Action::Create(_) if !turn.searched => {
+            let find = set(turn, Step::Find, Action::Find, turn.now);
+            turn.start(&find);
+        }
+        Action::GiveUp(_) | Action::Delete(_) if !turn.may_act() => {}
+        Action::Find
+        | Action::Create(_)
+        | Action::Observe(_)
+        | Action::Delete(_)
+        | Action::GiveUp(_)
+        | Action::Console(_)
+        | Action::Disks => turn.start(pending),
+    }
+}
+
+/// Makes this the next step.
+fn set(turn: &mut Transition<'_>, step: Step, action: Action, not_before: Time) -> Pending {
+    let pending = turn.incident().next(step, action, not_before);
+    turn.case().stage = Stage::Provisioning(pending.clone());
+    pending
+}
+
+fn react(turn: &mut Transition<'_>, pending: &Pending, outcome: &Outcome) {
     match (outcome, &pending.action) {
-        (Outcome::Found(machines), _) => found(draft, incident, &machines),
-        (Outcome::Created(created), Action::Create(spec)) => created_as(draft, incident, &spec.rung.clone(), created),
-        // Gone, as far as is known; nothing is created before a complete look shows the same.
+        (Outcome::Found(machines), _) => found(turn, machines),
+        (Outcome::Created(created), Action::Create(spec)) => {
+            turn.searched = true;
+            created_as(turn, &spec.rung, created);
+        }
+        // Gone, as far as is known; nothing is created before a complete search shows the same.
         (Outcome::Deleted, Action::GiveUp(_)) => {
-            let pending = incident.next(Step::Find, Action::Find, draft.now);
-            draft.enter(Phase::Provisioning(incident.clone(), pending));
+            set(turn, Step::Find, Action::Find, turn.now);
         }
-        (Outcome::Untouchable(check), Action::GiveUp(instance)) => untouchable(draft, incident, instance, check),
+        (Outcome::Untouchable(check), Action::GiveUp(instance)) => untouchable(turn, instance, check),
         (Outcome::Failed(said), Action::GiveUp(_)) => {
-            tell_that_it_stays(draft, incident, &said);
-            look_again(draft, incident, said);
+            let at = turn.deletion_failed(said);
+            set(turn, Step::Find, Action::Find, at);
         }
-        (Outcome::Failed(said), _) => look_again(draft, incident, said),
-        // An outcome of another kind under this name cannot be; looking again is safe whatever it was.
+        (Outcome::Failed(said), _) => search_again(turn, said),
+        // An outcome of another kind under this name cannot be; searching again is safe whatever it was.
         (
             Outcome::Created(_)
             | Outcome::Observed(_)
@@ -63,46 +103,48 @@ fn react(draft: &mut Draft<'_>, incident: &mut Incident, pending: &Pending, outc
             | Action::GiveUp(_)
             | Action::Console(_)
             | Action::Disks,
-        ) => look_again(draft, incident, "the answer was of another kind".into()),
+        ) => search_again(turn, "the answer was of another kind"),
     }
 }
 
-/// What a complete look found. The machine that serves the incident is the one to keep; a second one goes later, once
+/// What a complete search found. The machine that serves the incident is the one to keep; a second one goes later, once
 /// this one is in the ledger.
-fn found(draft: &mut Draft<'_>, incident: &mut Incident, machines: &[Machine]) {
-    boot::bill(incident, machines, draft.now);
-    if let Some(left) = machines.iter().find(|machine| is_given_up(incident, &machine.instance)) {
-        let left = left.clone();
-        delete_again(draft, incident, &left);
+fn found(turn: &mut Transition<'_>, machines: &[Machine]) {
+    turn.bill_given_up(machines);
+    turn.incident().failures.find = 0;
+    if let Some(left) = machines.iter().find(|machine| is_given_up(turn, &machine.instance)) {
+        delete_again(turn, left);
         return;
     }
-    incident.failures = 0;
     let Some(keep) = machines.iter().min_by_key(|machine| keep_first(machine)) else {
-        create(draft, incident);
+        turn.searched = true;
+        create(turn);
         return;
     };
     match (keep.role, keep.state) {
         (Role::Promoted | Role::Other, _) => {
             let check = format!("{} carries this incident's label but is not a standby", keep.instance);
-            recover::doubt(draft, None, crate::domain::Doubt::Untouchable(check));
+            attention::raise(turn, Attention::Untouchable(check.into()));
+            set(turn, Step::Find, Action::Find, turn.now.plus(turn.policy.recheck_every));
         }
         // It may still fail for want of capacity, and then it vanishes; that would look like a loss.
         (Role::Standby | Role::Retained, MachineState::Starting) => {
-            look_again(draft, incident, format!("{} is still being created", keep.instance));
+            search_again(turn, &format!("{} is still being created", keep.instance));
         }
         (Role::Standby | Role::Retained, MachineState::Running | MachineState::Stopped) => {
             let rung = Rung { zone: keep.instance.zone.clone(), machine_type: keep.machine_type.clone() };
-            adopt(draft, incident, keep.instance.clone(), rung, keep.role == Role::Retained);
+            adopt(turn, keep.instance.clone(), rung);
+            turn.machine().kept = (keep.role == Role::Retained).then_some(true);
         }
     }
 }
 
-fn is_given_up(incident: &Incident, instance: &InstanceRef) -> bool {
-    incident.given_up.iter().any(|gone| gone.instance.id == instance.id)
+fn is_given_up(turn: &Transition<'_>, instance: &InstanceRef) -> bool {
+    turn.record.incident().is_some_and(|incident| incident.given_up.iter().any(|gone| gone.instance.id == instance.id))
 }
 
 /// Untouchable ones first, then the one that runs, then the oldest.
-pub(super) fn keep_first(machine: &Machine) -> (bool, bool, Option<crate::domain::Time>, String) {
+pub(super) fn keep_first(machine: &Machine) -> (bool, bool, Option<Time>, String) {
     (
         machine.role == Role::Standby && !machine.deletion_protection,
         machine.state != MachineState::Running,
@@ -112,163 +154,165 @@ pub(super) fn keep_first(machine: &Machine) -> (bool, bool, Option<crate::domain
 }
 
 /// A machine that was given up is still there, or there again in a list that is behind.
-fn delete_again(draft: &mut Draft<'_>, incident: &mut Incident, left: &Machine) {
+fn delete_again(turn: &mut Transition<'_>, left: &Machine) {
     if left.role != Role::Standby || left.deletion_protection {
         let check = format!("{} was given up, but its label or its deletion protection says to keep it", left.instance);
-        untouchable(draft, incident, &left.instance.clone(), check);
+        untouchable(turn, &left.instance, &check);
         return;
     }
-    tell_that_it_stays(draft, incident, "it is said to be deleted, and is still there");
-    let at = draft.after(draft.policy.backoff(incident.failures));
-    incident.failures = incident.failures.saturating_add(1);
-    draft.say(Reason::GivingUp { instance: left.instance.clone() });
-    let pending = incident.next(Step::Delete, Action::GiveUp(left.instance.clone()), at);
-    draft.enter(Phase::Provisioning(incident.clone(), pending));
-}
-
-/// A machine that should go does not: that is told once, after a few tries.
-fn tell_that_it_stays(draft: &mut Draft<'_>, incident: &Incident, said: &str) {
-    if incident.failures >= super::release::TELL_AFTER {
-        draft.tell_failure(Topic::Stuck, said, None);
-    }
+    let at = turn.deletion_failed(STILL_THERE);
+    turn.say(Reason::GivingUp { instance: left.instance.clone() });
+    set(turn, Step::Delete, Action::GiveUp(left.instance.clone()), at);
 }
 
 /// A machine that was given up must not be touched after all: it is the incident's machine again, and a human's.
-fn untouchable(draft: &mut Draft<'_>, incident: &mut Incident, instance: &InstanceRef, check: String) {
-    let standby = incident.given_up.iter().position(|gone| gone.instance.id == instance.id).map(|index| {
+fn untouchable(turn: &mut Transition<'_>, instance: &InstanceRef, check: &str) {
+    let ladder = &turn.policy.ladder;
+    let incident = turn.incident();
+    if let Some(index) = incident.given_up.iter().position(|gone| gone.instance.id == instance.id) {
         let GivenUp { instance, rung, since, gone_at: _ } = incident.given_up.remove(index);
         incident.machine_since = Some(since);
-        if let Some(index) = draft.policy.ladder.iter().position(|priced| priced.rung == rung) {
-            incident.rung = index;
-        }
-        Standby { instance, rung, since, retained: false, extra: None, spoke_at: None }
-    });
-    let pending = incident.next(Step::Find, Action::Find, draft.now);
-    draft.enter(Phase::Provisioning(incident.clone(), pending));
-    recover::doubt(draft, standby, Doubt::Untouchable(check));
-}
-
-fn adopt(draft: &mut Draft<'_>, incident: &mut Incident, instance: InstanceRef, rung: Rung, retained: bool) {
-    incident.failures = 0;
-    incident.machine_since.get_or_insert(draft.now);
-    if let Some(index) = draft.policy.ladder.iter().position(|priced| priced.rung == rung) {
-        incident.rung = index;
-        incident.estimate = estimate(draft, incident, draft.policy.ladder[index].until_fuse);
+        incident.rung = ladder.iter().position(|priced| priced.rung == rung).unwrap_or(incident.rung);
+        let standby = Standby { instance, rung, since, ready: false, extra: None, spoke_at: None };
+        turn.case().stage = Stage::Standing(standby);
+        turn.forget_machine();
+        turn.machine();
+    } else {
+        set(turn, Step::Find, Action::Find, turn.now.plus(turn.policy.recheck_every));
     }
-    draft.say(Reason::Adopted { instance: instance.clone() });
-    let standby = Standby { instance, rung, since: draft.now, retained, extra: None, spoke_at: None };
-    boot::forget_machine(draft);
-    draft.live.look_at = Some(draft.now);
-    // Look again after creating: a machine that came late would be a second one.
-    draft.live.recheck_at = Some(draft.now);
-    draft.enter(Phase::Syncing(incident.clone(), standby));
+    attention::raise(turn, Attention::Untouchable(check.into()));
 }
 
-fn create(draft: &mut Draft<'_>, incident: &mut Incident) {
-    let (policy, now) = (draft.policy, draft.now);
+fn adopt(turn: &mut Transition<'_>, instance: InstanceRef, rung: Rung) {
+    let (now, policy) = (turn.now, turn.policy);
+    let index = policy.ladder.iter().position(|priced| priced.rung == rung);
+    let incident = turn.incident();
+    incident.failures = Failures::default();
+    incident.machine_since.get_or_insert(now);
+    if let Some(index) = index {
+        incident.rung = index;
+        incident.estimate = estimate(incident, policy, policy.ladder[index].until_fuse, now);
+    }
+    turn.say(Reason::Adopted { instance: instance.clone() });
+    // It is looked at and searched for again right after: a machine that came late would be a second one.
+    turn.forget_machine();
+    turn.machine();
+    let case = turn.case();
+    case.attention = None;
+    case.stage = Stage::Standing(Standby { instance, rung, since: now, ready: false, extra: None, spoke_at: None });
+}
+
+fn create(turn: &mut Transition<'_>) {
+    let (policy, now, world) = (turn.policy, turn.now, turn.world);
+    let Some(incident) = turn.record.incident() else { return };
     // The world counts this incident's own estimate already, if it did so when the event came.
-    let counted = draft.world.get(draft.id).and_then(|subject| subject.record.phase.incident()?.estimate);
-    let planned = counted.unwrap_or_default();
+    let counted = world.get(turn.id).and_then(|subject| subject.record.incident()?.estimate);
     // Without a price there is no budget either, or the rung would not have been taken.
-    let sunk = boot::sunk(incident, policy, now).unwrap_or_default();
-    let world = draft.world;
+    let (planned, sunk) = (counted.unwrap_or_default(), boot::sunk(incident, policy, now).unwrap_or_default());
     let fits = |index: &usize| budget::within_budget(world, policy, &policy.ladder[*index], planned, sunk, now).is_ok();
     let Some(index) = (incident.rung..policy.ladder.len()).find(fits) else {
         if !incident.given_up.is_empty() && !(0..policy.ladder.len()).any(|index| fits(&index)) {
             let attempts = u32::try_from(incident.given_up.len()).unwrap_or(u32::MAX);
             let console = Lines::from_iter(["the budget allows no further try"]);
-            draft.enter(Phase::Provisioning(incident.clone(), incident.clone().next(Step::Find, Action::Find, now)));
-            recover::doubt(draft, None, Doubt::NeverBooted { attempts, console });
+            attention::raise(turn, Attention::NeverBooted { attempts, console });
+            set(turn, Step::Find, Action::Find, now.plus(policy.recheck_every));
             return;
         }
-        exhausted(draft, incident, "no rung that the budget allows is left".into(), Topic::OutOfStock);
+        exhausted(turn, "no rung that the budget allows is left", Failed::OutOfStock);
         return;
     };
-    let priced = &policy.ladder[index];
+    let PricedRung { rung, until_fuse, .. } = &policy.ladder[index];
+    let incident = turn.incident();
     incident.rung = index;
-    incident.estimate = estimate(draft, incident, priced.until_fuse);
+    incident.estimate = estimate(incident, policy, *until_fuse, now);
     let spec = StandbySpec {
-        action: crate::domain::ActionId { incident: incident.id, step: Step::Create, attempt: incident.creation },
-        validator: draft.id.clone(),
-        rung: priced.rung.clone(),
+        action: ActionId { incident: incident.id, step: Step::Create, attempt: incident.creation },
+        validator: turn.id.clone(),
+        rung: rung.clone(),
         fuse: policy.standby_ttl,
     };
-    draft.say(Reason::Creating { rung: priced.rung.clone(), name: spec.machine_name() });
-    let pending = incident.next(Step::Create, Action::Create(spec), now);
-    draft.enter(Phase::Provisioning(incident.clone(), pending));
+    if turn.may_act() {
+        turn.say(Reason::Creating { rung: rung.clone(), name: spec.machine_name() });
+    }
+    set(turn, Step::Create, Action::Create(spec), now);
 }
 
-fn created_as(draft: &mut Draft<'_>, incident: &mut Incident, rung: &Rung, outcome: CreateOutcome) {
+fn created_as(turn: &mut Transition<'_>, rung: &Rung, outcome: &CreateOutcome) {
     match outcome {
-        // It holds the name that the next one needs, and only a look that shows it leads to its deletion.
-        CreateOutcome::Created(instance) if is_given_up(incident, &instance) => {
-            incident.creation += 1;
-            look_again(draft, incident, format!("{instance} was given up, and is answered again"));
+        // It holds the name that the next one needs, and only a search that shows it leads to its deletion.
+        CreateOutcome::Created(instance) if is_given_up(turn, instance) => {
+            turn.incident().creation += 1;
+            search_again(turn, &format!("{instance} was given up, and is answered again"));
         }
-        CreateOutcome::Created(instance) => adopt(draft, incident, instance, rung.clone(), false),
+        CreateOutcome::Created(instance) => adopt(turn, instance.clone(), rung.clone()),
         CreateOutcome::OutOfStock(said) => {
-            draft.say(Reason::OutOfStock { rung: rung.clone(), said: said.clone() });
-            let next = incident.rung + 1;
-            next_rung(draft, incident, next, said, Topic::OutOfStock);
+            turn.say(Reason::OutOfStock { rung: rung.clone(), said: said.clone() });
+            next_rung(turn, |_| true, said, Failed::OutOfStock);
         }
         CreateOutcome::QuotaExceeded(said) => {
-            draft.say(Reason::QuotaExceeded { rung: rung.clone(), said: said.clone() });
-            let elsewhere = |priced: &crate::domain::PricedRung| priced.rung.region() != rung.region();
-            let rest = draft.policy.ladder.iter().skip(incident.rung + 1).position(elsewhere);
-            let next = rest.map_or(draft.policy.ladder.len(), |skipped| incident.rung + 1 + skipped);
-            next_rung(draft, incident, next, said, Topic::Quota);
+            turn.say(Reason::QuotaExceeded { rung: rung.clone(), said: said.clone() });
+            next_rung(turn, |other| other.region() != rung.region(), said, Failed::Quota);
         }
         CreateOutcome::Refused(said) => {
-            draft.say(Reason::CloudRefused { said: said.clone() });
-            incident.creation += 1;
-            exhausted(draft, incident, said, Topic::Refused);
+            turn.say(Reason::CloudRefused { said: said.clone() });
+            turn.incident().creation += 1;
+            exhausted(turn, said, Failed::Refused);
         }
         CreateOutcome::Unknown(said) => {
-            draft.say(Reason::OutcomeUnknown { said: said.clone() });
-            look_again(draft, incident, said);
+            turn.say(Reason::OutcomeUnknown { said: said.clone() });
+            search_again(turn, said);
         }
     }
 }
 
 /// Each creation has a number of its own: under the old one the cloud would only repeat its old answer.
-fn next_rung(draft: &mut Draft<'_>, incident: &mut Incident, next: usize, said: String, topic: Topic) {
+fn next_rung(turn: &mut Transition<'_>, elsewhere: impl Fn(&Rung) -> bool, said: &str, failed: Failed) {
+    let ladder = &turn.policy.ladder;
+    let incident = turn.incident();
     incident.creation += 1;
-    incident.rung = next;
-    if next < draft.policy.ladder.len() {
-        create(draft, incident);
-    } else {
-        exhausted(draft, incident, said, topic);
+    let rest = ladder.iter().skip(incident.rung + 1).position(|priced| elsewhere(&priced.rung));
+    match rest.map(|skipped| incident.rung + 1 + skipped) {
+        Some(next) => {
+            incident.rung = next;
+            create(turn);
+        }
+        None => exhausted(turn, said, failed),
     }
 }
 
-/// Nothing more to try now: tell, pause, look, and start from the top of the ladder.
-fn exhausted(draft: &mut Draft<'_>, incident: &mut Incident, said: String, topic: Topic) {
-    let retry_at = draft.after(draft.policy.backoff(incident.failures));
-    draft.tell_failure(topic, &said, Some(retry_at));
+/// Nothing more to try in this round: notify, pause, search, and start from the top of the ladder. The pauses grow with
+/// every round, whatever the searches in between find.
+fn exhausted(turn: &mut Transition<'_>, said: &str, failed: Failed) {
+    let incident = turn.incident();
+    let rounds = incident.failures.create;
+    incident.failures.create = rounds.saturating_add(1);
     incident.rung = 0;
-    look_again(draft, incident, said);
+    let at = turn.now.plus(turn.policy.backoff(rounds));
+    turn.notify_of_failure(failed, said, Some(at));
+    turn.say(Reason::Retrying { at, what: "provisioning", said: said.to_owned() });
+    set(turn, Step::Find, Action::Find, at);
 }
 
 /// After a pause. The number of the creation stays: if it did happen, it is found; if not, it is repeated.
-fn look_again(draft: &mut Draft<'_>, incident: &mut Incident, said: String) {
-    let at = draft.after(draft.policy.backoff(incident.failures));
-    incident.failures = incident.failures.saturating_add(1);
-    draft.say(Reason::Retrying { at, what: "provisioning", said });
-    let pending = incident.next(Step::Find, Action::Find, at);
-    draft.enter(Phase::Provisioning(incident.clone(), pending));
+fn search_again(turn: &mut Transition<'_>, said: &str) {
+    let failures = &mut turn.incident().failures.find;
+    let before = *failures;
+    *failures = before.saturating_add(1);
+    let at = turn.now.plus(turn.policy.backoff(before));
+    turn.say(Reason::Retrying { at, what: "provisioning", said: said.to_owned() });
+    set(turn, Step::Find, Action::Find, at);
 }
 
 pub(super) fn explain(incident: &Incident, pending: &Pending, policy: &Policy) -> Reason {
+    let failures = incident.failures.find.max(incident.failures.create);
     match &pending.action {
         Action::Create(spec) => Reason::Creating { rung: spec.rung.clone(), name: spec.machine_name() },
         Action::GiveUp(instance) => Reason::GivingUp { instance: instance.clone() },
-        Action::Find | Action::Observe(_) | Action::Delete(_) | Action::Console(_) | Action::Disks
-            if incident.failures > 0 =>
-        {
+        Action::Find | Action::Observe(_) | Action::Delete(_) | Action::Console(_) | Action::Disks if failures > 0 => {
             Reason::Retrying {
                 at: pending.not_before,
                 what: "provisioning",
-                said: format!("try {} of rung {}", incident.failures, incident.rung.min(policy.ladder.len())),
+                said: format!("try {failures} of rung {}", incident.rung.min(policy.ladder.len())),
             }
         }
         Action::Find | Action::Observe(_) | Action::Delete(_) | Action::Console(_) | Action::Disks => {
@@ -278,7 +322,7 @@ pub(super) fn explain(incident: &Incident, pending: &Pending, policy: &Policy) -
 }
 
 /// The most the incident may cost: this machine until its fuse, and what earlier ones have cost.
-fn estimate(draft: &Draft<'_>, incident: &Incident, until_fuse: Option<Usd>) -> Option<Usd> {
-    let sunk = boot::sunk(incident, draft.policy, draft.now)?;
+fn estimate(incident: &Incident, policy: &Policy, until_fuse: Option<Usd>, now: Time) -> Option<Usd> {
+    let sunk = boot::sunk(incident, policy, now)?;
     Some(Usd(until_fuse?.0 + sunk.0))
 }

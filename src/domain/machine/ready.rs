@@ -3,11 +3,11 @@
 //! It is enough for a mail, never for `promote`, which asks the chain and the machine itself.
 
 use super::{
-    Draft,
+    Transition,
     identity::{Expected, Identity},
 };
 use crate::domain::{
-    ChainView, Incident, Live, Phase, Policy, Reason, Report, Span, Standby, Subject, Time, Topic, ValidatorId,
+    ChainView, MachineWatch, Policy, Reason, Report, Span, Standby, Subject, Time, TimeExt, Topic, ValidatorId,
     elapsed, human, printable, start_word,
 };
 
@@ -20,81 +20,87 @@ const READ_PEERS: u32 = 1;
 const READ_HEAD_AGE: Span = Span::from_mins(5);
 
 /// Ready after having everything for long enough without a break; syncing again as soon as something is missing.
-pub(super) fn judge(draft: &mut Draft<'_>, incident: &Incident, standby: &Standby) {
-    let missing = missing(draft.id, &draft.live, &draft.world.chain, draft.now, draft.policy);
-    let ready = matches!(draft.record.phase, Phase::Ready(..));
+pub(super) fn judge(turn: &mut Transition<'_>) {
+    let (now, policy) = (turn.now, turn.policy);
+    let Some(Standby { instance, ready, .. }) = turn.record.standby().cloned() else { return };
+    let Some(machine) = &turn.live.machine else { return };
+    let missing = missing(turn.id, machine, &turn.world.chain, now, policy);
     if ready
         && !missing.is_empty()
-        && let Some(until) = waits_for_word(draft)
+        && let Some(until) = grace(turn, machine)
     {
-        // Every hold begins anew all the same, should it be needed.
-        draft.live.whole_since = None;
-        draft.wake(until);
+        // Every hold begins again all the same, should it be needed.
+        turn.machine().complete_since = None;
+        turn.wake(until);
         return;
     }
     if !missing.is_empty() {
-        let held = draft.live.whole_since.take().is_some();
+        let held = turn.machine().complete_since.take().is_some();
         if ready {
-            draft.say(Reason::NoLongerReady { missing });
-            draft.enter(Phase::Syncing(incident.clone(), standby.clone()));
+            turn.standby().ready = false;
+            turn.say(Reason::NoLongerReady { missing });
         } else if held {
-            draft.say(Reason::HoldBroken { missing });
+            turn.say(Reason::HoldBroken { missing });
         }
         return;
     }
-    if let Some(moved_at) = draft.live.report.as_ref().and_then(|heard| heard.moved_at) {
-        // One nanosecond later it *is* stale.
-        let stale_at = moved_at.checked_add(draft.policy.report_stale_after + Span::from_nanos(1));
-        draft.wake(stale_at.unwrap_or(Time::MAX));
+    if let Some(moved_at) = machine.report.as_ref().and_then(|heard| heard.moved_at) {
+        turn.wake(moved_at.plus(policy.report_stale_after).just_after());
     }
-    let first = draft.live.whole_since.is_none();
-    let since = *draft.live.whole_since.get_or_insert(draft.now);
-    if ready {
-        return;
-    }
-    let ready_at = since.checked_add(draft.policy.ready_hold).unwrap_or(Time::MAX);
-    if draft.now < ready_at {
+    let first = turn.machine().complete_since.is_none();
+    let since = *turn.machine().complete_since.get_or_insert(now);
+    let ready_at = since.plus(policy.ready_hold);
+    if !ready && now < ready_at {
         if first {
-            draft.say(Reason::HoldingReady { left: ready_at.duration_since(draft.now) });
+            turn.say(Reason::HoldingReady { left: ready_at.duration_since(now) });
         }
-        draft.wake(ready_at);
+        turn.wake(ready_at);
         return;
     }
-    draft.say(Reason::Ready { instance: standby.instance.clone() });
-    draft.enter(Phase::Ready(incident.clone(), standby.clone()));
-    draft.tell(Topic::Ready);
+    if !ready {
+        turn.standby().ready = true;
+        turn.say(Reason::Ready { instance });
+    }
+    // Who has to look at something graver is not asked to promote it.
+    if turn.record.attention().is_none() {
+        turn.notify_of(Topic::Ready);
+    }
 }
 
 /// Right after a start, or a jump of our clock, nobody knows whether a report moves and which chain is the right one. A
 /// standby that was ready stays so until something is *seen* to be missing, or nothing is heard for as long as a report
 /// may be old; `None` then.
-fn waits_for_word(draft: &Draft<'_>) -> Option<Time> {
-    let trusted = draft.live.clock_trusted_since?;
-    let until = trusted.checked_add(draft.policy.report_stale_after).unwrap_or(Time::MAX);
-    let live = &draft.live;
-    if draft.now >= until || live.unusable.is_some() || live.starting.is_some() || live.stuck.is_some() {
+fn grace(turn: &Transition<'_>, machine: &MachineWatch) -> Option<Time> {
+    let until = turn.live.trusted_since?.plus(turn.policy.report_stale_after);
+    if turn.now >= until || machine.unusable.is_some() || machine.boot_status.is_some() || machine.stuck.is_some() {
         return None;
     }
-    let Some(heard) = &live.report else { return Some(until) };
+    let Some(heard) = &machine.report else { return Some(until) };
     // As if it had moved just now, on the chain it says.
-    let root = draft.world.chain.genesis_root.clone().or_else(|| Some(heard.report.genesis_root.clone()));
-    let chain = ChainView { genesis_root: root, ..draft.world.chain.clone() };
-    let mut as_if = live.clone();
-    as_if.report.as_mut()?.moved_at.get_or_insert(draft.now);
-    missing(draft.id, &as_if, &chain, draft.now, draft.policy).is_empty().then_some(until)
+    let root = turn.world.chain.genesis_root.clone().or_else(|| Some(heard.report.genesis_root.clone()));
+    let chain = ChainView { genesis_root: root, ..turn.world.chain.clone() };
+    let mut as_if = machine.clone();
+    as_if.report.as_mut()?.moved_at.get_or_insert(turn.now);
+    missing(turn.id, &as_if, &chain, turn.now, turn.policy).is_empty().then_some(until)
 }
 
 /// What a standby lacks to be ready, in words; empty when it lacks nothing.
 #[must_use]
-pub(super) fn missing(id: &ValidatorId, live: &Live, chain: &ChainView, now: Time, policy: &Policy) -> Vec<String> {
-    if let Some(why) = &live.unusable {
+pub(super) fn missing(
+    id: &ValidatorId,
+    machine: &MachineWatch,
+    chain: &ChainView,
+    now: Time,
+    policy: &Policy,
+) -> Vec<String> {
+    if let Some(why) = &machine.unusable {
         return vec![format!("its report does not count: {why}")];
     }
     // A report that was heard before is of an earlier start.
-    if let Some(word) = &live.starting {
+    if let Some(word) = &machine.boot_status {
         return vec![start_word(word)];
     }
-    let Some(heard) = &live.report else { return vec!["the machine has not reported".into()] };
+    let Some(heard) = &machine.report else { return vec!["the machine has not reported".into()] };
     if !heard.is_fresh(policy.report_stale_after, now) {
         return vec![heard.moved_at.map_or_else(
             || "its report has not moved yet, it may be an old one".into(),
@@ -103,7 +109,7 @@ pub(super) fn missing(id: &ValidatorId, live: &Live, chain: &ChainView, now: Tim
     }
     let mut missing = lacks(&heard.report, policy);
     missing.extend(lacks_on_chain(&heard.report, Expected::of(id, chain, policy), policy));
-    if let Some(stuck) = &live.stuck
+    if let Some(stuck) = &machine.stuck
         && missing.is_empty()
     {
         missing.push(stuck.to_string());
@@ -169,11 +175,13 @@ pub(super) fn explain(
         let left = (policy.healthy_delay - elapsed(since, now)).max(Span::ZERO);
         return Reason::RecoveryWaits { left, process_seen: live.signals.process_seen(now) };
     }
-    if matches!(subject.record.phase, Phase::Ready(..)) {
+    if standby.ready {
         return Reason::Ready { instance: standby.instance.clone() };
     }
-    let missing = missing(id, live, chain, now, policy);
-    match (&live.stuck, live.whole_since) {
+    let unwatched = MachineWatch::default();
+    let machine = live.machine.as_ref().unwrap_or(&unwatched);
+    let missing = missing(id, machine, chain, now, policy);
+    match (&machine.stuck, machine.complete_since) {
         (Some(stuck), _) => Reason::Stuck { stuck: stuck.clone(), missing },
         (None, Some(since)) if missing.is_empty() => {
             Reason::HoldingReady { left: (policy.ready_hold - elapsed(since, now)).max(Span::ZERO) }

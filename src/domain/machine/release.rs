@@ -1,126 +1,159 @@
-//! `Releasing`: every machine of the incident goes, then the incident ends.
+//! Releasing: every machine of the incident goes, then the incident ends.
 
-use super::{Draft, boot, provision};
+use super::{Transition, attention, boot, provision};
 use crate::domain::{
-    Action, Closed, Doubt, Incident, Lines, Outcome, Pending, Phase, Reason, Step, Topic, Usd, elapsed,
+    Action, Attention, Case, Closed, Failed, Incident, Lines, Machine, Mode, Outcome, Pending, Reason, Stage, Step,
+    TimeExt, Topic, Usd, Watch, elapsed,
 };
 
-pub(super) fn advance(draft: &mut Draft<'_>) {
-    let Phase::Releasing(incident, pending) = draft.record.phase.clone() else { return };
-    let mut incident = incident;
-    if let Some(outcome) = draft.take_outcome(pending.id) {
-        let outcome = outcome.clone();
-        if let Outcome::Found(machines) = &outcome {
-            boot::bill(&mut incident, machines, draft.now);
-        }
-        match outcome {
-            Outcome::Found(machines) => match machines.iter().max_by_key(|machine| provision::keep_first(machine)) {
-                None => {
-                    if incident.machine_since.is_none() && incident.given_up.is_empty() {
-                        close(draft, &incident, Lines::default());
-                        return;
-                    }
-                    incident.failures = 0;
-                    let next = incident.next(Step::Disks, Action::Disks, draft.now);
-                    draft.enter(Phase::Releasing(incident, next));
-                }
-                Some(machine) => {
-                    incident.failures = 0;
-                    let instance = machine.instance.clone();
-                    draft.say(Reason::Deleting { instance: instance.clone(), why: "the incident is over" });
-                    let next = incident.next(Step::Delete, Action::Delete(instance), draft.now);
-                    draft.enter(Phase::Releasing(incident, next));
-                }
-            },
-            // Gone, as far as is known; the search that follows says whether anything is left.
-            Outcome::Deleted => {
-                let next = incident.next(Step::Find, Action::Find, draft.now);
-                draft.enter(Phase::Releasing(incident, next));
-            }
-            Outcome::Untouchable(check) => {
-                super::recover::doubt(draft, None, Doubt::Untouchable(check));
-                return;
-            }
-            Outcome::Disks(left) => {
-                close(draft, &incident, left.into_iter().collect());
-                return;
-            }
-            // The machines are gone; what cannot be looked at for long must not keep the incident open.
-            Outcome::Failed(said)
-                if matches!(pending.action, Action::Disks) && incident.failures + 1 >= DISKS_TRIES =>
-            {
-                let left = format!("it could not be seen whether a disk is left: {said}");
-                close(draft, &incident, Lines::from_iter([left]));
-                return;
-            }
-            Outcome::Failed(said) => {
-                let at = draft.after(draft.policy.backoff(incident.failures));
-                incident.failures = incident.failures.saturating_add(1);
-                if incident.failures == TELL_AFTER {
-                    draft.tell_failure(Topic::Stuck, &said, Some(at));
-                }
-                draft.say(Reason::Retrying { at, what: "releasing", said });
-                let next = again(&mut incident, &pending, at);
-                draft.enter(Phase::Releasing(incident, next));
-            }
-            Outcome::Created(_) | Outcome::Observed(_) | Outcome::Console(_) => {
-                let next = incident.next(Step::Find, Action::Find, draft.now);
-                draft.enter(Phase::Releasing(incident, next));
-            }
-        }
-    }
-    if let Phase::Releasing(_, pending) = draft.record.phase.clone() {
-        draft.start(&pending);
-    }
-}
-
-/// A machine that will not go costs money: after this many tries somebody is told.
-pub(super) const TELL_AFTER: u32 = 5;
 /// So often the disks are asked for before the incident ends without the answer.
 const DISKS_TRIES: u32 = 4;
 
+pub(super) fn advance(turn: &mut Transition<'_>) {
+    let Some((pending, _)) = releasing(turn) else { return };
+    if let Some(outcome) = turn.take_outcome(pending.id) {
+        react(turn, &pending, outcome);
+    }
+    let Some((pending, by)) = releasing(turn) else { return };
+    if !deletes(&pending.action) || may_delete(turn, by.is_some()) {
+        turn.start(&pending);
+    }
+}
+
+fn releasing(turn: &Transition<'_>) -> Option<(Pending, Option<String>)> {
+    match &turn.record.case.as_ref()?.stage {
+        Stage::Releasing { pending, by } => Some((pending.clone(), by.clone())),
+        Stage::Provisioning(_) | Stage::Standing(_) => None,
+    }
+}
+
+fn deletes(action: &Action) -> bool {
+    match action {
+        Action::Delete(_) | Action::GiveUp(_) => true,
+        Action::Find | Action::Create(_) | Action::Observe(_) | Action::Console(_) | Action::Disks => false,
+    }
+}
+
+/// Whoever closed the incident has looked: neither a slashed key nor a pause forbids what they asked for. In observe mode
+/// nothing is deleted for anybody.
+fn may_delete(turn: &mut Transition<'_>, by_operator: bool) -> bool {
+    if by_operator { turn.policy.mode == Mode::Armed && turn.is_untouched() } else { turn.may_act() }
+}
+
+fn react(turn: &mut Transition<'_>, pending: &Pending, outcome: &Outcome) {
+    let now = turn.now;
+    match outcome {
+        Outcome::Found(machines) => found(turn, machines),
+        // Gone, as far as is known; the search that follows says whether anything is left.
+        Outcome::Deleted => {
+            turn.live.deleted = pending.action.instance().map(|instance| instance.id);
+            set(turn, Step::Find, Action::Find, now);
+        }
+        Outcome::Untouchable(check) => {
+            attention::raise(turn, Attention::Untouchable(check.as_str().into()));
+            set(turn, Step::Find, Action::Find, now.plus(turn.policy.recheck_every));
+        }
+        Outcome::Disks(left) => close(turn, left.iter().map(String::as_str).collect()),
+        Outcome::Failed(said) => failed(turn, pending, said),
+        Outcome::Created(_) | Outcome::Observed(_) | Outcome::Console(_) => set(turn, Step::Find, Action::Find, now),
+    }
+}
+
+fn found(turn: &mut Transition<'_>, machines: &[Machine]) {
+    let (now, recheck_at) = (turn.now, turn.now.plus(turn.policy.recheck_every));
+    turn.bill_given_up(machines);
+    let incident = turn.incident();
+    incident.failures.find = 0;
+    let Some(machine) = machines.iter().max_by_key(|machine| provision::keep_first(machine)) else {
+        let nothing_was_made = incident.machine_since.is_none() && incident.given_up.is_empty();
+        turn.case().attention = None;
+        if nothing_was_made {
+            close(turn, Lines::default())
+        } else {
+            set(turn, Step::Disks, Action::Disks, now)
+        }
+        return;
+    };
+    if !turn.is_untouched() {
+        // It is a human's: whether it is still there is all that is asked.
+        set(turn, Step::Find, Action::Find, recheck_at);
+        return;
+    }
+    let instance = machine.instance.clone();
+    turn.say(Reason::Deleting { instance: instance.clone(), why: "the incident is over" });
+    let not_before = turn.deletes_at(&instance);
+    set(turn, Step::Delete, Action::Delete(instance), not_before);
+}
+
 /// Whatever failed is preceded by a search again, except the look at what is left, which changes nothing.
-fn again(incident: &mut Incident, failed: &Pending, at: crate::domain::Time) -> Pending {
-    match failed.action {
-        Action::Disks => incident.next(Step::Disks, Action::Disks, at),
-        Action::Find
-        | Action::Create(_)
-        | Action::Observe(_)
-        | Action::Delete(_)
-        | Action::GiveUp(_)
-        | Action::Console(_) => incident.next(Step::Find, Action::Find, at),
+fn failed(turn: &mut Transition<'_>, pending: &Pending, said: &str) {
+    if deletes(&pending.action) {
+        let at = turn.deletion_failed(said);
+        return set(turn, Step::Find, Action::Find, at);
+    }
+    let failures = &mut turn.incident().failures.find;
+    let before = *failures;
+    *failures = before.saturating_add(1);
+    let at = turn.now.plus(turn.policy.backoff(before));
+    if matches!(pending.action, Action::Disks) {
+        // The machines are gone; what cannot be looked at for long must not keep the incident open.
+        if before + 1 >= DISKS_TRIES {
+            return close(turn, Lines::from_iter([format!("it could not be seen whether a disk is left: {said}")]));
+        }
+        set(turn, Step::Disks, Action::Disks, at);
+    } else {
+        if before >= super::follow::NOTIFY_AFTER {
+            turn.notify_of_failure(Failed::Delete, said, Some(at));
+        }
+        set(turn, Step::Find, Action::Find, at);
+    }
+    turn.say(Reason::Retrying { at, what: "releasing", said: said.to_owned() });
+}
+
+/// Makes this the next step.
+fn set(turn: &mut Transition<'_>, step: Step, action: Action, not_before: crate::domain::Time) {
+    let Case { incident, stage, .. } = turn.case();
+    if let Stage::Releasing { pending, .. } = stage {
+        *pending = incident.next(step, action, not_before);
     }
 }
 
 /// What the incident has cost, as far as the price table knows: machines that were given up, and the one that served.
-fn cost(draft: &Draft<'_>, incident: &Incident) -> Option<Usd> {
-    let sunk = boot::sunk(incident, draft.policy, draft.now)?;
+fn cost(turn: &Transition<'_>, incident: &Incident) -> Option<Usd> {
+    let sunk = boot::sunk(incident, turn.policy, turn.now)?;
     let Some(since) = incident.machine_since else { return Some(sunk) };
-    let per_hour = draft.policy.ladder.get(incident.rung)?.per_hour?;
-    Some(Usd(sunk.0 + per_hour.0 * elapsed(since, draft.now).as_secs_f64() / 3600.0))
+    let per_hour = turn.policy.ladder.get(incident.rung)?.per_hour?;
+    Some(Usd(sunk.0 + per_hour.0 * elapsed(since, turn.now).as_secs_f64() / 3600.0))
 }
 
-fn close(draft: &mut Draft<'_>, incident: &Incident, left: Lines) {
-    let cost = cost(draft, incident);
-    let how = if draft.live.healthy_since.is_some() { "home is back" } else { "closed by the operator" };
+fn close(turn: &mut Transition<'_>, left: Lines) {
+    let Some((_, by)) = releasing(turn) else { return };
+    let Some(incident) = turn.record.incident().cloned() else { return };
+    let cost = cost(turn, &incident);
+    let how = if by.is_some() { "closed by the operator" } else { "home is back" };
     let closed = Closed {
         id: incident.id,
         opened_at: incident.opened_at,
-        closed_at: draft.now,
+        closed_at: turn.now,
         automatic: incident.opened_by.is_none(),
         cost,
         how: how.into(),
     };
-    draft.say(Reason::Closed { incident: incident.id, how: how.into(), cost });
+    turn.say(Reason::Closed { incident: incident.id, how: how.into(), cost });
     if !left.is_empty() {
-        draft.say(Reason::DisksLeft { left: left.iter().collect::<Vec<_>>().join(", ") });
+        turn.say(Reason::DisksLeft { left: left.iter().collect::<Vec<_>>().join(", ") });
     }
-    draft.tell_recovered(incident, &closed, left);
-    let record = draft.record.to_mut();
+    turn.notify_of_recovery(&closed, left);
+    turn.forget_machine();
+    (turn.live.healthy_since, turn.live.hold_from) = (None, Some(turn.now));
+    let now = turn.now;
+    let record = turn.record.to_mut();
     record.archive(closed);
-    record.told.clear();
-    draft.live.healthy_since = None;
-    draft.live.held_since = None;
-    boot::forget_machine(draft);
-    draft.enter(Phase::Watching);
+    record.closed_by_operator = by.is_some();
+    record.notified.retain(|notified| matches!(notified.topic, Topic::Slashed | Topic::Partial));
+    record.case = None;
+    // What is still down is suspected anew, and confirmed anew.
+    if let Watch::Suspected { since, confirmed } = &mut record.watch {
+        (*since, *confirmed) = (now, false);
+    }
 }

@@ -1,50 +1,65 @@
 //! What operators ask for. Each request is answered once, in the record, where the command line reads it.
 
-use super::{Draft, budget, detect, recover};
-use crate::domain::{Applied, Ask, Block, Mode, Pause, Phase, Reason, Request, Standby, clock};
+use super::{Transition, budget, detect, recover};
+use crate::domain::{Applied, Ask, Block, Mode, Pause, Phase, Reason, Request, Stage, Time, clock};
 
-pub(super) fn apply(draft: &mut Draft<'_>, request: &Request) {
-    if draft.record.applied.iter().any(|applied| applied.id == request.id) {
-        draft.say(Reason::Late { what: format!("request {}", request.id) });
+pub(super) fn apply(turn: &mut Transition<'_>, request: &Request) {
+    if turn.record.applied.iter().any(|applied| applied.id == request.id) {
+        turn.say(Reason::Late { what: format!("request {}", request.id) });
         return;
     }
-    let answer = match request.ask {
-        Ask::Open => open(draft, request),
-        Ask::Close => close(draft, request),
-        Ask::Pause { until } => pause(draft, request, until),
-        Ask::Resume => resume(draft),
-        Ask::Retain => retain(draft),
-    };
+    let answer = current(turn, request).and_then(|()| match request.ask {
+        Ask::Open => open(turn, request),
+        Ask::Close => close(turn, request),
+        Ask::Pause { until } => pause(turn, request, until),
+        Ask::Resume => resume(turn),
+        Ask::Retain => retain(turn),
+    });
     if let Err(why) = &answer {
-        draft.say(Reason::RequestRefused { why: why.clone() });
+        turn.say(Reason::RequestRefused { why: why.clone() });
     }
     let accepted = answer.is_ok();
     let answer = answer.unwrap_or_else(|why| why);
-    draft.record.to_mut().remember(Applied { id: request.id.clone(), accepted, answer });
+    turn.record.to_mut().remember(Applied { id: request.id.clone(), accepted, answer });
 }
 
 type Answer = Result<String, String>;
 
+/// **Invariant:** a request is about what its writer saw. One that lay in the ledger for a while, or was written about
+/// another incident, changes nothing.
+fn current(turn: &Transition<'_>, request: &Request) -> Result<(), String> {
+    if let Some(expired_at) = request.expires_at.filter(|at| *at < turn.now) {
+        return Err(format!("it was to be carried out by {}: look at the status and ask again", clock(expired_at)));
+    }
+    match (request.ask, turn.record.incident(), request.incident) {
+        (Ask::Close | Ask::Retain, Some(open), named) if named != Some(open.id) => {
+            let named = named.map_or_else(|| "no incident".into(), |named| format!("incident {named}"));
+            Err(format!("it names {named} and {} is open: look at the status and ask again", open.id))
+        }
+        (Ask::Open | Ask::Close | Ask::Pause { .. } | Ask::Resume | Ask::Retain, _, _) => Ok(()),
+    }
+}
+
 /// A human's word replaces the signals, not the limits: mode, pause, budget and a slashed key still bind.
-fn open(draft: &mut Draft<'_>, request: &Request) -> Answer {
-    if let Some(incident) = draft.record.phase.incident() {
+fn open(turn: &mut Transition<'_>, request: &Request) -> Answer {
+    if let Some(incident) = turn.record.incident() {
         return Err(format!("incident {} is open already; see `failover status`", incident.id));
     }
-    if draft.policy.mode == Mode::Observe {
+    if turn.policy.mode == Mode::Observe {
         return Err("mode is observe, so nothing is created; set `mode: armed` first".into());
     }
-    if let Some(pause) = draft.record.paused_at(draft.now) {
+    if let Some(pause) = turn.record.paused_at(turn.now) {
         return Err(format!(
-            "paused until {} by {}; `failover resume {}` first",
+            "paused until {} by {}; `failover resume {} --reason …` first",
             clock(pause.until),
             pause.by,
-            draft.id
+            turn.id
         ));
     }
-    if draft.is_frozen() {
+    if turn.is_frozen() {
         return Err("one of its keys is slashed: everything is frozen".into());
     }
-    match budget::affordable(draft.world, draft.policy, draft.now) {
+    match budget::affordable(turn.world, turn.policy, turn.now) {
         Err(
             block @ (Block::OverIncidentBudget { .. }
             | Block::OverMonthBudget { .. }
@@ -56,61 +71,60 @@ fn open(draft: &mut Draft<'_>, request: &Request) -> Answer {
         Err(block) => return Err(block.to_string()),
         Ok(_) => {}
     }
-    detect::open(draft, Some((&request.by, &request.reason)));
+    detect::open(turn, Some((&request.by, &request.reason)));
     Ok("opened".into())
 }
 
-fn close(draft: &mut Draft<'_>, request: &Request) -> Answer {
-    let Some(incident) = draft.record.phase.incident() else {
-        return Err("no incident is open".into());
-    };
-    let id = incident.id;
-    if matches!(draft.record.phase, Phase::Releasing(..)) {
+/// Whoever closes has looked: what was latched for a human is answered by it.
+fn close(turn: &mut Transition<'_>, request: &Request) -> Answer {
+    let Some(case) = &turn.record.case else { return Err("no incident is open".into()) };
+    let id = case.incident.id;
+    if turn.record.phase() == Phase::Releasing {
         return Ok(format!("incident {id} is being released already"));
     }
-    if draft.record.phase.standby().is_some_and(|standby| standby.retained) {
+    let standing = matches!(case.stage, Stage::Standing(_));
+    let machine = turn.live.machine.as_ref();
+    if standing && machine.is_some_and(crate::domain::MachineWatch::is_kept) {
         return Err("its standby is retained: take the deletion protection off and set its label `role` back to \
-                    `standby`, or delete it by hand"
+                    `standby`, or delete it by hand; ask again once `failover status` shows it"
             .into());
     }
-    draft.say(Reason::Releasing { why: format!("{} asked for it: {}", request.by, request.reason) });
-    recover::release(draft);
+    if standing && turn.policy.mode == Mode::Observe && !machine.is_some_and(|machine| machine.gone) {
+        return Err(
+            "mode is observe, so nothing is deleted: set `mode: armed`, or delete the standby by hand and ask \
+                    again once `failover status` shows that it is gone"
+                .into(),
+        );
+    }
+    turn.say(Reason::Releasing { why: format!("{} asked for it: {}", request.by, request.reason) });
+    recover::release(turn, Some(request.by.clone()));
     Ok(format!("incident {id} is closing: its machine is looked for and deleted"))
 }
 
-fn pause(draft: &mut Draft<'_>, request: &Request, until: crate::domain::Time) -> Answer {
-    if until <= draft.now {
+fn pause(turn: &mut Transition<'_>, request: &Request, until: Time) -> Answer {
+    if until <= turn.now {
         return Err(format!("{} has passed", clock(until)));
     }
     let pause = Pause { until, reason: request.reason.clone(), by: request.by.clone() };
-    draft.say(Reason::Paused { until, by: pause.by.clone(), why: pause.reason.clone() });
-    draft.record.to_mut().pause = Some(pause);
+    turn.say(Reason::Paused { until, by: pause.by.clone(), why: pause.reason.clone() });
+    turn.record.to_mut().pause = Some(pause);
     Ok(format!("paused until {}", clock(until)))
 }
 
-fn resume(draft: &mut Draft<'_>) -> Answer {
-    if draft.record.pause.is_none() {
+fn resume(turn: &mut Transition<'_>) -> Answer {
+    if turn.record.pause.is_none() {
         return Err("it is not paused".into());
     }
-    draft.record.to_mut().pause = None;
-    draft.say(Reason::Resumed);
+    turn.record.to_mut().pause = None;
+    turn.say(Reason::Resumed);
     Ok("resumed".into())
 }
 
-fn retain(draft: &mut Draft<'_>) -> Answer {
-    match draft.record.phase.clone() {
-        Phase::Syncing(incident, standby) => {
-            draft.enter(Phase::Syncing(incident, Standby { retained: true, ..standby }));
-        }
-        Phase::Ready(incident, standby) => draft.enter(Phase::Ready(incident, Standby { retained: true, ..standby })),
-        Phase::NeedsHuman(incident, Some(standby), doubt) => {
-            draft.enter(Phase::NeedsHuman(incident, Some(Standby { retained: true, ..standby }), doubt));
-        }
-        Phase::Watching
-        | Phase::Suspected { .. }
-        | Phase::Provisioning(..)
-        | Phase::Releasing(..)
-        | Phase::NeedsHuman(_, None, _) => return Err("there is no standby to retain".into()),
+/// Until the next look shows its label: whether a machine is kept is observed, not remembered.
+fn retain(turn: &mut Transition<'_>) -> Answer {
+    if turn.record.standby().is_none() {
+        return Err("there is no standby to retain".into());
     }
+    turn.machine().kept = Some(true);
     Ok("retained: automation leaves it alone".into())
 }

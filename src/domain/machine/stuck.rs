@@ -22,7 +22,13 @@ const DISK_FREE: u8 = 5;
 const PERCENT_ALONE: i32 = 8;
 
 /// Why it will not become ready by itself, with what was seen.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, strum::EnumDiscriminants)]
+#[strum_discriminants(
+    name(StuckKind),
+    derive(PartialOrd, Ord, Serialize, Deserialize, strum::EnumIter),
+    serde(rename_all = "snake_case"),
+    doc = "A [`Stuck`] without what was seen."
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Stuck {
     /// It follows another chain.
@@ -86,58 +92,16 @@ pub enum Stuck {
     },
 }
 
-/// A [`Stuck`] without what was seen: each is told once for a machine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[allow(missing_docs, reason = "the same names as in `Stuck`, where each is described")]
-pub enum StuckKind {
-    OtherChain,
-    DiskFull,
-    BootLoop,
-    RestartLoop,
-    ClockOff,
-    SignerHidden,
-    NoPeers,
-    StartUp,
-    Silent,
-    NoProgress,
-}
-
 impl Stuck {
     /// Which one it is.
     #[must_use]
     pub fn kind(&self) -> StuckKind {
-        match self {
-            Self::OtherChain { .. } => StuckKind::OtherChain,
-            Self::DiskFull { .. } => StuckKind::DiskFull,
-            Self::BootLoop { .. } => StuckKind::BootLoop,
-            Self::RestartLoop { .. } => StuckKind::RestartLoop,
-            Self::ClockOff { .. } => StuckKind::ClockOff,
-            Self::SignerHidden { .. } => StuckKind::SignerHidden,
-            Self::NoPeers { .. } => StuckKind::NoPeers,
-            Self::StartUp { .. } => StuckKind::StartUp,
-            Self::Silent { .. } => StuckKind::Silent,
-            Self::NoProgress { .. } => StuckKind::NoProgress,
-        }
+        self.into()
     }
 }
 
 impl StuckKind {
-    /// All of them, for the metrics.
-    pub const ALL: [Self; 10] = [
-        Self::OtherChain,
-        Self::DiskFull,
-        Self::BootLoop,
-        Self::RestartLoop,
-        Self::ClockOff,
-        Self::SignerHidden,
-        Self::NoPeers,
-        Self::StartUp,
-        Self::Silent,
-        Self::NoProgress,
-    ];
-
-    /// Its name in metrics and in JSON.
+    /// Its name in metrics, in JSON and in Message-IDs. Written out: a renamed variant is the same mail.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -215,12 +179,12 @@ impl fmt::Display for Stuck {
 pub(super) struct Case<'a> {
     pub heard: Option<&'a Heard>,
     /// What its start-up script said last, if it has not reported since.
-    pub starting: Option<&'a str>,
+    pub boot_status: Option<&'a str>,
     pub standby: &'a Standby,
     /// What stands in the record counts from here at the earliest: it may be by another's clock.
     pub trusted_since: Option<Time>,
     /// Nothing is missing for it to be ready.
-    pub whole: bool,
+    pub complete: bool,
     pub chain: Expected<'a>,
 }
 
@@ -240,7 +204,7 @@ pub(super) fn judge(case: &Case<'_>, policy: &Policy, now: Time) -> Option<Stuck
     if let Some(percent) = report.disk_free_percent.filter(|free| *free <= DISK_FREE) {
         return Some(Stuck::DiskFull { percent });
     }
-    let boots = heard.boots_within(long + long, now);
+    let boots = heard.boots_within(long.saturating_add(long), now);
     if boots >= BOOTS {
         return Some(Stuck::BootLoop { boots });
     }
@@ -262,11 +226,11 @@ pub(super) fn judge(case: &Case<'_>, policy: &Policy, now: Time) -> Option<Stuck
         return Some(Stuck::NoPeers { since });
     }
     // One that is probed says whether its probes are well, and nothing of how far it is.
-    if case.whole || !case.chain.is_counted() {
+    if case.complete || !case.chain.is_counted() {
         return None;
     }
     let percent = report.progress_percent.min(100);
-    let longer = long.checked_mul(PERCENT_ALONE).unwrap_or(Span::MAX);
+    let longer = long.saturating_mul(PERCENT_ALONE);
     let (alone, patience) = match case.chain {
         Expected::Watched(_) => (Some(longer), long),
         // Its percentage is its head's time, so the head says all. Before it has one it reads its database or fetches a
@@ -292,7 +256,7 @@ fn unheard(case: &Case<'_>, policy: &Policy, now: Time) -> Option<Stuck> {
 impl Case<'_> {
     /// No report for this long: a script that has not come so far says why, and otherwise the machine is silent.
     fn no_report(&self, since: Time) -> Stuck {
-        match self.starting {
+        match self.boot_status {
             Some(word) => Stuck::StartUp { word: word.to_owned(), since },
             None => Stuck::Silent { since },
         }

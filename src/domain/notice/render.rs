@@ -40,8 +40,10 @@ pub fn render(notice: &Notice, context: &Context<'_>) -> Message {
     let mut facts = vec![("Site", context.site.to_owned()), ("Validator", notice.validator.to_string())];
     facts.extend(notice.incident.map(|incident| ("Incident", incident.to_string())));
     facts.push(("Written", utc(notice.at)));
+    facts.extend(notice.first_at.map(|first_at| ("Reminder", format!("first reported {}", utc(first_at)))));
     writer.body.facts(&facts);
-    let subject = format!("[failover {}] {}: {subject}", context.site, notice.validator);
+    let still = if notice.first_at.is_some() { "still: " } else { "" };
+    let subject = format!("[failover {}] {}: {still}{subject}", context.site, notice.validator);
     let subject = subject.chars().filter(|c| !c.is_control()).collect();
     Message { subject, body: writer.body.finish(), at: notice.at }
 }
@@ -78,8 +80,8 @@ impl Writer<'_> {
             NoticeKind::StandbyReady { instance, per_hour, fuse_at, evidence, simulated } => {
                 self.ready(instance, *per_hour, *fuse_at, evidence, *simulated)
             }
-            NoticeKind::DecisionNeeded { question, instance, per_hour, evidence } => {
-                self.decision(question, instance.as_ref(), *per_hour, evidence)
+            NoticeKind::DecisionNeeded { attention, instance, per_hour, evidence } => {
+                self.decision(attention, instance.as_ref(), *per_hour, evidence)
             }
             NoticeKind::Failure { failed, detail, retry_at } => self.failure(*failed, detail.as_str(), *retry_at),
             NoticeKind::Money(money) => self.money(money),
@@ -111,21 +113,12 @@ impl Writer<'_> {
             NoticeKind::Slashed { keys } => {
                 self.body.say(&format!(
                     "A key of {id} is slashed. Make sure that nothing signs with any of its keys, at home or \
-                     elsewhere. failover does nothing more for {id}: no standby, no deletion."
+                     elsewhere. failover creates and deletes nothing for {id} by itself any more. That ends when the \
+                     slashed keys are taken out of its configuration; an open incident you can close."
                 ));
                 self.body.list("Slashed keys:", keys.iter());
                 self.next("To see what runs:", "status");
                 "SLASHED, everything is frozen".into()
-            }
-            NoticeKind::ClockJumped { by } => {
-                let direction = if by.is_negative() { "back" } else { "forward" };
-                let by = human(by.abs());
-                self.body.say(&format!(
-                    "The watcher's clock jumped {direction} by {by}, or it saw nothing for so long. Look at the time \
-                     service of its machine. Every waiting time was begun again."
-                ));
-                self.next("To see the clock and everything else checked:", "check");
-                format!("the clock jumped {direction} by {by}")
             }
             NoticeKind::Maintenance { why, evidence } => self.maintenance(why, evidence),
             NoticeKind::HeldBack { rule, evidence } => self.held_back(*rule, evidence),

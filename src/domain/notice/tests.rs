@@ -45,9 +45,9 @@ fn console() -> Lines {
         .collect()
 }
 
-fn decision(question: Question) -> NoticeKind {
+fn decision(attention: Attention) -> NoticeKind {
     NoticeKind::DecisionNeeded {
-        question,
+        attention,
         instance: Some(instance()),
         per_hour: Some(Usd(0.67)),
         evidence: ["its last report is 12m old"].into_iter().collect(),
@@ -97,13 +97,16 @@ fn every_kind() -> Vec<NoticeKind> {
         confirmed(Plan::Nothing, None),
         ready(false),
         ready(true),
-        decision(Question::Vanished),
-        decision(Question::Stopped),
-        decision(Question::SignerSeen),
-        decision(Question::TtlEnded),
-        decision(Question::RecoveredButSilent),
-        decision(Question::NeverBooted { attempts: 2, console: console() }),
-        decision(Question::Untouchable("its deletion protection is on".into())),
+        decision(Attention::Vanished),
+        decision(Attention::Stopped),
+        decision(Attention::SignerSeen),
+        decision(Attention::TtlEnded),
+        decision(Attention::RecoveredButSilent),
+        decision(Attention::TwoSigners),
+        decision(Attention::DownAgain),
+        decision(Attention::ObserveMode),
+        decision(Attention::NeverBooted { attempts: 2, console: console() }),
+        decision(Attention::Untouchable("its deletion protection is on".into())),
         failure(Failed::OutOfStock, "ZONE_RESOURCE_POOL_EXHAUSTED in us-central1-a, us-central1-b and us-east1-b"),
         failure(Failed::Quota, "QUOTA_EXCEEDED: Quota 'CPUS' exceeded. Limit: 8.0 in region us-central1."),
         failure(Failed::Refused, "Required 'compute.instances.create' permission for 'projects/p/zones/…'"),
@@ -190,7 +193,6 @@ fn every_kind() -> Vec<NoticeKind> {
             plan: Plan::Create(offer(false)),
         },
         NoticeKind::Slashed { keys: [format!("0x{}", "ab".repeat(48))].into_iter().collect() },
-        NoticeKind::ClockJumped { by: Span::from_secs(-3600) },
         NoticeKind::Maintenance { why: "it was scaled to zero, is this maintenance?".into(), evidence: evidence() },
         held(Held::Cooldown { until: at("2026-11-21T08:00:00Z") }),
         held(Held::DailyLimit { limit: 3 }),
@@ -203,7 +205,7 @@ fn notice(kind: NoticeKind) -> Notice {
         NoticeKind::SuspectedTooLong { .. } | NoticeKind::Partial { .. } | NoticeKind::ChainSick { .. } => None,
         _ => Some(IncidentId::try_from("1a2b3c4d".to_owned()).unwrap()),
     };
-    Notice { id: Uuid::nil(), validator, incident, at: now(), kind }
+    Notice { id: Uuid::nil(), validator, incident, at: now(), topic: Topic::Confirmed, first_at: None, kind }
 }
 
 fn mail(kind: NoticeKind) -> Message {

@@ -4,10 +4,10 @@ use std::io::{BufRead as _, BufReader};
 
 use failover::{
     adapters::ledger_sqlite::LedgerSqlite,
-    domain::{Incident, InstanceRef, Phase, Rung, Standby, Time, Validator},
+    domain::{Case, Failures, Incident, InstanceRef, Rung, Stage, Standby, Time, Validator},
     ports::{Expect, Ledger as _},
     records,
-    runtime::store::Envelope,
+    runtime::store::{Envelope, FORM, identity},
 };
 
 use super::rig::{House, program};
@@ -29,10 +29,11 @@ async fn house(rig: &Rig, standby: Option<&InstanceRef>) -> House {
         opened_at: now,
         cause: "a test".into(),
         opened_by: None,
+        opened_while_up: false,
         site_outage: false,
         rung: 0,
         creation: 0,
-        failures: 0,
+        failures: Failures::default(),
         steps: 1,
         machine_since: Some(now),
         estimate: None,
@@ -42,14 +43,17 @@ async fn house(rig: &Rig, standby: Option<&InstanceRef>) -> House {
         instance: instance.clone(),
         rung: Rung { zone: instance.zone.clone(), machine_type: "n2-standard-8".into() },
         since: now,
-        retained: false,
+        ready: false,
         extra: None,
         spoke_at: None,
     };
-    let validator = Validator { phase: Phase::Syncing(incident, standby), ..Validator::default() };
-    let envelope = Envelope { token: 1, write_id: uuid::Uuid::nil(), validator };
+    let case = Case { incident, stage: Stage::Standing(standby), attention: None };
+    let validator = Validator { case: Some(case), ..Validator::default() };
     let ledger = LedgerSqlite::open(&house.folder.path().join("ledger.sqlite")).unwrap();
-    ledger.put("validators/eth-0", records::encode(&envelope), Expect::Absent).await.unwrap();
+    let id = identity(&ledger).await.unwrap();
+    let envelope =
+        Envelope { form: FORM, ledger: id, written_at: now, token: 1, write_id: uuid::Uuid::nil(), validator };
+    ledger.put("validators/eth-0", records::seal(&envelope), Expect::Absent).await.unwrap();
     house
 }
 

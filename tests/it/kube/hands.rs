@@ -50,7 +50,7 @@ impl Machine {
     }
 
     fn told(&self, topic: Topic) -> bool {
-        self.world.get(&self.id).unwrap().record.told.contains(&topic)
+        self.world.get(&self.id).unwrap().record.notified.iter().any(|notified| notified.topic == topic)
     }
 }
 
@@ -65,7 +65,7 @@ fn a_confirmed_outage_that_a_human_made_is_told_and_opens_nothing() {
     let reasons = machine.confirmed(10);
     assert!(blocked_by_hands(&reasons), "{reasons:?}");
     assert!(machine.told(Topic::Hands));
-    assert!(machine.world.get(&machine.id).unwrap().record.phase.incident().is_none());
+    assert!(machine.world.get(&machine.id).unwrap().record.incident().is_none());
 }
 
 #[test]

@@ -33,7 +33,7 @@ async fn a_machine_that_never_boots_is_replaced_once_with_its_console_in_the_mai
     assert_eq!(told["console"], json!(["Kernel panic - not syncing"]));
     watcher.passes(Span::from_mins(21)).await;
     assert_eq!((watcher.phase(), watcher.instance()), ("needs human", second));
-    let asked = watcher.mails().last().unwrap()["decision_needed"]["question"]["never_booted"].clone();
+    let asked = watcher.mails().last().unwrap()["decision_needed"]["attention"]["never_booted"].clone();
     assert_eq!(asked, json!({"attempts": 2, "console": ["its serial port has printed nothing"]}));
     for _ in 0..10 {
         watcher.passes(Span::from_hours(1)).await;
@@ -47,7 +47,8 @@ async fn the_bill_names_every_machine_and_adds_them_up() {
     watcher.passes(Span::from_mins(20)).await;
     watcher.passes(Span::from_mins(10)).await;
     let (by, reason) = ("me".to_owned(), "a test".to_owned());
-    let request = Request { id: "2".into(), validator: validator(), by, reason, ask: Ask::Close };
+    let (ask, incident) = (Ask::Close, watcher.incident());
+    let request = Request { id: "2".into(), validator: validator(), by, reason, ask, incident, expires_at: None };
     watcher.happen(Event::Requested(validator(), request));
     watcher.settle().await;
     assert_eq!((watcher.phase(), watcher.rig.fake.inserts()), ("watching", 2));

@@ -41,7 +41,7 @@ async fn how_far_a_node_that_is_read_is_and_how_long_it_will_take_is_shown() {
             report.stage = "block 18.2 of 21.9 M".into();
         })
         .await;
-    let heard = watcher.world.get(&validator()).unwrap().live.report.clone().unwrap();
+    let heard = watcher.world.get(&validator()).unwrap().live.report().cloned().unwrap();
     let line = Progress::of(&heard, watcher.now).line();
     assert_eq!(line, "43 %, block 18.2 of 21.9 M, 1h 30m to go");
     assert_eq!(watcher.phase(), "syncing");

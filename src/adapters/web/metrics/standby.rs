@@ -10,6 +10,8 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
+use strum::IntoEnumIterator as _;
+
 use super::Of;
 use crate::{domain::StuckKind, runtime::status::StandbyStatus};
 
@@ -52,7 +54,7 @@ impl Standbys {
     pub(super) fn take(&self, validator: &str, standby: &StandbyStatus) {
         let of = || Of { validator: validator.to_owned() };
         // An alert on `== 1` needs the zeros as well, to know that it is over.
-        for kind in StuckKind::ALL {
+        for kind in StuckKind::iter() {
             let trouble = Trouble { validator: validator.to_owned(), kind: kind.name().to_owned() };
             let is = standby.stuck.as_ref().is_some_and(|stuck| stuck.kind == kind);
             self.stuck.get_or_create(&trouble).set(i64::from(is));
@@ -162,7 +164,7 @@ mod tests {
     fn what_it_is_stuck_in_is_one_and_every_other_kind_is_nought() {
         let text = shown(Report::default(), Some(StuckKind::StartUp));
         let lines: Vec<&str> = text.lines().filter(|line| line.starts_with("standby_stuck{")).collect();
-        assert_eq!(lines.len(), StuckKind::ALL.len());
+        assert_eq!(lines.len(), StuckKind::iter().count());
         let ones: Vec<_> = lines.into_iter().filter(|line| line.ends_with(" 1")).collect();
         assert!(ones.len() == 1 && ones[0].contains("start_up"), "{ones:?}");
     }

@@ -1,5 +1,7 @@
 //! What makes a standby stuck, and how long it may take.
 
+use strum::IntoEnumIterator as _;
+
 use super::*;
 use crate::domain::{InstanceRef, Report, Rung};
 
@@ -12,7 +14,7 @@ fn standby() -> Standby {
         instance: InstanceRef { zone: "z".into(), name: "m".into(), id: 1 },
         rung: Rung { zone: "z".into(), machine_type: "t".into() },
         since: at(0),
-        retained: false,
+        ready: false,
         extra: None,
         spoke_at: Some(at(0)),
     }
@@ -31,10 +33,10 @@ fn after(minutes: i64, expected: Expected<'_>, report: impl Fn(i64) -> Report) -
     let standby = standby();
     let case = Case {
         heard: Some(&heard),
-        starting: None,
+        boot_status: None,
         standby: &standby,
         trusted_since: None,
-        whole: false,
+        complete: false,
         chain: expected,
     };
     judge(&case, &policy, at(minutes)).map(|stuck| stuck.kind())
@@ -99,10 +101,10 @@ fn a_report_that_stands_still_is_silence() {
 
 #[test]
 fn every_kind_has_words_and_advice_of_its_own() {
-    let names: std::collections::BTreeSet<_> = StuckKind::ALL.iter().map(|kind| kind.name()).collect();
-    let advice: std::collections::BTreeSet<_> = StuckKind::ALL.iter().map(|kind| kind.advice()).collect();
+    let names: std::collections::BTreeSet<_> = StuckKind::iter().map(|kind| kind.name()).collect();
+    let advice: std::collections::BTreeSet<_> = StuckKind::iter().map(|kind| kind.advice()).collect();
     assert_eq!((names.len(), advice.len()), (10, 10));
-    for kind in StuckKind::ALL {
+    for kind in StuckKind::iter() {
         assert_eq!(serde_json::to_value(kind).unwrap(), kind.name(), "one name everywhere");
     }
 }

@@ -15,6 +15,7 @@ impl Writer<'_> {
                 "nothing created (observe)",
                 Some(offer),
             ),
+            Plan::Standing(_) => ("A standby of the open incident is there.", "a standby is there", None),
             Plan::Nothing => (
                 "Nothing is created, because no cloud is configured. Please see to it yourself.",
                 "no cloud is configured",
@@ -22,6 +23,9 @@ impl Writer<'_> {
             ),
         };
         self.body.say(&format!("{what} {todo}"));
+        if let Plan::Standing(instance) = plan {
+            self.body.facts(&[("Machine", instance.to_string())]);
+        }
         if let Some(offer) = offer {
             if offer.simulated {
                 self.body.say(SIMULATED);
@@ -63,6 +67,7 @@ impl Writer<'_> {
                 self.next("To follow it:", "status --watch");
             }
             Plan::WouldCreate(_) => self.next("To see what would be done, and why:", &format!("plan {id}")),
+            Plan::Standing(_) => self.next("To see what it does:", "status"),
             Plan::Nothing => self.next("To see each source's opinion:", "status"),
         }
     }

@@ -1,21 +1,21 @@
-//! What needs a human: doubts, failures, limits.
+//! What needs a human: attention, failures, limits.
 
 use super::{Writer, usd, utc};
-use crate::domain::{Failed, Held, InstanceRef, Lines, Money, Question, Span, Text, Time, Usd, human};
+use crate::domain::{Attention, Failed, Held, InstanceRef, Lines, Money, Span, Text, Time, Usd, human};
 
 impl Writer<'_> {
     pub(super) fn decision(
         &mut self,
-        question: &Question,
+        attention: &Attention,
         instance: Option<&InstanceRef>,
         per_hour: Option<Usd>,
         evidence: &Lines,
     ) -> String {
         let id = &self.notice.validator;
         let close = (format!("close {id} --reason \"I have looked\""), "When you have looked, end the incident:");
-        let retain = (format!("retain {id}"), "To keep the machine:");
-        let (subject, what, (command, purpose)) = match question {
-            Question::Vanished => (
+        let retain = (format!("retain {id} --reason \"I keep it\""), "To keep the machine:");
+        let (subject, what, (command, purpose)) = match attention {
+            Attention::Vanished => (
                 "the standby has vanished",
                 format!(
                     "The standby of {id} is gone, and failover did not delete it. Find out who did. No new one is \
@@ -23,7 +23,7 @@ impl Writer<'_> {
                 ),
                 close,
             ),
-            Question::Stopped => (
+            Attention::Stopped => (
                 "the standby was stopped",
                 format!(
                     "The standby of {id} was stopped, by its fuse or by somebody. Its disk still costs. Decide \
@@ -31,7 +31,7 @@ impl Writer<'_> {
                 ),
                 close,
             ),
-            Question::SignerSeen => (
+            Attention::SignerSeen => (
                 "a signer was seen on the standby",
                 format!(
                     "A process that could sign runs on the standby of {id}. Make sure that home cannot sign. failover \
@@ -39,7 +39,31 @@ impl Writer<'_> {
                 ),
                 retain,
             ),
-            Question::TtlEnded => (
+            Attention::TwoSigners => (
+                "TWO SIGNERS",
+                format!(
+                    "A process that could sign runs on the standby of {id}, and home is at work. Stop one of them now: \
+                     two signers are slashed. failover does not touch this machine any more."
+                ),
+                retain,
+            ),
+            Attention::DownAgain => (
+                "down again, and no standby takes over",
+                format!(
+                    "Home of {id} was back and is down again, and this incident has no standby that takes over. Look \
+                     at it, then end the incident, and ask for another one."
+                ),
+                close,
+            ),
+            Attention::ObserveMode => (
+                "observe mode holds an incident",
+                format!(
+                    "An incident of {id} is open and the mode is observe, so nothing is created or deleted for it. Set \
+                     `mode: armed`, or delete its machine by hand and end the incident."
+                ),
+                close,
+            ),
+            Attention::TtlEnded => (
                 "nothing was decided in time",
                 format!(
                     "The standby of {id} has run for as long as it may and nobody has decided. Keep it, or end the \
@@ -47,7 +71,7 @@ impl Writer<'_> {
                 ),
                 retain,
             ),
-            Question::RecoveredButSilent => (
+            Attention::RecoveredButSilent => (
                 "home is back, the standby is silent",
                 format!(
                     "Home of {id} works again, but the standby does not show that nothing on it signs, so it is not \
@@ -55,7 +79,7 @@ impl Writer<'_> {
                 ),
                 close,
             ),
-            Question::Untouchable(check) => (
+            Attention::Untouchable(check) => (
                 "the standby must not be touched",
                 format!(
                     "The standby of {id} should go, but a check forbids to delete it: {check}. Look at the machine and \
@@ -63,7 +87,7 @@ impl Writer<'_> {
                 ),
                 close,
             ),
-            Question::NeverBooted { attempts, .. } => (
+            Attention::NeverBooted { attempts, .. } => (
                 "no standby boots",
                 format!(
                     "No standby of {id} has booted, {attempts} of {attempts} tried. No further one is created. Read \
@@ -76,10 +100,10 @@ impl Writer<'_> {
         self.body.say(&what);
         let mut facts: Vec<_> = instance.map(|instance| ("Machine", instance.to_string())).into_iter().collect();
         // What has vanished or stopped does not run, and the price of running would mislead.
-        let runs = !matches!(question, Question::Vanished | Question::Stopped);
+        let runs = !matches!(attention, Attention::Vanished | Attention::Stopped);
         facts.extend(per_hour.filter(|_| runs).map(|hour| ("Price", format!("{} an hour while it runs", usd(hour)))));
         self.body.facts(&facts);
-        if let Question::NeverBooted { console, .. } = question {
+        if let Attention::NeverBooted { console, .. } = attention {
             self.body.list("The end of its console:", console.iter());
         }
         self.evidence(evidence);
@@ -127,10 +151,12 @@ impl Writer<'_> {
         let id = &self.notice.validator;
         let again = match (failed, retry_at) {
             (Failed::TooSlow, _) => "Trying goes on.",
-            (Failed::OutOfStock | Failed::Quota | Failed::Refused | Failed::Delete, Some(_)) => {
+            (Failed::OutOfStock | Failed::Quota | Failed::Refused | Failed::Delete | Failed::Poll, Some(_)) => {
                 "It is tried again by itself."
             }
-            (Failed::OutOfStock | Failed::Quota | Failed::Refused | Failed::Delete, None) => "It is not tried again.",
+            (Failed::OutOfStock | Failed::Quota | Failed::Refused | Failed::Delete | Failed::Poll, None) => {
+                "It is not tried again."
+            }
         };
         let (subject, what) = match failed {
             Failed::OutOfStock => (
@@ -152,6 +178,10 @@ impl Writer<'_> {
             Failed::Delete => (
                 "the standby could not be deleted",
                 format!("The standby of {id} should go but could not be deleted. It still costs. {again}"),
+            ),
+            Failed::Poll => (
+                "the standby cannot be looked at",
+                format!("The cloud does not say what the standby of {id} does, so nobody knows. It costs. {again}"),
             ),
         };
         self.body.say(&what);
@@ -207,7 +237,7 @@ impl Writer<'_> {
                     after_fuse_per_month.map(|month| ("Afterwards", format!("its disk costs {} a month", usd(month)))),
                 );
                 self.body.facts(&facts);
-                self.next("To keep it:", &format!("retain {id}"));
+                self.next("To keep it:", &format!("retain {id} --reason \"I keep it\""));
                 format!("the standby stops in {left}")
             }
         }
@@ -233,6 +263,9 @@ impl Writer<'_> {
         let why = match rule {
             Held::Cooldown { until } => {
                 format!("its last incident ended a short time ago (policy.cooldown, until {})", utc(until))
+            }
+            Held::ClosedByOperator => {
+                "you ended its last incident while it was down, and it was not seen up since".into()
             }
             Held::DailyLimit { limit } => {
                 format!("it had {limit} incidents in 24 hours already (policy.max_incidents_per_day)")

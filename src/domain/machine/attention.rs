@@ -1,0 +1,139 @@
+//! The overlay: what a human has to look at, judged anew at every event from what is observed.
+//!
+//! **Invariant:** what is shown is the gravest of what holds; a latched one holds until a human has answered. Whoever is to
+//! look is notified when it changes, and once a day for as long as it lasts.
+
+use super::{Transition, recover};
+use crate::domain::{Attention, Mode, NoticeKind, Reason, Sight, Stage, Time, TimeExt, Topic, Watch};
+
+pub(super) fn judge(turn: &mut Transition<'_>, back: bool) {
+    let before = turn.record.attention().cloned();
+    let latched = before.clone().filter(|before| before.is_latched() && !is_refuted(turn, before));
+    let mut found: Vec<Attention> = latched.into_iter().chain(observed(turn, back)).collect();
+    if found.iter().any(|attention| *attention == Attention::SignerSeen) && is_at_work(turn) {
+        found.push(Attention::TwoSigners);
+    }
+    if (!found.is_empty() || matches!(turn.record.case, Some(ref case) if is_releasing(&case.stage)))
+        && is_down_again(turn)
+    {
+        found.push(Attention::DownAgain);
+    }
+    let after = found.into_iter().max_by_key(Attention::kind);
+    if before.as_ref().map(Attention::kind) != after.as_ref().map(Attention::kind) {
+        match (&before, &after) {
+            (_, Some(attention)) => turn.say(Reason::NeedsHuman { attention: attention.clone(), gone: false }),
+            (Some(attention), None) => turn.say(Reason::AttentionOver { attention: attention.clone() }),
+            (None, None) => {}
+        }
+    }
+    if before != after {
+        turn.case().attention.clone_from(&after);
+    }
+    if let Some(attention) = after {
+        turn.notify(Topic::Attention(attention.kind()), |turn| {
+            Some(NoticeKind::DecisionNeeded {
+                attention,
+                instance: turn.record.standby().map(|standby| standby.instance.clone()),
+                per_hour: turn.per_hour(),
+                evidence: turn.evidence_with_progress(),
+            })
+        });
+    }
+}
+
+/// Raises what an action's outcome has shown. A lesser one than what is there changes nothing.
+pub(super) fn raise(turn: &mut Transition<'_>, attention: Attention) {
+    if turn.record.attention().is_none_or(|before| before.kind() < attention.kind()) {
+        turn.say(Reason::NeedsHuman { attention: attention.clone(), gone: false });
+        turn.case().attention = Some(attention);
+    }
+}
+
+fn is_releasing(stage: &Stage) -> bool {
+    match stage {
+        Stage::Releasing { .. } => true,
+        Stage::Provisioning(_) | Stage::Standing(_) => false,
+    }
+}
+
+/// What holds by itself at this moment.
+fn observed(turn: &mut Transition<'_>, back: bool) -> Vec<Attention> {
+    let mut found = Vec::new();
+    if turn.policy.mode == Mode::Observe {
+        found.push(Attention::ObserveMode);
+    }
+    let Some(standby) = turn.record.standby() else { return found };
+    let since = standby.since;
+    let Some(machine) = &turn.live.machine else { return found };
+    if machine.gone {
+        found.push(Attention::Vanished);
+        return found;
+    }
+    if machine.is_stopped() {
+        found.push(Attention::Stopped);
+    }
+    if machine.report.as_ref().is_some_and(|heard| heard.report.signer_seen) {
+        found.push(Attention::SignerSeen);
+    }
+    if is_kept(turn) {
+        return found;
+    }
+    if turn.now >= turn.policy.fuse_at(since) {
+        found.push(Attention::TtlEnded);
+    }
+    // It may only be that the cloud has not answered for a while; it gets as long as a report may be old.
+    let patience = turn.policy.healthy_delay.saturating_add(turn.policy.report_stale_after);
+    if let Some(at) = turn.live.healthy_since.map(|since| since.plus(patience)).filter(|_| back) {
+        if turn.now < at {
+            turn.wake(at);
+        } else if !recover::is_silent(turn) {
+            found.push(Attention::RecoveredButSilent);
+        }
+    }
+    found
+}
+
+/// Right after a start nobody has looked yet whether the operator keeps the machine.
+fn is_kept(turn: &mut Transition<'_>) -> bool {
+    let Some(machine) = &turn.live.machine else { return true };
+    if machine.kept.is_some() {
+        return machine.is_kept();
+    }
+    let grace = turn.live.trusted_since.map_or(Time::MIN, |since| since.plus(turn.policy.report_stale_after));
+    turn.wake(grace);
+    turn.now < grace
+}
+
+/// What was latched and has shown to be wrong: a machine that never booted has written something after all, and one that
+/// must not be touched does not exist any more.
+fn is_refuted(turn: &Transition<'_>, latched: &Attention) -> bool {
+    let has_written = |seen: Sight| seen.has_written;
+    match latched {
+        Attention::NeverBooted { .. } => {
+            turn.live.machine.as_ref().and_then(|machine| machine.seen).is_some_and(has_written)
+        }
+        Attention::ObserveMode
+        | Attention::TtlEnded
+        | Attention::Stopped
+        | Attention::Vanished
+        | Attention::DownAgain
+        | Attention::RecoveredButSilent
+        | Attention::Untouchable(_)
+        | Attention::SignerSeen
+        | Attention::TwoSigners => false,
+    }
+}
+
+/// Home signs, or shows that it can.
+fn is_at_work(turn: &Transition<'_>) -> bool {
+    let opened_at = turn.record.incident().map_or(Time::MAX, |incident| incident.opened_at);
+    turn.live.signals.working_after(opened_at, turn.now)
+}
+
+/// A second outage was confirmed since the case was opened.
+fn is_down_again(turn: &Transition<'_>) -> bool {
+    match (&turn.record.watch, turn.record.incident()) {
+        (Watch::Suspected { since, confirmed: true }, Some(incident)) => *since > incident.opened_at,
+        (Watch::Suspected { .. } | Watch::Calm, _) => false,
+    }
+}

@@ -1,0 +1,326 @@
+//! What people are notified of, and when: each topic at most once a day for as long as it lasts, queued in the same record
+//! as what it is about.
+//!
+//! The words are [`crate::domain::notice`]'s.
+
+use uuid::Uuid;
+
+use super::Transition;
+use crate::domain::{
+    Bill, Block, ChainHealth, Closed, Delivery, Failed, GivenUp, Held, Lines, Mode, Money, Notice, NoticeKind,
+    Notified, Offer, OtherChain, OutboxState, Outgoing, Plan, PricedRung, Progress, Reason, Rung, Span, Standby, Stuck,
+    Text, Time, TimeExt, Topic, Usd, Verdict, elapsed, human, notice_id,
+};
+
+/// Up to this many notices are kept while the mail server does not take them.
+const OUTBOX: usize = 64;
+/// How long before the machine's own limit people are notified: long enough for a night's sleep.
+pub(super) const FUSE_WARNING: Span = Span::from_hours(12);
+
+impl Transition<'_> {
+    /// Notifies people of what holds now, unless they were notified of it within [`crate::domain::Policy::remind_every`];
+    /// later it is a reminder. Called again at every event for as long as it holds. Returns whether it notified.
+    pub(super) fn notify(&mut self, topic: Topic, kind: impl FnOnce(&Self) -> Option<NoticeKind>) -> bool {
+        let before = self.record.notified.iter().find(|notified| notified.topic == topic).copied();
+        let again_at = before.map(|before| before.last_at.plus(self.policy.remind_every));
+        if let Some(again_at) = again_at.filter(|again_at| self.now < *again_at) {
+            self.wake(again_at);
+            return false;
+        }
+        let Some(kind) = kind(self) else { return false };
+        let (now, first_at) = (self.now, before.map(|before| before.first_at));
+        self.wake(now.plus(self.policy.remind_every));
+        let notified = &mut self.record.to_mut().notified;
+        notified.retain(|notified| notified.topic != topic);
+        notified.push(Notified { topic, first_at: first_at.unwrap_or(now), last_at: now });
+        self.queue(topic, first_at, kind);
+        true
+    }
+
+    /// The next notice of this topic is due at once, as a reminder.
+    pub(super) fn expire(&mut self, topic: Topic) {
+        for notified in self.record.to_mut().notified.iter_mut().filter(|notified| notified.topic == topic) {
+            notified.last_at = Time::MIN;
+        }
+    }
+
+    /// Notifies people of a topic that the state alone explains.
+    pub(super) fn notify_of(&mut self, topic: Topic) -> bool {
+        self.notify(topic, |turn| turn.compose(topic))
+    }
+
+    /// Notifies people why a confirmed outage opens no incident.
+    pub(super) fn notify_of_block(&mut self, block: &Block) -> bool {
+        let evidence = |turn: &Self| turn.evidence();
+        match block {
+            Block::ObserveMode | Block::Paused { .. } | Block::NoLadder => self.notify_of(Topic::Confirmed),
+            Block::ChainNotFinalising { .. } => self.notify_of(Topic::ChainSick),
+            Block::Slashed { .. } => self.notify_of(Topic::Slashed),
+            Block::NoActiveKeys => false,
+            Block::Hands { why } => {
+                let why = why.to_string().into();
+                self.notify(Topic::Hands, |turn| Some(NoticeKind::Maintenance { why, evidence: evidence(turn) }))
+            }
+            Block::Cooldown { until } => self.notify_of_rule(Held::Cooldown { until: *until }),
+            Block::ClosedByOperator => self.notify_of_rule(Held::ClosedByOperator),
+            Block::TooMany { limit } => {
+                self.notify_of_rule(Held::DailyLimit { limit: u32::try_from(*limit).unwrap_or(u32::MAX) })
+            }
+            Block::OverIncidentBudget { limit, estimate } => {
+                self.notify_of_money(Money::OverIncidentBudget { estimate: *estimate, limit: *limit })
+            }
+            Block::OverMonthBudget { limit, estimate, spent } => {
+                self.notify_of_money(Money::OverMonthBudget { estimate: *estimate, spent: *spent, limit: *limit })
+            }
+            Block::PriceUnknown { rung } => self.notify_of_money(Money::PriceUnknown { rung: rung.clone() }),
+        }
+    }
+
+    fn notify_of_rule(&mut self, rule: Held) -> bool {
+        self.notify(Topic::Flapping, |turn| Some(NoticeKind::HeldBack { rule, evidence: turn.evidence() }))
+    }
+
+    fn notify_of_money(&mut self, money: Money) -> bool {
+        self.notify(Topic::Money, |_| Some(NoticeKind::Money(money)))
+    }
+
+    pub(super) fn notify_of_failure(&mut self, failed: Failed, said: &str, retry_at: Option<Time>) {
+        let topic = match failed {
+            Failed::OutOfStock => Topic::OutOfStock,
+            Failed::Quota => Topic::Quota,
+            Failed::Refused => Topic::Refused,
+            Failed::TooSlow => Topic::TooSlow,
+            Failed::Delete => Topic::DeleteFails,
+            Failed::Poll => Topic::PollFails,
+        };
+        self.notify(topic, |_| Some(NoticeKind::Failure { failed, detail: said.into(), retry_at }));
+    }
+
+    pub(super) fn notify_of_stuck(&mut self, stuck: &Stuck) {
+        self.notify(Topic::Stuck(stuck.kind()), |turn| {
+            Some(NoticeKind::StandbyStuck {
+                instance: turn.record.standby()?.instance.clone(),
+                why: stuck.to_string().into(),
+                advice: stuck.kind().advice().into(),
+                per_hour: turn.per_hour(),
+                evidence: turn.progress().into_iter().collect(),
+            })
+        });
+    }
+
+    pub(super) fn notify_of_boot(&mut self, standby: &Standby, console: &Lines) {
+        let waited = elapsed(standby.since, self.now);
+        let (instance, console) = (standby.instance.clone(), console.clone());
+        self.queue(Topic::NeverBooted, None, NoticeKind::NeverBooted { instance, waited, console });
+    }
+
+    pub(super) fn notify_of_recovery(&mut self, closed: &Closed, left: Lines) {
+        let lasted = elapsed(closed.opened_at, self.now);
+        let standby = self.bill(true).map(|bill| Bill { cost: closed.cost, ..bill });
+        let how = closed.how.as_str().into();
+        self.queue(Topic::Recovered, None, NoticeKind::Recovered { lasted, how, standby, left });
+    }
+
+    /// The incident's machines, the last one first; `None` if there was none.
+    pub(super) fn bill(&self, deleted: bool) -> Option<Bill> {
+        let incident = self.record.incident()?;
+        let place = |index: usize| self.policy.ladder.get(index).map(|rung| rung.rung.clone());
+        let served = incident.machine_since.and_then(|since| Some((place(incident.rung)?, elapsed(since, self.now))));
+        let ran = |gone: &GivenUp| (gone.rung.clone(), elapsed(gone.since, gone.gone_at.unwrap_or(self.now)));
+        let mut machines: Vec<(Rung, Span)> = incident.given_up.iter().map(ran).chain(served).collect();
+        let (rung, ran) = machines.pop()?;
+        let earlier = machines.iter().map(|(rung, ran)| format!("{rung}, ran {}", human(*ran))).collect();
+        let hours = ran.as_secs_f64() / 3600.0;
+        let cost = self.per_hour().map(|usd| Usd(usd.0 * hours));
+        Some(Bill { rung, ran, earlier, cost, deleted })
+    }
+
+    /// Takes in what became of a mail.
+    pub(super) fn delivered(&mut self, notice: Uuid, delivery: &Delivery) {
+        let now = self.now;
+        let Some(index) = self.record.outbox.iter().position(|outgoing| outgoing.notice.id == notice) else { return };
+        let outbox = &mut self.record.to_mut().outbox;
+        match outbox[index].settle(delivery, now) {
+            OutboxState::Delivered => {
+                outbox.remove(index);
+            }
+            OutboxState::Waiting | OutboxState::Failed => {}
+        }
+    }
+
+    /// Queues a notice, and makes room for it if too much waits: what every recipient has refused goes first, then what
+    /// is said again by a later notice, then the oldest that is not urgent. What is dropped is logged.
+    fn queue(&mut self, topic: Topic, first_at: Option<Time>, kind: NoticeKind) {
+        if self.policy.mail_to.is_empty() {
+            return;
+        }
+        let (validator, incident) = (self.id.clone(), self.record.incident().map(|incident| incident.id));
+        let id = notice_id(self.id, self.now, &topic.name());
+        let notice = Notice { id, validator, incident, at: self.now, topic, first_at, kind };
+        let outgoing = Outgoing::new(notice, &self.policy.mail_to, self.now);
+        let outbox = &mut self.record.to_mut().outbox;
+        let mut dropped = None;
+        if outbox.len() >= OUTBOX {
+            let refused = outbox.iter().position(|mail| mail.state() == OutboxState::Failed);
+            let repeated = || outbox.iter().position(|mail| mail.notice.topic == topic);
+            let lesser = || outbox.iter().position(|mail| !mail.notice.topic.is_urgent());
+            let index = refused.or_else(repeated).or_else(lesser).unwrap_or(0);
+            dropped = Some(outbox.remove(index).notice.topic.name());
+        }
+        outbox.push(outgoing);
+        if let Some(topic) = dropped {
+            self.say(Reason::MailDropped { topic });
+        }
+    }
+
+    fn progress(&self) -> Vec<String> {
+        self.live.report().map_or_else(Vec::new, |heard| Progress::of(heard, self.now).lines(self.now))
+    }
+
+    pub(super) fn evidence_with_progress(&self) -> Lines {
+        let heard = self.live.report();
+        let standby = heard.map(|heard| format!("the standby: {}", Progress::of(heard, self.now).line()).into());
+        self.views().into_iter().chain(standby).collect()
+    }
+
+    fn compose(&self, topic: Topic) -> Option<NoticeKind> {
+        let evidence = self.evidence();
+        Some(match topic {
+            Topic::SuspectedTooLong => NoticeKind::SuspectedTooLong { since: self.since(), evidence },
+            Topic::Confirmed => self.confirmed(),
+            Topic::Partial => {
+                let (silent, of) = self.live.keys.as_ref().map_or((0, 0), |keys| (keys.silent, keys.active));
+                let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+                NoticeKind::Partial { silent: number(silent), of: number(of), evidence }
+            }
+            Topic::Slashed => {
+                NoticeKind::Slashed { keys: self.record.slashed.iter().map(ToString::to_string).collect() }
+            }
+            Topic::Ready => self.ready()?,
+            Topic::ChainSick => NoticeKind::ChainSick {
+                why: match self.world.chain.health {
+                    ChainHealth::NotFinalising { epochs } => {
+                        format!("the last finalised epoch is {epochs} behind").into()
+                    }
+                    ChainHealth::Finalising | ChainHealth::Unknown => Text::default(),
+                },
+            },
+            Topic::FuseSoon => self.fuse_soon()?,
+            // These need more than the state shows.
+            Topic::Money
+            | Topic::Flapping
+            | Topic::Hands
+            | Topic::OutOfStock
+            | Topic::Quota
+            | Topic::Refused
+            | Topic::TooSlow
+            | Topic::NeverBooted
+            | Topic::DeleteFails
+            | Topic::PollFails
+            | Topic::Kept
+            | Topic::Recovered
+            | Topic::Stuck(_)
+            | Topic::Attention(_) => return None,
+        })
+    }
+
+    fn confirmed(&self) -> NoticeKind {
+        let Some(incident) = self.record.incident() else {
+            return NoticeKind::Confirmed {
+                since: self.since(),
+                evidence: self.evidence(),
+                plan: self.plan(0),
+                opened_by: None,
+            };
+        };
+        let plan = match self.record.standby() {
+            Some(standby) => Plan::Standing(standby.instance.clone()),
+            None => self.plan(incident.rung),
+        };
+        if incident.site_outage {
+            let down = self.world.unhealthy_names().map(ToString::to_string).collect();
+            let of = u32::try_from(self.world.len()).unwrap_or(u32::MAX);
+            return NoticeKind::SiteOutage { down, of, plan };
+        }
+        let opened_by = incident.opened_by.as_ref().map(|who| Text::from(format!("{who}: {}", incident.cause)));
+        NoticeKind::Confirmed { since: self.since(), evidence: self.evidence(), plan, opened_by }
+    }
+
+    fn ready(&self) -> Option<NoticeKind> {
+        let standby = self.record.standby()?;
+        let report = &self.live.report()?.report;
+        let health = match self.policy.other_chains.get(self.id) {
+            Some(OtherChain::Probed) => vec!["its own probes say that it is well".to_owned()],
+            None | Some(OtherChain::Read { .. }) => {
+                vec![
+                    format!("synced, {} peers", report.peers),
+                    format!("its head is {} s old", report.head_age_seconds),
+                ]
+            }
+        };
+        let rest = [format!("its clock is off by {} ms", report.clock_offset_ms), "no signer is seen on it".to_owned()];
+        let facts = health.into_iter().chain(rest);
+        Some(NoticeKind::StandbyReady {
+            instance: standby.instance.clone(),
+            per_hour: self.per_hour(),
+            fuse_at: self.policy.fuse_at(standby.since),
+            evidence: facts.collect(),
+            simulated: self.policy.simulated,
+        })
+    }
+
+    fn fuse_soon(&self) -> Option<NoticeKind> {
+        let (incident, standby) = (self.record.incident()?, self.record.standby()?);
+        let hours = elapsed(standby.since, self.now).as_secs_f64() / 3600.0;
+        let rung = self.policy.ladder.get(incident.rung);
+        Some(NoticeKind::Money(Money::FuseSoon {
+            instance: standby.instance.clone(),
+            fuse_at: self.policy.fuse_at(standby.since),
+            so_far: rung.and_then(|rung| rung.per_hour).map(|usd| Usd(usd.0 * hours)),
+            after_fuse_per_month: rung.and_then(|rung| rung.after_fuse_per_month),
+        }))
+    }
+
+    fn plan(&self, rung: usize) -> Plan {
+        let Some(PricedRung { rung: place, per_hour, until_fuse, after_fuse_per_month }) = self.policy.ladder.get(rung)
+        else {
+            return Plan::Nothing;
+        };
+        let offer = Offer {
+            rung: place.clone(),
+            alternatives: u32::try_from(self.policy.ladder.len() - rung - 1).unwrap_or(u32::MAX),
+            per_hour: *per_hour,
+            until_fuse: *until_fuse,
+            fuse: self.policy.standby_ttl,
+            after_fuse_per_month: *after_fuse_per_month,
+            simulated: self.policy.simulated,
+        };
+        match self.policy.mode {
+            Mode::Armed => Plan::Create(offer),
+            Mode::Observe => Plan::WouldCreate(offer),
+        }
+    }
+
+    /// What the incident's machine costs while it runs.
+    pub(super) fn per_hour(&self) -> Option<Usd> {
+        let incident = self.record.incident()?;
+        incident.machine_since?;
+        self.policy.ladder.get(incident.rung)?.per_hour
+    }
+
+    fn evidence(&self) -> Lines {
+        self.views().into_iter().collect()
+    }
+
+    fn views(&self) -> Vec<Text> {
+        let views = self.live.signals.views(self.now);
+        let known = views.iter().filter(|view| view.verdict != Verdict::Unknown || !view.why.is_empty());
+        known.map(|view| view.to_string().into()).collect()
+    }
+
+    /// When what people are notified of began.
+    fn since(&self) -> Time {
+        let suspected = self.record.watch.since();
+        suspected.or(self.record.incident().map(|incident| incident.suspected_at)).unwrap_or(self.now)
+    }
+}
