@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     ActionId, ChainHealth, CreateOutcome, IncidentId, InstanceRef, KeyStates, Machine, MachineState, Owner, Reading,
-    Role, Source, Span, StandbySpec, Time, Validator, ValidatorId, Written,
+    Role, Source, Span, StandbySpec, Step, Time, Validator, ValidatorId, Written,
 };
 
 /// Something that happened. Time passing is one of them.
@@ -147,6 +147,25 @@ pub enum Action {
 }
 
 impl Action {
+    /// What it is for, as its name says it.
+    #[must_use]
+    pub fn step(&self) -> Step {
+        match self {
+            Self::Find => Step::Find,
+            Self::Create(_) => Step::Create,
+            Self::Observe(_) => Step::Observe,
+            Self::Delete(_) | Self::GiveUp(_) => Step::Delete,
+            Self::Console(_) => Step::Console,
+            Self::Disks => Step::Disks,
+        }
+    }
+
+    /// Whether it deletes a machine.
+    #[must_use]
+    pub fn deletes(&self) -> bool {
+        self.step() == Step::Delete
+    }
+
     /// The machine it is about, once there is one.
     #[must_use]
     pub fn instance(&self) -> Option<&InstanceRef> {

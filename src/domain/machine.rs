@@ -24,11 +24,10 @@ use std::borrow::Cow;
 
 use super::{
     Action, ActionId, Case, Decision, Event, Incident, Live, MachineWatch, Mode, Outcome, Pending, Policy, Reason,
-    Rejected, Stage, Standby, Step, Time, Topic, Validator, ValidatorId, World,
+    Rejected, Stage, Standby, Time, Topic, Validator, ValidatorId, World,
 };
 
 pub use explain::explain;
-pub use stuck::{Stuck, StuckKind};
 
 /// Decides what one event means. Total: every pair of state and event has an answer, a late or repeated one is ignored
 /// with a reason.
@@ -180,10 +179,10 @@ impl<'a> Transition<'a> {
     }
 
     /// Looking changes nothing outside, so it needs no intent in the ledger.
-    fn ask(&mut self, step: Step, action: Action) {
+    fn ask(&mut self, action: Action) {
         let Some(incident) = self.record.incident() else { return };
         self.live.polls = self.live.polls.wrapping_add(1);
-        let id = ActionId { incident: incident.id, step, attempt: self.live.polls };
+        let id = ActionId { incident: incident.id, step: action.step(), attempt: self.live.polls };
         self.live.started = Some(id);
         self.actions.push((id, action));
     }

@@ -369,7 +369,7 @@ impl Validator {
         if let Some(Case { incident, stage: Stage::Provisioning(pending), .. }) = &mut self.case
             && matches!(pending.action, Action::Create(_))
         {
-            *pending = incident.next(Step::Find, Action::Find, pending.not_before);
+            *pending = incident.next(Action::Find, pending.not_before);
         }
         self
     }
@@ -432,12 +432,42 @@ impl Validator {
     }
 }
 
+impl Standby {
+    /// A machine that is known from this moment on.
+    #[must_use]
+    pub fn new(instance: InstanceRef, rung: Rung, since: Time) -> Self {
+        Self { instance, rung, since, ready: false, extra: None, spoke_at: None }
+    }
+}
+
 impl Incident {
+    /// One that opens at this moment. Nothing has been tried yet.
+    #[must_use]
+    pub fn new(id: IncidentId, opened_at: Time, cause: String) -> Self {
+        Self {
+            id,
+            suspected_at: opened_at,
+            opened_at,
+            cause,
+            opened_by: None,
+            opened_while_up: false,
+            site_outage: false,
+            rung: 0,
+            creation: 0,
+            failures: Failures::default(),
+            steps: 0,
+            machine_since: None,
+            estimate: None,
+            given_up: Vec::new(),
+        }
+    }
+
     /// The next step, under a name of its own. A creation is named by its number alone: repeated after a lost reply, it
     /// is the same request to the cloud.
     #[must_use]
-    pub fn next(&mut self, step: Step, action: Action, not_before: Time) -> Pending {
+    pub fn next(&mut self, action: Action, not_before: Time) -> Pending {
         self.steps += 1;
+        let step = action.step();
         let attempt = if step == Step::Create { self.creation } else { self.steps };
         Pending { id: ActionId { incident: self.id, step, attempt }, action, not_before }
     }

@@ -4,7 +4,7 @@
 //! look is notified when it changes, and once a day for as long as it lasts.
 
 use super::{Transition, recover};
-use crate::domain::{Attention, Mode, NoticeKind, Reason, Sight, Stage, Time, TimeExt, Topic, Watch};
+use crate::domain::{Attention, AttentionKind, Case, Mode, NoticeKind, Reason, Stage, Time, TimeExt, Topic, Watch};
 
 pub(super) fn judge(turn: &mut Transition<'_>, back: bool) {
     let before = turn.record.attention().cloned();
@@ -13,30 +13,26 @@ pub(super) fn judge(turn: &mut Transition<'_>, back: bool) {
     if found.iter().any(|attention| *attention == Attention::SignerSeen) && is_at_work(turn) {
         found.push(Attention::TwoSigners);
     }
-    if (!found.is_empty() || matches!(turn.record.case, Some(ref case) if is_releasing(&case.stage)))
-        && is_down_again(turn)
-    {
+    let releasing = matches!(&turn.record.case, Some(Case { stage: Stage::Releasing { .. }, .. }));
+    if (releasing || !found.is_empty()) && is_down_again(turn) {
         found.push(Attention::DownAgain);
     }
     let after = found.into_iter().max_by_key(Attention::kind);
-    if before.as_ref().map(Attention::kind) != after.as_ref().map(Attention::kind) {
-        match (&before, &after) {
+    if before != after {
+        turn.case().attention.clone_from(&after);
+        match (before, &after) {
+            (Some(attention), None) => turn.say(Reason::AttentionOver { attention }),
+            (Some(before), Some(after)) if before.kind() == after.kind() => {}
             (_, Some(attention)) => turn.say(Reason::NeedsHuman { attention: attention.clone(), gone: false }),
-            (Some(attention), None) => turn.say(Reason::AttentionOver { attention: attention.clone() }),
             (None, None) => {}
         }
     }
-    if before != after {
-        turn.case().attention.clone_from(&after);
-    }
     if let Some(attention) = after {
-        turn.notify(Topic::Attention(attention.kind()), |turn| {
-            Some(NoticeKind::DecisionNeeded {
-                attention,
-                instance: turn.record.standby().map(|standby| standby.instance.clone()),
-                per_hour: turn.per_hour(),
-                evidence: turn.evidence_with_progress(),
-            })
+        turn.notify(Topic::Attention(attention.kind()), |turn| NoticeKind::DecisionNeeded {
+            attention,
+            instance: turn.record.standby().map(|standby| standby.instance.clone()),
+            per_hour: turn.per_hour(),
+            evidence: turn.evidence_with_progress(),
         });
     }
 }
@@ -46,13 +42,6 @@ pub(super) fn raise(turn: &mut Transition<'_>, attention: Attention) {
     if turn.record.attention().is_none_or(|before| before.kind() < attention.kind()) {
         turn.say(Reason::NeedsHuman { attention: attention.clone(), gone: false });
         turn.case().attention = Some(attention);
-    }
-}
-
-fn is_releasing(stage: &Stage) -> bool {
-    match stage {
-        Stage::Releasing { .. } => true,
-        Stage::Provisioning(_) | Stage::Standing(_) => false,
     }
 }
 
@@ -104,24 +93,10 @@ fn is_kept(turn: &mut Transition<'_>) -> bool {
     turn.now < grace
 }
 
-/// What was latched and has shown to be wrong: a machine that never booted has written something after all, and one that
-/// must not be touched does not exist any more.
+/// A machine that never booted has written something after all.
 fn is_refuted(turn: &Transition<'_>, latched: &Attention) -> bool {
-    let has_written = |seen: Sight| seen.has_written;
-    match latched {
-        Attention::NeverBooted { .. } => {
-            turn.live.machine.as_ref().and_then(|machine| machine.seen).is_some_and(has_written)
-        }
-        Attention::ObserveMode
-        | Attention::TtlEnded
-        | Attention::Stopped
-        | Attention::Vanished
-        | Attention::DownAgain
-        | Attention::RecoveredButSilent
-        | Attention::Untouchable(_)
-        | Attention::SignerSeen
-        | Attention::TwoSigners => false,
-    }
+    let seen = turn.live.machine.as_ref().and_then(|machine| machine.seen);
+    latched.kind() == AttentionKind::NeverBooted && seen.is_some_and(|seen| seen.has_written)
 }
 
 /// Home signs, or shows that it can.

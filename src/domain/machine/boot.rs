@@ -8,8 +8,8 @@
 
 use super::{Transition, attention};
 use crate::domain::{
-    Action, Attention, GivenUp, Incident, Lines, Machine, Policy, PricedRung, Reason, Stage, Step, Time, TimeExt, Usd,
-    Written, elapsed,
+    Action, Attention, GivenUp, Incident, Machine, Policy, PricedRung, Reason, Stage, Time, TimeExt, Usd, Written,
+    console_tail, elapsed,
 };
 
 /// Right after a look at the machine: whether it is time to ask why it says nothing.
@@ -19,7 +19,7 @@ pub(super) fn after_poll(turn: &mut Transition<'_>, written: &Written) {
         let (instance, waited) = (standby.instance.clone(), elapsed(standby.since, turn.now));
         if turn.may_act() {
             turn.say(Reason::NeverBooted { instance: instance.clone(), waited });
-            turn.ask(Step::Console, Action::Console(instance));
+            turn.ask(Action::Console(instance));
         }
     }
 }
@@ -42,7 +42,7 @@ pub(super) fn console_read(turn: &mut Transition<'_>, console: &str) {
     if !is_overdue(turn) || !turn.may_act() {
         return;
     }
-    let (console, policy) = (tail(console), turn.policy);
+    let (console, policy) = (console_tail(console), turn.policy);
     let (Some(standby), Some(incident)) = (turn.record.standby().cloned(), turn.record.incident()) else { return };
     let attempts = u32::try_from(incident.given_up.len()).unwrap_or(u32::MAX).saturating_add(1);
     if attempts >= policy.max_boot_attempts || policy.ladder.is_empty() {
@@ -59,7 +59,7 @@ pub(super) fn console_read(turn: &mut Transition<'_>, console: &str) {
     incident.creation += 1;
     incident.rung = (incident.rung + 1) % policy.ladder.len();
     incident.machine_since = None;
-    let delete = incident.next(Step::Delete, Action::GiveUp(standby.instance), now);
+    let delete = incident.next(Action::GiveUp(standby.instance), now);
     turn.case().stage = Stage::Provisioning(delete);
     turn.forget_machine();
 }
@@ -87,44 +87,4 @@ pub(super) fn sunk(incident: &Incident, policy: &Policy, now: Time) -> Option<Us
         Some(per_hour.0 * elapsed(gone.since, gone.gone_at.unwrap_or(now)).as_secs_f64() / 3600.0)
     };
     incident.given_up.iter().map(cost).sum::<Option<f64>>().map(Usd)
-}
-
-/// The last lines, without the sequences that colour a terminal. They are bounded by their type.
-fn tail(console: &str) -> Lines {
-    const LINES: usize = 10;
-    let mut lines: Vec<String> = console.lines().rev().map(plain).filter(|line| !line.is_empty()).take(LINES).collect();
-    lines.reverse();
-    if lines.is_empty() {
-        lines.push("its serial port has printed nothing".into());
-    }
-    lines.into_iter().collect()
-}
-
-/// One line without escape sequences and control characters.
-fn plain(line: &str) -> String {
-    let mut text = String::new();
-    let mut rest = line.chars().peekable();
-    while let Some(c) = rest.next() {
-        if c == '\u{1b}' && rest.next_if_eq(&'[').is_some() {
-            while rest.next_if(|c| !c.is_ascii_alphabetic()).is_some() {}
-            rest.next();
-        } else if !c.is_control() {
-            text.push(c);
-        }
-    }
-    text.trim().to_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::tail;
-
-    #[test]
-    fn the_last_lines_of_a_console_are_kept_without_colours_and_control_characters() {
-        let text = "old\n".repeat(50) + "\u{1b}[0;32m  OK  \u{1b}[0m Started\r\n\u{7}bell\n\n";
-        let lines: Vec<String> = tail(&text).iter().map(str::to_owned).collect();
-        assert_eq!(lines.len(), 10);
-        assert_eq!(&lines[8..], ["OK Started", "bell"]);
-        assert_eq!(tail("").iter().collect::<Vec<_>>(), ["its serial port has printed nothing"]);
-    }
 }

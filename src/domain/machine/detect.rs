@@ -3,8 +3,8 @@
 
 use super::{Transition, budget};
 use crate::domain::{
-    Action, Assessment, Block, Case, ChainHealth, Failures, Incident, IncidentId, Mode, Reason, Span, Stage, Step,
-    Time, TimeExt, Topic, Verdict, Watch,
+    Action, Assessment, Block, Case, ChainHealth, Incident, IncidentId, Mode, NoticeKind, Reason, Span, Stage, Time,
+    TimeExt, Topic, Verdict, Watch,
 };
 
 /// The span over which incidents are counted.
@@ -56,13 +56,18 @@ pub(super) fn advance(turn: &mut Transition<'_>) {
 /// A slashed key, and keys of which some are silent.
 fn notify_of_keys(turn: &mut Transition<'_>, seen: &Assessment) {
     if turn.is_frozen() {
-        turn.notify_of(Topic::Slashed);
+        turn.notify(Topic::Slashed, |turn| NoticeKind::Slashed {
+            keys: turn.record.slashed.iter().map(ToString::to_string).collect(),
+        });
     }
     // An outage begins in the middle of an epoch, and that epoch is partly silent: only what lasts is a finding.
     if let Some(since) = seen.partial_since {
         let late_at = since.plus(turn.policy.suspected_mail_after);
         if turn.now >= late_at {
-            turn.notify_of(Topic::Partial);
+            let keys = turn.live.keys.clone().unwrap_or_default();
+            let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+            let (silent, of) = (number(keys.silent), number(keys.active));
+            turn.notify(Topic::Partial, |turn| NoticeKind::Partial { silent, of, evidence: turn.evidence() });
         } else {
             turn.wake(late_at);
         }
@@ -101,7 +106,7 @@ fn unconfirmed(turn: &mut Transition<'_>, since: Time) {
     }
     let late_at = since.plus(turn.policy.suspected_mail_after);
     if turn.now >= late_at {
-        turn.notify_of(Topic::SuspectedTooLong);
+        turn.notify(Topic::SuspectedTooLong, |turn| NoticeKind::SuspectedTooLong { since, evidence: turn.evidence() });
     } else {
         turn.wake(late_at);
     }
@@ -123,7 +128,7 @@ fn confirmed(turn: &mut Transition<'_>, since: Time) {
         }
     }
     if since > opened_at {
-        turn.notify_of(Topic::Confirmed);
+        turn.notify_of_outage();
     }
 }
 
@@ -195,22 +200,15 @@ pub(super) fn open(turn: &mut Transition<'_>, by: Option<(&str, &str)>) {
     let moments = (0..).map(|more| now.plus(Span::from_nanos(more)));
     let id = moments.map(|at| IncidentId::derive(turn.id, at)).find(|id| !known(*id)).expect("moments do not end");
     let mut incident = Incident {
-        id,
-        opened_at: now,
         suspected_at: turn.record.watch.since().unwrap_or(now),
-        cause: cause.clone(),
         opened_by: by.map(|(who, _)| who.to_owned()),
         opened_while_up: by.is_some() && turn.live.signals.working_after(Time::MIN, now),
         site_outage: others > 0 && share > turn.policy.max_unhealthy,
         rung: first.map_or(0, |(rung, _)| rung),
-        creation: 0,
-        failures: Failures::default(),
-        steps: 0,
-        machine_since: None,
         estimate: first.and_then(|(_, price)| price),
-        given_up: Vec::new(),
+        ..Incident::new(id, now, cause.clone())
     };
-    let pending = incident.next(Step::Find, Action::Find, now);
+    let pending = incident.next(Action::Find, now);
     turn.live.healthy_since = None;
     turn.forget_machine();
     let record = turn.record.to_mut();
@@ -222,7 +220,7 @@ pub(super) fn open(turn: &mut Transition<'_>, by: Option<(&str, &str)>) {
     record.notified.retain(|notified| matches!(notified.topic, Topic::Slashed | Topic::Partial));
     turn.say(Reason::Opened { incident: id, by: by.map(|(who, _)| who.to_owned()), cause });
     turn.say(Reason::Looking { why: "nothing is created before it is known that there is none" });
-    turn.notify_of(Topic::Confirmed);
+    turn.notify_of_outage();
 }
 
 impl Transition<'_> {

@@ -3,7 +3,7 @@
 use super::{Transition, attention, boot, fold, identity::Expected, notify, provision, ready, recover, stuck};
 use crate::domain::{
     Action, ActionId, Attention, Failed, InstanceRef, Machine, MachineState, Outcome, Reason, Seen, Span, Standby,
-    Step, Time, TimeExt, Topic, elapsed,
+    Step, Time, TimeExt, elapsed,
 };
 
 pub(super) fn advance(turn: &mut Transition<'_>, at_work: Option<Span>) {
@@ -37,11 +37,12 @@ pub(super) fn advance(turn: &mut Transition<'_>, at_work: Option<Span>) {
 /// The end of the machine's time, and the word before it.
 fn watch_time(turn: &mut Transition<'_>) {
     let Some(standby) = turn.record.standby() else { return };
-    let (since, ends_at) = (standby.since, turn.policy.fuse_at(standby.since));
+    let (instance, since) = (standby.instance.clone(), standby.since);
+    let ends_at = turn.policy.fuse_at(since);
     turn.wake(ends_at);
     let warn_at = ends_at.minus(notify::FUSE_WARNING).max(since);
     if turn.now >= warn_at && turn.now < ends_at && elapsed(since, ends_at) > notify::FUSE_WARNING {
-        turn.notify_of(Topic::FuseSoon);
+        turn.notify_of_end(instance, since);
     } else {
         turn.wake(warn_at);
     }
@@ -163,7 +164,7 @@ fn listed(turn: &mut Transition<'_>, machines: &[Machine]) {
     let why = "it is a second machine of this incident; the ledger's stays";
     turn.say(Reason::Deleting { instance: second.instance.clone(), why });
     let not_before = turn.deletes_at(&second.instance);
-    let extra = turn.incident().next(Step::Delete, Action::Delete(second.instance.clone()), not_before);
+    let extra = turn.incident().next(Action::Delete(second.instance.clone()), not_before);
     turn.standby().extra = Some(extra);
 }
 
@@ -184,10 +185,10 @@ fn poll(turn: &mut Transition<'_>) {
     let machine = turn.machine();
     if now >= machine.next_list_at {
         machine.next_list_at = now.plus(policy.observe_every);
-        turn.ask(Step::Find, Action::Find);
+        turn.ask(Action::Find);
     } else if now >= machine.next_poll_at {
         machine.next_poll_at = now.plus(if machine.gone { policy.recheck_every } else { policy.observe_every });
-        turn.ask(Step::Observe, Action::Observe(instance));
+        turn.ask(Action::Observe(instance));
     } else {
         let next = machine.next_list_at.min(machine.next_poll_at);
         turn.wake(next);

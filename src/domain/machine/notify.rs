@@ -7,9 +7,9 @@ use uuid::Uuid;
 
 use super::Transition;
 use crate::domain::{
-    Bill, Block, ChainHealth, Closed, Delivery, Failed, GivenUp, Held, Lines, Mode, Money, Notice, NoticeKind,
-    Notified, Offer, OtherChain, OutboxState, Outgoing, Plan, PricedRung, Progress, Reason, Rung, Span, Standby, Stuck,
-    Text, Time, TimeExt, Topic, Usd, Verdict, elapsed, human, notice_id,
+    Bill, Block, Closed, Delivery, Failed, GivenUp, Held, InstanceRef, Lines, Mode, Money, Notice, NoticeKind,
+    Notified, Offer, OtherChain, OutboxState, Outgoing, Plan, PricedRung, Progress, Reason, Report, Rung, Span,
+    Standby, Stuck, Text, Time, TimeExt, Topic, Usd, Verdict, elapsed, human, notice_id,
 };
 
 /// Up to this many notices are kept while the mail server does not take them.
@@ -20,14 +20,14 @@ pub(super) const FUSE_WARNING: Span = Span::from_hours(12);
 impl Transition<'_> {
     /// Notifies people of what holds now, unless they were notified of it within [`crate::domain::Policy::remind_every`];
     /// later it is a reminder. Called again at every event for as long as it holds. Returns whether it notified.
-    pub(super) fn notify(&mut self, topic: Topic, kind: impl FnOnce(&Self) -> Option<NoticeKind>) -> bool {
+    pub(super) fn notify(&mut self, topic: Topic, kind: impl FnOnce(&Self) -> NoticeKind) -> bool {
         let before = self.record.notified.iter().find(|notified| notified.topic == topic).copied();
         let again_at = before.map(|before| before.last_at.plus(self.policy.remind_every));
         if let Some(again_at) = again_at.filter(|again_at| self.now < *again_at) {
             self.wake(again_at);
             return false;
         }
-        let Some(kind) = kind(self) else { return false };
+        let kind = kind(self);
         let (now, first_at) = (self.now, before.map(|before| before.first_at));
         self.wake(now.plus(self.policy.remind_every));
         let notified = &mut self.record.to_mut().notified;
@@ -44,22 +44,19 @@ impl Transition<'_> {
         }
     }
 
-    /// Notifies people of a topic that the state alone explains.
-    pub(super) fn notify_of(&mut self, topic: Topic) -> bool {
-        self.notify(topic, |turn| turn.compose(topic))
-    }
-
     /// Notifies people why a confirmed outage opens no incident.
     pub(super) fn notify_of_block(&mut self, block: &Block) -> bool {
-        let evidence = |turn: &Self| turn.evidence();
         match block {
-            Block::ObserveMode | Block::Paused { .. } | Block::NoLadder => self.notify_of(Topic::Confirmed),
-            Block::ChainNotFinalising { .. } => self.notify_of(Topic::ChainSick),
-            Block::Slashed { .. } => self.notify_of(Topic::Slashed),
-            Block::NoActiveKeys => false,
+            Block::ObserveMode | Block::Paused { .. } | Block::NoLadder => self.notify_of_outage(),
+            Block::ChainNotFinalising { epochs } => {
+                let why = format!("the last finalised epoch is {epochs} behind").into();
+                self.notify(Topic::ChainSick, |_| NoticeKind::ChainSick { why })
+            }
+            // It was notified when it was seen; keys that have no duties are nobody's outage.
+            Block::Slashed { .. } | Block::NoActiveKeys => false,
             Block::Hands { why } => {
                 let why = why.to_string().into();
-                self.notify(Topic::Hands, |turn| Some(NoticeKind::Maintenance { why, evidence: evidence(turn) }))
+                self.notify(Topic::Hands, |turn| NoticeKind::Maintenance { why, evidence: turn.evidence() })
             }
             Block::Cooldown { until } => self.notify_of_rule(Held::Cooldown { until: *until }),
             Block::ClosedByOperator => self.notify_of_rule(Held::ClosedByOperator),
@@ -77,11 +74,11 @@ impl Transition<'_> {
     }
 
     fn notify_of_rule(&mut self, rule: Held) -> bool {
-        self.notify(Topic::Flapping, |turn| Some(NoticeKind::HeldBack { rule, evidence: turn.evidence() }))
+        self.notify(Topic::Flapping, |turn| NoticeKind::HeldBack { rule, evidence: turn.evidence() })
     }
 
     fn notify_of_money(&mut self, money: Money) -> bool {
-        self.notify(Topic::Money, |_| Some(NoticeKind::Money(money)))
+        self.notify(Topic::Money, |_| NoticeKind::Money(money))
     }
 
     pub(super) fn notify_of_failure(&mut self, failed: Failed, said: &str, retry_at: Option<Time>) {
@@ -93,18 +90,22 @@ impl Transition<'_> {
             Failed::Delete => Topic::DeleteFails,
             Failed::Poll => Topic::PollFails,
         };
-        self.notify(topic, |_| Some(NoticeKind::Failure { failed, detail: said.into(), retry_at }));
+        self.notify(topic, |_| NoticeKind::Failure { failed, detail: said.into(), retry_at });
     }
 
     pub(super) fn notify_of_stuck(&mut self, stuck: &Stuck) {
-        self.notify(Topic::Stuck(stuck.kind()), |turn| {
-            Some(NoticeKind::StandbyStuck {
-                instance: turn.record.standby()?.instance.clone(),
-                why: stuck.to_string().into(),
-                advice: stuck.kind().advice().into(),
-                per_hour: turn.per_hour(),
-                evidence: turn.progress().into_iter().collect(),
-            })
+        let Some(instance) = self.record.standby().map(|standby| standby.instance.clone()) else { return };
+        self.notify(Topic::Stuck(stuck.kind()), |turn| NoticeKind::StandbyStuck {
+            instance,
+            why: stuck.to_string().into(),
+            advice: stuck.kind().advice().into(),
+            per_hour: turn.per_hour(),
+            evidence: turn
+                .live
+                .report()
+                .map_or_else(Vec::new, |heard| Progress::of(heard, turn.now).lines(turn.now))
+                .into_iter()
+                .collect(),
         });
     }
 
@@ -173,55 +174,9 @@ impl Transition<'_> {
         }
     }
 
-    fn progress(&self) -> Vec<String> {
-        self.live.report().map_or_else(Vec::new, |heard| Progress::of(heard, self.now).lines(self.now))
-    }
-
-    pub(super) fn evidence_with_progress(&self) -> Lines {
-        let heard = self.live.report();
-        let standby = heard.map(|heard| format!("the standby: {}", Progress::of(heard, self.now).line()).into());
-        self.views().into_iter().chain(standby).collect()
-    }
-
-    fn compose(&self, topic: Topic) -> Option<NoticeKind> {
-        let evidence = self.evidence();
-        Some(match topic {
-            Topic::SuspectedTooLong => NoticeKind::SuspectedTooLong { since: self.since(), evidence },
-            Topic::Confirmed => self.confirmed(),
-            Topic::Partial => {
-                let (silent, of) = self.live.keys.as_ref().map_or((0, 0), |keys| (keys.silent, keys.active));
-                let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-                NoticeKind::Partial { silent: number(silent), of: number(of), evidence }
-            }
-            Topic::Slashed => {
-                NoticeKind::Slashed { keys: self.record.slashed.iter().map(ToString::to_string).collect() }
-            }
-            Topic::Ready => self.ready()?,
-            Topic::ChainSick => NoticeKind::ChainSick {
-                why: match self.world.chain.health {
-                    ChainHealth::NotFinalising { epochs } => {
-                        format!("the last finalised epoch is {epochs} behind").into()
-                    }
-                    ChainHealth::Finalising | ChainHealth::Unknown => Text::default(),
-                },
-            },
-            Topic::FuseSoon => self.fuse_soon()?,
-            // These need more than the state shows.
-            Topic::Money
-            | Topic::Flapping
-            | Topic::Hands
-            | Topic::OutOfStock
-            | Topic::Quota
-            | Topic::Refused
-            | Topic::TooSlow
-            | Topic::NeverBooted
-            | Topic::DeleteFails
-            | Topic::PollFails
-            | Topic::Kept
-            | Topic::Recovered
-            | Topic::Stuck(_)
-            | Topic::Attention(_) => return None,
-        })
+    /// An outage is confirmed: what is known, and what is done about it.
+    pub(super) fn notify_of_outage(&mut self) -> bool {
+        self.notify(Topic::Confirmed, Self::confirmed)
     }
 
     fn confirmed(&self) -> NoticeKind {
@@ -246,39 +201,35 @@ impl Transition<'_> {
         NoticeKind::Confirmed { since: self.since(), evidence: self.evidence(), plan, opened_by }
     }
 
-    fn ready(&self) -> Option<NoticeKind> {
-        let standby = self.record.standby()?;
-        let report = &self.live.report()?.report;
-        let health = match self.policy.other_chains.get(self.id) {
+    pub(super) fn notify_of_ready(&mut self, instance: InstanceRef, report: &Report, since: Time) {
+        let mut facts = match self.policy.other_chains.get(self.id) {
             Some(OtherChain::Probed) => vec!["its own probes say that it is well".to_owned()],
             None | Some(OtherChain::Read { .. }) => {
-                vec![
-                    format!("synced, {} peers", report.peers),
-                    format!("its head is {} s old", report.head_age_seconds),
-                ]
+                let (peers, age) = (report.peers, report.head_age_seconds);
+                vec![format!("synced, {peers} peers"), format!("its head is {age} s old")]
             }
         };
-        let rest = [format!("its clock is off by {} ms", report.clock_offset_ms), "no signer is seen on it".to_owned()];
-        let facts = health.into_iter().chain(rest);
-        Some(NoticeKind::StandbyReady {
-            instance: standby.instance.clone(),
-            per_hour: self.per_hour(),
-            fuse_at: self.policy.fuse_at(standby.since),
-            evidence: facts.collect(),
-            simulated: self.policy.simulated,
-        })
+        facts.push(format!("its clock is off by {} ms", report.clock_offset_ms));
+        facts.push("no signer is seen on it".to_owned());
+        self.notify(Topic::Ready, |turn| NoticeKind::StandbyReady {
+            instance,
+            per_hour: turn.per_hour(),
+            fuse_at: turn.policy.fuse_at(since),
+            evidence: facts.into_iter().collect(),
+            simulated: turn.policy.simulated,
+        });
     }
 
-    fn fuse_soon(&self) -> Option<NoticeKind> {
-        let (incident, standby) = (self.record.incident()?, self.record.standby()?);
-        let hours = elapsed(standby.since, self.now).as_secs_f64() / 3600.0;
-        let rung = self.policy.ladder.get(incident.rung);
-        Some(NoticeKind::Money(Money::FuseSoon {
-            instance: standby.instance.clone(),
-            fuse_at: self.policy.fuse_at(standby.since),
+    pub(super) fn notify_of_end(&mut self, instance: InstanceRef, since: Time) {
+        let hours = elapsed(since, self.now).as_secs_f64() / 3600.0;
+        let rung = self.record.incident().and_then(|incident| self.policy.ladder.get(incident.rung));
+        let soon = Money::FuseSoon {
+            instance,
+            fuse_at: self.policy.fuse_at(since),
             so_far: rung.and_then(|rung| rung.per_hour).map(|usd| Usd(usd.0 * hours)),
             after_fuse_per_month: rung.and_then(|rung| rung.after_fuse_per_month),
-        }))
+        };
+        self.notify(Topic::FuseSoon, |_| NoticeKind::Money(soon));
     }
 
     fn plan(&self, rung: usize) -> Plan {
@@ -308,14 +259,18 @@ impl Transition<'_> {
         self.policy.ladder.get(incident.rung)?.per_hour
     }
 
-    fn evidence(&self) -> Lines {
-        self.views().into_iter().collect()
-    }
-
-    fn views(&self) -> Vec<Text> {
+    /// What each source says.
+    pub(super) fn evidence(&self) -> Lines {
         let views = self.live.signals.views(self.now);
         let known = views.iter().filter(|view| view.verdict != Verdict::Unknown || !view.why.is_empty());
-        known.map(|view| view.to_string().into()).collect()
+        known.map(ToString::to_string).collect()
+    }
+
+    /// The same, and what the standby says of itself.
+    pub(super) fn evidence_with_progress(&self) -> Lines {
+        let progress = self.live.report().map(|heard| Progress::of(heard, self.now).line());
+        let standby = progress.map(|line| Text::from(format!("the standby: {line}")));
+        Vec::from(self.evidence()).into_iter().chain(standby).collect()
     }
 
     /// When what people are notified of began.

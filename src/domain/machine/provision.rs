@@ -17,7 +17,7 @@ pub(super) fn advance(turn: &mut Transition<'_>, back: bool) {
         return;
     }
     watch_time(turn);
-    go_on(turn, &pending);
+    go_on(turn, pending);
 }
 
 fn pending(turn: &Transition<'_>) -> Option<Pending> {
@@ -46,27 +46,18 @@ fn watch_time(turn: &mut Transition<'_>) {
 ///
 /// **Invariant:** a creation starts in the very step that brought the complete search before it. One that had to wait is
 /// preceded by another search.
-fn go_on(turn: &mut Transition<'_>, pending: &Pending) {
-    match &pending.action {
-        Action::Create(_) if !turn.may_act() => {}
-        Action::Create(_) if !turn.searched => {
-            let find = set(turn, Step::Find, Action::Find, turn.now);
-            turn.start(&find);
-        }
-        Action::GiveUp(_) | Action::Delete(_) if !turn.may_act() => {}
-        Action::Find
-        | Action::Create(_)
-        | Action::Observe(_)
-        | Action::Delete(_)
-        | Action::GiveUp(_)
-        | Action::Console(_)
-        | Action::Disks => turn.start(pending),
+fn go_on(turn: &mut Transition<'_>, pending: Pending) {
+    let creates = matches!(pending.action, Action::Create(_));
+    if (creates || pending.action.deletes()) && !turn.may_act() {
+        return;
     }
+    let pending = if creates && !turn.searched { set(turn, Action::Find, turn.now) } else { pending };
+    turn.start(&pending);
 }
 
 /// Makes this the next step.
-fn set(turn: &mut Transition<'_>, step: Step, action: Action, not_before: Time) -> Pending {
-    let pending = turn.incident().next(step, action, not_before);
+fn set(turn: &mut Transition<'_>, action: Action, not_before: Time) -> Pending {
+    let pending = turn.incident().next(action, not_before);
     turn.case().stage = Stage::Provisioning(pending.clone());
     pending
 }
@@ -78,31 +69,24 @@ fn react(turn: &mut Transition<'_>, pending: &Pending, outcome: &Outcome) {
             turn.searched = true;
             created_as(turn, &spec.rung, created);
         }
-        // Gone, as far as is known; nothing is created before a complete search shows the same.
-        (Outcome::Deleted, Action::GiveUp(_)) => {
-            set(turn, Step::Find, Action::Find, turn.now);
-        }
         (Outcome::Untouchable(check), Action::GiveUp(instance)) => untouchable(turn, instance, check),
-        (Outcome::Failed(said), Action::GiveUp(_)) => {
+        (Outcome::Failed(said), action) if action.deletes() => {
             let at = turn.deletion_failed(said);
-            set(turn, Step::Find, Action::Find, at);
+            set(turn, Action::Find, at);
         }
         (Outcome::Failed(said), _) => search_again(turn, said),
+        // Gone, as far as is known; nothing is created before a complete search shows the same.
+        (Outcome::Deleted, _) => {
+            set(turn, Action::Find, turn.now);
+        }
         // An outcome of another kind under this name cannot be; searching again is safe whatever it was.
         (
             Outcome::Created(_)
             | Outcome::Observed(_)
-            | Outcome::Deleted
             | Outcome::Untouchable(_)
             | Outcome::Console(_)
             | Outcome::Disks(_),
-            Action::Find
-            | Action::Create(_)
-            | Action::Observe(_)
-            | Action::Delete(_)
-            | Action::GiveUp(_)
-            | Action::Console(_)
-            | Action::Disks,
+            _,
         ) => search_again(turn, "the answer was of another kind"),
     }
 }
@@ -125,7 +109,7 @@ fn found(turn: &mut Transition<'_>, machines: &[Machine]) {
         (Role::Promoted | Role::Other, _) => {
             let check = format!("{} carries this incident's label but is not a standby", keep.instance);
             attention::raise(turn, Attention::Untouchable(check.into()));
-            set(turn, Step::Find, Action::Find, turn.now.plus(turn.policy.recheck_every));
+            set(turn, Action::Find, turn.now.plus(turn.policy.recheck_every));
         }
         // It may still fail for want of capacity, and then it vanishes; that would look like a loss.
         (Role::Standby | Role::Retained, MachineState::Starting) => {
@@ -162,7 +146,7 @@ fn delete_again(turn: &mut Transition<'_>, left: &Machine) {
     }
     let at = turn.deletion_failed(STILL_THERE);
     turn.say(Reason::GivingUp { instance: left.instance.clone() });
-    set(turn, Step::Delete, Action::GiveUp(left.instance.clone()), at);
+    set(turn, Action::GiveUp(left.instance.clone()), at);
 }
 
 /// A machine that was given up must not be touched after all: it is the incident's machine again, and a human's.
@@ -173,12 +157,11 @@ fn untouchable(turn: &mut Transition<'_>, instance: &InstanceRef, check: &str) {
         let GivenUp { instance, rung, since, gone_at: _ } = incident.given_up.remove(index);
         incident.machine_since = Some(since);
         incident.rung = ladder.iter().position(|priced| priced.rung == rung).unwrap_or(incident.rung);
-        let standby = Standby { instance, rung, since, ready: false, extra: None, spoke_at: None };
-        turn.case().stage = Stage::Standing(standby);
+        turn.case().stage = Stage::Standing(Standby::new(instance, rung, since));
         turn.forget_machine();
         turn.machine();
     } else {
-        set(turn, Step::Find, Action::Find, turn.now.plus(turn.policy.recheck_every));
+        set(turn, Action::Find, turn.now.plus(turn.policy.recheck_every));
     }
     attention::raise(turn, Attention::Untouchable(check.into()));
 }
@@ -199,7 +182,7 @@ fn adopt(turn: &mut Transition<'_>, instance: InstanceRef, rung: Rung) {
     turn.machine();
     let case = turn.case();
     case.attention = None;
-    case.stage = Stage::Standing(Standby { instance, rung, since: now, ready: false, extra: None, spoke_at: None });
+    case.stage = Stage::Standing(Standby::new(instance, rung, now));
 }
 
 fn create(turn: &mut Transition<'_>) {
@@ -215,7 +198,7 @@ fn create(turn: &mut Transition<'_>) {
             let attempts = u32::try_from(incident.given_up.len()).unwrap_or(u32::MAX);
             let console = Lines::from_iter(["the budget allows no further try"]);
             attention::raise(turn, Attention::NeverBooted { attempts, console });
-            set(turn, Step::Find, Action::Find, now.plus(policy.recheck_every));
+            set(turn, Action::Find, now.plus(policy.recheck_every));
             return;
         }
         exhausted(turn, "no rung that the budget allows is left", Failed::OutOfStock);
@@ -234,7 +217,7 @@ fn create(turn: &mut Transition<'_>) {
     if turn.may_act() {
         turn.say(Reason::Creating { rung: rung.clone(), name: spec.machine_name() });
     }
-    set(turn, Step::Create, Action::Create(spec), now);
+    set(turn, Action::Create(spec), now);
 }
 
 fn created_as(turn: &mut Transition<'_>, rung: &Rung, outcome: &CreateOutcome) {
@@ -290,7 +273,7 @@ fn exhausted(turn: &mut Transition<'_>, said: &str, failed: Failed) {
     let at = turn.now.plus(turn.policy.backoff(rounds));
     turn.notify_of_failure(failed, said, Some(at));
     turn.say(Reason::Retrying { at, what: "provisioning", said: said.to_owned() });
-    set(turn, Step::Find, Action::Find, at);
+    set(turn, Action::Find, at);
 }
 
 /// After a pause. The number of the creation stays: if it did happen, it is found; if not, it is repeated.
@@ -300,7 +283,7 @@ fn search_again(turn: &mut Transition<'_>, said: &str) {
     *failures = before.saturating_add(1);
     let at = turn.now.plus(turn.policy.backoff(before));
     turn.say(Reason::Retrying { at, what: "provisioning", said: said.to_owned() });
-    set(turn, Step::Find, Action::Find, at);
+    set(turn, Action::Find, at);
 }
 
 pub(super) fn explain(incident: &Incident, pending: &Pending, policy: &Policy) -> Reason {
@@ -308,16 +291,12 @@ pub(super) fn explain(incident: &Incident, pending: &Pending, policy: &Policy) -
     match &pending.action {
         Action::Create(spec) => Reason::Creating { rung: spec.rung.clone(), name: spec.machine_name() },
         Action::GiveUp(instance) => Reason::GivingUp { instance: instance.clone() },
-        Action::Find | Action::Observe(_) | Action::Delete(_) | Action::Console(_) | Action::Disks if failures > 0 => {
-            Reason::Retrying {
-                at: pending.not_before,
-                what: "provisioning",
-                said: format!("try {failures} of rung {}", incident.rung.min(policy.ladder.len())),
-            }
-        }
-        Action::Find | Action::Observe(_) | Action::Delete(_) | Action::Console(_) | Action::Disks => {
-            Reason::Looking { why: "nothing is created before it is known that there is none" }
-        }
+        _ if failures == 0 => Reason::Looking { why: "nothing is created before it is known that there is none" },
+        _ => Reason::Retrying {
+            at: pending.not_before,
+            what: "provisioning",
+            said: format!("try {failures} of rung {}", incident.rung.min(policy.ladder.len())),
+        },
     }
 }
 

@@ -7,8 +7,8 @@ use super::{
     identity::{Expected, Identity},
 };
 use crate::domain::{
-    ChainView, MachineWatch, Policy, Reason, Report, Span, Standby, Subject, Time, TimeExt, Topic, ValidatorId,
-    elapsed, human, printable, start_word,
+    ChainView, MachineWatch, Policy, Reason, Report, Span, Standby, Subject, Time, TimeExt, ValidatorId, elapsed,
+    human, printable, start_word,
 };
 
 /// How many peers a node needs whose kind the agent knows. `min_peers` is about the hundreds of a beacon node; a node of
@@ -22,7 +22,7 @@ const READ_HEAD_AGE: Span = Span::from_mins(5);
 /// Ready after having everything for long enough without a break; syncing again as soon as something is missing.
 pub(super) fn judge(turn: &mut Transition<'_>) {
     let (now, policy) = (turn.now, turn.policy);
-    let Some(Standby { instance, ready, .. }) = turn.record.standby().cloned() else { return };
+    let Some(Standby { instance, ready, since: standby_since, .. }) = turn.record.standby().cloned() else { return };
     let Some(machine) = &turn.live.machine else { return };
     let missing = missing(turn.id, machine, &turn.world.chain, now, policy);
     if ready
@@ -59,11 +59,13 @@ pub(super) fn judge(turn: &mut Transition<'_>) {
     }
     if !ready {
         turn.standby().ready = true;
-        turn.say(Reason::Ready { instance });
+        turn.say(Reason::Ready { instance: instance.clone() });
     }
     // Who has to look at something graver is not asked to promote it.
-    if turn.record.attention().is_none() {
-        turn.notify_of(Topic::Ready);
+    if let Some(report) = turn.live.report().map(|heard| heard.report.clone())
+        && turn.record.attention().is_none()
+    {
+        turn.notify_of_ready(instance, &report, standby_since);
     }
 }
 

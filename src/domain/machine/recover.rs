@@ -1,7 +1,7 @@
 //! Home is back: the only thing beside the operator that ends an incident. A resolved alert does not.
 
 use super::Transition;
-use crate::domain::{Action, MachineState, NoticeKind, Reason, Report, Span, Stage, Step, TimeExt, Topic, elapsed};
+use crate::domain::{Action, MachineState, NoticeKind, Reason, Report, Span, Stage, TimeExt, Topic, elapsed};
 
 /// For how long home has been seen at work without a break, if its own process is seen as well. Attestations alone could
 /// be anybody's; a generic node that is probed shows both by itself.
@@ -39,7 +39,7 @@ pub(super) fn release(turn: &mut Transition<'_>, by: Option<String>) {
     let case = turn.case();
     case.incident.failures = crate::domain::Failures::default();
     case.attention = None;
-    let pending = case.incident.next(Step::Find, Action::Find, now);
+    let pending = case.incident.next(Action::Find, now);
     case.stage = Stage::Releasing { pending, by };
 }
 
@@ -54,7 +54,7 @@ pub(super) fn keep(turn: &mut Transition<'_>, at_work: Span) {
     let lasted = elapsed(incident.opened_at, turn.now);
     if turn.notify(Topic::Kept, |turn| {
         let standby = turn.bill(false);
-        Some(NoticeKind::Recovered { lasted, how: "home is back".into(), standby, left: Default::default() })
+        NoticeKind::Recovered { lasted, how: "home is back".into(), standby, left: Default::default() }
     }) {
         // The next outage is news, whatever was said of this one.
         turn.expire(Topic::Confirmed);

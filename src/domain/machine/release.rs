@@ -2,8 +2,8 @@
 
 use super::{Transition, attention, boot, provision};
 use crate::domain::{
-    Action, Attention, Case, Closed, Failed, Incident, Lines, Machine, Mode, Outcome, Pending, Reason, Stage, Step,
-    TimeExt, Topic, Usd, Watch, elapsed,
+    Action, Attention, Case, Closed, Failed, Incident, Lines, Machine, Mode, Outcome, Pending, Reason, Stage, TimeExt,
+    Topic, Usd, Watch, elapsed,
 };
 
 /// So often the disks are asked for before the incident ends without the answer.
@@ -15,7 +15,7 @@ pub(super) fn advance(turn: &mut Transition<'_>) {
         react(turn, &pending, outcome);
     }
     let Some((pending, by)) = releasing(turn) else { return };
-    if !deletes(&pending.action) || may_delete(turn, by.is_some()) {
+    if !pending.action.deletes() || may_delete(turn, by.is_some()) {
         turn.start(&pending);
     }
 }
@@ -24,13 +24,6 @@ fn releasing(turn: &Transition<'_>) -> Option<(Pending, Option<String>)> {
     match &turn.record.case.as_ref()?.stage {
         Stage::Releasing { pending, by } => Some((pending.clone(), by.clone())),
         Stage::Provisioning(_) | Stage::Standing(_) => None,
-    }
-}
-
-fn deletes(action: &Action) -> bool {
-    match action {
-        Action::Delete(_) | Action::GiveUp(_) => true,
-        Action::Find | Action::Create(_) | Action::Observe(_) | Action::Console(_) | Action::Disks => false,
     }
 }
 
@@ -47,15 +40,15 @@ fn react(turn: &mut Transition<'_>, pending: &Pending, outcome: &Outcome) {
         // Gone, as far as is known; the search that follows says whether anything is left.
         Outcome::Deleted => {
             turn.live.deleted = pending.action.instance().map(|instance| instance.id);
-            set(turn, Step::Find, Action::Find, now);
+            set(turn, Action::Find, now);
         }
         Outcome::Untouchable(check) => {
             attention::raise(turn, Attention::Untouchable(check.as_str().into()));
-            set(turn, Step::Find, Action::Find, now.plus(turn.policy.recheck_every));
+            set(turn, Action::Find, now.plus(turn.policy.recheck_every));
         }
         Outcome::Disks(left) => close(turn, left.iter().map(String::as_str).collect()),
         Outcome::Failed(said) => failed(turn, pending, said),
-        Outcome::Created(_) | Outcome::Observed(_) | Outcome::Console(_) => set(turn, Step::Find, Action::Find, now),
+        Outcome::Created(_) | Outcome::Observed(_) | Outcome::Console(_) => set(turn, Action::Find, now),
     }
 }
 
@@ -70,26 +63,26 @@ fn found(turn: &mut Transition<'_>, machines: &[Machine]) {
         if nothing_was_made {
             close(turn, Lines::default())
         } else {
-            set(turn, Step::Disks, Action::Disks, now)
+            set(turn, Action::Disks, now)
         }
         return;
     };
     if !turn.is_untouched() {
         // It is a human's: whether it is still there is all that is asked.
-        set(turn, Step::Find, Action::Find, recheck_at);
+        set(turn, Action::Find, recheck_at);
         return;
     }
     let instance = machine.instance.clone();
     turn.say(Reason::Deleting { instance: instance.clone(), why: "the incident is over" });
     let not_before = turn.deletes_at(&instance);
-    set(turn, Step::Delete, Action::Delete(instance), not_before);
+    set(turn, Action::Delete(instance), not_before);
 }
 
 /// Whatever failed is preceded by a search again, except the look at what is left, which changes nothing.
 fn failed(turn: &mut Transition<'_>, pending: &Pending, said: &str) {
-    if deletes(&pending.action) {
+    if pending.action.deletes() {
         let at = turn.deletion_failed(said);
-        return set(turn, Step::Find, Action::Find, at);
+        return set(turn, Action::Find, at);
     }
     let failures = &mut turn.incident().failures.find;
     let before = *failures;
@@ -100,21 +93,21 @@ fn failed(turn: &mut Transition<'_>, pending: &Pending, said: &str) {
         if before + 1 >= DISKS_TRIES {
             return close(turn, Lines::from_iter([format!("it could not be seen whether a disk is left: {said}")]));
         }
-        set(turn, Step::Disks, Action::Disks, at);
+        set(turn, Action::Disks, at);
     } else {
         if before >= super::follow::NOTIFY_AFTER {
             turn.notify_of_failure(Failed::Delete, said, Some(at));
         }
-        set(turn, Step::Find, Action::Find, at);
+        set(turn, Action::Find, at);
     }
     turn.say(Reason::Retrying { at, what: "releasing", said: said.to_owned() });
 }
 
 /// Makes this the next step.
-fn set(turn: &mut Transition<'_>, step: Step, action: Action, not_before: crate::domain::Time) {
+fn set(turn: &mut Transition<'_>, action: Action, not_before: crate::domain::Time) {
     let Case { incident, stage, .. } = turn.case();
     if let Stage::Releasing { pending, .. } = stage {
-        *pending = incident.next(step, action, not_before);
+        *pending = incident.next(action, not_before);
     }
 }
 

@@ -1,7 +1,7 @@
 //! What operators ask for. Each request is answered once, in the record, where the command line reads it.
 
 use super::{Transition, budget, detect, recover};
-use crate::domain::{Applied, Ask, Block, Mode, Pause, Phase, Reason, Request, Stage, Time, clock};
+use crate::domain::{Applied, Ask, Mode, Pause, Phase, Reason, Request, Stage, Time, clock};
 
 pub(super) fn apply(turn: &mut Transition<'_>, request: &Request) {
     if turn.record.applied.iter().any(|applied| applied.id == request.id) {
@@ -59,17 +59,8 @@ fn open(turn: &mut Transition<'_>, request: &Request) -> Answer {
     if turn.is_frozen() {
         return Err("one of its keys is slashed: everything is frozen".into());
     }
-    match budget::affordable(turn.world, turn.policy, turn.now) {
-        Err(
-            block @ (Block::OverIncidentBudget { .. }
-            | Block::OverMonthBudget { .. }
-            | Block::PriceUnknown { .. }
-            | Block::NoLadder),
-        ) => {
-            return Err(format!("{block}; change `budget` or `compute.ladder`"));
-        }
-        Err(block) => return Err(block.to_string()),
-        Ok(_) => {}
+    if let Err(block) = budget::affordable(turn.world, turn.policy, turn.now) {
+        return Err(format!("{block}; change `budget` or `compute.ladder`"));
     }
     detect::open(turn, Some((&request.by, &request.reason)));
     Ok("opened".into())
