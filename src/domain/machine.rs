@@ -47,6 +47,9 @@ pub fn step(world: &World, event: &Event, now: Time, policy: &Policy) -> Result<
     Ok(turn.decide(&subject.live))
 }
 
+/// Polls have names of their own, so that a late answer to one is never taken for the answer to a pending step.
+const POLL: u32 = 1 << 31;
+
 /// A decision in the making.
 struct Transition<'a> {
     id: &'a ValidatorId,
@@ -181,7 +184,7 @@ impl<'a> Transition<'a> {
     /// Looking changes nothing outside, so it needs no intent in the ledger.
     fn ask(&mut self, action: Action) {
         let Some(incident) = self.record.incident() else { return };
-        self.live.polls = self.live.polls.wrapping_add(1);
+        self.live.polls = self.live.polls.wrapping_add(1) | POLL;
         let id = ActionId { incident: incident.id, step: action.step(), attempt: self.live.polls };
         self.live.started = Some(id);
         self.actions.push((id, action));

@@ -33,6 +33,8 @@ fn watch_time(turn: &mut Transition<'_>) {
     // For a second machine it counts from when the first one was due.
     let due = |gone: &GivenUp| gone.since.plus(turn.policy.boot_deadline);
     let since = incident.given_up.last().map_or(incident.opened_at, due);
+    // A pause that has ended held it back.
+    let since = turn.record.pause.as_ref().map_or(since, |pause| pause.until.max(since));
     let late_at = since.plus(turn.policy.provisioning_deadline);
     // Whatever was tried first has an end of its own.
     let tried = incident.steps > 1 || incident.failures != Failures::default();
