@@ -13,8 +13,9 @@ use crate::{
     },
     config::{Config, EthereumSettings, ValidatorKind, ValidatorSettings},
     domain::{
-        ChainEvidence, ChainHealth, ChainObservation, ChainView, Event, PublicKey, Source, ValidatorId, Verdict,
-        gates::{Evidence, SilentEpochs},
+        ChainEvidence, ChainHealth, ChainObservation, ChainView, Event, PublicKey, Source, Time, TimeExt, ValidatorId,
+        Verdict,
+        gates::{EPOCH_LAG, Evidence, SilentEpochs},
     },
     ports::{Expect, Finding, FindingState, Ledger, PutError},
     records,
@@ -105,22 +106,26 @@ async fn write_down(
     anyhow::bail!("somebody else writes {key} all the time")
 }
 
-/// How many epochs in a row, up to the latest, every node that had an opinion saw the validator silent.
-pub async fn silent_epochs(ledger: &dyn Ledger, validator: &ValidatorId) -> Option<SilentEpochs> {
+/// How many epochs in a row, up to the latest, every node that had an opinion saw the validator silent; only those that
+/// began after `since`.
+pub async fn silent_epochs(ledger: &dyn Ledger, validator: &ValidatorId, since: Time) -> Option<SilentEpochs> {
     let key = key(validator);
     let stored = ledger.get(&key).await.ok()??;
     let evidence: ChainEvidence = records::decode(&key, &stored.bytes).ok()?;
-    count_silent(&evidence)
+    count_silent(&evidence, since)
 }
 
-fn count_silent(evidence: &ChainEvidence) -> Option<SilentEpochs> {
-    let last = evidence.records().next_back()?.epoch;
+fn count_silent(evidence: &ChainEvidence, since: Time) -> Option<SilentEpochs> {
+    let newest = evidence.records().next_back()?;
+    let (last, seen_at) = (newest.epoch, newest.observed_at);
+    // What was written down this much later is about an epoch that began later.
+    let since = since.plus(EPOCH_LAG);
     let (mut count, mut nodes, mut epoch) = (0, usize::MAX, last.0);
     loop {
         let seen: Vec<_> = evidence.records().filter(|record| record.epoch.0 == epoch).collect();
         let silent = seen.iter().filter(|record| record.verdict == Verdict::Down).count();
         let other = seen.iter().any(|record| matches!(record.verdict, Verdict::Up | Verdict::Partial));
-        if silent == 0 || other {
+        if silent == 0 || other || seen.iter().any(|record| record.observed_at < since) {
             break;
         }
         count += 1;
@@ -128,7 +133,7 @@ fn count_silent(evidence: &ChainEvidence) -> Option<SilentEpochs> {
         let Some(previous) = epoch.checked_sub(1) else { break };
         epoch = previous;
     }
-    Some(SilentEpochs { count, last: last.0, nodes: if count == 0 { 0 } else { nodes } })
+    Some(SilentEpochs { count, last: last.0, nodes: if count == 0 { 0 } else { nodes }, seen_at })
 }
 
 /// Asks every beacon node once, for `check`.
@@ -201,4 +206,37 @@ pub async fn chain_evidence(config: &Config, validator: &ValidatorId) -> Evidenc
         }
     }
     evidence
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{
+        Span,
+        chain::{Epoch, EpochRecord},
+    };
+
+    #[test]
+    fn only_epochs_that_began_after_the_incident_are_counted() {
+        let at = |epoch: u64| Time::UNIX_EPOCH + Span::from_secs(384 * i64::try_from(epoch).unwrap());
+        let mut evidence = ChainEvidence::default();
+        evidence.add((1..=20).map(|epoch| EpochRecord {
+            epoch: Epoch(epoch),
+            node: "a".into(),
+            observed_at: at(epoch + 2),
+            verdict: Verdict::Down,
+            unknown_because: None,
+            synced_since: None,
+            genesis_root: None,
+            keys: None,
+            control: None,
+            rewards: None,
+            finalised: None,
+        }));
+        let counted = |since| count_silent(&evidence, since).unwrap();
+        assert_eq!((counted(Time::MIN).count, counted(Time::MIN).seen_at), (20, at(22)));
+        let after = counted(at(14));
+        assert!(after.count > 0 && at(20 - after.count + 1) >= at(14), "{after:?}");
+        assert_eq!((counted(at(22)).count, counted(at(22)).nodes), (0, 0));
+    }
 }

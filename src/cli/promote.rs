@@ -72,7 +72,9 @@ async fn gather(config: &Config, validator: &ValidatorId) -> anyhow::Result<Evid
         && let Ok(found) = store::read(&*ledger, validator).await
     {
         let record = found.map(|(_, envelope)| envelope.validator).unwrap_or_default();
-        evidence.silent_epochs = assembly::silent_epochs(&*ledger, validator).await;
+        if let Some(incident) = record.incident() {
+            evidence.silent_epochs = assembly::silent_epochs(&*ledger, validator, incident.opened_at).await;
+        }
         evidence.record = Some(record);
     }
     evidence.clock_offset = assembly::cloud::clock_offset(config).await.ok();

@@ -5,7 +5,10 @@
 
 use serde::Serialize;
 
-use super::{Accuracy, ChainHealth, ChainView, ClockOffset, KeyStates, Machine, Report, Span, Time, Validator, clock};
+use super::{
+    Accuracy, ChainHealth, ChainView, ClockOffset, KeyStates, Machine, Report, Span, Time, Validator, clock, elapsed,
+    human,
+};
 
 /// How a gate stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -58,13 +61,19 @@ pub struct Evidence {
 /// What the watcher wrote down, epoch by epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct SilentEpochs {
-    /// How many in a row, with the control group live.
+    /// How many in a row since the incident was opened, with the control group live.
     pub count: u64,
     /// The last of them.
     pub last: u64,
     /// How many nodes saw it.
     pub nodes: usize,
+    /// When the last of them was written down, by the watcher's clock.
+    pub seen_at: Time,
 }
+
+/// An epoch is written down late in the next one: two epochs of the mainnet, and some minutes for a node that is slow.
+/// What is older is not about now.
+pub const EPOCH_LAG: Span = Span::from_mins(15);
 
 /// A restarted client under doppelganger protection is itself silent for up to 4 epochs, so fewer than 5 prove nothing
 /// (Lighthouse book, "Doppelganger Protection").
@@ -81,7 +90,7 @@ pub fn gates(evidence: &Evidence, now: Time) -> Vec<Gate> {
         ready(evidence),
         keys(evidence),
         finalising(evidence),
-        silent(evidence),
+        silent(evidence, now),
         missed(),
         fenced(),
         only_one(evidence),
@@ -154,7 +163,7 @@ fn finalising(evidence: &Evidence) -> Gate {
     }
 }
 
-fn silent(evidence: &Evidence) -> Gate {
+fn silent(evidence: &Evidence, now: Time) -> Gate {
     let name = "nothing has signed with these keys for 5 epochs";
     if evidence.generic {
         return generic(name);
@@ -162,11 +171,18 @@ fn silent(evidence: &Evidence) -> Gate {
     let next = "wait, and let the watcher write down what two beacon nodes outside home see";
     match evidence.silent_epochs {
         None => gate(name, GateState::Unknown, "the watcher has written nothing down", next),
-        Some(SilentEpochs { count, last, nodes }) => {
-            let seen = format!("silent in {count} epochs in a row up to {last}, seen by {nodes} node(s)");
+        Some(SilentEpochs { count, last, nodes, seen_at }) => {
+            let age = elapsed(seen_at, now);
+            let seen = format!(
+                "silent in {count} epochs in a row up to {last} since the incident was opened, seen by {nodes} node(s), \
+                 the last one {} ago",
+                human(age)
+            );
+            // Epochs of any age prove nothing about now, and a moment that has not come is a wrong clock.
+            let fresh = age <= EPOCH_LAG && seen_at <= now;
             let state = match () {
-                () if count == 0 => GateState::Fail,
-                () if count >= SILENT_EPOCHS && nodes >= NODES => GateState::Pass,
+                () if count == 0 && fresh => GateState::Fail,
+                () if count >= SILENT_EPOCHS && nodes >= NODES && fresh => GateState::Pass,
                 () => GateState::Unknown,
             };
             gate(name, state, seen, next)
@@ -251,14 +267,18 @@ mod tests {
 
     #[test]
     fn four_silent_epochs_are_what_a_restarted_client_shows_too() {
-        let evidence = |count, nodes| Evidence {
-            silent_epochs: Some(SilentEpochs { count, last: 9, nodes }),
-            ..Evidence::default()
+        let now = Time::UNIX_EPOCH;
+        let state = |count, nodes, seen_at| {
+            let silent_epochs = Some(SilentEpochs { count, last: 9, nodes, seen_at });
+            silent(&Evidence { silent_epochs, ..Evidence::default() }, now).state
         };
-        assert_eq!(silent(&evidence(4, 2)).state, GateState::Unknown);
-        assert_eq!(silent(&evidence(5, 1)).state, GateState::Unknown);
-        assert_eq!(silent(&evidence(5, 2)).state, GateState::Pass);
-        assert_eq!(silent(&evidence(0, 2)).state, GateState::Fail);
+        assert_eq!(state(4, 2, now), GateState::Unknown);
+        assert_eq!(state(5, 1, now), GateState::Unknown);
+        assert_eq!(state(5, 2, now), GateState::Pass);
+        assert_eq!(state(0, 2, now), GateState::Fail);
+        for not_now in [now - Span::from_mins(16), now + Span::from_mins(1)] {
+            assert_eq!(state(50, 2, not_now), GateState::Unknown, "fifty epochs of another time");
+        }
     }
 
     #[test]
@@ -274,10 +294,10 @@ mod tests {
 
     #[test]
     fn what_only_beacon_nodes_could_show_is_not_checked_for_a_generic_validator() {
-        let silent_epochs = Some(SilentEpochs { count: 9, last: 9, nodes: 2 });
+        let silent_epochs = Some(SilentEpochs { count: 9, last: 9, nodes: 2, seen_at: Time::UNIX_EPOCH });
         let chain = ChainView { health: ChainHealth::Finalising, genesis_root: None };
         let evidence = Evidence { generic: true, silent_epochs, chain, ..Evidence::default() };
-        for gate in [keys(&evidence), finalising(&evidence), silent(&evidence)] {
+        for gate in [keys(&evidence), finalising(&evidence), silent(&evidence, Time::UNIX_EPOCH)] {
             assert_eq!(gate.state, GateState::NotChecked, "{gate:?}");
             assert!(gate.evidence.contains("kind generic") && !gate.next.is_empty(), "{gate:?}");
         }

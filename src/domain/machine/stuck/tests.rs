@@ -3,7 +3,7 @@
 use strum::IntoEnumIterator as _;
 
 use super::*;
-use crate::domain::{InstanceRef, Report, Rung};
+use crate::domain::{InstanceRef, Report, Rung, StuckKind};
 
 fn at(minutes: i64) -> Time {
     Time::UNIX_EPOCH + Span::from_mins(minutes)
