@@ -10,7 +10,7 @@ pub(super) fn judge(turn: &mut Transition<'_>, back: bool) {
     let before = turn.record.attention().cloned();
     let latched = before.clone().filter(|before| before.is_latched() && !is_refuted(turn, before));
     let mut found: Vec<Attention> = latched.into_iter().chain(observed(turn, back)).collect();
-    if found.iter().any(|attention| *attention == Attention::SignerSeen) && is_at_work(turn) {
+    if found.contains(&Attention::SignerSeen) && is_at_work(turn) {
         found.push(Attention::TwoSigners);
     }
     let releasing = matches!(&turn.record.case, Some(Case { stage: Stage::Releasing { .. }, .. }));
