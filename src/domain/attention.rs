@@ -40,7 +40,7 @@ pub enum Attention {
     Untouchable(Text),
     /// A process that could sign was seen on the machine.
     SignerSeen,
-    /// A process that could sign was seen on the machine, and home is at work.
+    /// A process that could sign was seen on the machine, and home's own process runs.
     TwoSigners,
 }
 
@@ -106,7 +106,7 @@ impl fmt::Display for Attention {
             Self::Untouchable(check) => write!(f, "{check}"),
             Self::SignerSeen => f.write_str("a process that could sign was seen on the standby"),
             Self::TwoSigners => {
-                f.write_str("a process that could sign was seen on the standby while home is at work: two signers")
+                f.write_str("a process that could sign was seen on the standby while home's own runs: two signers")
             }
         }
     }

@@ -33,6 +33,8 @@ pub struct Assessment {
     pub down: bool,
     /// Something says up.
     pub up: bool,
+    /// A source that shows the work itself says up.
+    pub works: bool,
     /// Since when as many independent opinions as are needed have said down together, each without a break.
     pub enough_since: Option<Time>,
     /// Since when some keys are silent, if they are.
@@ -74,6 +76,7 @@ impl Signals {
         let mut result = Assessment {
             down: false,
             up: false,
+            works: false,
             enough_since: None,
             partial_since: None,
             vetoed: false,
@@ -90,6 +93,7 @@ impl Signals {
             }
             result.down |= verdict == Verdict::Down && slot.source.says_down();
             result.up |= verdict == Verdict::Up;
+            result.works |= verdict == Verdict::Up && slot.source.shows_work();
             if matches!(verdict, Verdict::Up | Verdict::Partial) && slot.source.shows_work() {
                 result.vetoed |= slot.reading.about.from >= suspected_since;
             }

@@ -10,7 +10,8 @@ pub(super) fn judge(turn: &mut Transition<'_>, back: bool) {
     let before = turn.record.attention().cloned();
     let latched = before.clone().filter(|before| before.is_latched() && !is_refuted(turn, before));
     let mut found: Vec<Attention> = latched.into_iter().chain(observed(turn, back)).collect();
-    if found.contains(&Attention::SignerSeen) && is_at_work(turn) {
+    // Attestations would not tell them apart; that home's own process runs does.
+    if found.contains(&Attention::SignerSeen) && turn.live.signals.process_seen(turn.now) {
         found.push(Attention::TwoSigners);
     }
     let releasing = matches!(&turn.record.case, Some(Case { stage: Stage::Releasing { .. }, .. }));
@@ -97,12 +98,6 @@ fn is_kept(turn: &mut Transition<'_>) -> bool {
 fn is_refuted(turn: &Transition<'_>, latched: &Attention) -> bool {
     let seen = turn.live.machine.as_ref().and_then(|machine| machine.seen);
     latched.kind() == AttentionKind::NeverBooted && seen.is_some_and(|seen| seen.has_written)
-}
-
-/// Home signs, or shows that it can.
-fn is_at_work(turn: &Transition<'_>) -> bool {
-    let opened_at = turn.record.incident().map_or(Time::MAX, |incident| incident.opened_at);
-    turn.live.signals.working_after(opened_at, turn.now)
 }
 
 /// A second outage was confirmed since the case was opened.

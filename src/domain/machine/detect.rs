@@ -24,9 +24,6 @@ pub(super) fn advance(turn: &mut Transition<'_>) {
         turn.wake(stale_at.just_after());
     }
     notify_of_keys(turn, &seen);
-    if turn.record.closed_by_operator && seen.up && !seen.down {
-        turn.record.to_mut().closed_by_operator = false;
-    }
     if turn.live.vetoed && !seen.vetoed {
         turn.live.hold_from = Some(now);
     }
@@ -34,7 +31,7 @@ pub(super) fn advance(turn: &mut Transition<'_>) {
     let enough_since = seen.enough_since.filter(|_| !seen.vetoed);
     turn.live.down_since = enough_since.map(|since| turn.live.hold_from.map_or(since, |from| from.max(since)));
     if !seen.down {
-        calm(turn, seen.partial_since.is_some());
+        calm(turn, &seen);
         return;
     }
     turn.live.calm_since = None;
@@ -75,7 +72,7 @@ fn notify_of_keys(turn: &mut Transition<'_>, seen: &Assessment) {
 }
 
 /// Nothing says down. Where nothing has been heard at all, nothing is over either.
-fn calm(turn: &mut Transition<'_>, partial: bool) {
+fn calm(turn: &mut Transition<'_>, seen: &Assessment) {
     if turn.live.signals.is_empty() {
         return;
     }
@@ -83,14 +80,20 @@ fn calm(turn: &mut Transition<'_>, partial: bool) {
         turn.record.to_mut().watch = Watch::Calm;
         turn.say(Reason::SuspicionOver);
     }
-    let frozen = turn.is_frozen();
+    let calm_since = *turn.live.calm_since.get_or_insert(turn.now);
+    // A process that runs, or a pod that is ready, shows no work; it has to last for as long as an outage has to.
+    let up_at = if seen.works { turn.now } else { calm_since.plus(turn.policy.hold_down) };
+    if turn.record.closed_by_operator && seen.up {
+        if turn.now < up_at { turn.wake(up_at) } else { turn.record.to_mut().closed_by_operator = false }
+    }
+    let (frozen, partial) = (turn.is_frozen(), seen.partial_since.is_some());
     let over = |topic: Topic| match topic {
         Topic::Slashed => !frozen,
         Topic::Partial => !partial,
         topic => topic.is_of_the_watch(),
     };
     let forgets = turn.record.case.is_none() && turn.record.notified.iter().any(|notified| over(notified.topic));
-    let calm_until = turn.live.calm_since.get_or_insert(turn.now).plus(CALM);
+    let calm_until = calm_since.plus(CALM);
     if !forgets {
     } else if turn.now < calm_until {
         turn.wake(calm_until);

@@ -39,7 +39,7 @@ fn keys_seen(turn: &mut Transition<'_>, keys: &KeyStates) {
     if slashed != turn.record.slashed {
         turn.record.to_mut().slashed = slashed;
     }
-    turn.live.keys = Some(keys.clone());
+    turn.live.keys = Some(KeyStates { configured: Vec::new(), ..keys.clone() });
 }
 
 /// **Invariant:** a clock may be set either way at any moment. What was waited for stays waited for, no deadline passes

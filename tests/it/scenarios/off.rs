@@ -127,10 +127,6 @@ pub(super) fn no_jumps(event: Event) -> Option<Event> {
     (!matches!(event, Event::ClockJumped(..))).then_some(event)
 }
 
-pub(super) fn work_is_not_seen(event: Event) -> Option<Event> {
-    (!matches!(&event, Event::Observed(_, Source::Chain, reading) if reading.verdict == Verdict::Up)).then_some(event)
-}
-
 /// What one source says, said by a node's own probe: that shows both the work and the process.
 pub(super) fn probe_or(event: Event, from: Source) -> Option<Event> {
     Some(match event {

@@ -403,7 +403,10 @@ pub(super) const RULES: &[(&str, Off)] = &[
         "a_graver_attention_takes_the_place_of_a_lesser_one",
         Off::Event(|event| believe(event, |report| report.signer_seen = false)),
     ),
-    ("two_signers_are_the_gravest", Off::Event(work_is_not_seen)),
+    (
+        "two_signers_are_the_gravest",
+        Off::Event(|event| (!matches!(event, Event::Observed(_, Source::Process, _))).then_some(event)),
+    ),
     (
         "an_attention_that_is_over_is_shown_no_longer",
         // What was seen once taken for what is.

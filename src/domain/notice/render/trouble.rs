@@ -42,8 +42,8 @@ impl Writer<'_> {
             Attention::TwoSigners => (
                 "TWO SIGNERS",
                 format!(
-                    "A process that could sign runs on the standby of {id}, and home is at work. Stop one of them now: \
-                     two signers are slashed. failover does not touch this machine any more."
+                    "A process that could sign runs on the standby of {id}, and home's own runs as well. Stop one of \
+                     them now: two signers are slashed. failover does not touch this machine any more."
                 ),
                 retain,
             ),
