@@ -154,6 +154,13 @@ impl Policy {
         self.retry_after.checked_mul(factor).unwrap_or(self.retry_cap).min(self.retry_cap)
     }
 
+    /// What a machine of this rung costs in this time, in dollars; `None` when its price is not known.
+    #[must_use]
+    pub fn cost(&self, rung: &Rung, ran: Span) -> Option<f64> {
+        let priced = self.ladder.iter().find(|priced| priced.rung == *rung)?;
+        Some(priced.per_hour?.0 * ran.as_secs_f64() / 3600.0)
+    }
+
     /// When the fuse of a machine created at this moment burns.
     #[must_use]
     pub fn fuse_at(&self, created_at: Time) -> Time {

@@ -4,12 +4,15 @@
 //! look is notified when it changes, and once a day for as long as it lasts.
 
 use super::{Transition, recover};
-use crate::domain::{Attention, AttentionKind, Case, Mode, NoticeKind, Reason, Stage, Time, TimeExt, Topic, Watch};
+use crate::domain::{
+    Attention, AttentionKind, Case, MachineWatch, Mode, NoticeKind, Reason, Stage, Time, TimeExt, Topic, Watch,
+};
 
 pub(super) fn judge(turn: &mut Transition<'_>, back: bool) {
     let before = turn.record.attention().cloned();
-    let latched = before.clone().filter(|before| before.is_latched() && !is_refuted(turn, before));
-    let mut found: Vec<Attention> = latched.into_iter().chain(observed(turn, back)).collect();
+    let stays = |before: &Attention| before.is_latched() && !is_refuted(turn, before) || is_unseen(turn);
+    let lasting = before.clone().filter(stays);
+    let mut found: Vec<Attention> = lasting.into_iter().chain(observed(turn, back)).collect();
     // Attestations would not tell them apart; that home's own process runs does.
     if found.contains(&Attention::SignerSeen) && turn.live.signals.process_seen(turn.now) {
         found.push(Attention::TwoSigners);
@@ -92,6 +95,12 @@ fn is_kept(turn: &mut Transition<'_>) -> bool {
     let grace = turn.live.trusted_since.map_or(Time::MIN, |since| since.plus(turn.policy.report_stale_after));
     turn.wake(grace);
     turn.now < grace
+}
+
+/// Right after a start nobody has looked at the machine: what was seen of it is neither confirmed nor over.
+fn is_unseen(turn: &Transition<'_>) -> bool {
+    let unseen = |machine: &MachineWatch| machine.seen.is_none() && !machine.gone;
+    turn.record.standby().is_some() && turn.live.machine.as_ref().is_none_or(unseen)
 }
 
 /// A machine that never booted has written something after all.

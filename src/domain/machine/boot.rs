@@ -8,8 +8,8 @@
 
 use super::{Transition, attention};
 use crate::domain::{
-    Action, Attention, GivenUp, Incident, Machine, Policy, PricedRung, Reason, Stage, Time, TimeExt, Usd, Written,
-    console_tail, elapsed,
+    Action, Attention, GivenUp, Incident, Machine, Policy, Reason, Stage, Time, TimeExt, Usd, Written, console_tail,
+    elapsed,
 };
 
 /// Right after a look at the machine: whether it is time to ask why it says nothing.
@@ -81,10 +81,6 @@ impl Transition<'_> {
 
 /// What the machines that were given up have cost; `None` when the price of one is not known.
 pub(super) fn sunk(incident: &Incident, policy: &Policy, now: Time) -> Option<Usd> {
-    let cost = |gone: &GivenUp| {
-        let same = |priced: &&PricedRung| priced.rung == gone.rung;
-        let per_hour = policy.ladder.iter().find(same)?.per_hour?;
-        Some(per_hour.0 * elapsed(gone.since, gone.gone_at.unwrap_or(now)).as_secs_f64() / 3600.0)
-    };
+    let cost = |gone: &GivenUp| policy.cost(&gone.rung, elapsed(gone.since, gone.gone_at.unwrap_or(now)));
     incident.given_up.iter().map(cost).sum::<Option<f64>>().map(Usd)
 }

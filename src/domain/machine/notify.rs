@@ -115,24 +115,23 @@ impl Transition<'_> {
         self.queue(Topic::NeverBooted, None, NoticeKind::NeverBooted { instance, waited, console });
     }
 
-    pub(super) fn notify_of_recovery(&mut self, closed: &Closed, left: Lines) {
+    pub(super) fn notify_of_recovery(&mut self, closed: &Closed, standby: Option<Bill>, left: Lines) {
         let lasted = elapsed(closed.opened_at, self.now);
-        let standby = self.bill(true).map(|bill| Bill { cost: closed.cost, ..bill });
         let how = closed.how.as_str().into();
         self.queue(Topic::Recovered, None, NoticeKind::Recovered { lasted, how, standby, left });
     }
 
-    /// The incident's machines, the last one first; `None` if there was none.
+    /// The incident's machines, the last one first, and what all of them have cost as far as the price table knows; `None`
+    /// if there was none.
     pub(super) fn bill(&self, deleted: bool) -> Option<Bill> {
         let incident = self.record.incident()?;
         let place = |index: usize| self.policy.ladder.get(index).map(|rung| rung.rung.clone());
         let served = incident.machine_since.and_then(|since| Some((place(incident.rung)?, elapsed(since, self.now))));
         let ran = |gone: &GivenUp| (gone.rung.clone(), elapsed(gone.since, gone.gone_at.unwrap_or(self.now)));
         let mut machines: Vec<(Rung, Span)> = incident.given_up.iter().map(ran).chain(served).collect();
+        let cost = machines.iter().map(|(rung, ran)| self.policy.cost(rung, *ran)).sum::<Option<f64>>().map(Usd);
         let (rung, ran) = machines.pop()?;
         let earlier = machines.iter().map(|(rung, ran)| format!("{rung}, ran {}", human(*ran))).collect();
-        let hours = ran.as_secs_f64() / 3600.0;
-        let cost = self.per_hour().map(|usd| Usd(usd.0 * hours));
         Some(Bill { rung, ran, earlier, cost, deleted })
     }
 

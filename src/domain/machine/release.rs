@@ -1,9 +1,9 @@
 //! Releasing: every machine of the incident goes, then the incident ends.
 
-use super::{Transition, attention, boot, provision};
+use super::{Transition, attention, provision};
 use crate::domain::{
-    Action, Attention, Case, Closed, Failed, Incident, Lines, Machine, Mode, Outcome, Pending, Reason, Stage, TimeExt,
-    Topic, Usd, Watch, elapsed,
+    Action, Attention, Case, Closed, Failed, Lines, Machine, Mode, Outcome, Pending, Reason, Stage, TimeExt, Topic,
+    Usd, Watch,
 };
 
 /// So often the disks are asked for before the incident ends without the answer.
@@ -111,18 +111,11 @@ fn set(turn: &mut Transition<'_>, action: Action, not_before: crate::domain::Tim
     }
 }
 
-/// What the incident has cost, as far as the price table knows: machines that were given up, and the one that served.
-fn cost(turn: &Transition<'_>, incident: &Incident) -> Option<Usd> {
-    let sunk = boot::sunk(incident, turn.policy, turn.now)?;
-    let Some(since) = incident.machine_since else { return Some(sunk) };
-    let per_hour = turn.policy.ladder.get(incident.rung)?.per_hour?;
-    Some(Usd(sunk.0 + per_hour.0 * elapsed(since, turn.now).as_secs_f64() / 3600.0))
-}
-
 fn close(turn: &mut Transition<'_>, left: Lines) {
     let Some((_, by)) = releasing(turn) else { return };
     let Some(incident) = turn.record.incident().cloned() else { return };
-    let cost = cost(turn, &incident);
+    let bill = turn.bill(true);
+    let cost = bill.as_ref().map_or(Some(Usd(0.0)), |bill| bill.cost);
     let how = if by.is_some() { "closed by the operator" } else { "home is back" };
     let closed = Closed {
         id: incident.id,
@@ -136,7 +129,7 @@ fn close(turn: &mut Transition<'_>, left: Lines) {
     if !left.is_empty() {
         turn.say(Reason::DisksLeft { left: left.iter().collect::<Vec<_>>().join(", ") });
     }
-    turn.notify_of_recovery(&closed, left);
+    turn.notify_of_recovery(&closed, bill, left);
     turn.forget_machine();
     (turn.live.healthy_since, turn.live.hold_from) = (None, Some(turn.now));
     let now = turn.now;

@@ -467,6 +467,7 @@ pub(super) const RULES: &[(&str, Off)] = &[
         Off::Event(|event| seen(event, |seen| (seen.role, seen.deletion_protection) = (Role::Standby, false))),
     ),
     ("a_retained_standby_that_is_gone_can_be_closed", Off::Event(nothing_is_gone)),
+    ("a_restart_does_not_end_what_a_human_has_to_look_at", Off::Event(nothing_is_gone)),
     ("a_promoted_machine_is_not_adopted", Off::Event(|event| found(event, |machine| machine.role = Role::Standby))),
     (
         "a_machine_that_is_being_made_is_not_adopted",
