@@ -1,6 +1,6 @@
 # The few commands people type.
 
-.PHONY: demo test test-real test-standby bench lint parts chart image
+.PHONY: demo test mutants test-real test-standby bench lint parts chart image
 
 # Real parts (a real Alertmanager, beacon node, mail server …) go into a cache outside the checkout.
 PARTS := tests/parts/install.sh
@@ -12,6 +12,17 @@ test: ## everything that needs nothing but Rust
 	cargo test --lib --bins --test it
 	cargo test --test stories
 	cargo test --test kills
+
+# What cargo-mutants leaves belongs to the cache: a list of what it tried, and its logs.
+MUTANTS := $${XDG_CACHE_HOME:-$$HOME/.cache}/failover-mutants
+mutants: ## every rule turned off once: which test notices it? Then, for half an hour, whatever cargo-mutants makes up
+	tests/mutants/run
+	@cargo mutants --version >/dev/null 2>&1 || { \
+	  echo "cargo-mutants is not installed, so only the listed rules were tried: cargo install --locked cargo-mutants"; \
+	  exit 0; }; \
+	CARGO_TARGET_DIR=$(MUTANTS)/target timeout 1800 cargo mutants --output $(MUTANTS) --file 'src/domain/machine/*.rs' \
+	  -- --lib --test it -- domain:: scenarios:: properties:: || \
+	case $$? in 2|3) echo "what it says is missed is to be looked at, not necessarily wrong" ;; 124) ;; *) exit 1 ;; esac
 
 parts:
 	bash $(PARTS)

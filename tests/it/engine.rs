@@ -421,3 +421,38 @@ async fn what_is_heard_while_waiting_is_shown_and_known_at_once_when_it_leads() 
     assert!(says_down(&leading), "{leading:#?}");
     second.stop().await;
 }
+
+/// A record that was copied from another ledger speaks of another home's machines.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_of_another_ledger_is_left_as_it_is() {
+    let rig = Rig::new();
+    identity(&*rig.ledger).await.unwrap();
+    let (ledger, written_at) = (uuid::Uuid::from_u128(7), Time::now());
+    let validator = Validator::default();
+    let copied = Envelope { form: FORM, ledger, written_at, token: 0, write_id: uuid::Uuid::nil(), validator };
+    let copied = records::seal(&copied);
+    rig.ledger.set("validators/eth-0", copied.clone());
+    let running = rig.start(Span::from_hours(1)).await;
+    let status = running.until(|status| !status.unreadable.is_empty()).await;
+    assert!(status.unreadable[0].contains("belongs to ledger 00000000"), "{:?}", status.unreadable);
+    assert_eq!(rig.ledger.get("validators/eth-0").await.unwrap().unwrap().bytes, copied);
+    running.stop().await;
+}
+
+/// The earlier holder's clock was five hours ahead: a pause that had an hour left has an hour left.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_from_a_clock_that_was_ahead_says_nothing_about_the_future() {
+    let rig = Rig::new();
+    let ledger = identity(&*rig.ledger).await.unwrap();
+    let written_at = Time::now() + Span::from_hours(5);
+    let pause = Pause { until: written_at + Span::from_hours(1), reason: "new disk".into(), by: "me".into() };
+    let validator = Validator { pause: Some(pause), ..Validator::default() };
+    let ahead = Envelope { form: FORM, ledger, written_at, token: 0, write_id: uuid::Uuid::nil(), validator };
+    rig.ledger.set("validators/eth-0", records::seal(&ahead));
+    let running = rig.start(Span::from_hours(1)).await;
+    let record = rig.ledger.get("validators/eth-0").await.unwrap().unwrap();
+    let taken: Envelope = records::unseal("validators/eth-0", &record.bytes, FORM).unwrap();
+    let left = taken.validator.pause.unwrap().until.duration_since(Time::now());
+    assert!(left > Span::from_mins(50) && left <= Span::from_hours(1), "{left:?}");
+    running.stop().await;
+}

@@ -18,6 +18,7 @@ mod gcp;
 mod generic;
 mod kube;
 mod ledger;
+mod machine;
 mod mail;
 mod metadata;
 mod reports;

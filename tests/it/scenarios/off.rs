@@ -2,7 +2,7 @@
 
 use failover::{
     domain::{
-        Event, IncidentId, Machine, OtherChain, Outcome, Policy, Reading, Request, Seen, Source, Span, Time,
+        Ask, Event, IncidentId, Machine, OtherChain, Outcome, Policy, Reading, Request, Seen, Source, Span, Time,
         ValidatorId, Verdict, Written,
     },
     simulate::Tamper,
@@ -177,4 +177,14 @@ pub(super) fn believe(event: Event, change: impl Fn(&mut failover::domain::Repor
         }
         other => other,
     })
+}
+
+/// One kind of request is never heard.
+pub(super) fn no_request(event: Event, ask: Ask) -> Option<Event> {
+    (!matches!(&event, Event::Requested(_, request) if request.ask == ask)).then_some(event)
+}
+
+/// The chain never shows it at work.
+pub(super) fn no_work(event: Event) -> Option<Event> {
+    (!matches!(&event, Event::Observed(_, Source::Chain, reading) if reading.verdict == Verdict::Up)).then_some(event)
 }

@@ -388,16 +388,6 @@ pub(super) const RULES: &[(&str, Off)] = &[
     ("a_clock_set_back_confirms_nothing", Off::Event(no_jumps)),
     ("a_clock_set_forward_ends_no_wait", Off::Event(no_jumps)),
     ("a_jump_begins_the_wait_for_home_again", Off::Event(no_jumps)),
-    // Requests.
-    (
-        "a_request_about_another_incident_changes_nothing",
-        Off::Event(|event| request(event, |id, request| request.incident = Some(first_incident(id)))),
-    ),
-    (
-        "a_request_that_lay_in_the_ledger_for_a_day_is_not_carried_out",
-        Off::Event(|event| request(event, |_, request| request.expires_at = None)),
-    ),
-    ("a_creation_after_a_pause_is_preceded_by_a_search", Off::Event(ignore_requests)),
     // Attention.
     (
         "a_graver_attention_takes_the_place_of_a_lesser_one",

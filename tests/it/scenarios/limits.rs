@@ -1,0 +1,123 @@
+//! For each scenario about what must *not* be done the rule it is about, and how to switch that off.
+
+use failover::domain::{Ask, Event, MachineState, Mode, Outcome, Role, Source, Span};
+
+use super::off::*;
+
+/// Scenario, and the rule switched off.
+pub(super) const RULES: &[(&str, Off)] = &[
+    // Requests.
+    (
+        "a_request_about_another_incident_changes_nothing",
+        Off::Event(|event| request(event, |id, request| request.incident = Some(first_incident(id)))),
+    ),
+    (
+        "a_request_that_lay_in_the_ledger_for_a_day_is_not_carried_out",
+        Off::Event(|event| request(event, |_, request| request.expires_at = None)),
+    ),
+    ("a_creation_after_a_pause_is_preceded_by_a_search", Off::Event(ignore_requests)),
+    ("an_opinion_that_was_stale_begins_its_hold_again", Off::Event(never_stale)),
+    (
+        "a_port_that_does_not_answer_is_no_outage",
+        // What the process says taken for what the cluster says.
+        Off::Event(|event| {
+            Some(match event {
+                Event::Observed(id, Source::Process, reading) => Event::Observed(id, Source::Kube, reading),
+                other => other,
+            })
+        }),
+    ),
+    ("an_opinion_that_goes_stale_ends_a_suspicion_by_itself", Off::Event(never_stale)),
+    ("after_a_veto_the_hold_begins_again", Off::Event(no_work)),
+    ("one_source_that_says_up_beside_others_that_say_down_is_not_up", Off::Event(ignore_requests)),
+    ("an_opinion_is_as_old_after_a_jump_as_before", Off::Event(no_jumps)),
+    ("a_human_at_work_is_not_forgotten_by_a_jump", Off::Event(no_jumps)),
+    ("a_report_from_before_a_jump_releases_nothing", Off::Event(no_jumps)),
+    (
+        "observe_mode_in_the_middle_of_an_incident_creates_nothing",
+        // As if it had been so from the start, when nothing opens.
+        Off::Policy(|policy| policy.mode = Mode::Observe),
+    ),
+    (
+        "observe_mode_deletes_for_nobody",
+        // As if it had been so from the start, when nothing opens.
+        Off::Policy(|policy| policy.mode = Mode::Observe),
+    ),
+    ("a_pause_does_not_keep_what_an_operator_closes", Off::Event(|event| no_request(event, Ask::Close))),
+    ("in_a_pause_no_serial_port_is_read", Off::Event(ignore_requests)),
+    ("a_pause_that_began_meanwhile_keeps_a_machine", Off::Event(ignore_requests)),
+    ("while_home_works_again_no_other_machine_is_tried", Off::Event(no_work)),
+    (
+        "a_retained_machine_is_not_given_up",
+        Off::Event(|event| seen(event, |seen| (seen.role, seen.deletion_protection) = (Role::Standby, false))),
+    ),
+    (
+        "a_second_machine_that_must_not_be_touched_is_a_humans",
+        Off::Event(|event| {
+            outcome(event, |outcome| match outcome {
+                Outcome::Untouchable(why) => Outcome::Failed(why),
+                other => other,
+            })
+        }),
+    ),
+    (
+        "a_machine_that_is_found_again_is_polled_at_once",
+        // Another one is found.
+        Off::Event(|event| found(event, |machine| machine.instance.id += 1000)),
+    ),
+    (
+        "a_machine_is_not_released_on_an_old_word",
+        Off::Policy(|policy| policy.report_stale_after = Span::from_hours(10)),
+    ),
+    (
+        "a_stopped_machine_that_never_spoke_is_not_released",
+        Off::Event(|event| seen(event, |seen| seen.state = MachineState::Running)),
+    ),
+    (
+        "a_retained_machine_is_not_released_when_home_is_back",
+        Off::Event(|event| seen(event, |seen| (seen.role, seen.deletion_protection) = (Role::Standby, false))),
+    ),
+    ("a_release_that_finds_no_answer_is_mailed", Off::Event(trust_every_look)),
+    (
+        "disks_that_nobody_can_look_at_do_not_keep_an_incident_open",
+        Off::Event(|event| {
+            outcome(event, |outcome| match outcome {
+                Outcome::Failed(_) => Outcome::Disks(Vec::new()),
+                other => other,
+            })
+        }),
+    ),
+    (
+        "what_is_still_down_when_an_incident_ends_is_suspected_anew",
+        Off::Policy(|policy| policy.suspected_mail_after = Span::from_mins(1)),
+    ),
+    (
+        "an_operators_word_opens_nothing_in_a_pause",
+        Off::Event(|event| match &event {
+            Event::Requested(_, request) if matches!(request.ask, Ask::Pause { .. }) => None,
+            _ => Some(event),
+        }),
+    ),
+    ("an_operators_word_opens_nothing_with_a_slashed_key", Off::Event(ignore_keys)),
+    ("an_operators_word_opens_nothing_in_observe_mode", Off::Policy(|policy| policy.mode = Mode::Armed)),
+    (
+        "in_observe_mode_a_standing_machine_is_not_closed",
+        // As if it had been so from the start, when nothing opens.
+        Off::Policy(|policy| policy.mode = Mode::Observe),
+    ),
+    ("a_pause_that_has_passed_ends_no_other", Off::Event(ignore_requests)),
+    (
+        "two_signers_stay_two_signers",
+        Off::Event(|event| (!matches!(event, Event::Observed(_, Source::Process, _))).then_some(event)),
+    ),
+    ("a_machine_that_speaks_after_all_is_no_question", Off::Event(unwritten)),
+    (
+        "after_a_start_a_retained_machine_is_looked_at_before_anybody_is_asked",
+        Off::Event(|event| seen(event, |seen| (seen.role, seen.deletion_protection) = (Role::Standby, false))),
+    ),
+    (
+        "the_hour_of_calm_begins_with_the_last_word_that_said_down",
+        Off::Event(|event| (!matches!(&event, Event::Observed(_, Source::Kube, _))).then_some(event)),
+    ),
+    ("whoever_has_to_look_is_not_asked_to_promote", Off::Policy(|policy| policy.standby_ttl = Span::from_hours(500))),
+];
