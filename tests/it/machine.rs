@@ -164,7 +164,7 @@ fn a_slashed_key_freezes_for_as_long_as_it_is_configured() {
     let (slashed, other) = (PublicKey::new([1; 48]), PublicKey::new([2; 48]));
     let mut watcher = Watcher::new();
     let mut keys = |slashed: &[&PublicKey], configured: &[&PublicKey]| {
-        let copied = |keys: &[&PublicKey]| keys.iter().map(|key| (*key).clone()).collect();
+        let copied = |keys: &[&PublicKey]| keys.iter().map(|key| **key).collect();
         let (slashed, configured) = (copied(slashed), copied(configured));
         watcher.happen(Event::KeysSeen(eth(), KeyStates { active: 1, slashed, configured, ..KeyStates::default() }));
         watcher.record().slashed.len()
