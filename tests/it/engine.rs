@@ -11,9 +11,9 @@ use std::{
 use async_trait::async_trait;
 use failover::{
     domain::{
-        ActionId, Case, ChainView, CreateOutcome, Event, Evidence, Failures, Incident, IncidentId, InstanceRef,
-        Interval, Machine, MachineState, Mode, Pause, Policy, PricedRung, Reading, Role, Rung, Source, Span, Stage,
-        Standby, StandbySpec, Time, Validator, ValidatorId, Verdict, Written,
+        ActionId, Case, ChainView, CreateOutcome, Event, Evidence, Incident, IncidentId, InstanceRef, Interval,
+        Machine, MachineState, Mode, Pause, Policy, PricedRung, Reading, Role, Rung, Source, Span, Stage, Standby,
+        StandbySpec, Time, Validator, ValidatorId, Verdict, Written,
     },
     ports::{Clock, Cloud, CloudError, Finding, Ledger, Observed, Retained, Scope, SerialPort, Unpromoted},
     records,
@@ -316,23 +316,12 @@ async fn the_journal_says_what_was_decided_and_who_had_asked() {
 async fn never_booted(ledger: &dyn Ledger, instance: &InstanceRef, since: Time) -> Envelope {
     let rung = Rung { zone: instance.zone.clone(), machine_type: "n2-standard-8".into() };
     let incident = Incident {
-        id: IncidentId::derive(&eth(0), since),
-        suspected_at: since,
-        opened_at: since,
-        cause: "a test".into(),
-        opened_by: None,
-        opened_while_up: false,
-        site_outage: false,
-        rung: 0,
-        creation: 0,
-        failures: Failures::default(),
         steps: 1,
         machine_since: Some(since),
-        estimate: None,
-        given_up: Vec::new(),
+        ..Incident::new(IncidentId::derive(&eth(0), since), since, "a test".into())
     };
     let instance = instance.clone();
-    let standby = Standby { instance, rung, since, ready: false, extra: None, spoke_at: None };
+    let standby = Standby::new(instance, rung, since);
     let case = Case { incident, stage: Stage::Standing(standby), attention: None };
     let validator = Validator { case: Some(case), ..Validator::default() };
     let ledger = identity(ledger).await.unwrap();

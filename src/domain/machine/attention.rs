@@ -1,4 +1,4 @@
-//! The overlay: what a human has to look at, judged anew at every event from what is observed.
+//! The overlay: what a human has to look at, judged again at every event from what is observed.
 //!
 //! **Invariant:** what is shown is the gravest of what holds; a latched one holds until a human has answered. Whoever is to
 //! look is notified when it changes, and once a day for as long as it lasts.

@@ -1,5 +1,5 @@
 //! The watch: from opinions to a suspicion, a confirmed outage and an incident. It is judged at every event, whether or not
-//! a case is open; it opens one only if there is none.
+//! a case is open; it opens one only while no case is open.
 
 use super::{Transition, budget};
 use crate::domain::{

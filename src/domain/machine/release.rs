@@ -138,7 +138,7 @@ fn close(turn: &mut Transition<'_>, left: Lines) {
     record.closed_by_operator = by.is_some();
     record.notified.retain(|notified| matches!(notified.topic, Topic::Slashed | Topic::Partial));
     record.case = None;
-    // What is still down is suspected anew, and confirmed anew.
+    // What is still down is suspected again, and has to be confirmed again.
     if let Watch::Suspected { since, confirmed } = &mut record.watch {
         (*since, *confirmed) = (now, false);
     }

@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader};
 
 use failover::{
     adapters::ledger_sqlite::LedgerSqlite,
-    domain::{Case, Failures, Incident, InstanceRef, Rung, Stage, Standby, Time, Validator},
+    domain::{Case, Incident, InstanceRef, Rung, Stage, Standby, Time, Validator},
     ports::{Expect, Ledger as _},
     records,
     runtime::store::{Envelope, FORM, identity},
@@ -23,30 +23,9 @@ async fn house(rig: &Rig, standby: Option<&InstanceRef>) -> House {
     ));
     let Some(instance) = standby else { return house };
     let now = Time::now();
-    let incident = Incident {
-        id: incident(),
-        suspected_at: now,
-        opened_at: now,
-        cause: "a test".into(),
-        opened_by: None,
-        opened_while_up: false,
-        site_outage: false,
-        rung: 0,
-        creation: 0,
-        failures: Failures::default(),
-        steps: 1,
-        machine_since: Some(now),
-        estimate: None,
-        given_up: Vec::new(),
-    };
-    let standby = Standby {
-        instance: instance.clone(),
-        rung: Rung { zone: instance.zone.clone(), machine_type: "n2-standard-8".into() },
-        since: now,
-        ready: false,
-        extra: None,
-        spoke_at: None,
-    };
+    let incident = Incident { steps: 1, machine_since: Some(now), ..Incident::new(incident(), now, "a test".into()) };
+    let rung = Rung { zone: instance.zone.clone(), machine_type: "n2-standard-8".into() };
+    let standby = Standby::new(instance.clone(), rung, now);
     let case = Case { incident, stage: Stage::Standing(standby), attention: None };
     let validator = Validator { case: Some(case), ..Validator::default() };
     let ledger = LedgerSqlite::open(&house.folder.path().join("ledger.sqlite")).unwrap();
