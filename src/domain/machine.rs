@@ -88,6 +88,7 @@ impl<'a> Transition<'a> {
     /// Lets the case advance until it stays. A stage is left only forwards, so four rounds are more than enough.
     fn advance_case(&mut self) {
         if self.record.case.is_some() {
+            self.look_for_a_signer();
             let at_work = recover::at_work(self);
             let back = at_work.is_some_and(|span| span >= self.policy.healthy_delay);
             for _ in 0..4 {
@@ -110,6 +111,17 @@ impl<'a> Transition<'a> {
         }
         if let Some((id, _)) = self.finished.take() {
             self.say(Reason::Late { what: id.to_string() });
+        }
+    }
+
+    /// Whoever wrote it, of whatever incident it is, and whatever stage the case is in by now: where a signer is said to
+    /// be, nothing is touched.
+    fn look_for_a_signer(&mut self) {
+        if let (Some((id, Outcome::Observed(Some(seen)))), Some(incident)) = (self.finished, self.record.incident())
+            && id.incident == incident.id
+            && seen.written.report().is_some_and(|report| report.signer_seen)
+        {
+            attention::raise(self, super::Attention::SignerSeen);
         }
     }
 

@@ -105,10 +105,6 @@ fn failed(turn: &mut Transition<'_>, step: Step, said: &str) {
 
 fn seen_as(turn: &mut Transition<'_>, seen: &Seen) {
     fold::seen(turn, seen);
-    // Whoever wrote it, and of whatever incident it is: where a signer is said to be, nothing is touched.
-    if seen.written.report().is_some_and(|report| report.signer_seen) {
-        attention::raise(turn, Attention::SignerSeen);
-    }
     if seen.state == MachineState::Stopped {
         turn.machine().stuck = None;
         return;

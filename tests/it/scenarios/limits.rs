@@ -16,6 +16,10 @@ pub(super) const RULES: &[(&str, Off)] = &[
         Off::Event(|event| request(event, |_, request| request.expires_at = None)),
     ),
     ("a_creation_after_a_pause_is_preceded_by_a_search", Off::Event(ignore_requests)),
+    (
+        "a_signer_that_is_seen_while_its_machine_is_released_keeps_it",
+        Off::Event(|event| believe(event, |report| report.signer_seen = false)),
+    ),
     ("an_opinion_that_was_stale_begins_its_hold_again", Off::Event(never_stale)),
     (
         "a_port_that_does_not_answer_is_no_outage",
