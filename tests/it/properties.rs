@@ -37,7 +37,7 @@ fn live(model: &mut Model, happen: impl FnOnce(&mut Model)) -> Result<(), TestCa
 }
 
 proptest! {
-    #![proptest_config(config(120))]
+    #![proptest_config(config(80))]
 
     #[test]
     fn no_order_of_events_breaks_a_property(case in ops::case()) {
