@@ -170,7 +170,7 @@ impl<'a> Transition<'a> {
     /// What is observed of the machine; begins to observe it if nothing is yet.
     fn machine(&mut self) -> &mut MachineWatch {
         let now = self.now;
-        self.live.machine.get_or_insert_with(|| MachineWatch::from(now))
+        self.live.machine.get_or_insert_with(|| Box::new(MachineWatch::from(now)))
     }
 
     /// What was observed of one machine, and said about it, is nothing about the next.

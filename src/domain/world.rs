@@ -53,7 +53,7 @@ pub struct Live {
     /// Since when our clock can be trusted: a start, or its last jump.
     pub trusted_since: Option<Time>,
     /// The incident's machine, as it is observed.
-    pub machine: Option<MachineWatch>,
+    pub machine: Option<Box<MachineWatch>>,
 }
 
 /// What is observed of the incident's machine. Forgetting a machine is forgetting this as a whole.

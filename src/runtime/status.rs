@@ -165,7 +165,7 @@ fn of_subject(
 ) -> ValidatorStatus {
     let record = &subject.record;
     let live = &subject.live;
-    let machine = live.machine.as_ref();
+    let machine = live.machine.as_deref();
     let count = |state: OutboxState| record.outbox.iter().filter(|mail| mail.state() == state).count();
     ValidatorStatus {
         name: id.clone(),

@@ -100,7 +100,7 @@ fn is_kept(turn: &mut Transition<'_>) -> bool {
 /// Right after a start nobody has looked at the machine: what was seen of it is neither confirmed nor over.
 fn is_unseen(turn: &Transition<'_>) -> bool {
     let unseen = |machine: &MachineWatch| machine.seen.is_none() && !machine.gone;
-    turn.record.standby().is_some() && turn.live.machine.as_ref().is_none_or(unseen)
+    turn.record.standby().is_some() && turn.live.machine.as_deref().is_none_or(unseen)
 }
 
 /// A machine that never booted has written something after all.

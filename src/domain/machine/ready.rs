@@ -181,7 +181,7 @@ pub(super) fn explain(
         return Reason::Ready { instance: standby.instance.clone() };
     }
     let unwatched = MachineWatch::default();
-    let machine = live.machine.as_ref().unwrap_or(&unwatched);
+    let machine = live.machine.as_deref().unwrap_or(&unwatched);
     let missing = missing(id, machine, chain, now, policy);
     match (&machine.stuck, machine.complete_since) {
         (Some(stuck), _) => Reason::Stuck { stuck: stuck.clone(), missing },

@@ -74,7 +74,7 @@ fn close(turn: &mut Transition<'_>, request: &Request) -> Answer {
         return Ok(format!("incident {id} is being released already"));
     }
     let standing = matches!(case.stage, Stage::Standing(_));
-    let machine = turn.live.machine.as_ref();
+    let machine = turn.live.machine.as_deref();
     if standing && machine.is_some_and(crate::domain::MachineWatch::is_kept) {
         return Err("its standby is retained: take the deletion protection off and set its label `role` back to \
                     `standby`, or delete it by hand; ask again once `failover status` shows it"

@@ -228,18 +228,14 @@ impl Model {
             self.script.note("the language cannot say all of the next report");
         }
         self.say(&format!("answer {id} {}", answer.words));
-        let (elapsed, stands) = (self.elapsed, self.record(id).standby().is_some());
+        let elapsed = self.elapsed;
         let track = self.track(id);
         track.idle_since = elapsed;
         match &answer.outcome {
             Outcome::Found(_) => track.known_empty = answer.empty,
             Outcome::Created(failover::domain::CreateOutcome::Created(_))
             | Outcome::Created(failover::domain::CreateOutcome::Unknown(_)) => track.known_empty = false,
-            // An answer that comes while the machines are being released is late and is not read: there it is the check
-            // right before the deletion that sees the signer.
-            Outcome::Observed(Some(seen))
-                if stands && seen.written.report().is_some_and(|report| report.signer_seen) =>
-            {
+            Outcome::Observed(Some(seen)) if seen.written.report().is_some_and(|report| report.signer_seen) => {
                 track.signer_of = Some(action_id.incident);
             }
             _ => {}
