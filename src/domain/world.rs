@@ -46,6 +46,8 @@ pub struct Live {
     pub healthy_since: Option<Time>,
     /// The action that was started and has not ended.
     pub started: Option<ActionId>,
+    /// Somebody has asked for quiet since the last complete search: nothing is created on that one.
+    pub paused_since_search: bool,
     /// The machine that was deleted last, as far as the cloud says.
     pub deleted: Option<u64>,
     /// Numbers the polls, so that a late answer is known as one.

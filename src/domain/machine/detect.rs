@@ -74,6 +74,9 @@ fn notify_of_keys(turn: &mut Transition<'_>, seen: &Assessment) {
 /// Nothing says down. Where nothing has been heard at all, nothing is over either.
 fn calm(turn: &mut Transition<'_>, seen: &Assessment) {
     if turn.live.signals.is_empty() {
+        if let Some(since) = turn.record.watch.since() {
+            unconfirmed(turn, since);
+        }
         return;
     }
     if turn.record.watch != Watch::Calm {
@@ -200,8 +203,8 @@ pub(super) fn open(turn: &mut Transition<'_>, by: Option<(&str, &str)>) {
     let share = (others + 1) as f64 / turn.world.len().max(1) as f64;
     let known = |id: IncidentId| turn.record.history.iter().any(|closed| closed.id == id);
     // A clock that was set back may show a moment a second time.
-    let moments = (0..).map(|more| now.plus(Span::from_nanos(more)));
-    let id = moments.map(|at| IncidentId::derive(turn.id, at)).find(|id| !known(*id)).expect("moments do not end");
+    let mut ids = (0..=100).map(|more| IncidentId::derive(turn.id, now.plus(Span::from_nanos(more))));
+    let id = ids.find(|id| !known(*id)).unwrap_or_else(|| IncidentId::derive(turn.id, now));
     let mut incident = Incident {
         suspected_at: turn.record.watch.since().unwrap_or(now),
         opened_by: by.map(|(who, _)| who.to_owned()),

@@ -50,7 +50,8 @@ fn watch_time(turn: &mut Transition<'_>) {
 /// preceded by another search.
 fn go_on(turn: &mut Transition<'_>, pending: Pending) {
     let creates = matches!(pending.action, Action::Create(_));
-    if (creates || pending.action.deletes()) && !turn.may_act() {
+    // What is under way ends first: its answer belongs to what is pending.
+    if turn.live.started.is_some() || (creates || pending.action.deletes()) && !turn.may_act() {
         return;
     }
     let pending = if creates && !turn.searched { set(turn, Action::Find, turn.now) } else { pending };
@@ -68,7 +69,7 @@ fn react(turn: &mut Transition<'_>, pending: &Pending, outcome: &Outcome) {
     match (outcome, &pending.action) {
         (Outcome::Found(machines), _) => found(turn, machines),
         (Outcome::Created(created), Action::Create(spec)) => {
-            turn.searched = true;
+            turn.searched = !turn.live.paused_since_search;
             created_as(turn, &spec.rung, created);
         }
         (Outcome::Untouchable(check), Action::GiveUp(instance)) => untouchable(turn, instance, check),
@@ -97,6 +98,7 @@ fn react(turn: &mut Transition<'_>, pending: &Pending, outcome: &Outcome) {
 /// this one is in the ledger.
 fn found(turn: &mut Transition<'_>, machines: &[Machine]) {
     turn.bill_given_up(machines);
+    turn.live.paused_since_search = false;
     turn.incident().failures.find = 0;
     if let Some(left) = machines.iter().find(|machine| is_given_up(turn, &machine.instance)) {
         delete_again(turn, left);

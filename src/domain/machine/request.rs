@@ -99,6 +99,7 @@ fn pause(turn: &mut Transition<'_>, request: &Request, until: Time) -> Answer {
     let pause = Pause { until, reason: request.reason.clone(), by: request.by.clone() };
     turn.say(Reason::Paused { until, by: pause.by.clone(), why: pause.reason.clone() });
     turn.record.to_mut().pause = Some(pause);
+    turn.live.paused_since_search = true;
     Ok(format!("paused until {}", clock(until)))
 }
 

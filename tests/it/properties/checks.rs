@@ -7,10 +7,6 @@ use failover::domain::{
 
 use super::model::Model;
 
-/// Whether the answer to a creation has to count when something else has happened meanwhile. It does not count today:
-/// any event while a creation is under way sets a search in its place (`provision::go_on`). To be switched on with the
-/// correction, and then this constant goes.
-const ANSWERS_COUNT: bool = false;
 /// What a wake-up may be late by, and what a signal's end adds to it.
 const SLACK: Span = Span::from_secs(2);
 
@@ -122,7 +118,7 @@ impl Model {
         let Event::Finished(_, action_id, _) = event else { return };
         let provisioning = matches!(stage(before), Some(Stage::Provisioning(_)));
         let of_this = before.incident().is_some_and(|incident| incident.id == action_id.incident);
-        if ANSWERS_COUNT && self.answering && action_id.step == Step::Create && provisioning && of_this {
+        if self.answering && action_id.step == Step::Create && provisioning && of_this {
             let late = reasons.iter().any(|reason| matches!(reason, Reason::Late { .. }));
             assert!(!late, "PROPERTY the answer to a creation counts: {action_id}");
         }

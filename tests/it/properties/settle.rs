@@ -85,9 +85,6 @@ impl Model {
         if record.case.is_none() && live.keys.as_ref().is_some_and(|keys| keys.active == 0) {
             return Some("keys that have no duties are nobody's outage");
         }
-        if record.case.is_none() && live.signals.is_empty() {
-            return Some("nothing at all has been heard since the start, so it is not known whether it is over");
-        }
         if record.owner.may_be_cloud() && !matches!(stage(record), Some(Stage::Standing(_))) {
             return Some("a promotion is a human's work, and its session tells of itself");
         }

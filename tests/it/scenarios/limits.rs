@@ -20,6 +20,27 @@ pub(super) const RULES: &[(&str, Off)] = &[
         "a_signer_that_is_seen_while_its_machine_is_released_keeps_it",
         Off::Event(|event| believe(event, |report| report.signer_seen = false)),
     ),
+    (
+        "an_answer_to_a_creation_counts_whatever_came_in_between",
+        // Taken for an answer that tells nothing.
+        Off::Event(|event| {
+            outcome(event, |outcome| match outcome {
+                Outcome::Created(failover::domain::CreateOutcome::OutOfStock(why)) => Outcome::Failed(why),
+                other => other,
+            })
+        }),
+    ),
+    (
+        "a_pause_while_the_cloud_thinks_is_followed_by_a_search",
+        Off::Event(|event| {
+            (!matches!(&event, Event::Requested(_, request) if matches!(request.ask, Ask::Pause { .. })))
+                .then_some(event)
+        }),
+    ),
+    (
+        "a_suspicion_from_before_a_restart_is_mailed_if_nobody_speaks",
+        Off::Policy(|policy| policy.suspected_mail_after = Span::from_hours(100)),
+    ),
     ("an_opinion_that_was_stale_begins_its_hold_again", Off::Event(never_stale)),
     (
         "a_port_that_does_not_answer_is_no_outage",
