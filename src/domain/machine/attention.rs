@@ -24,11 +24,11 @@ pub(super) fn judge(turn: &mut Transition<'_>, back: bool) {
     let after = found.into_iter().max_by_key(Attention::kind);
     if before != after {
         turn.case().attention.clone_from(&after);
-        match (before, &after) {
-            (Some(attention), None) => turn.say(Reason::AttentionOver { attention }),
-            (Some(before), Some(after)) if before.kind() == after.kind() => {}
-            (_, Some(attention)) => turn.say(Reason::NeedsHuman { attention: attention.clone(), gone: false }),
-            (None, None) => {}
+        let known = |after: &Attention| before.as_ref().is_some_and(|before| before.kind() == after.kind());
+        if let Some(attention) = after.clone().filter(|after| !known(after)) {
+            turn.say(Reason::NeedsHuman { attention, gone: false });
+        } else if let (Some(attention), None) = (before, &after) {
+            turn.say(Reason::AttentionOver { attention });
         }
     }
     if let Some(attention) = after {

@@ -27,8 +27,8 @@ pub(super) fn after_poll(turn: &mut Transition<'_>, written: &Written) {
 /// A placeholder of a machine never reports, and while home works again nothing is tried again.
 fn is_overdue(turn: &Transition<'_>) -> bool {
     let (Some(standby), Some(machine)) = (turn.record.standby(), &turn.live.machine) else { return false };
-    let spoke = standby.spoke_at.is_some() || machine.report.is_some() || machine.boot_status.is_some();
-    let spoke = spoke || machine.unusable.is_some();
+    let heard = machine.report.is_some() || machine.boot_status.is_some() || machine.unusable.is_some();
+    let spoke = standby.spoke_at.is_some() || heard;
     if turn.policy.simulated || machine.is_kept() || machine.gone || spoke || turn.live.healthy_since.is_some() {
         return false;
     }

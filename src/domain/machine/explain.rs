@@ -2,7 +2,7 @@
 
 use super::{Transition, detect, provision, ready};
 use crate::domain::{
-    Action, Attention, Case, Live, Policy, Reason, Span, Stage, Subject, Time, ValidatorId, Watch, World, elapsed,
+    Action, Attention, Case, Policy, Reason, Span, Stage, Subject, Time, ValidatorId, Watch, World, elapsed,
 };
 
 /// Where a validator stands now and why, in the words that are used everywhere.
@@ -33,7 +33,7 @@ pub fn explain(world: &World, id: &ValidatorId, now: Time, policy: &Policy) -> O
 fn of_case(world: &World, id: &ValidatorId, subject: &Subject, case: &Case, now: Time, policy: &Policy) -> Reason {
     let Subject { record, live } = subject;
     if let Some(attention) = &case.attention {
-        let gone = *attention != Attention::Vanished && is_gone(live);
+        let gone = *attention != Attention::Vanished && live.machine.as_ref().is_some_and(|machine| machine.gone);
         return Reason::NeedsHuman { attention: attention.clone(), gone };
     }
     if !record.slashed.is_empty() {
@@ -49,8 +49,4 @@ fn of_case(world: &World, id: &ValidatorId, subject: &Subject, case: &Case, now:
         Stage::Standing(standby) => ready::explain(id, subject, standby, &world.chain, now, policy),
         Stage::Releasing { .. } => Reason::Releasing { why: "every machine of the incident goes".into() },
     }
-}
-
-fn is_gone(live: &Live) -> bool {
-    live.machine.as_ref().is_some_and(|machine| machine.gone)
 }

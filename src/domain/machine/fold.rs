@@ -45,11 +45,7 @@ fn keys_seen(turn: &mut Transition<'_>, keys: &KeyStates) {
 /// **Invariant:** a clock may be set either way at any moment. What was waited for stays waited for, no deadline passes
 /// that was not, and nothing is believed that would need the old clock.
 fn clock_jumped(turn: &mut Transition<'_>, by: Span) {
-    let mut record = turn.record.as_ref().clone();
-    record.shift(by);
-    if record != *turn.record {
-        *turn.record.to_mut() = record;
-    }
+    turn.record.to_mut().shift(by);
     turn.live.clock_jumped(by, turn.now);
     turn.say(Reason::Interrupted);
 }
