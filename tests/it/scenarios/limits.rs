@@ -41,6 +41,11 @@ pub(super) const RULES: &[(&str, Off)] = &[
         "a_suspicion_from_before_a_restart_is_mailed_if_nobody_speaks",
         Off::Policy(|policy| policy.suspected_mail_after = Span::from_hours(100)),
     ),
+    (
+        "a_process_that_runs_for_a_moment_is_no_recovery",
+        // What the process says taken for what a probe says, which shows the work.
+        Off::Event(|event| probe_or(event, Source::Process)),
+    ),
     ("an_opinion_that_was_stale_begins_its_hold_again", Off::Event(never_stale)),
     (
         "a_port_that_does_not_answer_is_no_outage",
