@@ -111,7 +111,7 @@ impl StuckKind {
         match self {
             Self::OtherChain => {
                 "correct the network (and its genesis, where it is named) of this standby in the configuration, then \
-                 close this incident: the next standby is made anew"
+                 close this incident: the next standby is created again from the start"
             }
             Self::DiskFull => "make `compute.disk.size_gb` larger and grow this machine's data disk in the console",
             Self::BootLoop => "read the serial port with `failover logs`; a machine of another type or zone may help",
