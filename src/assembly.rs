@@ -46,7 +46,6 @@ pub use probes::ask_once;
 /// How often the validator process's own port is asked.
 const PROBE_EVERY: Duration = Duration::from_secs(15);
 
-/// The thresholds, with prices.
 #[must_use]
 pub fn policy(config: &Config) -> Policy {
     config.policy(cloud::priced_ladder(config))
@@ -157,7 +156,6 @@ impl Watcher {
         self.listener.local_addr()
     }
 
-    /// The way to its loop.
     #[must_use]
     pub fn handle(&self) -> &Handle {
         &self.handle

@@ -34,7 +34,6 @@ pub trait Ledger: Send + Sync + 'static {
 /// Bytes and the version that a later `put` has to name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stored {
-    /// What was put.
     pub bytes: Vec<u8>,
     /// Names this state of this key.
     pub version: Version,
@@ -49,7 +48,6 @@ pub struct Version(pub String);
 pub enum Expect {
     /// Nothing.
     Absent,
-    /// This version.
     Version(Version),
 }
 
@@ -72,17 +70,12 @@ pub enum LedgerError {
 pub enum PutError {
     /// Somebody else wrote; `found` is the version there now, if any.
     #[error("somebody else has changed it")]
-    Conflict {
-        /// What is there now.
-        found: Option<Version>,
-    },
-    /// It did not happen.
+    Conflict { found: Option<Version> },
     #[error(transparent)]
     Failed(#[from] LedgerError),
     /// It may have happened: read before writing again.
     #[error("the reply was lost, it may have been written: {0}")]
     UnknownOutcome(String),
-    /// Larger than [`MAX_RECORD`].
     #[error("the record has {0} bytes, more than a record may have")]
     TooLarge(usize),
 }
@@ -116,21 +109,15 @@ pub trait Cloud: Send + Sync + 'static {
     async fn check(&self) -> Vec<Finding>;
 }
 
-/// Which machines to look for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Scope {
-    /// All that carry our label.
     Everything,
-    /// One validator's, whatever the incident.
     Validator(ValidatorId),
-    /// One incident's.
     Incident(ValidatorId, IncidentId),
 }
 
-/// A machine looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Observed {
-    /// As a listing shows it.
     pub machine: Machine,
     /// What it has written where its report belongs.
     pub written: Written,
@@ -143,7 +130,6 @@ pub struct SerialPort {
     pub contents: String,
     /// Where the contents begin. Later than asked for when older output has been overwritten.
     pub start: i64,
-    /// Where to go on reading.
     pub next: i64,
 }
 
@@ -158,7 +144,6 @@ pub struct Retained {
     pub remaining: Option<String>,
 }
 
-/// One thing `check` looked at.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Finding {
     /// What was looked at: "permission compute.instances.create".
@@ -169,17 +154,12 @@ pub struct Finding {
     pub detail: String,
 }
 
-/// How a check ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FindingState {
-    /// As it should be.
     Ok,
-    /// Works, but somebody should know.
     Warning,
-    /// Would fail on the day.
     Problem,
-    /// Could not be found out.
     Unknown,
 }
 
@@ -216,7 +196,6 @@ pub struct OwnershipView<'a> {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{machine} must not be deleted: {reason}")]
 pub struct Untouchable {
-    /// Which machine.
     pub machine: String,
     /// The check that failed and what it saw.
     pub reason: String,
@@ -273,7 +252,6 @@ impl Unpromoted {
         Ok(Self(machine.instance.clone()))
     }
 
-    /// Which machine.
     #[must_use]
     pub fn instance(&self) -> &InstanceRef {
         &self.0
@@ -304,7 +282,6 @@ pub trait Notifier: Send + Sync + 'static {
 
 /// The time, and waiting for it.
 pub trait Clock: Send + Sync + 'static {
-    /// The wall clock.
     fn now(&self) -> crate::domain::Time;
     /// Waits until the wall clock shows this.
     fn sleep_until(&self, at: crate::domain::Time) -> futures::future::BoxFuture<'static, ()>;

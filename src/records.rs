@@ -12,50 +12,30 @@ const VERSION: u64 = 1;
 /// Why a record cannot be used. It is left untouched.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RecordError {
-    /// Written by a newer failover.
     #[error(
         "the record {key} has version {found}, this failover reads up to {VERSION}: upgrade failover; the record is left as it is"
     )]
-    Newer {
-        /// Which record.
-        key: String,
-        /// Its version.
-        found: u64,
-    },
+    Newer { key: String, found: u64 },
     /// Laid out in a way that this program does not know.
     #[error(
         "the record {key} has form {found}, this failover reads form {known} only: use the failover that wrote it, or move the record away by hand; it is left as it is"
     )]
     OtherForm {
-        /// Which record.
         key: String,
         /// Its form; 0 when it names none.
         found: u64,
-        /// The form that is read.
         known: u64,
     },
     /// Of another ledger, so what it says of machines is not about ours.
     #[error(
         "the record {key} belongs to ledger {found}, this is ledger {ours}: it was copied here; move it away by hand; it is left as it is"
     )]
-    OtherLedger {
-        /// Which record.
-        key: String,
-        /// Whose it is.
-        found: uuid::Uuid,
-        /// Which one this is.
-        ours: uuid::Uuid,
-    },
+    OtherLedger { key: String, found: uuid::Uuid, ours: uuid::Uuid },
     /// Not a record of ours, or damaged.
     #[error(
         "the record {key} cannot be read ({why}): look at it, repair it or move it away by hand; it is left as it is"
     )]
-    Corrupt {
-        /// Which record.
-        key: String,
-        /// What is wrong with it.
-        why: String,
-    },
+    Corrupt { key: String, why: String },
 }
 
 /// The bytes of a record.

@@ -43,7 +43,6 @@ pub const MAX_BODY: usize = 16 << 20;
 /// How long a body may take to arrive. Alertmanager itself gives up after its `group_interval`.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// `POST /webhook/alertmanager`.
 pub fn routes(receiver: Arc<Receiver>) -> Router {
     Router::new().route("/webhook/alertmanager", post(webhook)).with_state(receiver)
 }

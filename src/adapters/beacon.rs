@@ -36,16 +36,12 @@ use node::Node;
 /// Fails when nobody listens any more.
 type Told = Result<(), mpsc::error::SendError<ChainObservation>>;
 
-/// A node to ask.
 #[derive(Clone, Debug)]
 pub struct NodeConfig {
-    /// Its name, for people.
     pub name: String,
-    /// Its beacon API.
     pub url: Url,
 }
 
-/// How to watch.
 #[derive(Clone, Debug)]
 pub struct BeaconConfig {
     /// At least one, with unique names.
@@ -61,7 +57,6 @@ pub struct BeaconConfig {
 }
 
 impl BeaconConfig {
-    /// The defaults for these nodes.
     #[must_use]
     pub fn new(nodes: Vec<NodeConfig>) -> Self {
         Self { nodes, genesis_root: None, timeout: Duration::from_secs(5), into_slot: 1.0 / 3.0, seed: None }

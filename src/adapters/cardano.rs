@@ -52,13 +52,11 @@ const FORGING: [&str; 16] = [
 /// Why it cannot say. Its text is what comes after "the Cardano node".
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CardanoError {
-    /// There is no answer.
     #[error(transparent)]
     Page(#[from] PageError),
     /// It answered with an error of HTTP.
     #[error("answered {0}")]
     Status(u16),
-    /// The page is another one.
     #[error("sent a page without any metric of a Cardano node")]
     OtherPage,
     /// The slot is there, but it is no number of a slot.
@@ -66,7 +64,6 @@ pub enum CardanoError {
     BadSlot(String),
 }
 
-/// What its page says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CardanoLook {
     /// The slot of its head; `None` before it has read its own database.
@@ -77,11 +74,9 @@ pub struct CardanoLook {
     pub peers: Option<u32>,
     /// The names of what only a block producer counts, as far as they are not 0.
     pub forging: Vec<&'static str>,
-    /// Its version.
     pub version: Option<String>,
 }
 
-/// One node.
 pub struct Cardano {
     pages: Pages,
     url: Url,
@@ -109,7 +104,6 @@ impl Cardano {
     }
 }
 
-/// What the page says.
 fn read(page: &str) -> Result<CardanoLook, CardanoError> {
     let samples = Samples::of(page);
     if samples.is_empty() {

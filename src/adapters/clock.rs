@@ -4,7 +4,6 @@ use futures::{FutureExt, future::BoxFuture};
 
 use crate::{domain::Time, ports::Clock};
 
-/// The system's time.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 

@@ -24,20 +24,15 @@ const MAX_PEERS: usize = 768 << 10;
 /// What it said in one look.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CometbftLook {
-    /// How it is.
     pub status: Result<CometbftStatus, RpcError>,
-    /// How many peers it has.
     pub peers: Result<u32, RpcError>,
     /// What the application it drives calls itself; many say nothing.
     pub application: Option<String>,
 }
 
-/// Of `/status` what is needed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CometbftStatus {
-    /// The chain's id.
     pub network: String,
-    /// The version of CometBFT itself.
     pub version: Option<String>,
     /// The number of its newest block; 0 while it has none.
     pub height: u64,
@@ -51,7 +46,6 @@ pub struct CometbftStatus {
     pub voting_power: Option<u64>,
 }
 
-/// One node.
 pub struct Cometbft {
     pages: Pages,
     url: Url,

@@ -21,7 +21,6 @@ const APART: Duration = Duration::from_millis(130);
 /// Why the time was not told.
 #[derive(Debug, thiserror::Error)]
 pub enum DateError {
-    /// It was not reached.
     #[error("it does not answer: {0}")]
     NoAnswer(#[from] reqwest::Error),
     /// It answered without a readable `Date`.

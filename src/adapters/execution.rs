@@ -24,18 +24,14 @@ pub struct ExecutionLook {
     pub syncing: Result<ExecutionSync, RpcError>,
     /// The number of its newest block.
     pub block: Result<u64, RpcError>,
-    /// How many peers it has.
     pub peers: Result<u64, RpcError>,
-    /// What it calls itself.
     pub version: Result<String, RpcError>,
 }
 
 /// `eth_syncing`. That it is not syncing does not mean that it has synced: it says so before it ever began as well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExecutionSync {
-    /// `false`.
     NotSyncing,
-    /// An object.
     Syncing(SyncProgress),
 }
 
@@ -89,7 +85,6 @@ fn number(value: &Value) -> Option<u64> {
     }
 }
 
-/// One execution client.
 pub struct Execution {
     http: reqwest::Client,
     url: Url,

@@ -43,29 +43,20 @@ const MAX_REPORT: usize = 16 * 1024;
 /// Where and how machines are made.
 #[derive(Clone, Debug)]
 pub struct GceConfig {
-    /// The project's id.
     pub project: String,
-    /// Another address of Compute Engine.
     pub endpoint: Option<Url>,
     /// Another address of the Resource Manager, which knows permissions.
     pub resource_manager: Option<Url>,
-    /// Who we are.
     pub credentials: Credentials,
     /// Where machines are made; every zone in it is looked into.
     pub ladder: Vec<Rung>,
-    /// Becomes a label.
     pub site: String,
     /// For example `regions/us-central1/subnetworks/standby`; the default network otherwise.
     pub subnetwork: Option<String>,
-    /// Network tags, for firewall rules.
     pub tags: Vec<String>,
-    /// Of the boot disk.
     pub image: String,
-    /// Of the boot disk.
     pub boot_disk_gb: u32,
-    /// For example `pd-balanced`.
     pub disk_type: String,
-    /// Of the data disk.
     pub disk_gb: u32,
     /// What a machine is given to become a standby. Anybody who may look at the machine can read it.
     pub bundle: Bundle,
@@ -77,7 +68,6 @@ pub struct GceConfig {
     pub poll_every: Duration,
 }
 
-/// Compute Engine.
 pub struct Gce {
     config: GceConfig,
     instances: Instances,

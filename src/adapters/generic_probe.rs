@@ -32,12 +32,7 @@ const MAX_BODY: usize = 1024 * 1024;
 pub enum GenericProbeError {
     /// The file of the private authority.
     #[error("cannot read {path}")]
-    CaFile {
-        /// Which file.
-        path: PathBuf,
-        /// What the system says.
-        source: std::io::Error,
-    },
+    CaFile { path: PathBuf, source: std::io::Error },
     /// No certificate in it, or no client can be made.
     #[error("no HTTP client can be made")]
     Client(#[from] reqwest::Error),

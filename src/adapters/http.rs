@@ -35,7 +35,6 @@ pub fn plain_client(timeout: std::time::Duration, headers: http::HeaderMap) -> r
         .build()
 }
 
-/// Why there is no body.
 #[derive(Debug, thiserror::Error)]
 pub enum BodyError {
     /// It sent more than any such answer can have.

@@ -10,7 +10,6 @@ use super::http::{PageError, shown};
 /// Why a node cannot say. Its text is what comes after the node's name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RpcError {
-    /// There is no answer.
     #[error(transparent)]
     Page(#[from] PageError),
     /// It answered with an error of HTTP, and no words of its own.
@@ -19,14 +18,8 @@ pub enum RpcError {
     /// It sent something that is not JSON-RPC, or not what was asked.
     #[error("sent something that is not JSON-RPC ({0})")]
     NotRpc(String),
-    /// It refused the question.
     #[error("refused {question} ({message})")]
-    Refusal {
-        /// What was asked.
-        question: &'static str,
-        /// What it said, shortened.
-        message: String,
-    },
+    Refusal { question: &'static str, message: String },
 }
 
 #[derive(Deserialize)]
@@ -61,7 +54,6 @@ pub(super) fn read<T: DeserializeOwned>(question: &'static str, status: u16, bod
     }
 }
 
-/// Its words, shortened.
 pub(super) fn not_rpc(error: &serde_json::Error) -> RpcError {
     RpcError::NotRpc(shown(&error.to_string()))
 }

@@ -86,7 +86,6 @@ struct Told {
     at: Instant,
 }
 
-/// Where reading a topic stands.
 #[derive(Default)]
 struct ReadState {
     running: bool,

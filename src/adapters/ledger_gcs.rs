@@ -17,7 +17,6 @@ use url::Url;
 
 use crate::ports::{Expect, Ledger, LedgerError, MAX_RECORD, PutError, Stored, Version};
 
-/// Google's own address.
 const ENDPOINT: &str = "https://storage.googleapis.com";
 /// One object takes about one change a second (Cloud Storage, "Object immutability"); we wait rather than be refused.
 const PACE: Duration = Duration::from_secs(1);
@@ -30,17 +29,14 @@ const GENERATION: &str = "x-goog-generation";
 pub struct GcsConfig {
     /// Another address of the API; `None` is Google's.
     pub endpoint: Option<Url>,
-    /// The bucket's name.
     pub bucket: String,
     /// Before every object's name; empty or ending with `/`.
     pub prefix: String,
-    /// Who we are.
     pub credentials: Credentials,
     /// How long one call may take.
     pub timeout: Duration,
 }
 
-/// A ledger in a bucket.
 pub struct LedgerGcs {
     config: GcsConfig,
     endpoint: Url,
@@ -53,7 +49,6 @@ pub struct LedgerGcs {
 enum Unanswered {
     /// It surely did not reach the server.
     NotSent(String),
-    /// It may have.
     Lost(String),
     /// We cannot say who we are.
     NoCredentials(String),

@@ -24,7 +24,6 @@ const BATCH: usize = 1024;
 /// How long another process may hold the file before we say that it is not available.
 const BUSY: Duration = Duration::from_secs(5);
 
-/// A ledger in a file.
 pub struct LedgerSqlite {
     requests: mpsc::Sender<Request>,
     path: PathBuf,

@@ -40,10 +40,8 @@ pub struct Mailer {
 /// Why the settings cannot be used for mail.
 #[derive(Debug, thiserror::Error)]
 pub enum MailError {
-    /// Not an address.
     #[error("'{0}' is not a mail address")]
     Address(String),
-    /// Negative or zero.
     #[error("the timeout of mail has to be positive")]
     Timeout,
 }

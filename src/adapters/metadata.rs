@@ -21,13 +21,11 @@ const FLAVOR: (&str, &str) = ("metadata-flavor", "Google");
 /// Errors are told in a line; more of the page is not read.
 const MAX_ANSWER: usize = 16 << 10;
 
-/// Why it did not work.
 #[derive(Debug, thiserror::Error)]
 pub enum MetadataError {
     /// The variable does not name a host.
     #[error("{HOST_VARIABLE}={0} is not a host or host:port")]
     Host(String),
-    /// It took too long.
     #[error("the metadata server did not answer in time")]
     NoAnswer,
     /// No connection, or one that broke.
@@ -36,7 +34,6 @@ pub enum MetadataError {
     /// Guest attributes are off for this machine or its project.
     #[error("the metadata server takes no guest attributes: set enable-guest-attributes to TRUE on the machine")]
     Off,
-    /// Something else.
     #[error("the metadata server answered {0}")]
     Status(StatusCode),
 }
@@ -47,7 +44,6 @@ impl From<reqwest::Error> for MetadataError {
     }
 }
 
-/// One metadata server.
 pub struct MetadataServer {
     http: reqwest::Client,
     base: Url,
@@ -76,7 +72,6 @@ impl MetadataServer {
         Ok(Self { http: plain_client(timeout, headers)?, base })
     }
 
-    /// Where it is, for people.
     #[must_use]
     pub fn address(&self) -> &str {
         self.base.as_str().trim_end_matches('/')

@@ -18,18 +18,14 @@ mod page;
 /// Answers what everybody may see, or nothing when this process does not come to answering.
 pub type Ask = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Option<Status>> + Send>> + Send + Sync>;
 
-/// What the port needs.
 #[derive(Clone)]
 pub struct WebState {
     /// The status as this process sees it; one that waits for the lease says so in it.
     pub ask: Ask,
-    /// Whether this process leads.
     pub leads: Arc<dyn Fn() -> bool + Send + Sync>,
-    /// Lines of metrics from elsewhere.
     pub extra_metrics: Arc<dyn Fn() -> Vec<metrics::Counter> + Send + Sync>,
 }
 
-/// Everything but the webhook.
 pub fn routes(state: WebState) -> Router {
     Router::new()
         .route("/", get(show))

@@ -33,7 +33,6 @@ mod tests;
 /// is 20 seconds away on average, but it takes longer than this only once in five million blocks, which are three years.
 const FRESH: Span = Span::from_secs(300);
 
-/// One node over time.
 #[derive(Debug)]
 pub struct Cardano {
     slots: Slots,

@@ -29,7 +29,6 @@ mod tests;
 /// what a round or two without a proposer cost; a node that lost its chain is noticed within one minute.
 const FRESH: Span = Span::from_secs(60);
 
-/// One node over time.
 #[derive(Debug)]
 pub struct Cometbft {
     network: String,

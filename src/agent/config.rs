@@ -14,7 +14,6 @@ use crate::config::{CardanoNode, CometbftNode, NodeSettings, ProbeSettings, Ques
 /// machine to the watcher.
 const INTERVAL_SECONDS: std::ops::RangeInclusive<u64> = 1..=600;
 
-/// What the agent looks at.
 #[derive(Clone, Debug)]
 pub struct AgentConfig {
     /// The incident this machine was made for; every report says it.
@@ -23,7 +22,6 @@ pub struct AgentConfig {
     pub validator: String,
     /// What kind of node runs here, and where to ask it.
     pub node: NodeKind,
-    /// How often it reports.
     pub interval: Duration,
     /// The folder with the chain's data: its file system's free space is reported.
     pub data: PathBuf,
@@ -31,52 +29,33 @@ pub struct AgentConfig {
     pub units: Vec<String>,
 }
 
-/// Where to ask, by kind.
 #[derive(Clone, Debug)]
 pub enum NodeKind {
     /// A beacon node and an execution client.
     Ethereum {
-        /// The beacon API.
         beacon: Url,
-        /// JSON-RPC of the execution client.
         execution: Url,
         /// The chain it has to follow, `0x…`, in lower case, if the operator has said.
         genesis_root: Option<String>,
     },
-    /// Anything that answers probes.
     Generic {
         /// At least one.
         probes: Vec<ProbeSettings>,
     },
-    /// A node of CometBFT.
     Cometbft(CometbftNode),
-    /// A node of Cardano.
     Cardano(CardanoNode),
 }
 
-/// Why there is no configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum AgentConfigError {
-    /// The file itself.
     #[error("cannot read the agent's configuration {path}")]
-    Unreadable {
-        /// Which file.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
+    Unreadable { path: PathBuf, source: io::Error },
     /// It is not JSON of this form.
     #[error("{path} is not an agent's configuration")]
-    Form {
-        /// Which file.
-        path: PathBuf,
-        /// Where in it, and what.
-        source: serde_json::Error,
-    },
+    Form { path: PathBuf, source: serde_json::Error },
     /// It has the form, but cannot be used.
     #[error("{path}: {what}")]
     Content {
-        /// Which file.
         path: PathBuf,
         /// What is wrong, and what to write instead.
         what: String,

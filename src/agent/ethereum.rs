@@ -34,7 +34,6 @@ const FAR: u64 = 32;
 /// A chain of more slots than this that has no block in its execution client is not synced, whatever anybody says.
 const FIRST_SLOTS: u64 = 64;
 
-/// Both, over time.
 #[derive(Debug, Default)]
 pub struct Ethereum {
     genesis_root: Option<String>,

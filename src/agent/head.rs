@@ -31,7 +31,6 @@ pub fn age_seconds(head: Time, now: Time) -> u64 {
 pub struct Way {
     /// Where its chain begins, or what it keeps of it.
     pub from: Time,
-    /// Its head.
     pub to: Time,
 }
 
@@ -52,7 +51,6 @@ impl Way {
 /// Why a node is not synced, with how far it is.
 #[derive(Clone, Debug)]
 pub struct Doing {
-    /// In words.
     pub stage: String,
     /// How far it has come, if that is known.
     pub way: Option<Way>,

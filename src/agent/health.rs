@@ -2,7 +2,6 @@
 
 use super::signer::Signs;
 
-/// How the node is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Health {
     /// 0 to 100; 100 only when synced.
@@ -13,9 +12,7 @@ pub struct Health {
     pub seconds_to_go: Option<u64>,
     /// It follows its chain, right up to now.
     pub synced: bool,
-    /// Its head is not verified.
     pub optimistic: bool,
-    /// How old its head is.
     pub head_age_seconds: u64,
     /// How many peers it has; 0 when that is not known.
     pub peers: u32,

@@ -37,18 +37,10 @@ pub struct Machine {
 pub enum MachineError {
     /// A file of the kernel's cannot be read.
     #[error("cannot read {path}")]
-    Unreadable {
-        /// Which.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
+    Unreadable { path: PathBuf, source: io::Error },
     /// It has a form no kernel writes.
     #[error("{path} has an unknown form")]
-    Form {
-        /// Which.
-        path: PathBuf,
-    },
+    Form { path: PathBuf },
 }
 
 impl Machine {

@@ -13,18 +13,14 @@ const SAMPLES: usize = 32;
 /// Nobody waits longer than this; a rate so low is as good as none.
 const LONGEST: u64 = 90 * 24 * 3600;
 
-/// What is being worked off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Work {
-    /// The execution client's blocks.
     Blocks,
-    /// The beacon node's slots.
     Slots,
     /// Seconds between a node's head and now.
     ChainSeconds,
 }
 
-/// How it goes on.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Outlook {
     /// How many seconds the rest will take.

@@ -22,7 +22,6 @@ const MAX_VERSIONS: usize = 8;
 pub struct Counter(u64);
 
 impl Counter {
-    /// The next one.
     pub fn next(&mut self, uptime: Duration) -> u64 {
         let uptime = u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX);
         self.0 = self.0.saturating_add(1).max(uptime);

@@ -11,7 +11,6 @@ use tokio::{process::Command, time::timeout};
 /// systemd answers in milliseconds; one that hangs must not keep a report waiting.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The units of one standby.
 #[derive(Debug)]
 pub struct Restarts {
     units: Vec<String>,
@@ -29,7 +28,6 @@ impl Restarts {
         Self { units, invocations: run.join("units"), last: BTreeMap::new(), seen: 0, said: None }
     }
 
-    /// Counts now.
     pub async fn count(&mut self) -> u32 {
         if self.units.is_empty() {
             return 0;

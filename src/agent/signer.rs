@@ -15,7 +15,6 @@ use std::collections::{BTreeMap, BTreeSet};
 /// What was found on the machine, without a judgement.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
-    /// Every process.
     pub processes: Vec<Process>,
     /// Names of the units that are installed by hand or by a role.
     pub units: BTreeSet<String>,
@@ -25,7 +24,6 @@ pub struct Facts {
     pub hidden: Vec<String>,
 }
 
-/// One process.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Process {
     /// Its command line; empty for one of the kernel, or one that has ended.
@@ -60,7 +58,6 @@ const MAX_SAID: usize = 4;
 /// What a look at signers came to, each in words and `None` when there is nothing to say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Signs {
-    /// What could sign here.
     pub seen: Option<String>,
     /// What keeps it from being known that nothing else could.
     pub hidden: Option<String>,

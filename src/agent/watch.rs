@@ -33,7 +33,6 @@ use crate::{
     ports::Clock,
 };
 
-/// Where the watcher looks.
 const REPORT: &str = "failover/report";
 /// A node on the same machine that is slower than this is not well.
 const NODE_TIMEOUT: Duration = Duration::from_secs(4);
@@ -43,21 +42,17 @@ pub(super) const METADATA_TIMEOUT: Duration = Duration::from_secs(5);
 /// Why the agent cannot work at all.
 #[derive(Debug, thiserror::Error)]
 pub enum AgentError {
-    /// The machine.
     #[error(transparent)]
     Machine(#[from] MachineError),
     /// The variable that names the metadata server.
     #[error(transparent)]
     Metadata(#[from] MetadataError),
-    /// A probe.
     #[error("a probe cannot be set up")]
     Probe(#[from] GenericProbeError),
-    /// The HTTP client.
     #[error("no HTTP client can be made")]
     Http(#[from] reqwest::Error),
 }
 
-/// The agent of one standby.
 pub struct Agent {
     config: AgentConfig,
     machine: Machine,

@@ -28,7 +28,6 @@ const REVIEW: Duration = Duration::from_secs(15);
 /// How often Alertmanager's list is looked at without a reason.
 const RECONCILE: Duration = Duration::from_mins(5);
 
-/// Everything the task needs.
 pub(super) struct Alerts {
     pub(super) receiver: Arc<Receiver>,
     pub(super) events: mpsc::Receiver<AlertEvent>,

@@ -11,7 +11,6 @@ use include_dir::{Dir, include_dir};
 static ANSIBLE: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/ansible");
 static PLAYBOOKS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/playbooks");
 
-/// Runs at every boot.
 pub(super) const STARTUP_SCRIPT: &str = include_str!("../../ansible/startup.sh");
 
 /// Every file by its path in the archive, in order.

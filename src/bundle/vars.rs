@@ -13,13 +13,11 @@ use crate::{
     domain::IncidentId,
 };
 
-/// How often the agent reports.
 const REPORT_EVERY_SECONDS: u32 = 30;
 /// The data disk, as udev names it after the machine's own description of it.
 const DATA_DISK: &str = "/dev/disk/by-id/google-chaindata";
 const MOUNTED_AT: &str = "/var/lib/chain";
 
-/// One standby.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Standby {
     incident: String,
@@ -45,7 +43,6 @@ struct Agent {
     interval_seconds: u32,
 }
 
-/// Which clients, and how.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(super) struct Runs {
     clients: Vec<&'static str>,

@@ -8,17 +8,11 @@ use serde::Serialize;
 
 use super::Place;
 
-/// Why there is no configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file itself cannot be read.
     #[error("cannot read the configuration {path}: {error}")]
-    Unreadable {
-        /// Which file.
-        path: PathBuf,
-        /// What the system says.
-        error: io::Error,
-    },
+    Unreadable { path: PathBuf, error: io::Error },
     /// Its content cannot be used. Everything that could be found at once.
     #[error("{}", Listing(.0))]
     Invalid(Vec<Problem>),
@@ -35,16 +29,12 @@ impl ConfigError {
     }
 }
 
-/// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Problem {
-    /// Which file.
     pub origin: String,
-    /// Where in it.
     pub place: Place,
     /// What is wrong and what to write instead.
     pub message: String,
-    /// The line it is about.
     pub line: Option<String>,
 }
 

@@ -37,12 +37,7 @@ pub struct SecretFile(PathBuf);
 pub enum SecretError {
     /// Missing, a folder, no permission.
     #[error("cannot read the secret file {path}: {error}")]
-    Unreadable {
-        /// Which file.
-        path: PathBuf,
-        /// What the system says.
-        error: io::Error,
-    },
+    Unreadable { path: PathBuf, error: io::Error },
     /// Nothing in it but white space.
     #[error("the secret file {0} is empty")]
     Empty(PathBuf),
@@ -58,7 +53,6 @@ impl SecretFile {
         Self(path.into())
     }
 
-    /// Which file.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.0

@@ -75,9 +75,7 @@ impl fmt::Display for Fingerprint {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Alert {
-    /// Whose alert it is.
     pub validator: ValidatorId,
-    /// Names its labels.
     pub fingerprint: Fingerprint,
     /// When it began, as Alertmanager says: it names the alert together with the fingerprint. Comes from outside, so
     /// it is never used as a time without a bound. `None` when it was not a time.
@@ -86,9 +84,7 @@ pub struct Alert {
     pub evidence: Evidence,
     /// The mapping that took it, so that an alert whose mapping is gone from the configuration stops to count.
     pub mapping: Arc<str>,
-    /// Its `alertname`.
     pub name: Arc<str>,
-    /// Its summary, for people.
     pub summary: Arc<str>,
 }
 
@@ -107,9 +103,7 @@ impl Alert {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AlertRecord {
-    /// Which one.
     pub alert: Alert,
-    /// What is believed of it.
     pub state: AlertState,
     /// When Alertmanager says it ended. For showing only.
     pub ends_at: Option<Time>,
@@ -125,34 +119,24 @@ pub struct AlertRecord {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum AlertState {
-    /// It fires.
     Firing {
         /// Since when, never later than it was first heard; after a resolution, since it came back.
         since: Time,
     },
     /// It fires again after it was resolved, and only one message says so.
-    Doubtful {
-        /// When that message came.
-        since: Time,
-    },
+    Doubtful { since: Time },
     /// A human has said "I know".
-    Silenced {
-        /// Names the silence.
-        by: Arc<str>,
-    },
+    Silenced { by: Arc<str> },
     /// It does not fire any more, which is not recovery.
     Resolved {
-        /// When that was heard.
         at: Time,
         /// Alertmanager did not say so, it only does not list it any more.
         absent: bool,
     },
 }
 
-/// One word about an alert.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Heard {
-    /// What was said.
     pub word: Word,
     /// When, by the watcher's clock. Of a listing: when it was asked for, so that it never outweighs a later message.
     pub at: Time,
@@ -164,17 +148,11 @@ pub enum Word {
     /// A message says that it fires.
     Firing,
     /// A message says that it has ended.
-    Resolved {
-        /// When, as Alertmanager says.
-        ends_at: Option<Time>,
-    },
+    Resolved { ends_at: Option<Time> },
     /// It is in the list of alerts, not silenced.
     Listed,
     /// It is in the list, silenced.
-    ListedSilenced {
-        /// By what.
-        by: Arc<str>,
-    },
+    ListedSilenced { by: Arc<str> },
     /// It is not in the list.
     NotListed,
 }
@@ -182,7 +160,6 @@ pub enum Word {
 /// What a word makes of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Merged {
-    /// The record from now on.
     pub record: AlertRecord,
     /// Whether it has to be written. When not, only the time it was seen is new.
     pub write: bool,

@@ -23,7 +23,6 @@ pub enum Attention {
     TtlEnded,
     /// As many machines as are allowed were made, and none has booted.
     NeverBooted {
-        /// How many.
         attempts: u32,
         /// The last of what the last one's serial port has printed.
         console: Lines,
@@ -45,7 +44,6 @@ pub enum Attention {
 }
 
 impl Attention {
-    /// Which one it is.
     #[must_use]
     pub fn kind(&self) -> AttentionKind {
         self.into()

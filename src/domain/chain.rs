@@ -30,11 +30,8 @@ use super::{ChainView, Reading, ValidatorId};
 pub struct KeyStates {
     /// `active_*` and not slashed: these have duties.
     pub active: usize,
-    /// `pending_*`: not yet.
     pub pending: usize,
-    /// Exited or withdrawn: no longer.
     pub exited: usize,
-    /// Slashed. They freeze everything.
     pub slashed: Vec<PublicKey>,
     /// All that were asked about; empty when nobody said.
     pub configured: Vec<PublicKey>,
@@ -44,17 +41,13 @@ pub struct KeyStates {
     pub silent: usize,
 }
 
-/// Whether the chain finalises.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ChainHealth {
-    /// It does.
     Finalising,
     /// The last finalised epoch is older than [`MAX_UNFINALISED`] epochs.
     NotFinalising {
-        /// How old it is.
         epochs: u64,
     },
-    /// No node could say.
     #[default]
     Unknown,
 }
@@ -79,16 +72,13 @@ impl ChainHealth {
 pub struct ChainObservation {
     /// The epoch that was judged; `None` while there was nothing to judge yet.
     pub epoch: Option<Epoch>,
-    /// The chain as a whole.
     pub chain: ChainView,
     /// Every validator, in the order given.
     pub validators: Vec<ValidatorObservation>,
 }
 
-/// One validator in a [`ChainObservation`].
 #[derive(Clone, Debug)]
 pub struct ValidatorObservation {
-    /// Which.
     pub validator: ValidatorId,
     /// The opinion on which the nodes agree.
     pub reading: Reading,

@@ -9,9 +9,7 @@ use super::{Span, Time};
 /// One answer of another machine, and when it was asked and heard by our clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DateSample {
-    /// When the request left.
     pub sent: Time,
-    /// When the answer was here.
     pub heard: Time,
     /// What its `Date` said: it was written within the second that begins then.
     pub date: Time,
@@ -29,9 +27,7 @@ pub struct ClockOffset {
 /// What a comparison with a limit says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Accuracy {
-    /// Surely within it.
     Right,
-    /// Surely beyond it.
     Wrong,
     /// The bounds are on both sides of it.
     Unclear,

@@ -10,7 +10,6 @@ use super::{
 /// Something that happened. Time passing is one of them.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
-    /// A source has an opinion.
     Observed(ValidatorId, Source, Reading),
     /// The chain was asked what became of the validator's keys.
     KeysSeen(ValidatorId, KeyStates),
@@ -20,9 +19,7 @@ pub enum Event {
     HandsSeen(ValidatorId, Option<Hands>),
     /// The verified grant, and the session beside it, were read.
     OwnerSeen(ValidatorId, Owner),
-    /// An operator wants something.
     Requested(ValidatorId, Request),
-    /// An action ended.
     Finished(ValidatorId, ActionId, Outcome),
     /// Mail about it was delivered, or not.
     Told(ValidatorId, uuid::Uuid, super::Delivery),
@@ -55,7 +52,6 @@ impl Event {
 /// The chain as a whole, as the beacon nodes agree on it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ChainView {
-    /// Whether it finalises.
     pub health: ChainHealth,
     /// Which chain it is, `0x…`; a standby has to follow the same one.
     pub genesis_root: Option<String>,
@@ -77,13 +73,9 @@ pub struct Hands {
 pub struct Request {
     /// Its name; a repetition is recognised by it.
     pub id: String,
-    /// For which validator.
     pub validator: ValidatorId,
-    /// Who asks.
     pub by: String,
-    /// Why.
     pub reason: String,
-    /// What.
     pub ask: Ask,
     /// The incident that was open when the operator asked; `close` and `retain` are about that one only.
     pub incident: Option<IncidentId>,
@@ -95,20 +87,16 @@ pub struct Request {
 /// and a watcher that comes back hours later may find quite another situation.
 pub const REQUEST_LIFETIME: Span = Span::from_mins(15);
 
-/// What can be asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Ask {
-    /// Open an incident now.
     Open,
     /// End the incident and let its machine go.
     Close,
     /// Do nothing until then.
     Pause {
-        /// It ends by itself.
         until: Time,
     },
-    /// End the pause.
     Resume,
     /// The machine was retained by the operator: leave it alone.
     Retain,
@@ -132,7 +120,6 @@ impl std::fmt::Display for Ask {
 pub enum Action {
     /// Look for the incident's machines in every zone.
     Find,
-    /// Create one.
     Create(StandbySpec),
     /// Look at the machine and its report.
     Observe(InstanceRef),
@@ -160,7 +147,6 @@ impl Action {
         }
     }
 
-    /// Whether it deletes a machine.
     #[must_use]
     pub fn deletes(&self) -> bool {
         self.step() == Step::Delete
@@ -178,16 +164,12 @@ impl Action {
     }
 }
 
-/// How an action ended.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
-    /// A complete look.
     Found(Vec<Machine>),
-    /// The creation ended like this.
     Created(CreateOutcome),
     /// The machine as it is; `None` when it is gone.
     Observed(Option<Seen>),
-    /// It is gone.
     Deleted,
     /// The last of what its serial port has printed, as it was printed.
     Console(String),
@@ -199,16 +181,12 @@ pub enum Outcome {
     Failed(String),
 }
 
-/// A machine looked at.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Seen {
-    /// What it is doing.
     pub state: MachineState,
     /// What it is, by its label.
     pub role: Role,
-    /// Guarded against deletion.
     pub deletion_protection: bool,
-    /// What it says of itself.
     pub written: Written,
 }
 
@@ -223,7 +201,6 @@ pub struct Decision {
     pub chain: Option<ChainView>,
     /// To be started once `record` is in the ledger.
     pub actions: Vec<(ActionId, Action)>,
-    /// Send a [`Event::Due`] then.
     pub wake_at: Option<Time>,
     /// What changed, in order, for the log and the journal.
     pub reasons: Vec<super::Reason>,

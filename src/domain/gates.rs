@@ -10,13 +10,10 @@ use super::{
     human,
 };
 
-/// How a gate stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GateState {
-    /// Proved.
     Pass,
-    /// Disproved.
     Fail,
     /// Could not be found out. It is not safe.
     Unknown,
@@ -24,14 +21,10 @@ pub enum GateState {
     NotChecked,
 }
 
-/// One gate.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Gate {
-    /// What has to be true.
     pub name: &'static str,
-    /// How it stands.
     pub state: GateState,
-    /// What was seen.
     pub evidence: String,
     /// What would change it; empty when it passes.
     pub next: &'static str,
@@ -42,15 +35,12 @@ pub struct Gate {
 pub struct Evidence {
     /// Of kind `generic`: beacon nodes know nothing of it.
     pub generic: bool,
-    /// From the ledger.
     pub record: Option<Validator>,
     /// Read from the cloud just now: every machine of this validator, whatever the incident.
     pub machines: Option<Vec<Machine>>,
     /// The standby's own words, read just now.
     pub report: Option<Report>,
-    /// From beacon nodes, just now.
     pub keys: Option<KeyStates>,
-    /// From beacon nodes, just now.
     pub chain: ChainView,
     /// Silent epochs without a gap, as written down while they passed, up to the latest.
     pub silent_epochs: Option<SilentEpochs>,
@@ -65,7 +55,6 @@ pub struct SilentEpochs {
     pub count: u64,
     /// The last of them.
     pub last: u64,
-    /// How many nodes saw it.
     pub nodes: usize,
     /// When the last of them was written down, by the watcher's clock.
     pub seen_at: Time,

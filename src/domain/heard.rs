@@ -19,7 +19,6 @@ const KEPT: usize = 16;
 /// A machine's last report, and what its reports have shown since it was first heard.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Heard {
-    /// What it says.
     pub report: Report,
     /// When its counter last grew or its boot id changed, by our clock. `None` for the first one seen: it may be days old.
     pub moved_at: Option<Time>,
@@ -29,7 +28,6 @@ pub struct Heard {
     pub progress_at: Time,
     /// When the percentage last grew.
     pub percent_at: Time,
-    /// It has no consensus peer.
     pub peerless: Trouble,
     /// It cannot rule a signer out.
     pub hidden: Trouble,

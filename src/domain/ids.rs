@@ -28,7 +28,6 @@ impl ValidatorId {
         if ok { Ok(Self(name.into())) } else { Err(BadName) }
     }
 
-    /// The name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -94,13 +93,10 @@ impl TryFrom<String> for IncidentId {
 pub enum Step {
     /// Look for machines of this incident in every zone.
     Find,
-    /// Create the machine.
     Create,
     /// Read the machine's state and its report.
     Observe,
-    /// Delete a machine.
     Delete,
-    /// Read its serial port.
     Console,
     /// Look for disks that are left.
     Disks,
@@ -125,9 +121,7 @@ impl Step {
 /// Names one attempt at one action of one incident.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ActionId {
-    /// The incident it serves.
     pub incident: IncidentId,
-    /// What it does.
     pub step: Step,
     /// Counts up with every new try; a repetition after a crash keeps it.
     pub attempt: u32,

@@ -50,7 +50,6 @@ pub fn step(world: &World, event: &Event, now: Time, policy: &Policy) -> Result<
 /// Polls have names of their own, so that a late answer to one is never taken for the answer to a pending step.
 const POLL: u32 = 1 << 31;
 
-/// A decision in the making.
 struct Transition<'a> {
     id: &'a ValidatorId,
     world: &'a World,

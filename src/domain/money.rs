@@ -11,7 +11,6 @@ use serde::{Deserialize, Serialize};
 
 use super::{PricedRung, Rung, Span};
 
-/// US dollars.
 #[derive(Clone, Copy, Debug, Default, PartialEq, PartialOrd, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Usd(pub f64);
@@ -42,12 +41,10 @@ pub struct PriceTable {
     pub external_address: f64,
 }
 
-/// Whose word it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PriceSource {
     /// The day, like `2026-11-21`.
     pub as_of: String,
-    /// Where the numbers come from.
     pub source: String,
 }
 

@@ -23,17 +23,14 @@ pub use text::{Lines, Text};
 pub struct Notice {
     /// Derived from what it is about (v5), so that a repetition after a crash is the same notice and the same mail.
     pub id: Uuid,
-    /// About which validator.
     pub validator: ValidatorId,
     /// About which incident, when there is one.
     pub incident: Option<IncidentId>,
     /// When it came to be; the `Date` of the mail, however late it is sent.
     pub at: Time,
-    /// What it is about.
     pub topic: Topic,
     /// When people were first notified of it, if this is a reminder.
     pub first_at: Option<Time>,
-    /// What happened.
     pub kind: NoticeKind,
 }
 
@@ -42,30 +39,20 @@ pub struct Notice {
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum NoticeKind {
     /// Something says down, but for long not enough to open an incident.
-    SuspectedTooLong {
-        /// When the suspicion began.
-        since: Time,
-        /// What each source says.
-        evidence: Lines,
-    },
-    /// An incident is open.
+    SuspectedTooLong { since: Time, evidence: Lines },
     Confirmed {
         /// When the suspicion began that was confirmed.
         since: Time,
-        /// What each source says.
         evidence: Lines,
-        /// What is done about it.
         plan: Plan,
         /// Set when a human opened it: who, and why.
         opened_by: Option<Text>,
     },
     /// The standby can be promoted, or could be if it were real.
     StandbyReady {
-        /// Which machine.
         instance: InstanceRef,
         /// Machine and disks while it runs.
         per_hour: Option<Usd>,
-        /// When it stops itself.
         fuse_at: Time,
         /// What its report says: synced, peers, head.
         evidence: Lines,
@@ -80,16 +67,12 @@ pub enum NoticeKind {
         instance: Option<InstanceRef>,
         /// Machine and disks while it runs.
         per_hour: Option<Usd>,
-        /// What each source says.
         evidence: Lines,
     },
-    /// An action failed.
     Failure {
-        /// What failed.
         failed: Failed,
         /// The answer of the cloud, in its own words.
         detail: Text,
-        /// When it is tried again.
         retry_at: Option<Time>,
     },
     /// A limit on money holds something back or is about to end something.
@@ -108,7 +91,6 @@ pub enum NoticeKind {
     },
     /// The standby does not go on by itself.
     StandbyStuck {
-        /// Which machine.
         instance: InstanceRef,
         /// What was seen, to stand after "because".
         why: Text,
@@ -121,7 +103,6 @@ pub enum NoticeKind {
     },
     /// A machine has never booted; it is deleted and another one is tried.
     NeverBooted {
-        /// Which machine.
         instance: InstanceRef,
         /// How long it was waited for.
         waited: Span,
@@ -129,14 +110,7 @@ pub enum NoticeKind {
         console: Lines,
     },
     /// Some of its keys are silent. Told only: no incident, no standby.
-    Partial {
-        /// How many are silent.
-        silent: u32,
-        /// Of how many.
-        of: u32,
-        /// What each source says.
-        evidence: Lines,
-    },
+    Partial { silent: u32, of: u32, evidence: Lines },
     /// The chain itself does not finalise: nothing is done but to tell.
     ChainSick {
         /// What was seen: "the last finalised epoch is 7 behind".
@@ -144,39 +118,27 @@ pub enum NoticeKind {
     },
     /// More validators than allowed failed together while the chain is well.
     SiteOutage {
-        /// Which ones.
         down: Lines,
-        /// Of how many.
         of: u32,
         /// What is done for this validator.
         plan: Plan,
     },
     /// A key is slashed. Everything is frozen for this validator.
-    Slashed {
-        /// Public keys.
-        keys: Lines,
-    },
+    Slashed { keys: Lines },
     /// An incident would have been opened; but it looks like the work of a human.
     Maintenance {
         /// What was seen: "it was scaled to zero, is this maintenance?".
         why: Text,
-        /// What each source says.
         evidence: Lines,
     },
     /// An incident would have been opened; a rule against flapping holds it back.
-    HeldBack {
-        /// Which rule.
-        rule: Held,
-        /// What each source says.
-        evidence: Lines,
-    },
+    HeldBack { rule: Held, evidence: Lines },
 }
 
 /// What is done about an incident.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Plan {
-    /// A standby is being created.
     Create(Offer),
     /// It would be, if `mode` were `armed`.
     WouldCreate(Offer),
@@ -206,7 +168,6 @@ pub struct Offer {
     pub simulated: bool,
 }
 
-/// What failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Failed {
@@ -216,7 +177,6 @@ pub enum Failed {
     Quota,
     /// The cloud refuses: permission, a bad field.
     Refused,
-    /// No machine by the deadline.
     TooSlow,
     /// The machine could not be deleted.
     Delete,
@@ -224,7 +184,6 @@ pub enum Failed {
     Poll,
 }
 
-/// A limit on money.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Money {
@@ -232,7 +191,6 @@ pub enum Money {
     OverIncidentBudget {
         /// What it would cost until its fuse.
         estimate: Usd,
-        /// What it may.
         limit: Usd,
     },
     /// This and the incidents of the last 30 days would cost more than a month may.
@@ -241,19 +199,13 @@ pub enum Money {
         estimate: Usd,
         /// What the last 30 days have cost.
         spent: Usd,
-        /// What a month may.
         limit: Usd,
     },
     /// A budget is set, and the price table does not know the machine type.
-    PriceUnknown {
-        /// Where, on what.
-        rung: Rung,
-    },
+    PriceUnknown { rung: Rung },
     /// The fuse stops the machine soon.
     FuseSoon {
-        /// Which machine.
         instance: InstanceRef,
-        /// When.
         fuse_at: Time,
         /// What it has cost so far.
         so_far: Option<Usd>,
@@ -267,26 +219,17 @@ pub enum Money {
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Held {
     /// The last incident ended too short a time ago.
-    Cooldown {
-        /// When it ends.
-        until: Time,
-    },
+    Cooldown { until: Time },
     /// As many incidents in 24 hours as are allowed.
-    DailyLimit {
-        /// How many.
-        limit: u32,
-    },
+    DailyLimit { limit: u32 },
     /// An operator closed the last one while it was down, and it was not seen up since.
     ClosedByOperator,
 }
 
-/// What a standby has cost.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Bill {
-    /// Where, on what.
     pub rung: Rung,
-    /// How long it ran.
     pub ran: Span,
     /// Machines of the same incident that were given up before it: where, on what, and how long each ran.
     #[serde(default, skip_serializing_if = "Lines::is_empty")]

@@ -15,15 +15,11 @@ const LONGEST_PAUSE: Span = Span::from_mins(10);
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Outgoing {
-    /// What is told.
     pub notice: Notice,
-    /// How often it was tried.
     pub attempts: u32,
-    /// Not before this moment.
     pub next_try_at: Time,
     /// Who has neither received nor finally refused it.
     pub waiting_for: Vec<String>,
-    /// Who has it.
     pub delivered_to: Vec<String>,
     /// Whom the server refuses for good, and why.
     pub refused: Vec<Refusal>,
@@ -35,9 +31,7 @@ pub struct Outgoing {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Refusal {
-    /// Who.
     pub recipient: String,
-    /// The server's words.
     pub why: Text,
 }
 
@@ -84,7 +78,6 @@ impl Outgoing {
         self.state() == OutboxState::Waiting && now >= self.next_try_at
     }
 
-    /// How far it has come.
     #[must_use]
     pub fn state(&self) -> OutboxState {
         if !self.waiting_for.is_empty() {

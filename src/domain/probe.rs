@@ -21,7 +21,6 @@ use super::Span;
 /// What one probe has to find, and what it may miss.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rule {
-    /// Its name in reasons.
     pub name: String,
     /// What the answer's body has to hold. Without it a connection, or a 2xx status, is enough.
     pub wanted: Option<Wanted>,
@@ -37,14 +36,11 @@ pub struct Rule {
 pub struct Wanted {
     /// Where to look in it: a JSON pointer (RFC 6901).
     pub pointer: String,
-    /// What has to be there.
     pub value: WantedValue,
 }
 
-/// What has to be there.
 #[derive(Clone, Debug, PartialEq)]
 pub enum WantedValue {
-    /// A height that becomes greater.
     Advances {
         /// The same height for this long says down.
         stalled_after: Span,
@@ -62,16 +58,12 @@ pub enum FailsFor {
     Time(Span),
 }
 
-/// What became of one question.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// The connection was made; nothing more was asked.
     Connected,
-    /// A whole answer in HTTP.
     Http {
-        /// Its status.
         status: u16,
-        /// Its body, whole.
         body: Vec<u8>,
     },
     /// The machine is there and refused the connection.

@@ -26,7 +26,6 @@ pub struct Progress {
     pub reported_at: Option<Time>,
     /// Age of the head block when it reported.
     pub head_age_seconds: u64,
-    /// Consensus peers.
     pub peers: u32,
     /// How often its clients were started again since its boot.
     pub restarts: u32,
@@ -34,9 +33,7 @@ pub struct Progress {
     pub boots: usize,
     /// Free space of the disk with the chain's data.
     pub disk_free_percent: Option<u8>,
-    /// Memory that is available.
     pub memory_free_percent: Option<u8>,
-    /// Versions by program.
     pub versions: BTreeMap<String, String>,
 }
 

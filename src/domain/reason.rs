@@ -9,7 +9,6 @@ use super::{Attention, IncidentId, InstanceRef, Rung, Span, Stuck, Time, Usd, Ve
 /// One reason. Its `Display` is what logs, mail, status and `simulate` show.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
-#[allow(missing_docs, reason = "the fields are explained by the sentence that `Display` makes of them")]
 pub enum Reason {
     Well { views: Vec<View> },
     Waiting { views: Vec<View>, needs: usize },
@@ -59,7 +58,6 @@ pub enum Reason {
 /// Why a confirmed outage opens no incident.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
-#[allow(missing_docs, reason = "the fields are explained by the sentence that `Display` makes of them")]
 pub enum Block {
     ObserveMode,
     Paused { until: Time, by: String, why: String },

@@ -22,7 +22,6 @@ pub struct Validator {
     pub watch: Watch,
     /// The open incident with its machine, if there is one.
     pub case: Option<Case>,
-    /// Who may sign.
     pub owner: Owner,
     /// Keys that were seen slashed. They stay for as long as they are configured: everything is frozen meanwhile.
     pub slashed: BTreeSet<PublicKey>,
@@ -47,7 +46,6 @@ pub enum Watch {
     /// Nothing says down.
     #[default]
     Calm,
-    /// Something says down.
     Suspected {
         /// When it began. "Still attesting" vetoes only if it is about a time after this.
         since: Time,
@@ -60,15 +58,12 @@ pub enum Watch {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Case {
-    /// What happened.
     pub incident: Incident,
-    /// Its machine.
     pub stage: Stage,
     /// What a human has to look at. Polling, notifying and detecting continue under it.
     pub attention: Option<Attention>,
 }
 
-/// Where a case stands.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Stage {
@@ -78,7 +73,6 @@ pub enum Stage {
     Standing(Standby),
     /// Its machines go away and the incident ends.
     Releasing {
-        /// What is done next.
         pending: Pending,
         /// Who asked for it; `None` when home is back.
         by: Option<String>,
@@ -92,18 +86,13 @@ pub enum Owner {
     /// There is no grant, or it has not been read.
     #[default]
     Unknown,
-    /// Home.
     Home,
     /// A promotion is under way: the session's number is above the grant's.
     Moving {
-        /// The session's number.
         number: u64,
     },
-    /// A machine in the cloud.
     Cloud {
-        /// The grant's number.
         number: u64,
-        /// Compute Engine's numeric id.
         instance: u64,
         /// The boot for which it was granted.
         boot: String,
@@ -154,11 +143,8 @@ impl Phase {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Incident {
-    /// Its name.
     pub id: IncidentId,
-    /// When the suspicion began.
     pub suspected_at: Time,
-    /// When it was confirmed.
     pub opened_at: Time,
     /// What confirmed it, in the words of the signals.
     pub cause: String,
@@ -194,7 +180,6 @@ pub struct Failures {
     pub find: u32,
     /// Rounds down the ladder that ended without a machine.
     pub create: u32,
-    /// Deletions, in a row.
     pub delete: u32,
 }
 
@@ -202,7 +187,6 @@ pub struct Failures {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GivenUp {
-    /// Which machine.
     pub instance: InstanceRef,
     /// Where and on what, for the bill.
     pub rung: Rung,
@@ -212,11 +196,9 @@ pub struct GivenUp {
     pub gone_at: Option<Time>,
 }
 
-/// The incident's machine.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Standby {
-    /// Which machine.
     pub instance: InstanceRef,
     /// Where and on what, for people and for the bill.
     pub rung: Rung,
@@ -237,17 +219,14 @@ pub struct Standby {
 pub struct Pending {
     /// Its name; an outcome under another name is late and is ignored.
     pub id: ActionId,
-    /// What is done.
     pub action: Action,
     /// Not before this moment: the pause after a failure.
     pub not_before: Time,
 }
 
-/// What people were notified of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Notified {
-    /// Of what.
     pub topic: Topic,
     /// When first, since it was last forgotten.
     pub first_at: Time,
@@ -259,41 +238,30 @@ pub struct Notified {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Pause {
-    /// It ends by itself.
     pub until: Time,
-    /// Why.
     pub reason: String,
-    /// Who.
     pub by: String,
 }
 
-/// What became of a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Applied {
-    /// Which request.
     pub id: String,
     /// It was carried out; otherwise `answer` says why not and what to do.
     pub accepted: bool,
-    /// In words.
     pub answer: String,
 }
 
-/// An incident that ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Closed {
-    /// Which one.
     pub id: IncidentId,
-    /// When it was confirmed.
     pub opened_at: Time,
-    /// When it ended.
     pub closed_at: Time,
     /// Opened by the watcher itself; a human's do not count against the daily limit.
     pub automatic: bool,
     /// What its machine has cost, as far as the price table knows.
     pub cost: Option<Usd>,
-    /// How it ended, in words.
     pub how: String,
 }
 
@@ -335,7 +303,6 @@ impl Validator {
         self.case.as_ref()?.attention.as_ref()
     }
 
-    /// Everything in one word.
     #[must_use]
     pub fn phase(&self) -> Phase {
         let Some(case) = &self.case else {

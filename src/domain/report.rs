@@ -19,7 +19,6 @@ pub const START_WORD: usize = 200;
 pub struct Report {
     /// The incident it believes it serves; another one means a stale or foreign report.
     pub incident: String,
-    /// Changes with every boot.
     pub boot_id: String,
     /// Grows with every report; a report is fresh when this changed by the *watcher's* clock.
     pub counter: u64,
@@ -32,11 +31,8 @@ pub struct Report {
     pub seconds_to_go: Option<u64>,
     /// Consensus client synced (not syncing, within two slots of the clock); of another kind, its own health.
     pub synced: bool,
-    /// Execution client unverified.
     pub optimistic: bool,
-    /// Age of the head block.
     pub head_age_seconds: u64,
-    /// Consensus peers.
     pub peers: u32,
     /// Genesis validators root of the chain it follows, `0x…`; empty when it is not known.
     pub genesis_root: String,
@@ -79,7 +75,6 @@ pub enum Written {
     Starting(String),
     /// Something that is no report, and why. It has booted all the same.
     Unreadable(String),
-    /// A report.
     Report(Box<Report>),
 }
 

@@ -18,9 +18,7 @@ pub struct Signals {
 /// One source's current opinion on one kind of evidence, and since when it has been that.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Slot {
-    /// Who says it.
     pub source: Source,
-    /// What was said.
     pub reading: Reading,
     /// Since when, by our clock, the verdict has been this one without a break.
     pub since: Time,
@@ -29,9 +27,7 @@ pub struct Slot {
 /// What the signals amount to at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Assessment {
-    /// Something says down.
     pub down: bool,
-    /// Something says up.
     pub up: bool,
     /// A source that shows the work itself says up.
     pub works: bool,
@@ -169,17 +165,12 @@ impl Signals {
 /// One opinion as people see it.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct View {
-    /// Who says it.
     pub source: Source,
-    /// What it rests on.
     pub evidence: Evidence,
     /// What it says, as of now.
     pub verdict: Verdict,
-    /// For how long.
     pub for_seconds: i64,
-    /// What time it is about.
     pub about: Interval,
-    /// Why.
     pub why: Arc<str>,
 }
 

@@ -18,69 +18,36 @@ use super::{Time, start_word};
 )]
 #[serde(rename_all = "snake_case")]
 pub enum Stuck {
-    /// It follows another chain.
     OtherChain {
         /// The genesis root or the name that it reports. Written `root` before chains had names.
         #[serde(alias = "root")]
         chain: String,
     },
     /// The disk with the chain's data is nearly full.
-    DiskFull {
-        /// What is free.
-        percent: u8,
-    },
+    DiskFull { percent: u8 },
     /// The machine boots again and again.
-    BootLoop {
-        /// How often of late.
-        boots: usize,
-    },
+    BootLoop { boots: usize },
     /// Its clients are started again and again.
-    RestartLoop {
-        /// How often of late.
-        restarts: u32,
-    },
+    RestartLoop { restarts: u32 },
     /// Its clock has been wrong for long.
     ClockOff {
-        /// By this much.
         milliseconds: i64,
         /// For at least this long.
         since: Time,
     },
     /// It could for long not look everywhere for a signer.
-    SignerHidden {
-        /// Why not.
-        why: String,
-        /// Since then.
-        since: Time,
-    },
+    SignerHidden { why: String, since: Time },
     /// It has had no peers for long.
-    NoPeers {
-        /// Since then.
-        since: Time,
-    },
+    NoPeers { since: Time },
     /// It has booted, but its start-up script has come to no agent that reports.
-    StartUp {
-        /// What the script says.
-        word: String,
-        /// Since then.
-        since: Time,
-    },
+    StartUp { word: String, since: Time },
     /// It has reported and does no longer, or what it writes is no report.
-    Silent {
-        /// Since then.
-        since: Time,
-    },
+    Silent { since: Time },
     /// Neither the percentage nor the head goes on.
-    NoProgress {
-        /// Where it stands.
-        percent: u8,
-        /// Since then.
-        since: Time,
-    },
+    NoProgress { percent: u8, since: Time },
 }
 
 impl Stuck {
-    /// Which one it is.
     #[must_use]
     pub fn kind(&self) -> StuckKind {
         self.into()

@@ -6,12 +6,9 @@ pub type Time = jiff::Timestamp;
 /// A span of time; negative ones are refused where they come in.
 pub type Span = jiff::SignedDuration;
 
-/// Saturating addition and subtraction.
 pub trait TimeExt {
-    /// This much later.
     #[must_use]
     fn plus(self, span: Span) -> Time;
-    /// This much earlier.
     #[must_use]
     fn minus(self, span: Span) -> Time;
     /// The next moment that can be told apart: what is fresh *until* a moment is stale right after it.

@@ -10,13 +10,9 @@ use super::{AttentionKind, StuckKind};
 pub enum Topic {
     /// Suspected for long and not confirmed.
     SuspectedTooLong,
-    /// Confirmed.
     Confirmed,
-    /// The chain is not finalising.
     ChainSick,
-    /// Some keys are silent.
     Partial,
-    /// A key is slashed.
     Slashed,
     /// Over budget, or the price is unknown.
     Money,
@@ -26,15 +22,11 @@ pub enum Topic {
     Hands,
     /// No capacity on the whole ladder.
     OutOfStock,
-    /// A quota is too small.
     Quota,
-    /// The cloud refuses.
     Refused,
-    /// No machine by the deadline.
     TooSlow,
     /// A machine never booted and another one is tried.
     NeverBooted,
-    /// The standby is ready.
     Ready,
     /// The machine's own limit stops it soon.
     FuseSoon,
@@ -44,11 +36,9 @@ pub enum Topic {
     PollFails,
     /// Home is back, and the operator keeps the machine.
     Kept,
-    /// The incident is over.
     Recovered,
     /// The standby does not get on.
     Stuck(StuckKind),
-    /// A human has to look.
     Attention(AttentionKind),
 }
 

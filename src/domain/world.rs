@@ -11,7 +11,6 @@ use super::{
 #[derive(Clone, Debug, Default)]
 pub struct World {
     subjects: BTreeMap<ValidatorId, Subject>,
-    /// The chain as a whole.
     pub chain: ChainView,
     unhealthy: usize,
 }
@@ -21,16 +20,13 @@ pub struct World {
 pub struct Subject {
     /// As the ledger has it, or will have it before anything is done.
     pub record: Validator,
-    /// Rebuilt after a start.
     pub live: Live,
 }
 
 /// What is lost in a restart, and should be: nobody has watched in between.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Live {
-    /// The opinions.
     pub signals: Signals,
-    /// What became of its keys.
     pub keys: Option<KeyStates>,
     /// Signs of a human at work on it.
     pub hands: Option<Hands>,
@@ -88,9 +84,7 @@ pub struct MachineWatch {
 /// One look at a machine that succeeded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sight {
-    /// When, by our clock.
     pub at: Time,
-    /// What it was doing.
     pub state: MachineState,
     /// It has written something, whatever it is.
     pub has_written: bool,
@@ -166,18 +160,15 @@ impl World {
         }
     }
 
-    /// One validator.
     #[must_use]
     pub fn get(&self, id: &ValidatorId) -> Option<&Subject> {
         self.subjects.get(id)
     }
 
-    /// All of them, by name.
     pub fn iter(&self) -> impl Iterator<Item = (&ValidatorId, &Subject)> {
         self.subjects.iter()
     }
 
-    /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {
         self.subjects.len()
@@ -196,7 +187,6 @@ impl World {
         self.unhealthy
     }
 
-    /// Their names.
     pub fn unhealthy_names(&self) -> impl Iterator<Item = &ValidatorId> {
         self.subjects.iter().filter(|(_, subject)| subject.is_unhealthy()).map(|(id, _)| id)
     }

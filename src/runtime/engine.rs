@@ -33,13 +33,9 @@ pub(super) const BATCH: usize = 256;
 /// Everything the loop needs to know of its surroundings.
 #[derive(Clone)]
 pub struct EngineConfig {
-    /// Which home.
     pub site: String,
-    /// The validators it watches.
     pub validators: Vec<ValidatorId>,
-    /// The thresholds.
     pub policy: Policy,
-    /// The lease.
     pub lease: LeaseConfig,
     /// How often requests are looked for.
     pub requests_every: Duration,
@@ -54,17 +50,14 @@ pub struct EngineConfig {
 /// The outside as the loop sees it.
 #[derive(Clone)]
 pub struct Outside {
-    /// State.
     pub ledger: Arc<dyn Ledger>,
     /// Machines; without it nothing is created.
     pub cloud: Option<Arc<dyn Cloud>>,
     /// Mail; without it nobody is told.
     pub notifier: Option<Arc<dyn Notifier>>,
-    /// Time.
     pub clock: Arc<dyn Clock>,
 }
 
-/// The loop, not yet running.
 pub struct Engine {
     pub(super) config: EngineConfig,
     pub(super) outside: Outside,
@@ -75,7 +68,6 @@ pub struct Engine {
     pub(super) steps: broadcast::Sender<Step>,
 }
 
-/// Why it ended.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
     /// The lease could not be asked for.

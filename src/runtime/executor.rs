@@ -13,10 +13,8 @@ const NO_MORE: &str = "this watcher may change nothing any more: it has lost the
 /// Enough of a serial port for its last lines, and little enough to pass around.
 const CONSOLE_TAIL: i64 = 16 * 1024;
 
-/// What it needs to act.
 #[derive(Clone)]
 pub struct Executor {
-    /// Where standbys live.
     pub cloud: Arc<dyn Cloud>,
     /// For `owners/` and `sessions/`, which are read before anything is deleted.
     pub ledger: Arc<dyn Ledger>,

@@ -12,25 +12,20 @@ use crate::domain::{Event, IncidentId, Reason, Time, ValidatorId};
 /// What can be sent to the loop.
 #[derive(Debug)]
 pub enum Input {
-    /// Something happened.
     Event(Event),
     /// Something happened, and the sender wants to know when it is in the ledger. Dropped unanswered when the event is
     /// rejected or the loop stops.
     Acknowledged(Event, oneshot::Sender<()>),
-    /// Somebody wants to see everything.
     Show(oneshot::Sender<Status>),
 }
 
 /// A step of a validator that is in the ledger, for those who tell of it elsewhere.
 #[derive(Clone, Debug)]
 pub struct Step {
-    /// Whose.
     pub validator: ValidatorId,
     /// The incident it belongs to, if there is one.
     pub incident: Option<IncidentId>,
-    /// What happened.
     pub reason: Reason,
-    /// When.
     pub at: Time,
 }
 

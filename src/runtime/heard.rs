@@ -29,7 +29,6 @@ enum About {
     Signal(Source, Evidence),
 }
 
-/// What was heard.
 #[derive(Debug)]
 pub(super) struct Heard {
     site: String,

@@ -16,21 +16,17 @@ use crate::{
 /// Where the entries stand; they sort by time.
 pub const PREFIX: &str = "journal/";
 
-/// One decision.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Entry {
     /// When it was made, by the watcher's clock.
     pub at: Time,
-    /// About which validator.
     pub validator: ValidatorId,
     /// From which site the watcher looks.
     pub site: String,
     /// The lease under which it was made.
     pub token: u64,
-    /// The phase before.
     pub from: String,
-    /// The phase after.
     pub to: String,
     /// Who had asked for it, if a person had.
     pub asked_by: Option<String>,
@@ -97,7 +93,6 @@ pub(super) async fn write(ledger: Arc<dyn Ledger>, key: String, entry: Entry) {
 /// Why it could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
-    /// The ledger.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
     /// One entry; the others are as they were.

@@ -24,18 +24,15 @@ use crate::{
     records::{self, RecordError},
 };
 
-/// Its key in the ledger.
 pub const KEY: &str = "lease";
 /// How soon a holder notices that its machine has slept through the end of the lease.
 const LOOK_AT_THE_CLOCK: Duration = Duration::from_millis(250);
 
-/// The record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LeaseRecord {
     /// Which process holds it; empty when it was given back.
     pub holder: String,
-    /// Which site it watches from.
     pub site: String,
     /// Where its status can be asked for.
     pub address: Option<String>,
@@ -50,9 +47,7 @@ pub struct LeaseRecord {
 /// Who we are and how long the lease lasts.
 #[derive(Clone, Debug)]
 pub struct LeaseConfig {
-    /// Written into the record.
     pub site: String,
-    /// Written into the record.
     pub address: Option<String>,
     /// How long a silence means that the holder is gone.
     pub ttl: Duration,
@@ -68,16 +63,13 @@ pub struct Lease {
     changes: Arc<Changes>,
 }
 
-/// Why it was not obtained.
 #[derive(Debug, thiserror::Error)]
 pub enum LeaseError {
-    /// Not now, or not ever.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
     /// The record cannot be read; it is left as it is.
     #[error(transparent)]
     Record(#[from] RecordError),
-    /// We are going away.
     #[error("shut down while waiting for the lease")]
     Shutdown,
 }

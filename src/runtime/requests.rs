@@ -15,7 +15,6 @@ use crate::{
     records,
 };
 
-/// Where they stand.
 pub const PREFIX: &str = "requests/";
 
 /// A request that nobody has taken within this time was for a validator nobody knows; it is removed.

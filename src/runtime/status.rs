@@ -7,44 +7,31 @@ use crate::domain::{
     Subject, Time, TimeExt, Usd, Validator, ValidatorId, View, World, explain,
 };
 
-/// The whole watcher.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Status {
-    /// Which home.
     pub site: String,
-    /// When this was true.
     pub at: Time,
-    /// "armed" or "observe".
     pub mode: String,
     /// Whether the process that answers decides and acts. When not, the phases are the ledger's, and the signals its own
     /// or not known to it.
     pub holds_lease: bool,
-    /// Whether the chain finalises.
     pub chain: String,
-    /// All validators, by name.
     pub validators: Vec<ValidatorStatus>,
     /// Records that could not be read, and why. They are left as they are and nothing is done about them.
     pub unreadable: Vec<String>,
-    /// What else somebody should know.
     pub warnings: Vec<String>,
 }
 
-/// One validator.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ValidatorStatus {
-    /// Its name.
     pub name: ValidatorId,
-    /// The phase of the machine.
     pub phase: String,
     /// Why it stands there, in the words used everywhere.
     pub reason: String,
     /// What each source says, as of now.
     pub signals: Vec<SignalStatus>,
-    /// A pause in force.
     pub pause: Option<String>,
-    /// The open incident.
     pub incident: Option<IncidentStatus>,
-    /// The incident's machine.
     pub standby: Option<StandbyStatus>,
     /// Mail that waits for the server.
     pub mails_waiting: usize,
@@ -52,46 +39,31 @@ pub struct ValidatorStatus {
     pub mails_failed: usize,
 }
 
-/// One source's opinion.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SignalStatus {
-    /// Who.
     pub source: String,
-    /// What it rests on.
     pub evidence: String,
-    /// What it says.
     pub verdict: String,
     /// For how long, in seconds.
     pub for_seconds: i64,
-    /// Why.
     pub why: String,
 }
 
-/// An open incident.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct IncidentStatus {
-    /// Its name.
     pub id: IncidentId,
-    /// When it was confirmed.
     pub opened_at: Time,
-    /// What confirmed it.
     pub cause: String,
     /// What it may cost until the fuse.
     pub estimate: Option<Usd>,
 }
 
-/// A standby.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct StandbyStatus {
-    /// Which machine.
     pub instance: InstanceRef,
-    /// Where, on what.
     pub rung: Rung,
-    /// Since when it is known.
     pub since: Time,
-    /// When it stops itself.
     pub fuse_at: Time,
-    /// The operator keeps it.
     pub retained: bool,
     /// It follows no chain: its start-up bundle is a placeholder.
     pub simulated: bool,
@@ -108,11 +80,8 @@ pub struct StandbyStatus {
 /// Why a standby does not go on.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct StuckStatus {
-    /// Which kind of trouble.
     pub kind: StuckKind,
-    /// What was seen.
     pub why: String,
-    /// What a person can do.
     pub advice: String,
 }
 
@@ -140,7 +109,6 @@ pub fn of_world(world: &World, site: &str, policy: &Policy, now: Time) -> Status
     }
 }
 
-/// "armed" or "observe".
 #[must_use]
 pub fn mode(mode: Mode) -> String {
     match mode {

@@ -25,24 +25,19 @@ const IDENTITY: &str = "ledger";
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Envelope {
-    /// [`FORM`].
     pub form: u64,
-    /// Of which ledger it is.
     pub ledger: Uuid,
     /// When it was written, by its writer's clock.
     pub written_at: Time,
     /// The lease under which it was written.
     pub token: u64,
-    /// This very write.
     pub write_id: Uuid,
-    /// The record.
     pub validator: Validator,
 }
 
 /// Why a record could not be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The ledger.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
     /// The record; it is left as it is.
@@ -50,22 +45,13 @@ pub enum StoreError {
     Record(#[from] RecordError),
     /// Somebody else writes: we no longer hold the lease, whatever we thought.
     #[error("somebody else has written {key}: this watcher steps down")]
-    Fenced {
-        /// Which record.
-        key: String,
-    },
+    Fenced { key: String },
     /// A write of an earlier holder came late, after its record was taken over: it has to be read again.
     #[error("a late write of an earlier watcher stands in {key}: it is read again")]
-    Overtaken {
-        /// Which record.
-        key: String,
-    },
+    Overtaken { key: String },
     /// The lease ran out while the ledger did not answer.
     #[error("the lease ran out before {key} was written")]
-    OutOfTime {
-        /// Which record.
-        key: String,
-    },
+    OutOfTime { key: String },
 }
 
 /// The key of a validator's record.
@@ -84,7 +70,6 @@ pub async fn read(ledger: &dyn Ledger, id: &ValidatorId) -> Result<Option<(Versi
     Ok(Some((stored.version, records::unseal(&key, &stored.bytes, FORM)?)))
 }
 
-/// A ledger's own name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Identity {
@@ -110,7 +95,6 @@ pub async fn identity(ledger: &dyn Ledger) -> Result<Uuid, StoreError> {
     }
 }
 
-/// Writes under one lease.
 pub struct Store {
     ledger: Arc<dyn Ledger>,
     identity: Uuid,

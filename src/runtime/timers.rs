@@ -23,7 +23,6 @@ impl Timers {
         }
     }
 
-    /// The earliest wish.
     pub(super) fn next(&self) -> Option<Time> {
         self.by_time.first().map(|(at, _)| *at)
     }

@@ -17,14 +17,12 @@ mod world;
 
 use world::World;
 
-/// What kind of chain.
 #[derive(Clone, Debug)]
 pub struct FakeChainConfig {
     /// How many validators there are, all on duty at first.
     pub validators: u64,
     /// The length of a slot. Parts of a second are told as `SLOT_DURATION_MS`.
     pub slot: Duration,
-    /// Slots in an epoch.
     pub slots_per_epoch: u64,
     /// When it began, in seconds since 1970.
     pub genesis_time: i64,
@@ -51,11 +49,8 @@ pub struct Condition {
     pub believes_in_step: bool,
     /// It says that it is syncing.
     pub syncing: bool,
-    /// Its head is not verified.
     pub optimistic: bool,
-    /// Its execution layer is gone.
     pub el_offline: bool,
-    /// It follows another chain.
     pub other_chain: bool,
     /// It sees nobody's attestations, as if it were cut off.
     pub blind: bool,
@@ -70,17 +65,14 @@ pub struct Condition {
 /// How an answer can be spoilt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// A login page.
     Html,
     /// The first half of the answer.
     HalfJson,
-    /// No answer.
     Hang,
     /// 500
     ServerError,
     /// This status, with nothing.
     Status(u16),
-    /// Good JSON of another kind.
     WrongTypes,
     /// 16 MiB.
     Huge,
@@ -101,7 +93,6 @@ impl FakeChain {
         Self::with_clock(config, Arc::new(SystemClock))
     }
 
-    /// A chain by this clock.
     #[must_use]
     pub fn with_clock(config: FakeChainConfig, clock: Arc<dyn Clock>) -> Self {
         Self { world: Arc::new(World::new(config, clock)) }
@@ -113,7 +104,6 @@ impl FakeChain {
         world::public_key(index)
     }
 
-    /// Which chain it is.
     #[must_use]
     pub fn genesis_root(&self) -> String {
         world::GENESIS_ROOT.to_owned()
@@ -158,13 +148,11 @@ impl FakeChain {
 }
 
 impl FakeBeacon {
-    /// Its beacon API.
     #[must_use]
     pub fn url(&self) -> String {
         self.server.url()
     }
 
-    /// Changes how it is.
     pub fn change(&self, change: impl FnOnce(&mut Condition)) {
         change(&mut lock(&self.node.condition));
     }

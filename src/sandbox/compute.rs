@@ -56,9 +56,7 @@ use world::World;
 /// One request, as the log shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestLine {
-    /// GET, POST or DELETE.
     pub method: String,
-    /// With the query.
     pub path: String,
     /// What was answered; 0 when the connection was closed instead.
     pub status: u16,
@@ -67,9 +65,7 @@ pub struct RequestLine {
 /// A body that was taken or sent, and what Google's schema calls it.
 #[derive(Clone, Debug)]
 pub struct Recorded {
-    /// "Instance", "Operation" …
     pub schema: &'static str,
-    /// The body.
     pub body: Value,
 }
 
@@ -122,7 +118,6 @@ impl FakeCompute {
         Ok(Self { url, shared, servers: Arc::default(), _server: Server::start(listener, router)? })
     }
 
-    /// Its address.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
@@ -164,13 +159,11 @@ impl FakeCompute {
         metadata_server(&self.shared, &self.servers, id).await
     }
 
-    /// Every request so far.
     #[must_use]
     pub fn log(&self) -> Vec<RequestLine> {
         lock(&self.shared.log).clone()
     }
 
-    /// Every request from now on.
     #[must_use]
     pub fn subscribe(&self) -> broadcast::Receiver<RequestLine> {
         self.shared.lines.subscribe()
@@ -203,12 +196,10 @@ async fn metadata_server(shared: &Shared, servers: &Mutex<Servers>, machine: u64
     Ok(lock(servers).entry(machine).or_insert(server).address())
 }
 
-/// What a route answers.
 struct Answer {
     status: StatusCode,
     schema: &'static str,
     body: Value,
-    /// The connection breaks instead.
     lost: bool,
 }
 
@@ -217,7 +208,6 @@ impl Answer {
         Self { status: StatusCode::OK, schema, body, lost: false }
     }
 
-    /// Google's form of an error.
     fn error(status: StatusCode, reason: &str, message: &str) -> Self {
         let errors = json!([{"message": message, "domain": "global", "reason": reason}]);
         let body = json!({"error": {"code": status.as_u16(), "message": message, "errors": errors}});

@@ -19,26 +19,21 @@ use serde_json::{Value, json};
 
 use super::server::Server;
 
-/// How it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Condition {
     /// The newest block it has.
     pub block: u64,
-    /// What it is doing.
     pub sync: Sync,
-    /// How many peers it has.
     pub peers: u64,
     /// It does not answer as an execution client at all.
     pub fault: Option<Fault>,
 }
 
-/// What `eth_syncing` says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Sync {
     /// `false`: it has synced, or never begun. Which of them, it does not say.
     #[default]
     Not,
-    /// It fetches blocks and state.
     To {
         /// The block it has to come to.
         highest: u64,
@@ -57,15 +52,11 @@ pub enum Sync {
 /// How an answer can be spoilt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// A login page.
     Html,
-    /// No answer.
     Hang,
     /// This status, with an empty body.
     Status(u16),
-    /// Good JSON of another kind.
     WrongTypes,
-    /// An error of JSON-RPC.
     Refuses,
     /// 16 MiB.
     Huge,
@@ -88,13 +79,11 @@ impl FakeExecution {
         Ok(Self { condition, server: Server::http(router).await? })
     }
 
-    /// Where it is asked.
     #[must_use]
     pub fn url(&self) -> String {
         self.server.url()
     }
 
-    /// Changes how it is.
     pub fn change(&self, change: impl FnOnce(&mut Condition)) {
         change(&mut lock(&self.condition));
     }

@@ -23,13 +23,11 @@ impl FakeHome {
         Ok(Self { server: Server::http(Router::new().route("/metrics", metrics)).await? })
     }
 
-    /// Its metrics.
     #[must_use]
     pub fn url(&self) -> String {
         format!("{}/metrics", self.server.url())
     }
 
-    /// The power is gone.
     pub async fn unplug(&self) {
         self.server.down().await;
     }

@@ -19,10 +19,8 @@ pub mod objects;
 /// Where an object is: resource (`pods`), namespace (empty for nodes), name.
 type Key = (String, String, String);
 
-/// How the server behaves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mood {
-    /// As it should.
     #[default]
     Well,
     /// Every connection stays open and nothing comes.
@@ -94,7 +92,6 @@ impl FakeApiServer {
         Ok(Self { url, shared, task })
     }
 
-    /// Its address.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
@@ -138,20 +135,17 @@ impl FakeApiServer {
         }
     }
 
-    /// An object as it is.
     #[must_use]
     pub fn object(&self, resource: &str, namespace: &str, name: &str) -> Option<Value> {
         self.shared.world().objects.get(&(resource.into(), namespace.into(), name.into())).cloned()
     }
 
-    /// Every object of a resource.
     #[must_use]
     pub fn objects(&self, resource: &str) -> Vec<Value> {
         let world = self.shared.world();
         world.objects.iter().filter(|((found, ..), _)| found == resource).map(|(_, object)| object.clone()).collect()
     }
 
-    /// Removes an object.
     pub fn remove(&self, resource: &str, namespace: &str, name: &str) {
         let key = (resource.to_owned(), namespace.to_owned(), name.to_owned());
         self.shared.change(|world| {

@@ -17,7 +17,6 @@ use crate::domain::Report;
 /// What a script makes of a report before it is sent.
 pub type Twist = Arc<dyn Fn(&mut Report) + Send + Sync>;
 
-/// How a simulated node behaves.
 pub struct SimulatedNode {
     genesis_root: String,
     report_every: Duration,

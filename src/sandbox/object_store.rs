@@ -84,7 +84,6 @@ impl FakeObjectStore {
         Ok(Self { url: server.url(), shared, _server: server })
     }
 
-    /// Its address.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url

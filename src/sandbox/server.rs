@@ -63,12 +63,10 @@ impl Server {
         Ok(server)
     }
 
-    /// Where it listens, or listened.
     pub(super) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Its address as a URL.
     pub(super) fn url(&self) -> String {
         format!("http://{}", self.address)
     }

@@ -76,7 +76,6 @@ impl SmtpSink {
         Ok(Self { shared, server })
     }
 
-    /// Where it listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.server.address()

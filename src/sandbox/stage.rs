@@ -33,9 +33,7 @@ const TOKEN: &str = "sandbox-token";
 /// How fast time passes on a stage. Compressed through the policy and the chain's own `config/spec`, nowhere else.
 #[derive(Clone, Debug)]
 pub struct Pace {
-    /// The length of a slot.
     pub slot: Duration,
-    /// Slots in an epoch.
     pub slots_per_epoch: u64,
     /// How long an operation of the cloud takes.
     pub operation: Span,
@@ -50,7 +48,6 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// Slow enough to read along.
     #[must_use]
     pub fn story() -> Self {
         Self {
@@ -86,23 +83,15 @@ impl Pace {
     }
 }
 
-/// Everything of one story.
 pub struct Stage {
-    /// The cloud.
     pub cloud: Arc<FakeCompute>,
-    /// The chain.
     pub chain: FakeChain,
-    /// The node that shows it.
     pub beacon: FakeBeacon,
-    /// The mail server.
     pub mail: SmtpSink,
-    /// The house.
     pub home: FakeHome,
     /// The ledger, if it is a bucket.
     pub bucket: Option<FakeObjectStore>,
-    /// What alerts.
     pub alertmanager: FakeAlertmanager,
-    /// Where the watcher answers.
     pub watcher_url: String,
     client: reqwest::Client,
     program: PathBuf,
@@ -174,7 +163,6 @@ impl Stage {
         self.folder.path().join("failover.yaml")
     }
 
-    /// What the watcher logs.
     #[must_use]
     pub fn log_path(&self) -> PathBuf {
         self.folder.path().join("watcher.log")
@@ -240,7 +228,6 @@ impl Stage {
         Ok(())
     }
 
-    /// The watcher's process.
     #[must_use]
     pub fn watcher_pid(&self) -> Option<u32> {
         self.watcher.as_ref().map(Child::id)

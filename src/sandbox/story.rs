@@ -20,12 +20,9 @@ mod narrator;
 
 pub use narrator::Narrator;
 
-/// One story.
 #[derive(Clone, Copy, Debug)]
 pub struct Story {
-    /// For `--story`.
     pub name: &'static str,
-    /// For `--list`.
     pub about: &'static str,
 }
 

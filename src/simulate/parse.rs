@@ -7,10 +7,8 @@ use crate::domain::{
     ValidatorId, Verdict,
 };
 
-/// A scenario as written.
 #[derive(Clone, Debug)]
 pub struct Scenario {
-    /// The validators it is about.
     pub validators: Vec<ValidatorId>,
     /// The defaults, changed by its `policy` lines.
     pub policy: Policy,
@@ -18,20 +16,15 @@ pub struct Scenario {
     pub lines: Vec<Line>,
 }
 
-/// One statement at one moment.
 #[derive(Clone, Debug)]
 pub struct Line {
     /// Its number in the file, from 1.
     pub number: usize,
-    /// Time since the start.
     pub at: Span,
-    /// What.
     pub statement: Statement,
 }
 
-/// What a line says.
 #[derive(Clone, Debug)]
-#[allow(missing_docs, reason = "docs/simulate.md explains the statements one by one")]
 pub enum Statement {
     Signal {
         validator: ValidatorId,
@@ -77,7 +70,6 @@ pub enum Statement {
 
 /// How the action under way ends.
 #[derive(Clone, Debug)]
-#[allow(missing_docs, reason = "docs/simulate.md explains the statements one by one")]
 pub enum Answer {
     Found(Vec<(Role, MachineState, Option<u64>)>),
     Created,
@@ -97,7 +89,6 @@ pub enum Answer {
 
 /// What the machine has written where its report belongs.
 #[derive(Clone, Debug)]
-#[allow(missing_docs, reason = "docs/simulate.md explains them")]
 pub enum Wrote {
     Nothing,
     Starting(String),
@@ -107,7 +98,6 @@ pub enum Wrote {
 
 /// What must hold at that moment.
 #[derive(Clone, Debug)]
-#[allow(missing_docs, reason = "docs/simulate.md explains the statements one by one")]
 pub enum Expect {
     Phase(ValidatorId, String),
     Says(ValidatorId, String),

@@ -10,14 +10,11 @@ use crate::domain::{
     PublicKey, REQUEST_LIFETIME, Reading, Reason, Request, Span, Time, TimeExt, ValidatorId, World, explain, step,
 };
 
-/// What a run has shown.
 #[derive(Clone, Debug, Default, serde::Serialize)]
 pub struct Report {
     /// Decisions and checked expectations, in order, to be printed.
     pub transcript: String,
-    /// How many expectations were checked.
     pub checked: usize,
-    /// Those that were not met.
     pub failures: Vec<String>,
     /// Answers that came while nothing was under way, so that nothing happened.
     pub unused: Vec<String>,

@@ -23,52 +23,36 @@ const MAX_BODY: usize = 64 << 20;
 /// `--rules.alert.resend-delay` (1m); before three of them what it lacks means nothing.
 const WARM_UP: Span = Span::from_mins(3);
 
-/// Where Alertmanager is.
 #[derive(Clone, Debug)]
 pub struct Api {
     client: reqwest::Client,
     base: Url,
 }
 
-/// Why there is no list.
 #[derive(Debug, thiserror::Error)]
 pub enum ReconcileError {
     /// No connection, no answer in time, an answer cut off.
     #[error("alertmanager does not answer at {url}: {error}")]
     Unreachable {
-        /// What was asked.
         url: String,
         /// What the client says, with its causes.
         error: String,
     },
     /// Another status than 200.
     #[error("alertmanager answers {status} to {url}; is the address right, and does it need credentials?")]
-    Status {
-        /// What was asked.
-        url: String,
-        /// What it answered.
-        status: u16,
-    },
+    Status { url: String, status: u16 },
     /// Not what API v2 answers.
     #[error("what {url} answers is not Alertmanager's API v2: {error}")]
-    NotTheApi {
-        /// What was asked.
-        url: String,
-        /// What is wrong.
-        error: String,
-    },
-    /// Another process takes the alerts.
+    NotTheApi { url: String, error: String },
     #[error("this process does not hold the lease")]
     NotTheHolder,
     /// The list is here, but not everything of it is in the ledger.
     #[error(transparent)]
     Store(#[from] super::store::StoreError),
-    /// The runtime is gone.
     #[error("nobody takes the alerts any more")]
     Closed,
 }
 
-/// What Alertmanager has now.
 #[derive(Debug)]
 pub struct Listing {
     /// Alerts that count for a validator, with what is said of them.

@@ -43,16 +43,12 @@ impl fmt::Debug for Secret {
 pub enum Credentials {
     /// `authorization: {credentials_file: …}` in Alertmanager's `http_config`.
     Bearer(Secret),
-    /// `basic_auth` in Alertmanager's `http_config`.
     Basic {
-        /// The user's name.
         user: String,
-        /// The password.
         password: Secret,
     },
 }
 
-/// Who may send.
 #[derive(Clone, Debug)]
 pub enum Access {
     /// Everybody who reaches the port. Only for a port on loopback.

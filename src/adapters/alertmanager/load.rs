@@ -11,16 +11,13 @@ use crate::{
     records::decode,
 };
 
-/// Every alert's key starts so.
 pub const PREFIX: &str = "alerts/";
 /// A resolved alert is kept for a week, for people who ask what happened.
 pub const RESOLVED_KEPT: Span = Span::from_hours(7 * 24);
 /// Nothing heard for a month: Alertmanager would have repeated it after five days at the latest.
 pub const UNTOUCHED_KEPT: Span = Span::from_hours(30 * 24);
-/// Reads at one time.
 const READS: usize = 32;
 
-/// What was found.
 #[derive(Debug, Default)]
 pub struct Loaded {
     /// Alerts that a mapping still takes. They belong into the books.

@@ -11,11 +11,8 @@ use crate::domain::{
 /// Alerts that meet the matchers count for the validator, as this evidence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mapping {
-    /// Whose alerts.
     pub validator: ValidatorId,
-    /// Which alerts.
     pub matchers: Matchers,
-    /// What they rest on.
     pub evidence: Evidence,
 }
 
@@ -26,7 +23,6 @@ pub struct Mappings {
     watchdog: Option<Matchers>,
 }
 
-/// For whom one alert counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Taken {
     pub(super) validator: ValidatorId,

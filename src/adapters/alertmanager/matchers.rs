@@ -15,7 +15,6 @@ mod tests;
 
 use lexer::{Lexer, Token, TokenKind};
 
-/// The labels of an alert.
 pub type Labels = BTreeMap<String, String>;
 
 /// The longest text taken; matchers are written by hand.

@@ -9,7 +9,6 @@ use sha2::{Digest, Sha256};
 use super::matchers::Labels;
 use crate::domain::{Time, alerts::Fingerprint};
 
-/// One message.
 #[derive(Debug)]
 pub(super) struct Message {
     pub(super) alerts: Vec<ToldAlert>,
@@ -17,7 +16,6 @@ pub(super) struct Message {
     pub(super) truncated: u64,
 }
 
-/// One alert of a message.
 #[derive(Debug)]
 pub(super) struct ToldAlert {
     pub(super) status: Status,
@@ -46,7 +44,6 @@ pub(super) enum Status {
 /// Why a body is not a message. The text goes into Alertmanager's log, where the operator looks.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PayloadError {
-    /// Not JSON, or cut off.
     #[error(
         "the body is not Alertmanager's JSON ({0}); use a webhook_config without a payload template, pointed at this URL"
     )]
@@ -99,7 +96,6 @@ impl Annotations {
     }
 }
 
-/// Reads a body.
 pub(super) fn parse(body: &[u8]) -> Result<Message, PayloadError> {
     // The version first: what another version lacks should not hide that it is another one.
     let VersionOnly { version } =

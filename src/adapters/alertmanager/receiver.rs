@@ -38,13 +38,11 @@ pub enum AlertEvent {
 
 /// What the receiver has to know.
 pub struct ReceiverConfig {
-    /// Which alerts count for whom.
     pub mappings: Mappings,
     /// Who may send, until [`Receiver::set_access`] says otherwise.
     pub access: Access,
     /// How alerts are known to be fresh; a Watchdog that comes back after a gap asks for reconciliation.
     pub freshness: Freshness,
-    /// The watcher's clock.
     pub now: Arc<dyn Fn() -> Time + Send + Sync>,
     /// Whether this process holds the lease *and* has called [`Receiver::load`] since it took it.
     pub holds_lease: Arc<dyn Fn() -> bool + Send + Sync>,
@@ -71,7 +69,6 @@ pub enum ReceiveError {
     Store {
         /// How many are missing.
         missing: usize,
-        /// Of how many.
         all: usize,
         /// Why, for the first of them.
         error: StoreError,
@@ -81,7 +78,6 @@ pub enum ReceiveError {
     Closed,
 }
 
-/// What a reconciliation found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Reconciled {
     /// Alerts in Alertmanager's list that count for a validator.
@@ -110,7 +106,6 @@ impl Receiver {
         Arc::clone(&self.access.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// What has come in.
     #[must_use]
     pub fn stats(&self) -> &Arc<AlertmanagerStats> {
         &self.stats

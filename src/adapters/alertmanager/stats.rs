@@ -19,7 +19,6 @@ const KEPT: usize = 20;
 /// Counters since the start, and two things worth showing.
 #[derive(Debug, Default)]
 pub struct AlertmanagerStats {
-    /// Alerts received, each time.
     pub received: AtomicU64,
     /// Of these, counted for at least one validator.
     pub matched: AtomicU64,

@@ -28,7 +28,6 @@ const ATTEMPTS: u32 = 8;
 /// Why an alert is not in the ledger.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The ledger does not answer.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
     /// Others change the same record all the time.
@@ -36,23 +35,13 @@ pub enum StoreError {
     Contended(String),
     /// A reply was lost, and reading again did not tell.
     #[error("it is not known whether {key} was written: {reason}")]
-    UnknownOutcome {
-        /// Which record.
-        key: String,
-        /// What the ledger said.
-        reason: String,
-    },
+    UnknownOutcome { key: String, reason: String },
     /// What is there cannot be read, and is left as it is.
     #[error(transparent)]
     Unreadable(#[from] RecordError),
     /// Cannot happen while texts are bounded.
     #[error("the record of {key} would have {bytes} bytes")]
-    TooLarge {
-        /// Which record.
-        key: String,
-        /// Its size.
-        bytes: usize,
-    },
+    TooLarge { key: String, bytes: usize },
 }
 
 pub(super) struct Store {
@@ -165,7 +154,6 @@ impl Cache {
         }
     }
 
-    /// Takes what the ledger says.
     fn set(&mut self, key: Arc<str>, version: Version, record: Arc<AlertRecord>) {
         if self.known.insert(Arc::clone(&key), (version, record)).is_none() {
             self.order.push_back(key);

@@ -14,7 +14,6 @@ use crate::{
 /// Some 20,000 validators as the API shows them: far more than we ever ask for in one call.
 const MAX_BODY: usize = 8 << 20;
 
-/// Talks to one node.
 #[derive(Clone, Debug)]
 pub(super) struct Client {
     http: reqwest::Client,

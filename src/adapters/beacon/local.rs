@@ -28,11 +28,8 @@ pub struct LocalNode {
 pub struct LocalLook {
     /// The chain's genesis validators root and its time.
     pub chain: Result<(String, ChainTime), Trouble>,
-    /// How far it is.
     pub status: Result<SyncStatus, Trouble>,
-    /// How many peers it has.
     pub peers: Result<u64, Trouble>,
-    /// What it calls itself.
     pub version: Result<String, Trouble>,
 }
 

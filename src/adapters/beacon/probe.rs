@@ -19,7 +19,6 @@ type Asked<T> = Result<T, Trouble>;
 /// What a node shows of itself. What could not be found out carries the reason.
 #[derive(Clone, Debug, Serialize)]
 pub struct NodeProbe {
-    /// Its name.
     pub name: String,
     /// It answers, and this is what it calls itself.
     pub version: Result<String, String>,
@@ -30,9 +29,7 @@ pub struct NodeProbe {
     /// Whether the chain finalises, as this node sees it.
     #[serde(skip)]
     pub finality: Result<ChainHealth, String>,
-    /// How many peers it has.
     pub peers: Result<u64, String>,
-    /// What became of the keys.
     pub keys: Result<KeyStates, String>,
 }
 

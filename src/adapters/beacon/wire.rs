@@ -4,7 +4,6 @@ use serde::{Deserialize, Deserializer, de::Error};
 
 use crate::domain::chain::{ChainTime, Epoch, KeyInfo, KeyStatus, PublicKey, Slot, SyncStatus, Trouble};
 
-/// Everything comes wrapped.
 #[derive(Debug, Deserialize)]
 pub(super) struct Data<T> {
     pub(super) data: T,

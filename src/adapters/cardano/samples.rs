@@ -38,7 +38,6 @@ impl<'a> Sample<'a> {
     }
 }
 
-/// All of a page.
 pub(super) struct Samples<'a>(BTreeMap<&'a str, Sample<'a>>);
 
 impl<'a> Samples<'a> {

@@ -8,7 +8,6 @@ use google_cloud_compute_v1::model::{
 use super::{APP, GceConfig};
 use crate::domain::{Rung, StandbySpec};
 
-/// The request for one standby.
 pub(super) fn instance(config: &GceConfig, spec: &StandbySpec) -> Instance {
     let zone = &spec.rung.zone;
     Instance::new()

@@ -5,10 +5,8 @@ use google_cloud_gax::error::rpc::StatusDetails;
 
 use crate::{domain::CreateOutcome, ports::CloudError};
 
-/// How a call failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Failure {
-    /// There is no such thing.
     #[error("not found: {0}")]
     NotFound(String),
     /// Something of this name stands there.
@@ -29,7 +27,6 @@ pub(super) enum Failure {
     /// Not now, and nothing has happened.
     #[error("{0}")]
     Busy(String),
-    /// It may have happened.
     #[error("{0}")]
     Unanswered(String),
 }

@@ -7,7 +7,6 @@ use std::{error::Error, io};
 
 use crate::domain::probe::Answer;
 
-/// Of a connection.
 pub(super) fn of_io(error: &io::Error) -> Answer {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => Answer::Refused,

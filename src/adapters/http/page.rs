@@ -14,10 +14,8 @@ const SHOWN: usize = 100;
 /// Why there is no page. Its text is what comes after the name of whoever was asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PageError {
-    /// Nobody takes the connection.
     #[error("refuses connections")]
     Refused,
-    /// It took too long.
     #[error("did not answer in time")]
     NoAnswer,
     /// The connection broke, or what came was no HTTP.
@@ -28,7 +26,6 @@ pub enum PageError {
     TooLarge,
 }
 
-/// Whoever has pages.
 pub struct Pages {
     http: reqwest::Client,
 }

@@ -18,14 +18,8 @@ const CONNECT: Duration = Duration::from_secs(5);
 /// Why there is no way to the API server.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// The file cannot be used.
     #[error("the kubeconfig {path} cannot be used")]
-    Kubeconfig {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: Box<kube::config::KubeconfigError>,
-    },
+    Kubeconfig { path: PathBuf, source: Box<kube::config::KubeconfigError> },
     /// There is none, and this is no pod.
     #[error("this is no pod with a service account: name a `kubernetes.kubeconfig`")]
     NotInCluster(#[source] kube::config::InClusterError),

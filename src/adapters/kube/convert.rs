@@ -65,7 +65,6 @@ impl What {
     }
 }
 
-/// The controller of a pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Owner {
     pub(super) kind: String,

@@ -18,7 +18,6 @@ const LEASE: Span = Span::from_secs(40);
 /// A watch that is refused is tried again within half a minute. Not refused for this long, it works.
 const REFUSED: Duration = Duration::from_secs(90);
 
-/// Now, by both clocks.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Moment {
     pub(super) wall: Time,
@@ -33,7 +32,6 @@ impl Moment {
     }
 }
 
-/// What one topic has said.
 #[derive(Default)]
 pub(super) struct Entry {
     pub(super) items: Items,
@@ -44,7 +42,6 @@ pub(super) struct Entry {
     pub(super) refused: Option<(Blindness, Instant)>,
     /// When the server last said anything about it.
     pub(super) proven_at: Option<Instant>,
-    /// It has been there.
     pub(super) was_there: bool,
     pub(super) lease: Option<Renewal>,
 }

@@ -27,17 +27,13 @@ const NOTE: usize = 900;
 const AGAIN: [Duration; 4] =
     [Duration::from_secs(1), Duration::from_secs(5), Duration::from_secs(20), Duration::from_secs(60)];
 
-/// Who writes, in every event.
 const CONTROLLER: &str = "failover.dev/failover";
 
-/// A step to be told.
 #[derive(Clone, Debug)]
 pub struct Note {
     /// Of which incident; `None` for one that was held back.
     pub incident: Option<IncidentId>,
-    /// What happened.
     pub reason: Reason,
-    /// When.
     pub at: Time,
 }
 

@@ -16,7 +16,6 @@ use super::{
 };
 use crate::domain::kube::{self, Blindness, Claim, ClaimState, Facts, Lease, Node, Pod, Seen, Workload};
 
-/// Everything heard.
 pub(super) struct Index {
     targets: Vec<Target>,
     topics: BTreeMap<Topic, Entry>,
@@ -143,7 +142,6 @@ impl Index {
         }
     }
 
-    /// Everything known of a target.
     pub(super) fn facts(&self, target: usize, at: Moment) -> Facts {
         let Target { container, .. } = &self.targets[target];
         let memory = &self.memories[target];

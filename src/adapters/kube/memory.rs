@@ -9,7 +9,6 @@ use tokio::time::Instant;
 use super::entry::Moment;
 use crate::domain::kube::{ContainerState, GonePod, Pod, PodPhase};
 
-/// One target's memory.
 #[derive(Default)]
 pub(super) struct Memory {
     /// The selector of its workload, which outlives it.

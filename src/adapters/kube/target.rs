@@ -13,11 +13,8 @@ use crate::domain::{
 /// One validator and where it is in the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
-    /// Whose it is.
     pub validator: ValidatorId,
-    /// In which namespace.
     pub namespace: String,
-    /// What it is.
     pub named: Named,
     /// The container that signs; all of the pod's if it is not named.
     pub container: Option<String>,
@@ -26,11 +23,8 @@ pub struct Target {
 /// What a validator is in its namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Named {
-    /// A statefulset or deployment.
     Workload {
-        /// Which of both.
         kind: Kind,
-        /// Its name.
         name: String,
     },
     /// The pod that matches this selector.
@@ -51,9 +45,7 @@ impl fmt::Display for Target {
 /// What the cluster shows of one validator, told when it changes and again before it goes stale.
 #[derive(Clone, Debug)]
 pub struct KubeObservation {
-    /// Which.
     pub validator: ValidatorId,
-    /// The opinion.
     pub reading: Reading,
     /// No incident opens by itself while this stands; why, for people.
     pub hold: Option<Arc<str>>,

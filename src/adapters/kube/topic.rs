@@ -24,7 +24,6 @@ use tokio::sync::mpsc;
 use super::convert::{self, Item};
 use crate::domain::kube::Blindness;
 
-/// Where kubelets keep their leases.
 const LEASES: &str = "kube-node-lease";
 
 /// A watch is ended by the server after this long and begun again. The client takes a watch for dead five seconds
@@ -37,16 +36,12 @@ pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(5);
 /// How many objects one answer may bring. An object as it is sent takes a hundred times the memory of what is kept of it.
 const PAGE: u32 = 100;
 
-/// A kind of workload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
-    /// A statefulset.
     StatefulSet,
-    /// A deployment.
     Deployment,
 }
 
-/// One watch.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Topic {
     Workload { kind: Kind, namespace: String, name: String },

@@ -34,7 +34,6 @@ pub(super) enum SessionError {
     NoAnswer(Duration),
 }
 
-/// Connects, secures and logs in.
 pub(super) async fn open(settings: &MailSettings, timeout: Duration) -> Result<AsyncSmtpConnection, SessionError> {
     match tokio::time::timeout(timeout, open_in_time(settings, timeout)).await {
         Ok(session) => session,

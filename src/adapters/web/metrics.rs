@@ -22,9 +22,7 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 pub struct Counter {
     /// Without the prefix and without `_total`.
     pub name: &'static str,
-    /// What it counts.
     pub help: &'static str,
-    /// Its value.
     pub value: u64,
 }
 

@@ -18,7 +18,6 @@ pub(super) struct Slots {
     start: i64,
     /// The first slot of one second.
     shelley_slot: u64,
-    /// When that one began.
     shelley_start: i64,
 }
 

@@ -6,7 +6,6 @@ use super::*;
 use crate::adapters::{http::PageError, json_rpc::RpcError};
 
 const NETWORK: &str = "mainnet-beacon-80094";
-/// Noon of some day.
 const NOW: i64 = 1_800_000_000;
 
 fn at(seconds: i64) -> Time {

@@ -9,17 +9,17 @@ use super::Process;
 struct Program<'a> {
     /// The base name of its file, in lower case.
     name: String,
-    /// Everything after it.
     arguments: &'a [&'a str],
 }
 
 /// How a program shows that it signs.
 enum Shows {
-    /// By running at all.
     Runs,
     /// By one of these subcommands; the others are the harmless ones.
-    Subcommand { signs: &'static [&'static str], harmless: &'static [&'static str] },
-    /// By one of these options.
+    Subcommand {
+        signs: &'static [&'static str],
+        harmless: &'static [&'static str],
+    },
     Option(&'static [&'static str]),
 }
 

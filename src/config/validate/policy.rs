@@ -13,7 +13,6 @@ const MOST_BOOT_ATTEMPTS: u32 = 10;
 /// The first word of a start-up script takes about a minute of Compute Engine's own, and is seen at the next look. A machine
 /// that is given up sooner was sound, and so is the next one that is given up.
 const SHORTEST_BOOT: Span = Span::from_mins(3);
-/// Compute Engine's longest `maxRunDuration`.
 const LONGEST_FUSE: Span = Span::from_hours(120 * 24);
 
 impl Checker<'_> {

@@ -10,9 +10,7 @@ use url::Url;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NodeSettings {
-    /// A node of CometBFT.
     Cometbft(CometbftNode),
-    /// A node of Cardano.
     Cardano(CardanoNode),
 }
 
@@ -26,7 +24,6 @@ pub struct CometbftNode {
     pub network: String,
 }
 
-/// A node of Cardano.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CardanoNode {
@@ -40,10 +37,7 @@ pub struct CardanoNode {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CardanoNetwork {
-    /// The one with value.
     Mainnet,
-    /// The long-lived test network.
     Preprod,
-    /// The short-lived test network.
     Preview,
 }

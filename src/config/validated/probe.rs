@@ -14,38 +14,27 @@ use crate::{
 /// A question to a generic validator.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ProbeSettings {
-    /// How it is asked.
     pub question: Question,
-    /// How often.
     pub every: Span,
     /// How long the answer may take.
     pub timeout: Span,
-    /// What the answers mean.
     pub rule: probe::Rule,
 }
 
 /// How a generic validator is asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Question {
-    /// Over HTTP.
     Http(Box<HttpQuestion>),
-    /// With a connection alone.
-    Tcp {
-        /// `host:port`.
-        address: String,
-    },
+    Tcp { address: String },
 }
 
-/// A question over HTTP.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpQuestion {
-    /// Where.
     pub url: Url,
     /// Asked with POST instead of GET.
     pub post: bool,
     /// JSON to send; only with POST.
     pub body: Option<String>,
-    /// Who we are.
     pub login: Option<HttpLogin>,
     /// A private authority beside the system's.
     pub ca_file: Option<PathBuf>,
@@ -54,13 +43,6 @@ pub struct HttpQuestion {
 /// Who we are to a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HttpLogin {
-    /// A token.
     Bearer(SecretFile),
-    /// User name and password.
-    Basic {
-        /// The user name.
-        username: String,
-        /// The password.
-        password: SecretFile,
-    },
+    Basic { username: String, password: SecretFile },
 }

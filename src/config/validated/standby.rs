@@ -7,10 +7,8 @@ use url::Url;
 
 use super::NodeSettings;
 
-/// What a standby becomes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StandbySettings {
-    /// This program, for the machine.
     pub failover: DownloadSettings,
     /// Holds the same files by name; ends with `/`.
     pub mirror: Option<Url>,
@@ -21,7 +19,6 @@ pub struct StandbySettings {
 /// A file by address and digest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DownloadSettings {
-    /// Where it is.
     pub url: Url,
     /// 64 hexadecimal digits in lower case.
     pub sha256: String,
@@ -30,22 +27,17 @@ pub struct DownloadSettings {
 /// What the standby of a validator of kind ethereum runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EthereumStandbySettings {
-    /// Which network.
     pub network: String,
     /// A beacon node with its finalized state.
     pub checkpoint_sync_url: Option<Url>,
-    /// The execution client.
     pub geth: GethSettings,
-    /// The beacon node.
     pub consensus: ConsensusSettings,
     /// The only ports that are open; at least one.
     pub p2p_ports: Vec<u16>,
 }
 
-/// The execution client.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct GethSettings {
-    /// The file.
     #[serde(flatten)]
     pub download: DownloadSettings,
     /// More options; none of them is about keys.
@@ -57,26 +49,20 @@ pub struct GethSettings {
 /// The beacon node of which client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ConsensusSettings {
-    /// Lighthouse.
     Lighthouse(LighthouseSettings),
-    /// Prysm.
     Prysm(Box<PrysmSettings>),
 }
 
-/// Lighthouse's beacon node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct LighthouseSettings {
-    /// The file.
     #[serde(flatten)]
     pub download: DownloadSettings,
     /// More options; none of them is about keys.
     pub extra_args: Vec<String>,
 }
 
-/// Prysm's beacon node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PrysmSettings {
-    /// The file.
     #[serde(flatten)]
     pub download: DownloadSettings,
     /// More options; none of them is about keys.
@@ -90,7 +76,6 @@ pub struct PrysmSettings {
 /// What the standby of a generic validator runs.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct GenericStandbySettings {
-    /// The file.
     #[serde(flatten)]
     pub download: DownloadSettings,
     /// The program within the release: a relative path.

@@ -21,10 +21,7 @@ pub enum Freshness {
         timeout: Span,
     },
     /// Each alert by itself: Alertmanager repeats it.
-    Repetition {
-        /// `repeat_interval` and some slack.
-        stale_after: Span,
-    },
+    Repetition { stale_after: Span },
 }
 
 impl Freshness {
@@ -34,7 +31,6 @@ impl Freshness {
     pub const STALE_AFTER: Span = Span::from_mins(4 * 60 + 10);
 }
 
-/// The alerts of one validator.
 #[derive(Clone, Debug, Default)]
 pub struct AlertBook {
     alerts: BTreeMap<Arc<str>, Arc<AlertRecord>>,

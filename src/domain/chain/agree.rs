@@ -12,9 +12,7 @@ use crate::domain::{ChainView, Evidence, Interval, Reading, Time, ValidatorId, V
 /// What the nodes agree on for one validator.
 #[derive(Clone, Debug)]
 pub struct Agreed {
-    /// The opinion.
     pub verdict: Verdict,
-    /// In words.
     pub why: String,
     /// What became of its keys, if any node could say.
     pub keys: Option<KeyStates>,

@@ -19,11 +19,8 @@ pub struct KeyInfo {
 /// The statuses of the beacon API, as far as they make a difference here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyStatus {
-    /// `pending_*`
     Pending,
-    /// `active_ongoing`, `active_exiting`: it has duties.
     Active,
-    /// `exited_unslashed`, `withdrawal_*`
     Exited,
     /// `active_slashed`, `exited_slashed`, or the flag beside them.
     Slashed,
@@ -61,7 +58,6 @@ pub struct Liveness {
 /// Everything one node answered at the end of one epoch.
 #[derive(Clone, Debug)]
 pub struct NodeEpoch {
-    /// The node's name.
     pub node: String,
     /// The epoch that is judged: the one before the current.
     pub epoch: Epoch,
@@ -78,7 +74,6 @@ pub struct NodeEpoch {
     pub rewards: Result<BTreeMap<u64, i64>, Trouble>,
     /// The last finalised epoch, if the node is well and said.
     pub finalised: Option<Epoch>,
-    /// When the answers were complete.
     pub observed_at: Time,
 }
 
@@ -91,7 +86,6 @@ pub struct NodeOpinion {
     pub live: usize,
     /// The active keys that were not.
     pub silent: Vec<PublicKey>,
-    /// The others.
     pub control: Control,
 }
 

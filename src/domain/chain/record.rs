@@ -24,23 +24,17 @@ pub struct ChainEvidence {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EpochRecord {
-    /// The epoch.
     pub epoch: Epoch,
-    /// The node's name.
     pub node: String,
     /// When it answered, by our clock.
     pub observed_at: Time,
-    /// What its answer means.
     pub verdict: Verdict,
     /// Why that is unknown, if it is.
     pub unknown_because: Option<String>,
     /// Since when the node had been synced, not optimistic and with its execution layer, without a break.
     pub synced_since: Option<Time>,
-    /// The chain it follows.
     pub genesis_root: Option<String>,
-    /// The validator's keys.
     pub keys: Option<KeyCounts>,
-    /// The others.
     pub control: Option<Control>,
     /// What the canonical chain says of the epoch before.
     pub rewards: Option<Rewards>,
@@ -52,15 +46,10 @@ pub struct EpochRecord {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KeyCounts {
-    /// Active and live.
     pub live: usize,
-    /// Active and silent.
     pub silent: usize,
-    /// Not yet active.
     pub pending: usize,
-    /// No longer active.
     pub exited: usize,
-    /// Slashed.
     pub slashed: usize,
     /// Not on the chain at all.
     pub missing: usize,
@@ -72,7 +61,6 @@ pub struct KeyCounts {
 pub struct Control {
     /// How many of them were live.
     pub live: usize,
-    /// How many were asked about.
     pub total: usize,
 }
 
@@ -86,9 +74,7 @@ pub struct Rewards {
     pub made: usize,
     /// Keys that were fined for a missing one.
     pub missed: usize,
-    /// Others that were paid.
     pub control_made: usize,
-    /// Others asked about.
     pub control_total: usize,
 }
 

@@ -26,7 +26,6 @@ pub struct ChainTime {
     slots_per_epoch: u64,
 }
 
-/// A specification no chain has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("slots of {slot_ms} ms, {slots_per_epoch} in an epoch, genesis at {genesis}: no chain has that")]
 pub struct BadTiming {
@@ -62,13 +61,11 @@ impl ChainTime {
         Ok(Self { genesis, slot, slots_per_epoch })
     }
 
-    /// The length of a slot.
     #[must_use]
     pub fn slot(&self) -> Span {
         self.slot
     }
 
-    /// The length of an epoch.
     #[must_use]
     pub fn epoch(&self) -> Span {
         self.slot.saturating_mul(i32::try_from(self.slots_per_epoch).unwrap_or(i32::MAX))

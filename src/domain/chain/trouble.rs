@@ -9,17 +9,12 @@ use super::{Epoch, Slot};
 pub enum Trouble {
     /// It has not been asked yet.
     NotAsked,
-    /// Nobody takes the connection.
     Refused,
-    /// It took too long.
     NoAnswer,
     /// The connection broke, or what came was no HTTP.
     Broken(String),
-    /// It answered with an error.
     Status {
-        /// The HTTP status.
         status: u16,
-        /// What it said, shortened.
         message: String,
     },
     /// It sent a web page: a proxy or a login in front of it.
@@ -32,7 +27,6 @@ pub enum Trouble {
     NotBeaconApi(String),
     /// Another chain than the configured one, or than before.
     OtherChain {
-        /// The root it names.
         genesis_root: String,
     },
     /// It says that it is syncing.
@@ -40,14 +34,11 @@ pub enum Trouble {
         /// How far it has to go.
         distance: u64,
     },
-    /// Its head is old.
     Behind {
-        /// By how many slots.
         slots: u64,
     },
     /// Its head is old by this clock, yet it calls itself in step by its own.
     ClocksDiffer {
-        /// By how many slots.
         slots: u64,
     },
     /// Its head is not verified by its execution layer.
@@ -56,9 +47,7 @@ pub enum Trouble {
     ExecutionOffline,
     /// It shows a slot that by this clock has not come.
     ClockBehind {
-        /// Its head.
         head: Slot,
-        /// How far ahead that is.
         slots: u64,
     },
     /// It was well only since this epoch, or was only watched since.
@@ -72,24 +61,19 @@ pub enum Trouble {
     TooLate,
     /// It left out indices that were asked for.
     Incomplete {
-        /// How many answers there were.
         answered: usize,
-        /// How many were asked for.
         asked: usize,
     },
     /// There is nobody to compare with.
     NoControl {
-        /// How many others were found.
         found: usize,
     },
     /// The control group is silent as well.
     ControlSilent {
         /// How many of it were live.
         live: usize,
-        /// How many there are.
         total: usize,
     },
-    /// Genesis has not come.
     BeforeGenesis,
     /// This process could not look in time.
     Unobserved,

@@ -12,7 +12,6 @@ pub struct SyncStatus {
     pub head: Slot,
     /// How far behind it believes to be.
     pub distance: u64,
-    /// It is catching up.
     pub syncing: bool,
     /// Its head is not verified by the execution layer.
     pub optimistic: bool,

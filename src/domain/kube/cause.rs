@@ -12,80 +12,59 @@ use crate::domain::{Span, human};
 pub enum Cause {
     /// It runs and is ready, on a node that is well. That is only *not down*.
     Ready {
-        /// Which pod.
         pod: String,
-        /// Where.
         node: String,
     },
     /// It runs and is not ready, which says what its author wrote there.
     NotReady {
-        /// Which pod.
         pod: String,
     },
     /// It is being started and has time left.
     Starting {
-        /// Which pod.
         pod: String,
-        /// What it waits for.
         what: String,
     },
     /// Its node gives no sign of life.
     NodeGone {
-        /// Which node.
         node: String,
-        /// How that is known.
         how: Gone,
     },
     /// Its node is there and not well.
     NodeSick {
-        /// Which node.
         node: String,
-        /// `NotReady (…)`, `DiskPressure`.
         what: String,
         /// The pod runs nevertheless.
         runs: bool,
     },
-    /// The scheduler finds no place.
     Pending {
-        /// Which pod.
         pod: String,
-        /// The scheduler's words.
         why: String,
         /// Whether that began with a change.
         changed: Changed,
     },
-    /// The image cannot be pulled.
     Image {
-        /// Which container.
         container: String,
-        /// The kubelet's words.
         why: String,
         /// Whether that began with a change.
         changed: Changed,
     },
     /// The container ends again and again.
     CrashLoop {
-        /// Which container.
         container: String,
         /// How often it was started again.
         restarts: i32,
-        /// How it ended.
         end: End,
         /// Whether that began with a change.
         changed: Changed,
     },
     /// All containers have ended and nobody starts them again.
     Ended {
-        /// Which pod.
         pod: String,
-        /// How.
         end: End,
         /// Whether that began with a change.
         changed: Changed,
     },
-    /// A volume cannot be mounted.
     Volume {
-        /// Which pod.
         pod: String,
         /// Which claim, and what is wrong with it; or that the kubelet has not mounted all.
         why: String,
@@ -94,44 +73,34 @@ pub enum Cause {
     },
     /// A container waits for something else.
     Waiting {
-        /// Which container.
         container: String,
         /// The kubelet's word, with its message.
         why: String,
         /// Whether that began with a change.
         changed: Changed,
     },
-    /// It was scaled to zero.
     ScaledToZero,
-    /// A human has deleted it.
     Deleted {
-        /// What was deleted.
         what: String,
     },
     /// A human has closed its node for new pods and taken it off.
     Drained {
-        /// Which pod.
         pod: String,
         /// Which node; `None` when that was before we watched.
         node: Option<String>,
     },
     /// The cluster, not a human, has taken the pod off its node.
     Evicted {
-        /// Which pod.
         pod: String,
-        /// By what, in words.
         by: String,
     },
     /// Its pod went with its node.
     LostWithNode {
-        /// Which pod.
         pod: String,
-        /// Which node.
         node: String,
     },
     /// A changed template is being rolled out and has time left.
     Rollout {
-        /// How much.
         left: Span,
     },
     /// Nothing can be said.
@@ -141,16 +110,12 @@ pub enum Cause {
 /// How it is known that a node is gone.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Gone {
-    /// Its lease was not renewed.
     LeaseStale {
         /// For so long, by our clock.
         silent: Span,
     },
     /// The cluster itself has given it up: `Ready` is Unknown.
-    ReadyUnknown {
-        /// The controller's words.
-        why: String,
-    },
+    ReadyUnknown { why: String },
     /// The node object itself was removed while its pod is still there.
     Removed,
 }
@@ -161,11 +126,9 @@ pub enum Gone {
 pub enum Changed {
     /// The template has changed and its pod has not been ready since.
     Yes,
-    /// It has not.
     No,
 }
 
-/// How a container ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct End {
     /// Its exit code, if the kubelet says.
@@ -186,57 +149,43 @@ pub enum Unseen {
     },
     /// The API server does not let us see, or does not answer.
     Blind {
-        /// What we looked at.
         what: String,
-        /// Why.
         why: Blindness,
     },
     /// The named object is not there, and has not been since we watch.
     Missing {
-        /// What is named.
         named: String,
     },
-    /// The selector matches no pod.
     NoPod {
-        /// What is named.
         named: String,
     },
     /// A workload has no pod yet, though it should have one.
     NoPodYet {
-        /// What is named.
         named: String,
     },
     /// Several pods, and a validator is one process.
     ManyPods {
-        /// What is named.
         named: String,
-        /// How many.
         pods: usize,
     },
     /// Two validators lead to one pod.
     Shared {
-        /// Which pod.
         pod: String,
-        /// The other validators.
         with: Vec<String>,
     },
     /// The pod has no container of that name.
     NoContainer {
-        /// Which pod.
         pod: String,
-        /// The name.
         container: String,
     },
     /// The lease's time and our clock disagree.
     ClockSkew {
-        /// Which node.
         node: String,
         /// How far its time is ahead of ours; negative when behind.
         skew: Span,
     },
     /// The pod's status makes no sense to us.
     Unsaid {
-        /// Which pod.
         pod: String,
     },
 }

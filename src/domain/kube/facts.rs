@@ -11,13 +11,11 @@ pub struct Facts {
     pub named: String,
     /// The statefulset or deployment; `None` for a plain selector.
     pub workload: Option<Seen<Workload>>,
-    /// Its pods.
     pub pods: Seen<Vec<Pod>>,
     /// The container that signs, if the configuration names one; otherwise all of the pod's containers count.
     pub container: Option<String>,
     /// The nodes its pods stand on, and the node of the last one that went.
     pub nodes: Vec<Node>,
-    /// The claims its pods name.
     pub claims: Vec<Claim>,
     /// The pod that was there last and is gone, until another one stands on a node.
     pub gone: Option<GonePod>,
@@ -30,7 +28,6 @@ pub struct Facts {
 /// What is known of something that was asked for.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum Seen<T> {
-    /// No answer yet.
     #[default]
     NotYet,
     /// It is not there and was not since we watch.
@@ -39,18 +36,13 @@ pub enum Seen<T> {
     Removed,
     /// The API server does not let us see it, or does not answer.
     Blind(Blindness),
-    /// It is this.
     Is(T),
 }
 
-/// Why something cannot be seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Blindness {
     /// No answer, or one that makes no sense.
-    Unreachable {
-        /// What was said, short.
-        why: String,
-    },
+    Unreachable { why: String },
     /// 403: the role lacks this.
     Refused {
         /// The verb and the object: "list pods in namespace eth".
@@ -60,7 +52,6 @@ pub enum Blindness {
     Unauthenticated,
 }
 
-/// A statefulset or deployment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Workload {
     /// How many pods it should have.
@@ -75,19 +66,15 @@ pub struct Workload {
     pub pause: Option<PauseNote>,
 }
 
-/// The operator's annotations, as written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PauseNote {
     /// Until when.
     pub until: String,
-    /// Why.
     pub reason: Option<String>,
 }
 
-/// A pod.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pod {
-    /// Its name.
     pub name: String,
     /// Tells it from an older one of the same name.
     pub uid: String,
@@ -103,7 +90,6 @@ pub struct Pod {
     pub phase: PodPhase,
     /// `status.reason`, for example `Evicted` or `NodeLost`.
     pub reason: Option<String>,
-    /// The condition `Ready`.
     pub ready: bool,
     /// Why the scheduler finds no place, if it says so.
     pub unschedulable: Option<String>,
@@ -115,18 +101,14 @@ pub struct Pod {
     pub revision: Option<String>,
     /// Its containers, init containers first.
     pub containers: Vec<Container>,
-    /// The claims it mounts.
     pub claims: Vec<String>,
 }
 
-/// The phases of a pod.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PodPhase {
-    /// Not started yet.
     Pending,
     /// At least one container was started.
     Running,
-    /// All containers have ended well.
     Succeeded,
     /// All containers have ended, at least one badly.
     Failed,
@@ -135,16 +117,11 @@ pub enum PodPhase {
     Unknown,
 }
 
-/// A container's status.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Container {
-    /// Its name.
     pub name: String,
-    /// It runs before the others.
     pub init: bool,
-    /// What it does now.
     pub state: ContainerState,
-    /// Its readiness.
     pub ready: bool,
     /// How often it was started again.
     pub restarts: i32,
@@ -154,64 +131,45 @@ pub struct Container {
     pub last_exit: Option<Exit>,
 }
 
-/// What a container does.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum ContainerState {
-    /// It runs.
     Running,
-    /// It waits.
     Waiting {
-        /// For example `CrashLoopBackOff`.
         reason: String,
-        /// The kubelet's words.
         message: String,
     },
-    /// It has ended.
     Ended(Exit),
-    /// The kubelet has not said.
     #[default]
     Unsaid,
 }
 
-/// How a container ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Exit {
-    /// Its exit code.
     pub code: i32,
-    /// For example `OOMKilled`.
     pub reason: String,
     /// The last lines of what it left behind.
     pub message: String,
 }
 
-/// A node.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Node {
-    /// Its name.
     pub name: String,
-    /// The object.
     pub object: Seen<NodeState>,
-    /// Its lease.
     pub lease: Seen<Lease>,
 }
 
-/// A node's conditions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NodeState {
-    /// The condition `Ready`.
     pub ready: Ready,
     /// What the kubelet, or the controller in its place, says about it.
     pub message: String,
     /// Conditions that are true and should not be: `DiskPressure`, `MemoryPressure`, `PIDPressure`.
     pub pressures: Vec<String>,
-    /// Closed for new pods.
     pub cordoned: bool,
 }
 
-/// A node's condition `Ready`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Ready {
-    /// It is.
     True,
     /// Its kubelet says it is not.
     False,
@@ -235,25 +193,17 @@ pub struct Lease {
     pub skew: Span,
 }
 
-/// A claim on a volume.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim {
-    /// Its name.
     pub name: String,
-    /// Where it stands.
     pub state: ClaimState,
 }
 
-/// Where a claim stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClaimState {
-    /// It has its volume.
     Bound,
-    /// It waits for one.
     Pending,
-    /// Its volume is gone.
     Lost,
-    /// There is no such claim.
     Missing,
     /// Not known, or not to be seen: it says nothing.
     Unknown,
@@ -264,7 +214,6 @@ pub enum ClaimState {
 pub struct GonePod {
     /// As it was last seen.
     pub pod: Pod,
-    /// When we saw it go.
     pub at: Time,
     /// Its node was gone or not ready then.
     pub node_was_sick: bool,

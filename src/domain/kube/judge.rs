@@ -9,7 +9,6 @@ use super::{
 };
 use crate::domain::{Time, Verdict};
 
-/// Judges what is known now.
 #[must_use]
 pub fn judge(facts: &Facts, now: Time, thresholds: &Thresholds) -> Health {
     let mut judge = Judge { facts, now, thresholds, review_at: None };

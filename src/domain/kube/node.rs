@@ -12,15 +12,12 @@ const MAX_SKEW: Span = Span::from_secs(60);
 /// What a node is at a moment.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum NodeView {
-    /// It works.
     Well,
-    /// It works, and complains.
     Pressed(String),
     /// It is there and does not work.
     Sick(String),
     /// It gives no sign of life.
     Gone(Gone),
-    /// That cannot be said.
     Unseen(Unseen),
 }
 

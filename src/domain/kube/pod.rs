@@ -103,7 +103,6 @@ impl Look<'_> {
         container.init || self.facts.container.as_ref().is_none_or(|wanted| *wanted == container.name)
     }
 
-    /// A fault the kubelet names.
     fn fault(&self, container: &Container) -> Option<Cause> {
         let changed = self.changed;
         match &container.state {

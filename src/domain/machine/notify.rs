@@ -258,7 +258,6 @@ impl Transition<'_> {
         self.policy.ladder.get(incident.rung)?.per_hour
     }
 
-    /// What each source says.
     pub(super) fn evidence(&self) -> Lines {
         let views = self.live.signals.views(self.now);
         let known = views.iter().filter(|view| view.verdict != Verdict::Unknown || !view.why.is_empty());

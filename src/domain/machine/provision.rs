@@ -58,7 +58,6 @@ fn go_on(turn: &mut Transition<'_>, pending: Pending) {
     turn.start(&pending);
 }
 
-/// Makes this the next step.
 fn set(turn: &mut Transition<'_>, action: Action, not_before: Time) -> Pending {
     let pending = turn.incident().next(action, not_before);
     turn.case().stage = Stage::Provisioning(pending.clone());

@@ -103,7 +103,6 @@ fn failed(turn: &mut Transition<'_>, pending: &Pending, said: &str) {
     turn.say(Reason::Retrying { at, what: "releasing", said: said.to_owned() });
 }
 
-/// Makes this the next step.
 fn set(turn: &mut Transition<'_>, action: Action, not_before: crate::domain::Time) {
     let Case { incident, stage, .. } = turn.case();
     if let Stage::Releasing { pending, .. } = stage {

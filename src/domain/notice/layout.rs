@@ -7,7 +7,6 @@ use crate::domain::Time;
 /// The longest line of prose. Mail programs on phones break longer ones at places of their own.
 pub(super) const WIDTH: usize = 72;
 
-/// A body being written.
 #[derive(Default)]
 pub(super) struct Body(String);
 

@@ -24,7 +24,6 @@ pub struct Context<'a> {
 /// A mail without addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
-    /// One line.
     pub subject: String,
     /// Plain text, lines ending in `\n`.
     pub body: String,

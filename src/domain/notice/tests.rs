@@ -78,7 +78,6 @@ fn held(rule: Held) -> NoticeKind {
     NoticeKind::HeldBack { rule, evidence: evidence() }
 }
 
-/// Every text there is.
 fn every_kind() -> Vec<NoticeKind> {
     let mut unpriced = offer(false);
     (unpriced.per_hour, unpriced.until_fuse, unpriced.after_fuse_per_month, unpriced.alternatives) =

@@ -20,7 +20,6 @@ const MAX_LINES: usize = 12;
 pub struct Text(String);
 
 impl Text {
-    /// The text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

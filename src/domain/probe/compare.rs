@@ -9,9 +9,7 @@ use serde_json::{Number, Value};
 /// A comparison as the operator wrote it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Comparison {
-    /// Equal to this, `==`.
     Equal(Value),
-    /// Different from this, `!=`.
     Different(Value),
     /// An order between numbers.
     Ordered(Order, Number),
@@ -20,13 +18,9 @@ pub enum Comparison {
 /// An order between numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
-    /// `<`
     Less,
-    /// `<=`
     AtMost,
-    /// `>=`
     AtLeast,
-    /// `>`
     Greater,
 }
 

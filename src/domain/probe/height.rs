@@ -19,10 +19,8 @@ pub struct Height {
     lower_since: Option<Time>,
 }
 
-/// What a height amounts to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// It advanced, after this time.
     Advanced(Time),
     /// It has not been seen to advance, but not for long.
     Waiting,

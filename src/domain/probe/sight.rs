@@ -6,12 +6,10 @@ use serde_json::Value;
 
 use super::{Answer, Rule, WantedValue, compare};
 
-/// What one answer shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Sight {
     /// It is as it has to be.
     Works(String),
-    /// It answers with this height.
     Height(i128),
     /// It is not as it has to be, and that is its own doing.
     Fails(String),

@@ -29,7 +29,6 @@ impl Deadline {
     }
 }
 
-/// Now, on both clocks.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Moment(Instant, SystemTime);
 

@@ -31,15 +31,12 @@ pub trait System: Send + Sync + 'static {
 /// A machine that has just been powered on, as what runs on it sees it.
 #[derive(Clone)]
 pub struct Powered {
-    /// Its name.
     pub name: String,
     /// Its number: a machine made later under the same name is another one.
     pub id: u64,
     /// Which boot this is, from 1. A reset makes one more.
     pub boot: u64,
-    /// Where its metadata server listens.
     pub metadata: SocketAddr,
-    /// Somebody pulls the plug.
     pub off: CancellationToken,
     shared: Shared,
 }

@@ -6,12 +6,10 @@ use crate::domain::Span;
 
 /// Which calls a fault can meet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(missing_docs, reason = "Google's own names")]
 pub enum Method {
     Insert,
     Get,
     AggregatedList,
-    /// The aggregated list of disks.
     Disks,
     Delete,
     Operation,
@@ -22,7 +20,6 @@ pub enum Method {
     SetScheduling,
 }
 
-/// What happens to one call.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Fault {
     /// It is done, and the connection breaks before the answer.
@@ -33,11 +30,8 @@ pub enum Fault {
     Hang,
     /// It is not done; this status and reason.
     Status(u16, &'static str),
-    /// The operation ends with `ZONE_RESOURCE_POOL_EXHAUSTED`.
     OutOfStock,
-    /// The operation ends with `QUOTA_EXCEEDED`.
     Quota,
-    /// The operation takes this long.
     Slow(Span),
     /// The machine shows only after so many lists.
     Late(u32),
@@ -45,7 +39,6 @@ pub enum Fault {
     NoOperation,
 }
 
-/// The script.
 #[derive(Debug, Default)]
 pub(super) struct Faults(HashMap<Method, VecDeque<Fault>>);
 

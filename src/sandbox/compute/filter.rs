@@ -8,7 +8,6 @@ use serde_json::Value;
 
 use super::world::FakeMachine;
 
-/// What is compared.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Field {
     Name,

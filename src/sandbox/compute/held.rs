@@ -42,7 +42,6 @@ impl Held {
         }
     }
 
-    /// Lets it take effect.
     pub fn release(self) {
         let _ = self.go.send(());
     }

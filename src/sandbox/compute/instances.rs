@@ -131,7 +131,6 @@ fn exists(call: &Call<'_>, zone: &str, what: &str) -> Answer {
     Answer::error(StatusCode::CONFLICT, "alreadyExists", &message)
 }
 
-/// What the server adds.
 fn complete(world: &mut World, call: &Call<'_>, zone: &str, name: &str, id: u64, instance: &mut Value) {
     let machine_type = instance["machineType"].as_str().and_then(|url| url.rsplit('/').next()).unwrap_or_default();
     let added = json!({

@@ -20,9 +20,7 @@ use crate::domain::{Span, Time};
 /// What a script can do to the metadata server of a machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MetadataFault {
-    /// No request is ever answered.
     Hang,
-    /// Every request gets this status.
     Status(u16),
     /// Every request is answered, with a `Date` so far ahead. The machine cannot tell that from a clock of its own that
     /// is so far behind.

@@ -20,7 +20,6 @@ const LIMITS: [(&str, f64); 6] = [
 
 type Amounts = BTreeMap<String, f64>;
 
-/// The limits.
 #[derive(Debug)]
 pub(super) struct Quotas(Amounts);
 

@@ -17,16 +17,12 @@ use crate::domain::{Span, Time};
 /// A machine, with its resource as Google shows it.
 #[derive(Clone, Debug)]
 pub struct FakeMachine {
-    /// Its name.
     pub name: String,
-    /// Its zone.
     pub zone: String,
-    /// The `Instance` resource.
     pub json: Value,
     pub(super) id: u64,
     /// Guest attributes, by namespace and key.
     pub(super) attributes: BTreeMap<(String, String), String>,
-    /// When the machine wrote some.
     pub(super) guest_writes: Vec<Time>,
     pub(super) metadata_fault: Option<MetadataFault>,
     /// Its first serial port.
@@ -39,13 +35,11 @@ pub struct FakeMachine {
 }
 
 impl FakeMachine {
-    /// One of its labels.
     #[must_use]
     pub fn label(&self, key: &str) -> &str {
         self.json["labels"][key].as_str().unwrap_or_default()
     }
 
-    /// PROVISIONING, RUNNING, TERMINATED …
     #[must_use]
     pub fn status(&self) -> &str {
         self.json["status"].as_str().unwrap_or_default()
@@ -84,7 +78,6 @@ pub(super) struct World {
     pub(super) zones: BTreeSet<String>,
     unreachable: BTreeSet<String>,
     pub(super) machines: Vec<FakeMachine>,
-    /// Disks by zone and name.
     pub(super) disks: BTreeMap<(String, String), Value>,
     pub(super) operations: BTreeMap<String, Operation>,
     pub(super) requests: BTreeMap<String, String>,

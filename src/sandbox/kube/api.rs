@@ -19,7 +19,6 @@ pub(super) fn router(shared: Shared) -> Router {
     Router::new().fallback(answer).with_state(shared)
 }
 
-/// What a path names.
 struct Path {
     resource: String,
     namespace: String,

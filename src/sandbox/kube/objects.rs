@@ -16,7 +16,6 @@ pub fn stateful_set(namespace: &str, name: &str) -> Value {
     })
 }
 
-/// The ready pod of [`stateful_set`].
 #[must_use]
 pub fn pod(namespace: &str, set: &str, node: &str) -> Value {
     json!({
@@ -40,13 +39,11 @@ pub fn pod(namespace: &str, set: &str, node: &str) -> Value {
     })
 }
 
-/// The status of a container.
 #[must_use]
 pub fn container(name: &str, state: Value, ready: bool, restarts: i32) -> Value {
     json!({"name": name, "image": "vc:1", "imageID": "vc:1", "ready": ready, "restartCount": restarts, "state": state})
 }
 
-/// A node that is ready.
 #[must_use]
 pub fn node(name: &str) -> Value {
     json!({

@@ -1,9 +1,7 @@
 //! A mail as it was taken: raw, and read as a person's mail program would.
 
-/// One mail.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Received {
-    /// The envelope's sender.
     pub from: String,
     /// The envelope's recipients, which may differ from the `To` header.
     pub to: Vec<String>,
@@ -11,7 +9,6 @@ pub struct Received {
     pub raw: String,
     /// In order, unfolded.
     pub headers: Vec<(String, String)>,
-    /// Decoded, lines ending in `\n`.
     pub body: String,
 }
 

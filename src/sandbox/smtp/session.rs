@@ -128,7 +128,6 @@ async fn read_data(stream: &mut BufReader<TcpStream>) -> io::Result<Option<Vec<u
     Ok(None)
 }
 
-/// The address in `FROM:<a@x> SIZE=…`.
 fn path(rest: &str) -> String {
     let inside = rest.split_once('<').and_then(|(_, rest)| rest.split_once('>')).map(|(inside, _)| inside);
     inside.unwrap_or_default().to_owned()

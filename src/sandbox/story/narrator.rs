@@ -27,13 +27,11 @@ struct Told {
 }
 
 impl Narrator {
-    /// Tells people.
     #[must_use]
     pub fn aloud() -> Self {
         Self { start: Instant::now(), quiet: false, colour: std::io::stdout().is_terminal(), told: Mutex::default() }
     }
 
-    /// Tells nobody.
     #[must_use]
     pub fn silent() -> Self {
         Self { quiet: true, ..Self::aloud() }
@@ -49,36 +47,30 @@ impl Narrator {
         if self.colour { format!("\x1b[1m{text}\x1b[0m") } else { text.to_owned() }
     }
 
-    /// The beginning.
     pub fn title(&self, text: &str) {
         self.print(&self.bold(&format!("failover sandbox: {text}")));
     }
 
-    /// Something about the telling.
     pub fn aside(&self, text: &str) {
         self.print(&format!("  {text}"));
     }
 
-    /// A new part.
     pub fn chapter(&self, text: &str) {
         self.end_of_bar();
         self.print(&format!("\n{}", self.bold(&format!("── {text}"))));
     }
 
-    /// One thing that happened.
     pub fn line(&self, who: &str, what: &str) {
         self.end_of_bar();
         self.print(&format!("{:6.1}s  {who:>12}  {what}", self.start.elapsed().as_secs_f64()));
     }
 
-    /// What a command printed.
     pub fn text(&self, text: &str) {
         for line in text.lines() {
             self.print(&format!("          {line}"));
         }
     }
 
-    /// A mail as it arrived.
     pub fn mail(&self, subject: &str, body: &str) {
         self.line("mail", &format!("Subject: {subject}"));
         self.text(body);

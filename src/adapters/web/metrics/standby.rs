@@ -28,12 +28,10 @@ struct Program {
     version: String,
 }
 
-/// Those whose versions are shown.
 const PROGRAMS: [&str; 3] = ["failover", "beacon node", "execution client"];
 
 type Gauges = Family<Of, Gauge>;
 
-/// The gauges of all standbys.
 #[derive(Default)]
 pub(super) struct Standbys {
     progress: Gauges,
