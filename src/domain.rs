@@ -30,7 +30,6 @@ pub mod signals;
 pub mod standby;
 mod stuck;
 mod time;
-mod topic;
 pub mod world;
 
 pub use alerts::{AlertBook, AlertRecord};
@@ -55,5 +54,4 @@ pub use signals::*;
 pub use standby::*;
 pub use stuck::{Stuck, StuckKind};
 pub use time::{Span, Time, TimeExt, elapsed};
-pub use topic::Topic;
 pub use world::*;

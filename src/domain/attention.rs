@@ -11,8 +11,9 @@ use super::{Lines, Text};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, strum::EnumDiscriminants)]
 #[strum_discriminants(
     name(AttentionKind),
-    derive(PartialOrd, Ord, Serialize, Deserialize, strum::EnumIter),
+    derive(PartialOrd, Ord, Serialize, Deserialize, strum::EnumIter, strum::IntoStaticStr),
     serde(rename_all = "snake_case"),
+    strum(serialize_all = "snake_case"),
     doc = "An [`Attention`] without its details: people are notified of each once a day."
 )]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
@@ -66,20 +67,85 @@ impl Attention {
 }
 
 impl AttentionKind {
-    /// Its name in Message-IDs. Written out: a renamed variant is the same mail.
+    /// Its name in Message-IDs.
     #[must_use]
     pub fn name(self) -> &'static str {
+        self.into()
+    }
+}
+
+/// What a mail says of an attention.
+pub(super) struct Words {
+    /// The end of the subject.
+    pub subject: &'static str,
+    /// What has happened and what to do; `{id}` is the validator's name.
+    pub what: String,
+    /// The next command keeps the machine; otherwise it ends the incident.
+    pub keep: bool,
+}
+
+impl Attention {
+    pub(super) fn words(&self) -> Words {
+        let close = |subject, what: &str| Words { subject, what: what.to_owned(), keep: false };
+        let keep = |subject, what: &str| Words { subject, what: what.to_owned(), keep: true };
         match self {
-            Self::ObserveMode => "observe_mode",
-            Self::TtlEnded => "ttl_ended",
-            Self::NeverBooted => "never_booted",
-            Self::Stopped => "stopped",
-            Self::Vanished => "vanished",
-            Self::DownAgain => "down_again",
-            Self::RecoveredButSilent => "recovered_but_silent",
-            Self::Untouchable => "untouchable",
-            Self::SignerSeen => "signer_seen",
-            Self::TwoSigners => "two_signers",
+            Self::Vanished => close(
+                "the standby has vanished",
+                "The standby of {id} is gone, and failover did not delete it. Find out who did. No new one is created \
+                 until you say so.",
+            ),
+            Self::Stopped => close(
+                "the standby was stopped",
+                "The standby of {id} was stopped, by its fuse or by somebody. Its disk still costs. Decide whether it \
+                 is still needed.",
+            ),
+            Self::SignerSeen => keep(
+                "a signer was seen on the standby",
+                "A process that could sign runs on the standby of {id}. Make sure that home cannot sign. failover does \
+                 not touch this machine any more.",
+            ),
+            Self::TwoSigners => keep(
+                "TWO SIGNERS",
+                "A process that could sign runs on the standby of {id}, and home's own runs as well. Stop one of them \
+                 now: two signers are slashed. failover does not touch this machine any more.",
+            ),
+            Self::DownAgain => close(
+                "down again, and no standby takes over",
+                "Home of {id} was back and is down again, and this incident has no standby that takes over. Look at it, \
+                 then end the incident, and ask for another one.",
+            ),
+            Self::ObserveMode => close(
+                "observe mode holds an incident",
+                "An incident of {id} is open and the mode is observe, so nothing is created or deleted for it. Set \
+                 `mode: armed`, or delete its machine by hand and end the incident.",
+            ),
+            Self::TtlEnded => keep(
+                "nothing was decided in time",
+                "The standby of {id} has run for as long as it may and nobody has decided. Keep it, or end the \
+                 incident; its own fuse stops it now.",
+            ),
+            Self::RecoveredButSilent => close(
+                "home is back, the standby is silent",
+                "Home of {id} works again, but the standby does not show that nothing on it signs, so it is not \
+                 deleted. Look at the machine, then end the incident.",
+            ),
+            Self::Untouchable(check) => Words {
+                subject: "the standby must not be touched",
+                what: format!(
+                    "The standby of {{id}} should go, but a check forbids to delete it: {check}. Look at the machine \
+                     and delete it yourself if it holds no keys."
+                ),
+                keep: false,
+            },
+            Self::NeverBooted { attempts, .. } => Words {
+                subject: "no standby boots",
+                what: format!(
+                    "No standby of {{id}} has booted, {attempts} of {attempts} tried. No further one is created. Read \
+                     below what the last one's console has printed, then end the incident; the last machine stays \
+                     until you do, or until its own fuse stops it."
+                ),
+                keep: false,
+            },
         }
     }
 }

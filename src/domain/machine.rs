@@ -24,7 +24,7 @@ use std::borrow::Cow;
 
 use super::{
     Action, ActionId, Case, Decision, Event, Incident, Live, MachineWatch, Mode, Outcome, Pending, Policy, Reason,
-    Rejected, Stage, Standby, Time, Topic, Validator, ValidatorId, World,
+    Rejected, Scope, Stage, Standby, Time, Validator, ValidatorId, World,
 };
 
 pub use explain::explain;
@@ -175,10 +175,7 @@ impl<'a> Transition<'a> {
     /// What was observed of one machine, and said about it, is nothing about the next.
     fn forget_machine(&mut self) {
         self.live.machine = None;
-        let of_the_machine = |topic: &Topic| matches!(topic, Topic::Stuck(_) | Topic::Ready | Topic::PollFails);
-        if self.record.notified.iter().any(|notified| of_the_machine(&notified.topic)) {
-            self.record.to_mut().notified.retain(|notified| !of_the_machine(&notified.topic));
-        }
+        self.forget_notified(|scope| scope == Scope::Machine);
     }
 
     /// Starts what is pending, if nothing else runs and its time has come.

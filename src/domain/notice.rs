@@ -1,23 +1,38 @@
-//! Notices: what people are told, as data with exactly the facts its text needs.
+//! Notices: what people are notified of, as data with exactly the facts that its text needs.
 //!
-//! It is not mail: sending is [`crate::ports::Notifier`]'s, waiting and repeating [`super::Outgoing`]'s. A notice is
-//! kept in its validator's record in the ledger until the mail server has it, so everything here is bounded.
+//! One file for each group of notices: what it says, under which name, for how long, and its words. Sending is
+//! [`crate::ports::Notifier`]'s, waiting and repeating [`super::Outgoing`]'s. A notice is kept in its validator's record in
+//! the ledger until the mail server has it, so everything here is bounded.
+
+use std::{borrow::Cow, fmt};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Attention, IncidentId, InstanceRef, Rung, Span, Time, Topic, Usd, ValidatorId};
+use super::{IncidentId, Time, ValidatorId};
 
+mod blocker;
+mod decision;
+mod failure;
 mod layout;
+mod outage;
+mod over;
 mod render;
+mod standby;
 #[cfg(test)]
 mod tests;
 mod text;
 
+pub use blocker::{Blocker, Notifies};
+pub use decision::DecisionNeeded;
+pub use failure::{Failed, Failure};
+pub use outage::{Offer, Outage, Plan};
+pub use over::{Bill, Over};
 pub use render::{Context, Message, render};
+pub use standby::StandbyNotice;
 pub use text::{Lines, Text};
 
-/// One thing people are told, once.
+/// One thing people are notified of, once.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Notice {
@@ -28,214 +43,110 @@ pub struct Notice {
     pub incident: Option<IncidentId>,
     /// When it came to be; the `Date` of the mail, however late it is sent.
     pub at: Time,
-    pub topic: Topic,
     /// When people were first notified of it, if this is a reminder.
     pub first_at: Option<Time>,
     pub kind: NoticeKind,
+    /// What each source said at that moment, and the standby of itself.
+    pub evidence: Lines,
 }
 
-/// What happened, with the facts the text needs.
+/// What happened. [`NoticeKind::about`] is the one table of names and lifetimes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum NoticeKind {
-    /// Something says down, but for long not enough to open an incident.
-    SuspectedTooLong { since: Time, evidence: Lines },
-    Confirmed {
-        /// When the suspicion began that was confirmed.
-        since: Time,
-        evidence: Lines,
-        plan: Plan,
-        /// Set when a human opened it: who, and why.
-        opened_by: Option<Text>,
-    },
-    /// The standby can be promoted, or could be if it were real.
-    StandbyReady {
-        instance: InstanceRef,
-        /// Machine and disks while it runs.
-        per_hour: Option<Usd>,
-        fuse_at: Time,
-        /// What its report says: synced, peers, head.
-        evidence: Lines,
-        /// Its start-up bundle is a placeholder: it follows no chain.
-        simulated: bool,
-    },
-    /// Automation has come to its end.
-    DecisionNeeded {
-        /// What has to be looked at.
-        attention: Attention,
-        /// The machine it is about, if there is one.
-        instance: Option<InstanceRef>,
-        /// Machine and disks while it runs.
-        per_hour: Option<Usd>,
-        evidence: Lines,
-    },
-    Failure {
-        failed: Failed,
-        /// The answer of the cloud, in its own words.
-        detail: Text,
-        retry_at: Option<Time>,
-    },
-    /// A limit on money holds something back or is about to end something.
-    Money(Money),
-    /// Home is back and the incident is over.
-    Recovered {
-        /// How long the incident lasted.
-        lasted: Span,
-        /// How it ended, to stand after "because": "home attests again for 20m".
-        how: Text,
-        /// The standby, if there was one.
-        standby: Option<Bill>,
-        /// What a look afterwards has still seen, or why it could not be looked at.
-        #[serde(default)]
-        left: Lines,
-    },
-    /// The standby does not go on by itself.
-    StandbyStuck {
-        instance: InstanceRef,
-        /// What was seen, to stand after "because".
-        why: Text,
-        /// What a person can do about it.
-        advice: Text,
-        /// Machine and disks while it runs.
-        per_hour: Option<Usd>,
-        /// How far it has come, as it reports.
-        evidence: Lines,
-    },
-    /// A machine has never booted; it is deleted and another one is tried.
-    NeverBooted {
-        instance: InstanceRef,
-        /// How long it was waited for.
-        waited: Span,
-        /// The last of what its serial port has printed.
-        console: Lines,
-    },
-    /// Some of its keys are silent. Told only: no incident, no standby.
-    Partial { silent: u32, of: u32, evidence: Lines },
-    /// The chain itself does not finalise: nothing is done but to tell.
-    ChainSick {
-        /// What was seen: "the last finalised epoch is 7 behind".
-        why: Text,
-    },
-    /// More validators than allowed failed together while the chain is well.
-    SiteOutage {
-        down: Lines,
-        of: u32,
-        /// What is done for this validator.
-        plan: Plan,
-    },
-    /// A key is slashed. Everything is frozen for this validator.
-    Slashed { keys: Lines },
-    /// An incident would have been opened; but it looks like the work of a human.
-    Maintenance {
-        /// What was seen: "it was scaled to zero, is this maintenance?".
-        why: Text,
-        evidence: Lines,
-    },
-    /// An incident would have been opened; a rule against flapping holds it back.
-    HeldBack { rule: Held, evidence: Lines },
+    Outage(Outage),
+    /// A confirmed outage opens no incident.
+    Blocked(Blocker),
+    Failure(Failure),
+    Standby(StandbyNotice),
+    DecisionNeeded(DecisionNeeded),
+    Over(Over),
 }
 
-/// What is done about an incident.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum Plan {
-    Create(Offer),
-    /// It would be, if `mode` were `armed`.
-    WouldCreate(Offer),
-    /// A standby of the open incident is there already.
-    Standing(InstanceRef),
-    /// There is no `compute` section to create with.
-    Nothing,
+impl NoticeKind {
+    #[must_use]
+    pub fn about(&self) -> About {
+        match self {
+            Self::Outage(outage) => outage.about(),
+            Self::Blocked(blocker) => blocker.about(),
+            Self::Failure(failure) => failure.about(),
+            Self::Standby(standby) => standby.about(),
+            Self::DecisionNeeded(decision) => decision.about(),
+            Self::Over(over) => over.about(),
+        }
+    }
+
+    #[must_use]
+    pub fn topic(&self) -> Topic {
+        self.about().topic
+    }
 }
 
-/// A standby as planned, with its price.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Offer {
-    /// Where it is tried first.
-    pub rung: Rung,
-    /// How many places are left if that has no capacity.
-    pub alternatives: u32,
-    /// Machine and disks while it runs; `None` when the price table does not know the machine type.
-    pub per_hour: Option<Usd>,
-    /// Everything until the fuse stops the machine.
-    pub until_fuse: Option<Usd>,
-    /// After this long the machine stops itself.
-    pub fuse: Span,
-    /// What remains after the fuse: the disks, per month.
-    pub after_fuse_per_month: Option<Usd>,
-    /// Its start-up bundle is a placeholder: it will follow no chain.
-    pub simulated: bool,
+/// How a notice is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct About {
+    /// In scenarios and logs.
+    pub name: &'static str,
+    pub topic: Topic,
+    pub scope: Scope,
+    /// What is dropped last when more mail waits than can be kept.
+    pub urgent: bool,
 }
 
+impl About {
+    fn new(name: &'static str, topic: impl Into<Topic>, scope: Scope) -> Self {
+        Self { name, topic: topic.into(), scope, urgent: false }
+    }
+
+    /// One of several of this name, each with a topic of its own.
+    fn one_of(name: &'static str, which: &str, scope: Scope) -> Self {
+        Self { name, topic: Topic(format!("{name}/{which}").into()), scope, urgent: false }
+    }
+
+    fn urgent(self) -> Self {
+        Self { urgent: true, ..self }
+    }
+}
+
+/// What people are notified of at most once a day for as long as it lasts. It is part of Message-IDs, so its names are
+/// written out in the tables and tested: renaming a variant must not make a second mail of the same notice.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Topic(Cow<'static, str>);
+
+impl Topic {
+    pub const CONFIRMED: Self = Self(Cow::Borrowed("confirmed"));
+    pub const PARTIAL: Self = Self(Cow::Borrowed("partial"));
+    pub const SLASHED: Self = Self(Cow::Borrowed("slashed"));
+
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&'static str> for Topic {
+    fn from(name: &'static str) -> Self {
+        Self(name.into())
+    }
+}
+
+impl fmt::Display for Topic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// How long it is remembered that people were notified of a topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Failed {
-    /// No place of the ladder has such a machine to give.
-    OutOfStock,
-    /// A quota of the project is too small.
-    Quota,
-    /// The cloud refuses: permission, a bad field.
-    Refused,
-    TooSlow,
-    /// The machine could not be deleted.
-    Delete,
-    /// The machine cannot be looked at.
-    Poll,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum Money {
-    /// The standby would cost more than one incident may.
-    OverIncidentBudget {
-        /// What it would cost until its fuse.
-        estimate: Usd,
-        limit: Usd,
-    },
-    /// This and the incidents of the last 30 days would cost more than a month may.
-    OverMonthBudget {
-        /// What it would cost until its fuse.
-        estimate: Usd,
-        /// What the last 30 days have cost.
-        spent: Usd,
-        limit: Usd,
-    },
-    /// A budget is set, and the price table does not know the machine type.
-    PriceUnknown { rung: Rung },
-    /// The fuse stops the machine soon.
-    FuseSoon {
-        instance: InstanceRef,
-        fuse_at: Time,
-        /// What it has cost so far.
-        so_far: Option<Usd>,
-        /// What remains after the fuse: the disks, per month.
-        after_fuse_per_month: Option<Usd>,
-    },
-}
-
-/// A rule that holds an incident back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum Held {
-    /// The last incident ended too short a time ago.
-    Cooldown { until: Time },
-    /// As many incidents in 24 hours as are allowed.
-    DailyLimit { limit: u32 },
-    /// An operator closed the last one while it was down, and it was not seen up since.
-    ClosedByOperator,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Bill {
-    pub rung: Rung,
-    pub ran: Span,
-    /// Machines of the same incident that were given up before it: where, on what, and how long each ran.
-    #[serde(default, skip_serializing_if = "Lines::is_empty")]
-    pub earlier: Lines,
-    /// What all of them have cost, as far as the price table knows.
-    pub cost: Option<Usd>,
-    /// It is deleted with its disks; otherwise the operator keeps it and it still costs.
-    pub deleted: bool,
+pub enum Scope {
+    /// For as long as the keys are in that state, whatever becomes of outages and incidents.
+    Keys,
+    /// Until the validator was calm for a while, so that one that flaps does not send a mail with every flap.
+    Watch,
+    /// Until the incident ends.
+    Case,
+    /// Until the incident has another machine.
+    Machine,
 }

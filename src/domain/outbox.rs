@@ -124,7 +124,7 @@ fn pause_after(failures_before: u32) -> Span {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{NoticeKind, Topic, ValidatorId};
+    use crate::domain::{Blocker, Lines, NoticeKind, ValidatorId};
 
     fn at(seconds: i64) -> Time {
         Time::from_second(1_800_000_000 + seconds).unwrap()
@@ -136,9 +136,9 @@ mod tests {
             validator: ValidatorId::new("eth-0").unwrap(),
             incident: None,
             at: at(0),
-            topic: Topic::ChainSick,
             first_at: None,
-            kind: NoticeKind::ChainSick { why: "7 epochs behind".into() },
+            kind: NoticeKind::Blocked(Blocker::ChainNotFinalising { epochs: 7 }),
+            evidence: Lines::default(),
         };
         let to: Vec<String> = to.iter().map(ToString::to_string).collect();
         Outgoing::new(notice, &to, at(0))

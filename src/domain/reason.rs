@@ -1,10 +1,10 @@
 //! Why a validator stands where it stands: data first, and one set of words for it everywhere.
 
-use std::{fmt, sync::Arc};
+use std::fmt;
 
 use serde::Serialize;
 
-use super::{Attention, IncidentId, InstanceRef, Rung, Span, Stuck, Time, Usd, Verdict, View, human};
+use super::{Attention, Blocker, IncidentId, InstanceRef, Rung, Span, Stuck, Time, Topic, Usd, Verdict, View, human};
 
 /// One reason. Its `Display` is what logs, mail, status and `simulate` show.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -14,7 +14,7 @@ pub enum Reason {
     Waiting { views: Vec<View>, needs: usize },
     Holding { views: Vec<View>, left: Span },
     Vetoed { views: Vec<View> },
-    Blocked { views: Vec<View>, block: Block },
+    Blocked { views: Vec<View>, block: Blocker },
     Opened { incident: IncidentId, by: Option<String>, cause: String },
     Looking { why: &'static str },
     Creating { rung: Rung, name: String },
@@ -46,32 +46,13 @@ pub enum Reason {
     AttentionOver { attention: Attention },
     DownAgain { incident: IncidentId },
     Frozen { keys: usize },
-    MailDropped { topic: String },
+    MailDropped { topic: Topic },
     Paused { until: Time, by: String, why: String },
     Resumed,
     RequestRefused { why: String },
     Late { what: String },
     Interrupted,
     SuspicionOver,
-}
-
-/// Why a confirmed outage opens no incident.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Block {
-    ObserveMode,
-    Paused { until: Time, by: String, why: String },
-    ChainNotFinalising { epochs: u64 },
-    Slashed { keys: usize },
-    NoActiveKeys,
-    Hands { why: Arc<str> },
-    Cooldown { until: Time },
-    ClosedByOperator,
-    TooMany { limit: usize },
-    OverIncidentBudget { limit: Usd, estimate: Usd },
-    OverMonthBudget { limit: Usd, estimate: Usd, spent: Usd },
-    PriceUnknown { rung: Rung },
-    NoLadder,
 }
 
 impl fmt::Display for Reason {
@@ -155,39 +136,6 @@ impl fmt::Display for Reason {
             Self::Late { what } => write!(f, "ignored: {what} is late or repeated"),
             Self::Interrupted => f.write_str("observation was interrupted: every hold starts again"),
             Self::SuspicionOver => f.write_str("nothing says down any more"),
-        }
-    }
-}
-
-impl fmt::Display for Block {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::ObserveMode => f.write_str("mode is observe, so nothing is created"),
-            Self::Paused { until, by, why } => write!(f, "paused until {} by {by} ({why})", clock(*until)),
-            Self::ChainNotFinalising { epochs } => {
-                write!(f, "the chain itself has not finalised for {epochs} epochs, so this is not home's outage alone")
-            }
-            Self::Slashed { keys } => write!(f, "{keys} of its keys are slashed: everything is frozen"),
-            Self::NoActiveKeys => f.write_str("none of its keys is active, there is nothing to fail over"),
-            Self::Hands { why } => write!(f, "a human seems to be at work on it: {why}"),
-            Self::Cooldown { until } => {
-                write!(f, "an incident has just ended and the next may open at {}", clock(*until))
-            }
-            Self::ClosedByOperator => {
-                f.write_str("an operator closed its last incident while it was down, and it was not seen up since")
-            }
-            Self::TooMany { limit } => write!(f, "{limit} incidents opened in the last 24 hours, which is the limit"),
-            Self::OverIncidentBudget { limit, estimate } => {
-                write!(f, "it would cost up to {estimate} and one incident may cost {limit}")
-            }
-            Self::OverMonthBudget { limit, estimate, spent } => {
-                write!(
-                    f,
-                    "it would cost up to {estimate}, the last 30 days have cost {spent}, a month may cost {limit}"
-                )
-            }
-            Self::PriceUnknown { rung } => write!(f, "the price of {rung} is unknown and there is a budget"),
-            Self::NoLadder => f.write_str("no zone and machine type is configured"),
         }
     }
 }

@@ -10,8 +10,8 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Action, ActionId, Attention, IncidentId, InstanceRef, Outgoing, PublicKey, Rung, Span, Step, Time, TimeExt, Topic,
-    Usd,
+    Action, ActionId, Attention, IncidentId, InstanceRef, Outgoing, PublicKey, Rung, Scope, Span, Step, Time, TimeExt,
+    Topic, Usd,
 };
 
 /// Everything the ledger keeps of one validator.
@@ -224,10 +224,11 @@ pub struct Pending {
     pub not_before: Time,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Notified {
     pub topic: Topic,
+    pub scope: Scope,
     /// When first, since it was last forgotten.
     pub first_at: Time,
     /// When last.

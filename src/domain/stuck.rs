@@ -12,8 +12,9 @@ use super::{Time, start_word};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, strum::EnumDiscriminants)]
 #[strum_discriminants(
     name(StuckKind),
-    derive(PartialOrd, Ord, Serialize, Deserialize, strum::EnumIter),
+    derive(PartialOrd, Ord, Serialize, Deserialize, strum::EnumIter, strum::IntoStaticStr),
     serde(rename_all = "snake_case"),
+    strum(serialize_all = "snake_case"),
     doc = "A [`Stuck`] without what was seen."
 )]
 #[serde(rename_all = "snake_case")]
@@ -55,21 +56,10 @@ impl Stuck {
 }
 
 impl StuckKind {
-    /// Its name in metrics, in JSON and in Message-IDs. Written out: a renamed variant is the same mail.
+    /// Its name in metrics, in JSON and in Message-IDs.
     #[must_use]
     pub fn name(self) -> &'static str {
-        match self {
-            Self::OtherChain => "other_chain",
-            Self::DiskFull => "disk_full",
-            Self::BootLoop => "boot_loop",
-            Self::RestartLoop => "restart_loop",
-            Self::ClockOff => "clock_off",
-            Self::SignerHidden => "signer_hidden",
-            Self::NoPeers => "no_peers",
-            Self::StartUp => "start_up",
-            Self::Silent => "silent",
-            Self::NoProgress => "no_progress",
-        }
+        self.into()
     }
 
     /// What a person can do about it.

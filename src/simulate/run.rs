@@ -6,8 +6,8 @@ use std::{collections::BTreeMap, fmt::Write as _};
 
 use super::{Expect, Scenario, Statement, parse};
 use crate::domain::{
-    Action, ActionId, Ask, ChainView, Event, Hands, IncidentId, Interval, KeyStates, NoticeKind, Outgoing, Policy,
-    PublicKey, REQUEST_LIFETIME, Reading, Reason, Request, Span, Time, TimeExt, ValidatorId, World, explain, step,
+    Action, ActionId, Ask, ChainView, Event, Hands, IncidentId, Interval, KeyStates, Outgoing, Policy, PublicKey,
+    REQUEST_LIFETIME, Reading, Reason, Request, Span, Time, TimeExt, ValidatorId, World, explain, step,
 };
 
 #[derive(Clone, Debug, Default, serde::Serialize)]
@@ -259,7 +259,7 @@ impl<'a> Simulation<'a> {
         let new = (0..outbox.len()).filter(|index| again(*index) >= before(&outbox[*index]));
         let new: Vec<_> = new.map(|index| outbox[index].notice.clone()).collect();
         for notice in new {
-            let kind = kind_name(&notice.kind);
+            let kind = notice.kind.about().name.to_owned();
             let (list, word) = match notice.first_at {
                 None => (&mut self.mails, "mail"),
                 Some(_) => (&mut self.reminders, "reminder"),
@@ -342,19 +342,5 @@ fn name_of(action: &Action) -> String {
         Action::GiveUp(instance) => format!("give up {}", instance.id),
         Action::Console(_) => "console".into(),
         Action::Disks => "disks".into(),
-    }
-}
-
-/// "standby_ready": the name under which the ledger keeps it.
-fn kind_name(kind: &NoticeKind) -> String {
-    if let NoticeKind::Recovered { left, .. } = kind
-        && !left.is_empty()
-    {
-        return "recovered_with_rest".into();
-    }
-    match serde_json::to_value(kind) {
-        Ok(serde_json::Value::Object(object)) => object.keys().next().cloned().unwrap_or_default(),
-        Ok(serde_json::Value::String(name)) => name,
-        _ => "unreadable".into(),
     }
 }

@@ -6,7 +6,8 @@ use failover::{
     adapters::mail::Mailer,
     config::{MailLogin, MailSettings, MailTls, SecretFile},
     domain::{
-        Context, Delivery, Message, Notice, NoticeKind, OutboxState, Outgoing, Span, Time, Topic, ValidatorId, render,
+        Blocker, Context, Delivery, Lines, Message, Notice, NoticeKind, OutboxState, Outgoing, Span, Time, ValidatorId,
+        render,
     },
     ports::{FindingState, Notifier},
     sandbox::smtp::{Cut, SmtpSink},
@@ -42,9 +43,9 @@ fn notice() -> Notice {
         validator: ValidatorId::new("eth-0").unwrap(),
         incident: None,
         at: at(0),
-        topic: Topic::ChainSick,
         first_at: None,
-        kind: NoticeKind::ChainSick { why: "the last finalised epoch is 7 behind".into() },
+        kind: NoticeKind::Blocked(Blocker::ChainNotFinalising { epochs: 7 }),
+        evidence: Lines::default(),
     }
 }
 

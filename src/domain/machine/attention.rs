@@ -5,7 +5,7 @@
 
 use super::{Transition, recover};
 use crate::domain::{
-    Attention, AttentionKind, Case, MachineWatch, Mode, NoticeKind, Reason, Stage, Time, TimeExt, Topic, Watch,
+    Attention, AttentionKind, Case, DecisionNeeded, MachineWatch, Mode, NoticeKind, Reason, Stage, Time, TimeExt, Watch,
 };
 
 pub(super) fn judge(turn: &mut Transition<'_>, back: bool) {
@@ -32,12 +32,8 @@ pub(super) fn judge(turn: &mut Transition<'_>, back: bool) {
         }
     }
     if let Some(attention) = after {
-        turn.notify(Topic::Attention(attention.kind()), |turn| NoticeKind::DecisionNeeded {
-            attention,
-            instance: turn.record.standby().map(|standby| standby.instance.clone()),
-            per_hour: turn.per_hour(),
-            evidence: turn.evidence_with_progress(),
-        });
+        let instance = turn.record.standby().map(|standby| standby.instance.clone());
+        turn.notify(NoticeKind::DecisionNeeded(DecisionNeeded { attention, instance, per_hour: turn.per_hour() }));
     }
 }
 

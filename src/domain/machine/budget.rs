@@ -1,6 +1,6 @@
 //! What the budgets allow. Money is judged at its worst: every machine runs until its fuse burns.
 
-use crate::domain::{Block, Policy, PricedRung, Span, Time, TimeExt, Usd, World};
+use crate::domain::{Blocker, Policy, PricedRung, Span, Time, TimeExt, Usd, World};
 
 /// The span over which money is counted.
 const MONTH: Span = Span::from_hours(30 * 24);
@@ -9,8 +9,8 @@ const MONTH: Span = Span::from_hours(30 * 24);
 ///
 /// # Errors
 /// The block that the last rung met.
-pub(super) fn affordable(world: &World, policy: &Policy, now: Time) -> Result<(usize, Option<Usd>), Block> {
-    let mut met = Block::NoLadder;
+pub(super) fn affordable(world: &World, policy: &Policy, now: Time) -> Result<(usize, Option<Usd>), Blocker> {
+    let mut met = Blocker::NoLadder;
     for (index, rung) in policy.ladder.iter().enumerate() {
         match within_budget(world, policy, rung, Usd(0.0), Usd(0.0), now) {
             Ok(()) => return Ok((index, rung.until_fuse)),
@@ -32,23 +32,23 @@ pub(super) fn within_budget(
     planned: Usd,
     sunk: Usd,
     now: Time,
-) -> Result<(), Block> {
+) -> Result<(), Blocker> {
     if policy.budget_per_incident.is_none() && policy.budget_per_month.is_none() {
         return Ok(());
     }
-    let Some(until_fuse) = rung.until_fuse else { return Err(Block::PriceUnknown { rung: rung.rung.clone() }) };
+    let Some(until_fuse) = rung.until_fuse else { return Err(Blocker::PriceUnknown { rung: rung.rung.clone() }) };
     let estimate = Usd(until_fuse.0 + sunk.0);
     if let Some(limit) = policy.budget_per_incident
         && estimate > limit
     {
-        return Err(Block::OverIncidentBudget { limit, estimate });
+        return Err(Blocker::OverIncidentBudget { limit, estimate });
     }
     if let Some(limit) = policy.budget_per_month {
         let from = now.minus(MONTH);
         let all: f64 = world.iter().map(|(_, subject)| subject.record.spent_since(from).0).sum();
         let spent = Usd(all - planned.0);
         if spent.0 + estimate.0 > limit.0 {
-            return Err(Block::OverMonthBudget { limit, estimate, spent });
+            return Err(Blocker::OverMonthBudget { limit, estimate, spent });
         }
     }
     Ok(())

@@ -3,8 +3,8 @@
 
 use super::{Transition, budget};
 use crate::domain::{
-    Action, Assessment, Block, Case, ChainHealth, Incident, IncidentId, Mode, NoticeKind, Reason, Span, Stage, Time,
-    TimeExt, Topic, Verdict, Watch,
+    Action, Assessment, Blocker, Case, ChainHealth, Incident, IncidentId, Mode, NoticeKind, Notified, Outage, Reason,
+    Scope, Span, Stage, Time, TimeExt, Topic, Verdict, Watch,
 };
 
 /// The span over which incidents are counted.
@@ -53,9 +53,8 @@ pub(super) fn advance(turn: &mut Transition<'_>) {
 /// A slashed key, and keys of which some are silent.
 fn notify_of_keys(turn: &mut Transition<'_>, seen: &Assessment) {
     if turn.is_frozen() {
-        turn.notify(Topic::Slashed, |turn| NoticeKind::Slashed {
-            keys: turn.record.slashed.iter().map(ToString::to_string).collect(),
-        });
+        let keys = turn.record.slashed.iter().map(ToString::to_string).collect();
+        turn.notify(NoticeKind::Outage(Outage::Slashed { keys }));
     }
     // An outage begins in the middle of an epoch, and that epoch is partly silent: only what lasts is a finding.
     if let Some(since) = seen.partial_since {
@@ -64,7 +63,7 @@ fn notify_of_keys(turn: &mut Transition<'_>, seen: &Assessment) {
             let keys = turn.live.keys.clone().unwrap_or_default();
             let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
             let (silent, of) = (number(keys.silent), number(keys.active));
-            turn.notify(Topic::Partial, |turn| NoticeKind::Partial { silent, of, evidence: turn.evidence() });
+            turn.notify(NoticeKind::Outage(Outage::Partial { silent, of }));
         } else {
             turn.wake(late_at);
         }
@@ -90,18 +89,18 @@ fn calm(turn: &mut Transition<'_>, seen: &Assessment) {
         if turn.now < up_at { turn.wake(up_at) } else { turn.record.to_mut().closed_by_operator = false }
     }
     let (frozen, partial) = (turn.is_frozen(), seen.partial_since.is_some());
-    let over = |topic: Topic| match topic {
-        Topic::Slashed => !frozen,
-        Topic::Partial => !partial,
-        topic => topic.is_of_the_watch(),
+    let over = |notified: &Notified| match notified.scope {
+        Scope::Keys => !(frozen && notified.topic == Topic::SLASHED || partial && notified.topic == Topic::PARTIAL),
+        Scope::Watch => true,
+        Scope::Case | Scope::Machine => false,
     };
-    let forgets = turn.record.case.is_none() && turn.record.notified.iter().any(|notified| over(notified.topic));
+    let forgets = turn.record.case.is_none() && turn.record.notified.iter().any(over);
     let calm_until = calm_since.plus(CALM);
     if !forgets {
     } else if turn.now < calm_until {
         turn.wake(calm_until);
     } else {
-        turn.record.to_mut().notified.retain(|notified| !over(notified.topic));
+        turn.record.to_mut().notified.retain(|notified| !over(notified));
     }
 }
 
@@ -112,7 +111,7 @@ fn unconfirmed(turn: &mut Transition<'_>, since: Time) {
     }
     let late_at = since.plus(turn.policy.suspected_mail_after);
     if turn.now >= late_at {
-        turn.notify(Topic::SuspectedTooLong, |turn| NoticeKind::SuspectedTooLong { since, evidence: turn.evidence() });
+        turn.notify(NoticeKind::Outage(Outage::SuspectedTooLong { since }));
     } else {
         turn.wake(late_at);
     }
@@ -139,52 +138,52 @@ fn confirmed(turn: &mut Transition<'_>, since: Time) {
 }
 
 /// Why a confirmed outage must not become an incident now. The order is that of importance to the reader.
-pub(super) fn block(turn: &Transition<'_>) -> Option<Block> {
+pub(super) fn block(turn: &Transition<'_>) -> Option<Blocker> {
     let (policy, record, now) = (turn.policy, &turn.record, turn.now);
     if turn.is_frozen() {
-        return Some(Block::Slashed { keys: record.slashed.len() });
+        return Some(Blocker::Slashed { keys: record.slashed.len() });
     }
     if turn.live.keys.as_ref().is_some_and(|keys| keys.active == 0) {
-        return Some(Block::NoActiveKeys);
+        return Some(Blocker::NoActiveKeys);
     }
     if let ChainHealth::NotFinalising { epochs } = turn.world.chain.health
         && !turn.live.signals.is_probed()
     {
-        return Some(Block::ChainNotFinalising { epochs });
+        return Some(Blocker::ChainNotFinalising { epochs });
     }
     if let Some(pause) = record.paused_at(now) {
-        return Some(Block::Paused { until: pause.until, by: pause.by.clone(), why: pause.reason.clone() });
+        return Some(Blocker::Paused { until: pause.until, by: pause.by.clone(), why: pause.reason.clone() });
     }
     if let Some(hands) = turn.live.hands.as_ref().filter(|hands| now <= hands.fresh_until) {
-        return Some(Block::Hands { why: hands.why.clone() });
+        return Some(Blocker::Hands { why: hands.why.clone() });
     }
     if policy.mode == Mode::Observe {
-        return Some(Block::ObserveMode);
+        return Some(Blocker::ObserveMode);
     }
     if let Some(last) = record.history.last() {
         let until = last.closed_at.plus(policy.cooldown);
         if now < until {
-            return Some(Block::Cooldown { until });
+            return Some(Blocker::Cooldown { until });
         }
     }
     if record.closed_by_operator {
-        return Some(Block::ClosedByOperator);
+        return Some(Blocker::ClosedByOperator);
     }
     if record.automatic_incidents_since(now.minus(DAY)) >= policy.max_incidents_per_day {
-        return Some(Block::TooMany { limit: policy.max_incidents_per_day });
+        return Some(Blocker::TooMany { limit: policy.max_incidents_per_day });
     }
     budget::affordable(turn.world, policy, now).err()
 }
 
-fn hold_back(turn: &mut Transition<'_>, block: &Block) {
+fn hold_back(turn: &mut Transition<'_>, block: &Blocker) {
     turn.wake(turn.now.plus(BLOCK_RECHECK));
-    if let Block::Paused { until, .. } | Block::Cooldown { until } = block {
+    if let Blocker::Paused { until, .. } | Blocker::Cooldown { until } = block {
         turn.wake(*until);
     }
-    if let (Block::Hands { .. }, Some(hands)) = (block, &turn.live.hands) {
+    if let (Blocker::Hands { .. }, Some(hands)) = (block, &turn.live.hands) {
         turn.wake(hands.fresh_until.just_after());
     }
-    if turn.notify_of_block(block) {
+    if turn.notify_of_blocker(block) {
         let views = turn.live.signals.views(turn.now);
         turn.say(Reason::Blocked { views, block: block.clone() });
     }
@@ -223,7 +222,7 @@ pub(super) fn open(turn: &mut Transition<'_>, by: Option<(&str, &str)>) {
     }
     record.closed_by_operator = false;
     record.case = Some(Case { incident, stage: Stage::Provisioning(pending), attention: None });
-    record.notified.retain(|notified| matches!(notified.topic, Topic::Slashed | Topic::Partial));
+    record.notified.retain(|notified| notified.scope == Scope::Keys);
     turn.say(Reason::Opened { incident: id, by: by.map(|(who, _)| who.to_owned()), cause });
     turn.say(Reason::Looking { why: "nothing is created before it is known that there is none" });
     turn.notify_of_outage();

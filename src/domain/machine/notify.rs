@@ -7,9 +7,10 @@ use uuid::Uuid;
 
 use super::Transition;
 use crate::domain::{
-    Bill, Block, Closed, Delivery, Failed, GivenUp, Held, InstanceRef, Lines, Mode, Money, Notice, NoticeKind,
-    Notified, Offer, OtherChain, OutboxState, Outgoing, Plan, PricedRung, Progress, Reason, Report, Rung, Span,
-    Standby, Stuck, Text, Time, TimeExt, Topic, Usd, Verdict, elapsed, human, notice_id,
+    About, Bill, Blocker, Closed, Delivery, Failed, Failure, GivenUp, InstanceRef, Lines, Mode, Notice, NoticeKind,
+    Notified, Notifies, Offer, OtherChain, Outage, OutboxState, Outgoing, Over, Plan, PricedRung, Progress, Reason,
+    Report, Rung, Scope, Span, Standby, StandbyNotice, Stuck, Text, Time, TimeExt, Topic, Usd, Verdict, elapsed, human,
+    notice_id,
 };
 
 /// Up to this many notices are kept while the mail server does not take them.
@@ -20,105 +21,71 @@ pub(super) const FUSE_WARNING: Span = Span::from_hours(12);
 impl Transition<'_> {
     /// Notifies people of what holds now, unless they were notified of it within [`crate::domain::Policy::remind_every`];
     /// later it is a reminder. Called again at every event for as long as it holds. Returns whether it notified.
-    pub(super) fn notify(&mut self, topic: Topic, kind: impl FnOnce(&Self) -> NoticeKind) -> bool {
-        let before = self.record.notified.iter().find(|notified| notified.topic == topic).copied();
+    pub(super) fn notify(&mut self, kind: NoticeKind) -> bool {
+        let About { topic, scope, .. } = kind.about();
+        let before = self.record.notified.iter().find(|notified| notified.topic == topic);
         let again_at = before.map(|before| before.last_at.plus(self.policy.remind_every));
         if let Some(again_at) = again_at.filter(|again_at| self.now < *again_at) {
             self.wake(again_at);
             return false;
         }
-        let kind = kind(self);
         let (now, first_at) = (self.now, before.map(|before| before.first_at));
         self.wake(now.plus(self.policy.remind_every));
         let notified = &mut self.record.to_mut().notified;
         notified.retain(|notified| notified.topic != topic);
-        notified.push(Notified { topic, first_at: first_at.unwrap_or(now), last_at: now });
-        self.queue(topic, first_at, kind);
+        notified.push(Notified { topic, scope, first_at: first_at.unwrap_or(now), last_at: now });
+        self.queue(first_at, kind);
         true
     }
 
+    /// Nobody was notified of what ends with these.
+    pub(super) fn forget_notified(&mut self, ended: impl Fn(Scope) -> bool) {
+        if self.record.notified.iter().any(|notified| ended(notified.scope)) {
+            self.record.to_mut().notified.retain(|notified| !ended(notified.scope));
+        }
+    }
+
     /// The next notice of this topic is due at once, as a reminder.
-    pub(super) fn expire(&mut self, topic: Topic) {
-        for notified in self.record.to_mut().notified.iter_mut().filter(|notified| notified.topic == topic) {
+    pub(super) fn expire(&mut self, topic: &Topic) {
+        for notified in self.record.to_mut().notified.iter_mut().filter(|notified| notified.topic == *topic) {
             notified.last_at = Time::MIN;
         }
     }
 
     /// Notifies people why a confirmed outage opens no incident.
-    pub(super) fn notify_of_block(&mut self, block: &Block) -> bool {
-        match block {
-            Block::ObserveMode | Block::Paused { .. } | Block::NoLadder => self.notify_of_outage(),
-            Block::ChainNotFinalising { epochs } => {
-                let why = format!("the last finalised epoch is {epochs} behind").into();
-                self.notify(Topic::ChainSick, |_| NoticeKind::ChainSick { why })
-            }
-            // It was notified when it was seen; keys that have no duties are nobody's outage.
-            Block::Slashed { .. } | Block::NoActiveKeys => false,
-            Block::Hands { why } => {
-                let why = why.to_string().into();
-                self.notify(Topic::Hands, |turn| NoticeKind::Maintenance { why, evidence: turn.evidence() })
-            }
-            Block::Cooldown { until } => self.notify_of_rule(Held::Cooldown { until: *until }),
-            Block::ClosedByOperator => self.notify_of_rule(Held::ClosedByOperator),
-            Block::TooMany { limit } => {
-                self.notify_of_rule(Held::DailyLimit { limit: u32::try_from(*limit).unwrap_or(u32::MAX) })
-            }
-            Block::OverIncidentBudget { limit, estimate } => {
-                self.notify_of_money(Money::OverIncidentBudget { estimate: *estimate, limit: *limit })
-            }
-            Block::OverMonthBudget { limit, estimate, spent } => {
-                self.notify_of_money(Money::OverMonthBudget { estimate: *estimate, spent: *spent, limit: *limit })
-            }
-            Block::PriceUnknown { rung } => self.notify_of_money(Money::PriceUnknown { rung: rung.clone() }),
+    pub(super) fn notify_of_blocker(&mut self, blocker: &Blocker) -> bool {
+        match blocker.notifies() {
+            Notifies::OfOutage => self.notify_of_outage(),
+            Notifies::OfBlocker => self.notify(NoticeKind::Blocked(blocker.clone())),
+            Notifies::Nobody => false,
         }
     }
 
-    fn notify_of_rule(&mut self, rule: Held) -> bool {
-        self.notify(Topic::Flapping, |turn| NoticeKind::HeldBack { rule, evidence: turn.evidence() })
-    }
-
-    fn notify_of_money(&mut self, money: Money) -> bool {
-        self.notify(Topic::Money, |_| NoticeKind::Money(money))
-    }
-
     pub(super) fn notify_of_failure(&mut self, failed: Failed, said: &str, retry_at: Option<Time>) {
-        let topic = match failed {
-            Failed::OutOfStock => Topic::OutOfStock,
-            Failed::Quota => Topic::Quota,
-            Failed::Refused => Topic::Refused,
-            Failed::TooSlow => Topic::TooSlow,
-            Failed::Delete => Topic::DeleteFails,
-            Failed::Poll => Topic::PollFails,
-        };
-        self.notify(topic, |_| NoticeKind::Failure { failed, detail: said.into(), retry_at });
+        self.notify(NoticeKind::Failure(Failure { failed, detail: said.into(), retry_at }));
     }
 
     pub(super) fn notify_of_stuck(&mut self, stuck: &Stuck) {
         let Some(instance) = self.record.standby().map(|standby| standby.instance.clone()) else { return };
-        self.notify(Topic::Stuck(stuck.kind()), |turn| NoticeKind::StandbyStuck {
+        let progress = self.live.report().map_or_else(Vec::new, |heard| Progress::of(heard, self.now).lines(self.now));
+        self.notify(NoticeKind::Standby(StandbyNotice::Stuck {
             instance,
-            why: stuck.to_string().into(),
-            advice: stuck.kind().advice().into(),
-            per_hour: turn.per_hour(),
-            evidence: turn
-                .live
-                .report()
-                .map_or_else(Vec::new, |heard| Progress::of(heard, turn.now).lines(turn.now))
-                .into_iter()
-                .collect(),
-        });
+            stuck: stuck.clone(),
+            per_hour: self.per_hour(),
+            progress: progress.into_iter().collect(),
+        }));
     }
 
     pub(super) fn notify_of_boot(&mut self, standby: &Standby, console: &Lines) {
         let waited = elapsed(standby.since, self.now);
         let (instance, console) = (standby.instance.clone(), console.clone());
-        self.queue(Topic::NeverBooted, None, NoticeKind::NeverBooted { instance, waited, console });
+        self.queue(None, NoticeKind::Standby(StandbyNotice::NeverBooted { instance, waited, console }));
     }
 
     pub(super) fn notify_of_recovery(&mut self, closed: &Closed, standby: Option<Bill>, left: Lines) {
         let lasted = elapsed(closed.opened_at, self.now);
         let how = closed.how.as_str().into();
-        self.queue(Topic::Recovered, None, NoticeKind::Recovered { lasted, how, standby, left });
+        self.queue(None, NoticeKind::Over(Over { lasted, how, standby, left }));
     }
 
     /// The incident's machines, the last one first, and what all of them have cost as far as the price table knows; `None`
@@ -150,22 +117,23 @@ impl Transition<'_> {
 
     /// Queues a notice, and makes room for it if too much waits: what every recipient has refused goes first, then what
     /// is said again by a later notice, then the oldest that is not urgent. What is dropped is logged.
-    fn queue(&mut self, topic: Topic, first_at: Option<Time>, kind: NoticeKind) {
+    fn queue(&mut self, first_at: Option<Time>, kind: NoticeKind) {
         if self.policy.mail_to.is_empty() {
             return;
         }
         let (validator, incident) = (self.id.clone(), self.record.incident().map(|incident| incident.id));
-        let id = notice_id(self.id, self.now, &topic.name());
-        let notice = Notice { id, validator, incident, at: self.now, topic, first_at, kind };
+        let topic = kind.topic();
+        let id = notice_id(self.id, self.now, topic.as_str());
+        let notice = Notice { id, validator, incident, at: self.now, first_at, kind, evidence: self.evidence() };
         let outgoing = Outgoing::new(notice, &self.policy.mail_to, self.now);
         let outbox = &mut self.record.to_mut().outbox;
         let mut dropped = None;
         if outbox.len() >= OUTBOX {
             let refused = outbox.iter().position(|mail| mail.state() == OutboxState::Failed);
-            let repeated = || outbox.iter().position(|mail| mail.notice.topic == topic);
-            let lesser = || outbox.iter().position(|mail| !mail.notice.topic.is_urgent());
+            let repeated = || outbox.iter().position(|mail| mail.notice.kind.topic() == topic);
+            let lesser = || outbox.iter().position(|mail| !mail.notice.kind.about().urgent);
             let index = refused.or_else(repeated).or_else(lesser).unwrap_or(0);
-            dropped = Some(outbox.remove(index).notice.topic.name());
+            dropped = Some(outbox.remove(index).notice.kind.topic());
         }
         outbox.push(outgoing);
         if let Some(topic) = dropped {
@@ -175,17 +143,13 @@ impl Transition<'_> {
 
     /// An outage is confirmed: what is known, and what is done about it.
     pub(super) fn notify_of_outage(&mut self) -> bool {
-        self.notify(Topic::Confirmed, Self::confirmed)
+        self.notify(NoticeKind::Outage(self.outage()))
     }
 
-    fn confirmed(&self) -> NoticeKind {
+    fn outage(&self) -> Outage {
+        let since = self.since();
         let Some(incident) = self.record.incident() else {
-            return NoticeKind::Confirmed {
-                since: self.since(),
-                evidence: self.evidence(),
-                plan: self.plan(0),
-                opened_by: None,
-            };
+            return Outage::Confirmed { since, plan: self.plan(0), opened_by: None };
         };
         let plan = match self.record.standby() {
             Some(standby) => Plan::Standing(standby.instance.clone()),
@@ -194,10 +158,10 @@ impl Transition<'_> {
         if incident.site_outage {
             let down = self.world.unhealthy_names().map(ToString::to_string).collect();
             let of = u32::try_from(self.world.len()).unwrap_or(u32::MAX);
-            return NoticeKind::SiteOutage { down, of, plan };
+            return Outage::SiteOutage { down, of, plan };
         }
         let opened_by = incident.opened_by.as_ref().map(|who| Text::from(format!("{who}: {}", incident.cause)));
-        NoticeKind::Confirmed { since: self.since(), evidence: self.evidence(), plan, opened_by }
+        Outage::Confirmed { since, plan, opened_by }
     }
 
     pub(super) fn notify_of_ready(&mut self, instance: InstanceRef, report: &Report, since: Time) {
@@ -210,25 +174,24 @@ impl Transition<'_> {
         };
         facts.push(format!("its clock is off by {} ms", report.clock_offset_ms));
         facts.push("no signer is seen on it".to_owned());
-        self.notify(Topic::Ready, |turn| NoticeKind::StandbyReady {
+        self.notify(NoticeKind::Standby(StandbyNotice::Ready {
             instance,
-            per_hour: turn.per_hour(),
-            fuse_at: turn.policy.fuse_at(since),
-            evidence: facts.into_iter().collect(),
-            simulated: turn.policy.simulated,
-        });
+            per_hour: self.per_hour(),
+            fuse_at: self.policy.fuse_at(since),
+            report: facts.into_iter().collect(),
+            simulated: self.policy.simulated,
+        }));
     }
 
     pub(super) fn notify_of_end(&mut self, instance: InstanceRef, since: Time) {
         let hours = elapsed(since, self.now).as_secs_f64() / 3600.0;
         let rung = self.record.incident().and_then(|incident| self.policy.ladder.get(incident.rung));
-        let soon = Money::FuseSoon {
+        self.notify(NoticeKind::Standby(StandbyNotice::FuseSoon {
             instance,
             fuse_at: self.policy.fuse_at(since),
             so_far: rung.and_then(|rung| rung.per_hour).map(|usd| Usd(usd.0 * hours)),
             after_fuse_per_month: rung.and_then(|rung| rung.after_fuse_per_month),
-        };
-        self.notify(Topic::FuseSoon, |_| NoticeKind::Money(soon));
+        }));
     }
 
     fn plan(&self, rung: usize) -> Plan {
@@ -258,17 +221,13 @@ impl Transition<'_> {
         self.policy.ladder.get(incident.rung)?.per_hour
     }
 
-    pub(super) fn evidence(&self) -> Lines {
+    /// What each source says, and the standby of itself.
+    fn evidence(&self) -> Lines {
         let views = self.live.signals.views(self.now);
         let known = views.iter().filter(|view| view.verdict != Verdict::Unknown || !view.why.is_empty());
-        known.map(ToString::to_string).collect()
-    }
-
-    /// The same, and what the standby says of itself.
-    pub(super) fn evidence_with_progress(&self) -> Lines {
         let progress = self.live.report().map(|heard| Progress::of(heard, self.now).line());
-        let standby = progress.map(|line| Text::from(format!("the standby: {line}")));
-        Vec::from(self.evidence()).into_iter().chain(standby).collect()
+        let standby = progress.map(|line| format!("the standby: {line}"));
+        known.map(ToString::to_string).chain(standby).collect()
     }
 
     /// When what people are notified of began.

@@ -1,7 +1,9 @@
 //! Home is back: the only thing beside the operator that ends an incident. A resolved alert does not.
 
 use super::Transition;
-use crate::domain::{Action, MachineState, NoticeKind, Reason, Report, Span, Stage, TimeExt, Topic, elapsed};
+use crate::domain::{
+    Action, Lines, MachineState, NoticeKind, Over, Reason, Report, Span, Stage, TimeExt, Topic, elapsed,
+};
 
 /// For how long home has been seen at work without a break, if its own process is seen as well. Attestations alone could
 /// be anybody's; a generic node that is probed shows both by itself.
@@ -52,12 +54,10 @@ pub(super) fn keep(turn: &mut Transition<'_>, at_work: Span) {
         return;
     }
     let lasted = elapsed(incident.opened_at, turn.now);
-    if turn.notify(Topic::Kept, |turn| {
-        let standby = turn.bill(false);
-        NoticeKind::Recovered { lasted, how: "home is back".into(), standby, left: Default::default() }
-    }) {
+    let (how, standby) = ("home is back".into(), turn.bill(false));
+    if turn.notify(NoticeKind::Over(Over { lasted, how, standby, left: Lines::default() })) {
         // The next outage is news, whatever was said of this one.
-        turn.expire(Topic::Confirmed);
+        turn.expire(&Topic::CONFIRMED);
     }
 }
 

@@ -1,8 +1,8 @@
 //! What must hold after every event. Each message begins with PROPERTY and names what is broken.
 
 use failover::domain::{
-    Action, Ask, Attention, CreateOutcome, Event, Evidence, GivenUp, Mode, NoticeKind, Notified, Outcome, Reason,
-    Source, Span, Stage, Step, Time, TimeExt, Topic, Validator, ValidatorId, Verdict, Watch,
+    Action, Ask, Attention, CreateOutcome, Event, Evidence, GivenUp, Mode, NoticeKind, Notified, Outage, Outcome,
+    Reason, Source, Span, Stage, Step, Time, TimeExt, Topic, Validator, ValidatorId, Verdict, Watch,
 };
 
 use super::model::Model;
@@ -179,43 +179,42 @@ impl Model {
         }
         let opened = after.incident().filter(|incident| before.incident().is_none_or(|old| old.id != incident.id));
         if let Some(incident) = opened {
-            let of = new.iter().find(|notice| notice.topic == Topic::Confirmed);
+            let of = new.iter().find(|notice| notice.kind.topic() == Topic::CONFIRMED);
             let kind = of.map(|notice| &notice.kind);
             assert!(
-                matches!(kind, Some(NoticeKind::Confirmed { .. } | NoticeKind::SiteOutage { .. })),
+                matches!(kind, Some(NoticeKind::Outage(Outage::Confirmed { .. } | Outage::SiteOutage { .. }))),
                 "PROPERTY whoever opens an incident notifies people of it: {}",
                 incident.id
             );
         }
-        let notified = |topic: Topic| after.notified.iter().any(|notified| notified.topic == topic);
+        let notified = |topic: &str| after.notified.iter().any(|notified| notified.topic.as_str() == topic);
         if let Some(attention) = after.attention() {
             assert!(
-                notified(Topic::Attention(attention.kind())),
+                notified(&format!("decision_needed/{}", attention.kind().name())),
                 "PROPERTY people know what to look at: {attention:?}"
             );
         }
         let shown = after.case.is_some() || after.watch != Watch::Calm;
-        assert!(
-            after.slashed.is_empty() || !shown || notified(Topic::Slashed),
-            "PROPERTY people know of a slashed key"
-        );
+        assert!(after.slashed.is_empty() || !shown || notified("slashed"), "PROPERTY people know of a slashed key");
         let (lenient, elapsed, remind) = (self.lenient(), self.elapsed, self.policy.remind_every);
         let timed = self.timed;
         let track = self.track(id);
         // What is forgotten in this very event and said again is news.
         if before.incident().map(|incident| incident.id) != after.incident().map(|incident| incident.id) {
-            track.told.retain(|topic, _| matches!(topic, Topic::Slashed | Topic::Partial));
+            track.told.retain(|topic, _| [Topic::SLASHED, Topic::PARTIAL].contains(topic));
         }
         let machine = |record: &Validator| record.standby().map(|standby| standby.instance.id);
         if machine(before) != machine(after) {
-            track.told.retain(|topic, _| !matches!(topic, Topic::Stuck(_) | Topic::Ready | Topic::PollFails));
+            track
+                .told
+                .retain(|topic, _| !["standby_", "failure/poll"].iter().any(|start| topic.as_str().starts_with(start)));
         }
         for notice in &new {
-            let topic = notice.topic;
-            let last = track.told.insert(topic, lenient);
+            let topic = notice.kind.topic();
+            let last = track.told.insert(topic.clone(), lenient);
             track.told_at = Some(elapsed);
             // These are one for each machine or incident, whatever was said before.
-            let each = matches!(topic, Topic::NeverBooted | Topic::Recovered);
+            let each = ["never_booted", "recovered"].contains(&topic.as_str());
             let was = |notified: &&Notified| notified.topic == topic;
             let expired = before.notified.iter().find(was).is_some_and(|was| is_expired(was.last_at));
             if let Some(last) = last.filter(|_| timed && !each && !expired) {
@@ -223,7 +222,7 @@ impl Model {
                 assert!(since >= remind, "PROPERTY no topic twice within its reminder: {topic:?} after {since:?}");
             }
         }
-        track.told.retain(|topic, _| notified(*topic));
+        track.told.retain(|topic, _| notified(topic.as_str()));
     }
 
     /// A pause ends when it was asked to, whatever the clock does.

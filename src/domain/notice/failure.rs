@@ -1,0 +1,85 @@
+//! What the cloud does not do for us.
+
+use serde::{Deserialize, Serialize};
+
+use super::{About, Scope, Text, layout::utc, render::Writer};
+use crate::domain::Time;
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Failure {
+    pub failed: Failed,
+    /// The answer of the cloud, in its own words.
+    pub detail: Text,
+    pub retry_at: Option<Time>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Failed {
+    /// No place of the ladder has such a machine to give.
+    OutOfStock,
+    /// A quota of the project is too small.
+    Quota,
+    /// The cloud refuses: permission, a bad field.
+    Refused,
+    TooSlow,
+    /// The machine could not be deleted.
+    Delete,
+    /// The machine cannot be polled.
+    Poll,
+}
+
+impl Failure {
+    pub(super) fn about(&self) -> About {
+        let (which, scope) = match self.failed {
+            Failed::OutOfStock => ("out_of_stock", Scope::Case),
+            Failed::Quota => ("quota", Scope::Case),
+            Failed::Refused => ("refused", Scope::Case),
+            Failed::TooSlow => ("too_slow", Scope::Case),
+            Failed::Delete => ("delete", Scope::Case),
+            Failed::Poll => ("poll", Scope::Machine),
+        };
+        About::one_of("failure", which, scope)
+    }
+}
+
+impl Writer<'_> {
+    pub(super) fn failure(&mut self, failure: &Failure) -> String {
+        let id = self.id();
+        let Failure { failed, detail, retry_at } = failure;
+        let again = if retry_at.is_some() { "It is tried again by itself." } else { "It is not tried again." };
+        let (subject, what) = match failed {
+            Failed::OutOfStock => (
+                "no capacity for a standby",
+                format!("No configured place has a machine for {id}. {again} You can add places to compute.ladder."),
+            ),
+            Failed::Quota => (
+                "quota too small for a standby",
+                format!("A quota of the cloud project is too small for the standby of {id}. Raise it. {again}"),
+            ),
+            Failed::Refused => (
+                "the cloud refuses",
+                format!("The cloud refuses to create the standby of {id}. Correct what it names below. {again}"),
+            ),
+            Failed::TooSlow => (
+                "still no standby",
+                format!("There is still no standby for {id} although it should be there by now. Trying goes on."),
+            ),
+            Failed::Delete => (
+                "the standby could not be deleted",
+                format!("The standby of {id} should go but could not be deleted. It still costs. {again}"),
+            ),
+            Failed::Poll => (
+                "the standby cannot be looked at",
+                format!("The cloud does not say what the standby of {id} does, so nobody knows. It costs. {again}"),
+            ),
+        };
+        self.body.say(&what);
+        let mut facts = vec![("Answer", detail.to_string())];
+        facts.extend(retry_at.map(|at| ("Next try", utc(at))));
+        self.body.facts(&facts);
+        self.next("To see permissions, quotas and places:", "check");
+        subject.into()
+    }
+}

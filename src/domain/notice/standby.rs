@@ -1,0 +1,137 @@
+//! What becomes of the standby.
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    About, Lines, Scope,
+    layout::utc,
+    render::{SIMULATED, Writer, usd},
+};
+use crate::domain::{InstanceRef, Span, Stuck, Time, Usd, human};
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum StandbyNotice {
+    /// It can be promoted, or could be if it were real.
+    Ready {
+        instance: InstanceRef,
+        /// Machine and disks while it runs.
+        per_hour: Option<Usd>,
+        fuse_at: Time,
+        /// What its report says: synced, peers, head.
+        report: Lines,
+        /// Its start-up bundle is a placeholder: it follows no chain.
+        simulated: bool,
+    },
+    /// It does not go on by itself.
+    Stuck {
+        instance: InstanceRef,
+        stuck: Stuck,
+        /// Machine and disks while it runs.
+        per_hour: Option<Usd>,
+        /// How far it has come, as it reports.
+        progress: Lines,
+    },
+    /// It has never booted; it is deleted and another one is tried.
+    NeverBooted {
+        instance: InstanceRef,
+        /// How long it was waited for.
+        waited: Span,
+        /// The last of what its serial port has printed.
+        console: Lines,
+    },
+    /// The fuse stops the machine soon.
+    FuseSoon {
+        instance: InstanceRef,
+        fuse_at: Time,
+        /// What it has cost so far.
+        so_far: Option<Usd>,
+        /// What remains after the fuse: the disks, per month.
+        after_fuse_per_month: Option<Usd>,
+    },
+}
+
+impl StandbyNotice {
+    pub(super) fn about(&self) -> About {
+        match self {
+            Self::Ready { .. } => About::new("standby_ready", "standby_ready", Scope::Machine),
+            Self::Stuck { stuck, .. } => About::one_of("standby_stuck", stuck.kind().name(), Scope::Machine),
+            Self::NeverBooted { .. } => About::new("never_booted", "never_booted", Scope::Case),
+            Self::FuseSoon { .. } => About::new("money", "money/fuse_soon", Scope::Case),
+        }
+    }
+}
+
+impl Writer<'_> {
+    pub(super) fn standby(&mut self, notice: &StandbyNotice) -> String {
+        let id = self.id();
+        match notice {
+            StandbyNotice::Ready { instance, per_hour, fuse_at, report, simulated } => {
+                if *simulated {
+                    self.body.say(&format!(
+                        "The simulated standby of {id} is ready. Do not move keys to it: bring home back. The command \
+                         below shows what a real one would be asked."
+                    ));
+                    self.body.say(SIMULATED);
+                } else {
+                    self.body.say(&format!(
+                        "The standby of {id} is ready. Decide now: bring home back, or move the keys with the command \
+                         below. If home attests again, the standby goes by itself."
+                    ));
+                }
+                let mut facts = vec![("Machine", instance.to_string())];
+                facts.extend(per_hour.map(|hour| ("Price", format!("{} an hour", usd(hour)))));
+                facts.push(("Stops itself", utc(*fuse_at)));
+                self.body.facts(&facts);
+                self.body.list("What it reports:", report.iter());
+                self.body.say(
+                    "Home and standby must never sign at the same time: that is what gets a validator slashed. The \
+                     command shows what is proven and what is not, and refuses until all is.",
+                );
+                self.next("Next:", &format!("promote {id}"));
+                self.next("To keep the machine beyond that time instead:", &format!("retain {id}"));
+                if *simulated { "simulated standby ready, decide".into() } else { "standby ready, decide".into() }
+            }
+            StandbyNotice::Stuck { instance, stuck, per_hour, progress } => {
+                self.body.say(&format!(
+                    "The standby of {id} does not go on by itself: {stuck}. What helps: {}. failover goes on looking, \
+                     and says so in its status when the machine goes on.",
+                    stuck.kind().advice()
+                ));
+                let mut facts = vec![("Machine", instance.to_string())];
+                facts.extend(per_hour.map(|hour| ("Price", format!("{} an hour while it runs", usd(hour)))));
+                self.body.facts(&facts);
+                self.body.list("What it reports:", progress.iter());
+                self.next("To read its console:", &format!("logs {id}"));
+                self.next("To give this standby up:", &format!("close {id} --reason \"the standby is stuck\""));
+                "the standby is stuck".into()
+            }
+            StandbyNotice::NeverBooted { instance, waited, console } => {
+                self.body.say(&format!(
+                    "A standby of {id} has not booted within {}. It is deleted, and another one is tried; you need \
+                     not do anything yet.",
+                    human(*waited)
+                ));
+                self.body.facts(&[("Machine", instance.to_string())]);
+                self.body.list("The end of its console:", console.iter());
+                self.next("To follow the next one:", "status --watch");
+                "a standby did not boot, trying another".into()
+            }
+            StandbyNotice::FuseSoon { instance, fuse_at, so_far, after_fuse_per_month } => {
+                let left = human(fuse_at.duration_since(self.notice.at).max(Span::ZERO));
+                self.body.say(&format!(
+                    "The standby of {id} stops itself in {left}. Nothing is lost with that, but it will not run. Keep \
+                     it if you need it."
+                ));
+                let mut facts = vec![("Machine", instance.to_string()), ("Stops itself", utc(*fuse_at))];
+                facts.extend(so_far.map(|cost| ("Cost so far", usd(cost))));
+                facts.extend(
+                    after_fuse_per_month.map(|month| ("Afterwards", format!("its disk costs {} a month", usd(month)))),
+                );
+                self.body.facts(&facts);
+                self.next("To keep it:", &format!("retain {id} --reason \"I keep it\""));
+                format!("the standby stops in {left}")
+            }
+        }
+    }
+}
