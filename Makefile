@@ -61,5 +61,6 @@ image: ## the container image, as an OCI archive
 
 lint:
 	cargo fmt --check
+	tests/mutants/run --check
 	cargo clippy --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items

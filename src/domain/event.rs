@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     ActionId, ChainHealth, CreateOutcome, IncidentId, InstanceRef, KeyStates, Machine, MachineState, Owner, Reading,
-    Role, Source, Span, StandbySpec, Step, Time, Validator, ValidatorId, Written,
+    Role, Source, Span, StandbySpec, Time, Validator, ValidatorId, Written,
 };
 
 /// Something that happened. Time passing is one of them.
@@ -115,17 +115,25 @@ impl std::fmt::Display for Ask {
 }
 
 /// Something to be done outside. Each may be repeated.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, strum::EnumDiscriminants)]
+#[strum_discriminants(
+    name(Step),
+    derive(Hash, PartialOrd, Ord, Serialize, Deserialize, strum::EnumIter, strum::IntoStaticStr),
+    serde(rename_all = "snake_case"),
+    strum(serialize_all = "snake_case"),
+    doc = "An [`Action`] without its details. Part of its name, so that a repeated action has the same name."
+)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Action {
     /// Look for the incident's machines in every zone.
     Find,
     Create(StandbySpec),
-    /// Look at the machine and its report.
+    /// Read the machine's state and its report.
     Observe(InstanceRef),
     /// Delete a machine, after checking that it may be.
     Delete(InstanceRef),
     /// Delete a machine if it has still never written anything.
+    #[strum_discriminants(strum(serialize = "delete"))]
     GiveUp(InstanceRef),
     /// Read the last of what its serial port has printed.
     Console(InstanceRef),
@@ -133,23 +141,24 @@ pub enum Action {
     Disks,
 }
 
+impl Step {
+    /// Its name in request ids, under which the cloud recognises a request that it has already carried out: a golden test
+    /// holds them.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        self.into()
+    }
+}
+
 impl Action {
-    /// What it is for, as its name says it.
     #[must_use]
     pub fn step(&self) -> Step {
-        match self {
-            Self::Find => Step::Find,
-            Self::Create(_) => Step::Create,
-            Self::Observe(_) => Step::Observe,
-            Self::Delete(_) | Self::GiveUp(_) => Step::Delete,
-            Self::Console(_) => Step::Console,
-            Self::Disks => Step::Disks,
-        }
+        self.into()
     }
 
     #[must_use]
     pub fn deletes(&self) -> bool {
-        self.step() == Step::Delete
+        matches!(self, Self::Delete(_) | Self::GiveUp(_))
     }
 
     /// The machine it is about, once there is one.

@@ -5,6 +5,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::Step;
+
 /// The declared name of a validator: a DNS label of at most 32 characters, so that it fits into a machine's name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -87,37 +89,6 @@ impl TryFrom<String> for IncidentId {
     }
 }
 
-/// What an action is for. Part of its name, so that a repeated action has the same name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Step {
-    /// Look for machines of this incident in every zone.
-    Find,
-    Create,
-    /// Read the machine's state and its report.
-    Observe,
-    Delete,
-    Console,
-    /// Look for disks that are left.
-    Disks,
-}
-
-impl Step {
-    /// Its name in request ids: written out, because renaming a variant must not change the key under which the cloud
-    /// recognises a request that it has already carried out.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Find => "find",
-            Self::Create => "create",
-            Self::Observe => "observe",
-            Self::Delete => "delete",
-            Self::Console => "console",
-            Self::Disks => "disks",
-        }
-    }
-}
-
 /// Names one attempt at one action of one incident.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ActionId {
@@ -154,6 +125,8 @@ mod tests {
         let request = ActionId { incident, step: Step::Create, attempt: 3 }.request_id("us-central1-a");
         let delete = ActionId { incident, step: Step::Delete, attempt: 7 }.request_id("us-central1-a");
         let notice = notice_id(&validator, at, "attention/signer_seen");
+        let steps: Vec<_> = <Step as strum::IntoEnumIterator>::iter().map(Step::name).collect();
+        assert_eq!(steps, ["find", "create", "observe", "delete", "delete", "console", "disks"]);
         assert_eq!(incident.to_string(), "31ec5ddd");
         assert_eq!(request.to_string(), "22ded772-c2aa-5000-9ebb-ff1f60d7a912");
         assert_eq!(delete.to_string(), "3c3e781c-19a5-52d7-ba35-1ce9c918ff05");

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// How a validator's record is laid out. Nothing reads another one.
-pub const FORM: u64 = 2;
+pub const FORM: u64 = 3;
 
 /// Where a ledger's own name stands.
 const IDENTITY: &str = "ledger";

@@ -78,7 +78,7 @@ fn react(turn: &mut Transition<'_>, id: ActionId, outcome: &Outcome) {
 fn failed(turn: &mut Transition<'_>, step: Step, said: &str) {
     match step {
         Step::Console => boot::console_read(turn, &format!("its serial port could not be read: {said}")),
-        Step::Delete => {
+        Step::Delete | Step::GiveUp => {
             let at = turn.deletion_failed(said);
             if let Some(extra) = &mut turn.standby().extra {
                 extra.not_before = at;

@@ -229,6 +229,7 @@ impl Cloud {
     }
 
     fn fate(&self, step: Step, fate: Fate) -> Fate {
+        let step = if step == Step::GiveUp { Step::Delete } else { step };
         match self.broken.iter().find(|(broken, _)| *broken == step) {
             None => fate,
             Some((_, Failing::Fails)) => Fate::Fails,
