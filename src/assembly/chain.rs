@@ -13,8 +13,8 @@ use crate::{
     },
     config::{Config, EthereumSettings, ValidatorKind, ValidatorSettings},
     domain::{
-        ChainEvidence, ChainHealth, ChainObservation, ChainView, Event, PublicKey, Source, Time, TimeExt, ValidatorId,
-        Verdict,
+        ChainEvidence, ChainHealth, ChainObservation, ChainView, Event, LedgerKey, PublicKey, Source, Time, TimeExt,
+        ValidatorId, Verdict,
         gates::{EPOCH_LAG, Evidence, SilentEpochs},
     },
     ports::{Expect, Finding, FindingState, Ledger, PutError},
@@ -76,17 +76,13 @@ async fn tell(mut observations: mpsc::Receiver<ChainObservation>, handle: Handle
     }
 }
 
-fn key(validator: &ValidatorId) -> String {
-    format!("chain/{validator}")
-}
-
 /// An epoch is written once, when it was seen, and never filled in later.
 async fn write_down(
     ledger: &dyn Ledger,
     validator: &ValidatorId,
     seen: Vec<crate::domain::chain::EpochRecord>,
 ) -> anyhow::Result<()> {
-    let key = key(validator);
+    let key = LedgerKey::chain(validator);
     for _ in 0..3 {
         let stored = ledger.get(&key).await?;
         let (mut evidence, expect) = match &stored {
@@ -109,7 +105,7 @@ async fn write_down(
 /// How many epochs in a row, up to the latest, every node that had an opinion saw the validator silent; only those that
 /// began after `since`.
 pub async fn silent_epochs(ledger: &dyn Ledger, validator: &ValidatorId, since: Time) -> Option<SilentEpochs> {
-    let key = key(validator);
+    let key = LedgerKey::chain(validator);
     let stored = ledger.get(&key).await.ok()??;
     let evidence: ChainEvidence = records::decode(&key, &stored.bytes).ok()?;
     count_silent(&evidence, since)

@@ -6,12 +6,12 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::{
-    lease::{self, LeaseRecord},
+    lease::LeaseRecord,
     status::{self, Status},
     store::{self, StoreError},
 };
 use crate::{
-    domain::{Decision, Event, Evidence, Policy, Source, Time, Validator, ValidatorId, World, step},
+    domain::{Decision, Event, Evidence, LedgerKey, Policy, Source, Time, Validator, ValidatorId, World, step},
     ports::Ledger,
     records,
 };
@@ -137,9 +137,9 @@ fn empty(ids: &[ValidatorId]) -> Records {
 
 /// Who holds the lease, in words.
 async fn holder(ledger: &dyn Ledger) -> String {
-    match ledger.get(lease::KEY).await {
+    match ledger.get(&LedgerKey::LEASE).await {
         Ok(None) => "nobody has held it yet".into(),
-        Ok(Some(stored)) => match records::decode::<LeaseRecord>(lease::KEY, &stored.bytes) {
+        Ok(Some(stored)) => match records::decode::<LeaseRecord>(&LedgerKey::LEASE, &stored.bytes) {
             Ok(lease) if lease.holder.is_empty() => "nobody holds it".into(),
             Ok(LeaseRecord { site, address: Some(address), .. }) => {
                 format!("its last holder watches {site}, ask {address}")

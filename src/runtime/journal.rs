@@ -8,13 +8,10 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
-    domain::{Action, Decision, Event, Phase, Time, ValidatorId},
+    domain::{Action, Decision, Event, LedgerKey, Phase, Time, ValidatorId, stamped},
     ports::{Expect, Ledger, LedgerError, PutError},
     records::{self, RecordError},
 };
-
-/// Where the entries stand; they sort by time.
-pub const PREFIX: &str = "journal/";
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -76,12 +73,12 @@ pub(super) fn entry(
 
 /// A name of its own for an entry, after every name that this process gave before: nobody else's is in the way, and
 /// those of one moment stay in order.
-pub(super) fn key(entry: &Entry) -> String {
-    format!("{PREFIX}{}-{}", entry.at.strftime("%Y%m%dT%H%M%S%.3fZ"), Uuid::now_v7().simple())
+pub(super) fn key(entry: &Entry) -> LedgerKey {
+    LedgerKey::journal(&stamped(entry.at, Uuid::now_v7()))
 }
 
 /// Writes one down, once.
-pub(super) async fn write(ledger: Arc<dyn Ledger>, key: String, entry: Entry) {
+pub(super) async fn write(ledger: Arc<dyn Ledger>, key: LedgerKey, entry: Entry) {
     match ledger.put(&key, records::encode(&entry), Expect::Absent).await {
         Ok(_) | Err(PutError::UnknownOutcome(_) | PutError::Conflict { .. }) => {}
         Err(error @ (PutError::Failed(_) | PutError::TooLarge(_))) => {
@@ -106,7 +103,7 @@ pub enum JournalError {
 /// [`JournalError`].
 pub async fn read(ledger: &dyn Ledger, about: Option<&ValidatorId>, last: usize) -> Result<Vec<Entry>, JournalError> {
     let mut entries = Vec::new();
-    for key in ledger.list(PREFIX, None).await?.into_iter().rev() {
+    for key in ledger.list(LedgerKey::JOURNAL, None).await?.into_iter().rev() {
         if entries.len() == last {
             break;
         }

@@ -20,11 +20,11 @@ use changes::Changes;
 use deadline::{Deadline, Moment};
 
 use crate::{
+    domain::LedgerKey,
     ports::{Expect, Ledger, LedgerError, PutError, Stored, Version},
     records::{self, RecordError},
 };
 
-pub const KEY: &str = "lease";
 /// How soon a holder notices that its machine has slept through the end of the lease.
 const LOOK_AT_THE_CLOCK: Duration = Duration::from_millis(250);
 
@@ -158,7 +158,7 @@ async fn try_take(
     seen: &mut Option<(Version, Instant)>,
 ) -> Result<Attempt, LeaseError> {
     let retry = Attempt::Wait(config.ttl / 6);
-    let current = match ledger.get(KEY).await {
+    let current = match ledger.get(&LedgerKey::LEASE).await {
         Ok(current) => current,
         Err(LedgerError::Unavailable(why)) => {
             tracing::warn!(why, "the ledger is not available, waiting for it");
@@ -169,7 +169,7 @@ async fn try_take(
     let (token, expect) = match &current {
         None => (1, Expect::Absent),
         Some(stored) => {
-            let record: LeaseRecord = records::decode(KEY, &stored.bytes)?;
+            let record: LeaseRecord = records::decode(&LedgerKey::LEASE, &stored.bytes)?;
             if let Some(left) = still_held(stored, &record, seen) {
                 // A holder that hands over does so at any moment; look often enough to follow within a second.
                 return Ok(Attempt::Wait(left.min(config.ttl / 6).min(Duration::from_millis(500))));
@@ -186,7 +186,7 @@ async fn try_take(
         ttl_ms: u64::try_from(config.ttl.as_millis()).unwrap_or(u64::MAX),
     };
     let since = Moment::now();
-    match ledger.put(KEY, records::encode(&record), expect).await {
+    match ledger.put(&LedgerKey::LEASE, records::encode(&record), expect).await {
         Ok(version) => Ok(Attempt::Taken(record, version, since)),
         // Whoever was quicker shows at the next look; so does our own write if only its reply was lost.
         Err(
@@ -280,22 +280,23 @@ async fn renew(
             record.holder = String::new();
         }
         let since = Moment::now();
-        match ledger.put(KEY, records::encode(&record), Expect::Version(version.clone())).await {
+        match ledger.put(&LedgerKey::LEASE, records::encode(&record), Expect::Version(version.clone())).await {
             Ok(next) => {
                 version = next;
                 let _ = until.send(Deadline::after(since, config.ttl));
             }
             Err(PutError::Conflict { .. } | PutError::UnknownOutcome(_)) => {
                 // A reply that was lost looks like somebody else's write until the record is read.
-                match ledger.get(KEY).await {
+                match ledger.get(&LedgerKey::LEASE).await {
                     Ok(Some(stored))
-                        if records::decode::<LeaseRecord>(KEY, &stored.bytes).is_ok_and(|found| found == record) =>
+                        if records::decode::<LeaseRecord>(&LedgerKey::LEASE, &stored.bytes)
+                            .is_ok_and(|found| found == record) =>
                     {
                         version = stored.version;
                         let _ = until.send(Deadline::after(since, config.ttl));
                     }
                     Ok(Some(stored))
-                        if records::decode::<LeaseRecord>(KEY, &stored.bytes)
+                        if records::decode::<LeaseRecord>(&LedgerKey::LEASE, &stored.bytes)
                             .is_ok_and(|found| found.holder == record.holder && found.token == record.token) =>
                     {
                         version = stored.version;

@@ -10,15 +10,15 @@ use uuid::Uuid;
 
 use super::Input;
 use crate::{
-    domain::{Ask, Event, IncidentId, REQUEST_LIFETIME, Request, Span, Time, TimeExt, ValidatorId},
+    domain::{
+        Ask, Event, IncidentId, LedgerKey, REQUEST_LIFETIME, Request, Span, Time, TimeExt, ValidatorId, stamp, stamped,
+    },
     ports::{Expect, Ledger, LedgerError, PutError},
     records,
 };
 
-pub const PREFIX: &str = "requests/";
-
 /// A request that nobody has taken within this time was for a validator nobody knows; it is removed.
-const FORGET_AFTER: Duration = Duration::from_hours(24);
+const FORGET_AFTER: Span = Span::from_hours(24);
 
 /// Puts a request down and returns its id. `incident` is the one that was open when the operator asked.
 ///
@@ -33,14 +33,14 @@ pub async fn send(
     ask: Ask,
     incident: Option<IncidentId>,
 ) -> Result<String, PutError> {
-    let id = format!("{}-{}", now.strftime("%Y%m%dT%H%M%S%.3fZ"), Uuid::new_v4().simple());
+    let id = stamped(now, Uuid::new_v4());
     let (by, reason) = (by.to_owned(), reason.to_owned());
     let expires_at = match ask {
         Ask::Open | Ask::Close => Some(now.plus(REQUEST_LIFETIME)),
         Ask::Pause { .. } | Ask::Resume | Ask::Retain => None,
     };
     let request = Request { id: id.clone(), validator: validator.clone(), by, reason, ask, incident, expires_at };
-    let key = format!("{PREFIX}{id}");
+    let key = LedgerKey::request(&id);
     match ledger.put(&key, records::encode(&request), Expect::Absent).await {
         Ok(_) => Ok(id),
         Err(PutError::UnknownOutcome(why)) => match ledger.get(&key).await? {
@@ -70,7 +70,7 @@ pub(super) async fn watch(
 }
 
 async fn look(ledger: &dyn Ledger, inputs: &mpsc::Sender<Input>) -> Result<(), LedgerError> {
-    for key in ledger.list(PREFIX, None).await? {
+    for key in ledger.list(LedgerKey::REQUESTS, None).await? {
         let Some(stored) = ledger.get(&key).await? else { continue };
         let request = match records::decode::<Request>(&key, &stored.bytes) {
             Ok(request) => request,
@@ -94,9 +94,5 @@ async fn look(ledger: &dyn Ledger, inputs: &mpsc::Sender<Input>) -> Result<(), L
 }
 
 fn is_old(key: &str) -> bool {
-    let stamp = key.trim_start_matches(PREFIX).split('-').next().unwrap_or_default();
-    let Ok(at) = jiff::civil::DateTime::strptime("%Y%m%dT%H%M%S%.fZ", stamp) else { return false };
-    let Ok(at) = at.to_zoned(jiff::tz::TimeZone::UTC) else { return false };
-    let age = Time::now().duration_since(at.timestamp());
-    age > Span::try_from(FORGET_AFTER).unwrap_or(Span::MAX)
+    stamp(key).is_some_and(|at| Time::now().duration_since(at) > FORGET_AFTER)
 }

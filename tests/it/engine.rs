@@ -19,7 +19,7 @@ use failover::{
     records,
     runtime::{
         Engine, EngineConfig, Handle, Outside, journal,
-        lease::{self, LeaseConfig, LeaseRecord},
+        lease::{LeaseConfig, LeaseRecord},
         requests,
         status::Status,
         store::{Envelope, FORM, identity},
@@ -241,7 +241,7 @@ async fn a_leader_whose_lease_is_taken_steps_down() {
         beat: 0,
         ttl_ms: 60_000,
     };
-    rig.ledger.set(lease::KEY, records::encode(&other));
+    rig.ledger.set("lease", records::encode(&other));
     running.handle.leadership().wait_for(|leads| !*leads).await.unwrap();
     assert!(running.handle.status().await.is_none(), "who does not lead knows nothing");
     running.stop().await;
@@ -363,7 +363,7 @@ async fn an_event_for_a_validator_nobody_knows_changes_nothing() {
     running.handle.tell(Event::ChainSeen(ChainView::default())).await;
     let status = running.until(|_| true).await;
     assert_eq!(status.validators.len(), 2);
-    assert!(rig.ledger.dump().keys().all(|key| key == lease::KEY || key == "ledger"), "{:?}", rig.ledger.dump().keys());
+    assert!(rig.ledger.dump().keys().all(|key| key == "lease" || key == "ledger"), "{:?}", rig.ledger.dump().keys());
     running.stop().await;
 }
 
@@ -403,7 +403,7 @@ async fn what_is_heard_while_waiting_is_shown_and_known_at_once_when_it_leads() 
     assert!(!waiting.holds_lease && says_down(&waiting), "{waiting:#?}");
     assert_eq!(waiting.validators[0].phase, "watching", "the phase is the ledger's");
     assert!(second.handle.status().await.is_none(), "it is no leader's status");
-    assert!(rig.ledger.dump().keys().all(|key| key == lease::KEY || key == "ledger"), "and nothing was written");
+    assert!(rig.ledger.dump().keys().all(|key| key == "lease" || key == "ledger"), "and nothing was written");
     first.stop().await;
     second.leads().await;
     let leading = second.until(|status| status.validators[0].phase == "suspected").await;
