@@ -160,7 +160,7 @@ impl LedgerGcs {
         let status = response.status();
         if status == StatusCode::PRECONDITION_FAILED {
             return match self.get(key).await {
-                Ok(found) => PutError::Conflict { found: found.map(|stored| stored.version) },
+                Ok(found) => PutError::Conflict { found },
                 Err(error) => error.into(),
             };
         }

@@ -282,7 +282,7 @@ fn put(
         Expect::Version(version) => found.as_ref() == Some(version),
     };
     if !as_expected {
-        return Ok(Err(PutError::Conflict { found }));
+        return Ok(Err(PutError::Conflict { found: get(connection, key)? }));
     }
     let next: i64 = connection
         .prepare_cached("UPDATE counter SET last = last + 1 RETURNING last")?
@@ -294,9 +294,8 @@ fn put(
 }
 
 fn remove(connection: &Connection, key: &str, version: &Version) -> rusqlite::Result<Result<(), PutError>> {
-    let found = current(connection, key)?;
-    if found.as_ref() != Some(version) {
-        return Ok(Err(PutError::Conflict { found }));
+    if current(connection, key)?.as_ref() != Some(version) {
+        return Ok(Err(PutError::Conflict { found: get(connection, key)? }));
     }
     connection.prepare_cached("DELETE FROM records WHERE key = ?1")?.execute([key])?;
     Ok(Ok(()))

@@ -92,7 +92,7 @@ async fn write_down(
             }
         };
         evidence.add(seen.clone());
-        match ledger.put(&key, records::encode(&evidence), expect).await {
+        match ledger.write(&key, records::encode(&evidence), expect).await {
             Ok(_) => return Ok(()),
             // Repeating is harmless: what is there already stays.
             Err(PutError::Conflict { .. } | PutError::UnknownOutcome(_)) => {}

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::{
     domain::{Action, Decision, Event, LedgerKey, Phase, Time, ValidatorId, stamped},
-    ports::{Expect, Ledger, LedgerError, PutError},
+    ports::{Expect, Ledger, LedgerError},
     records::{self, RecordError},
 };
 
@@ -79,11 +79,8 @@ pub(super) fn key(entry: &Entry) -> LedgerKey {
 
 /// Writes one down, once.
 pub(super) async fn write(ledger: Arc<dyn Ledger>, key: LedgerKey, entry: Entry) {
-    match ledger.put(&key, records::encode(&entry), Expect::Absent).await {
-        Ok(_) | Err(PutError::UnknownOutcome(_) | PutError::Conflict { .. }) => {}
-        Err(error @ (PutError::Failed(_) | PutError::TooLarge(_))) => {
-            tracing::warn!(validator = %entry.validator, %error, "a decision is not in the journal: {}", entry.reasons.join("; "));
-        }
+    if let Err(error) = ledger.write(&key, records::encode(&entry), Expect::Absent).await {
+        tracing::warn!(validator = %entry.validator, %error, "a decision is not in the journal: {}", entry.reasons.join("; "));
     }
 }
 

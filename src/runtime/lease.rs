@@ -130,10 +130,9 @@ pub async fn acquire(
     config: &LeaseConfig,
     shutdown: &CancellationToken,
 ) -> Result<(Lease, Keeper), LeaseError> {
-    let holder = Uuid::new_v4().to_string();
     let mut seen: Option<(Version, Instant)> = None;
     loop {
-        let wait = match try_take(ledger, config, &holder, &mut seen).await? {
+        let wait = match try_take(ledger, config, &mut seen).await? {
             Attempt::Taken(record, version, since) => {
                 return Ok(keep(ledger.clone(), config.clone(), record, version, since));
             }
@@ -154,7 +153,6 @@ enum Attempt {
 async fn try_take(
     ledger: &Arc<dyn Ledger>,
     config: &LeaseConfig,
-    holder: &str,
     seen: &mut Option<(Version, Instant)>,
 ) -> Result<Attempt, LeaseError> {
     let retry = Attempt::Wait(config.ttl / 6);
@@ -178,7 +176,8 @@ async fn try_take(
         }
     };
     let record = LeaseRecord {
-        holder: holder.to_owned(),
+        // Another one for each try: what is found is then this very write, which `since` came before.
+        holder: Uuid::new_v4().to_string(),
         site: config.site.clone(),
         address: config.address.clone(),
         token,
@@ -186,9 +185,9 @@ async fn try_take(
         ttl_ms: u64::try_from(config.ttl.as_millis()).unwrap_or(u64::MAX),
     };
     let since = Moment::now();
-    match ledger.put(&LedgerKey::LEASE, records::encode(&record), expect).await {
+    match ledger.write(&LedgerKey::LEASE, records::encode(&record), expect).await {
         Ok(version) => Ok(Attempt::Taken(record, version, since)),
-        // Whoever was quicker shows at the next look; so does our own write if only its reply was lost.
+        // Whoever was quicker shows at the next look.
         Err(
             PutError::Conflict { .. } | PutError::UnknownOutcome(_) | PutError::Failed(LedgerError::Unavailable(_)),
         ) => Ok(retry),
@@ -280,38 +279,28 @@ async fn renew(
             record.holder = String::new();
         }
         let since = Moment::now();
-        match ledger.put(&LedgerKey::LEASE, records::encode(&record), Expect::Version(version.clone())).await {
+        match ledger.write(&LedgerKey::LEASE, records::encode(&record), Expect::Version(version.clone())).await {
             Ok(next) => {
                 version = next;
                 let _ = until.send(Deadline::after(since, config.ttl));
             }
-            Err(PutError::Conflict { .. } | PutError::UnknownOutcome(_)) => {
-                // A reply that was lost looks like somebody else's write until the record is read.
-                match ledger.get(&LedgerKey::LEASE).await {
-                    Ok(Some(stored))
-                        if records::decode::<LeaseRecord>(&LedgerKey::LEASE, &stored.bytes)
-                            .is_ok_and(|found| found == record) =>
-                    {
-                        version = stored.version;
-                        let _ = until.send(Deadline::after(since, config.ttl));
-                    }
-                    Ok(Some(stored))
-                        if records::decode::<LeaseRecord>(&LedgerKey::LEASE, &stored.bytes)
-                            .is_ok_and(|found| found.holder == record.holder && found.token == record.token) =>
-                    {
-                        version = stored.version;
-                    }
-                    Ok(_) => {
-                        tracing::warn!("another watcher has taken the lease");
-                        return;
-                    }
-                    Err(error) => tracing::warn!(%error, "the lease could not be read"),
+            Err(PutError::Conflict { found }) => match found.filter(|found| is_same(found, &record)) {
+                // An earlier beat of ours, whose reply was lost; how long ago it came is not known.
+                Some(earlier) => version = earlier.version,
+                None => {
+                    tracing::warn!("another watcher has taken the lease");
+                    return;
                 }
-            }
+            },
             Err(error) => tracing::warn!(%error, "the lease could not be renewed"),
         }
         if giving_back || until.borrow().left().is_zero() {
             return;
         }
     }
+}
+
+fn is_same(found: &Stored, ours: &LeaseRecord) -> bool {
+    records::decode::<LeaseRecord>(&LedgerKey::LEASE, &found.bytes)
+        .is_ok_and(|found| found.holder == ours.holder && found.token == ours.token)
 }

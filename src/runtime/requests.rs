@@ -23,7 +23,7 @@ const FORGET_AFTER: Span = Span::from_hours(24);
 /// Puts a request down and returns its id. `incident` is the one that was open when the operator asked.
 ///
 /// # Errors
-/// What the ledger says. A reply that was lost is sorted out: the key is ours alone.
+/// What the ledger says.
 pub async fn send(
     ledger: &dyn Ledger,
     now: Time,
@@ -41,13 +41,11 @@ pub async fn send(
     };
     let request = Request { id: id.clone(), validator: validator.clone(), by, reason, ask, incident, expires_at };
     let key = LedgerKey::request(&id);
-    match ledger.put(&key, records::encode(&request), Expect::Absent).await {
+    match ledger.write(&key, records::encode(&request), Expect::Absent).await {
         Ok(_) => Ok(id),
-        Err(PutError::UnknownOutcome(why)) => match ledger.get(&key).await? {
-            Some(_) => Ok(id),
-            None => Err(PutError::UnknownOutcome(why)),
-        },
-        Err(error) => Err(error),
+        // The key is ours alone, so nobody else has written there.
+        Err(PutError::Conflict { .. }) => Err(PutError::UnknownOutcome("it is not there so far".into())),
+        Err(error @ (PutError::Failed(_) | PutError::UnknownOutcome(_) | PutError::TooLarge(_))) => Err(error),
     }
 }
 

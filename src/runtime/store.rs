@@ -73,16 +73,16 @@ struct Identity {
 /// [`StoreError`]; a record that cannot be read is left untouched.
 pub async fn identity(ledger: &dyn Ledger) -> Result<Uuid, StoreError> {
     let new = Identity { id: Uuid::new_v4() };
-    match ledger.put(&LedgerKey::IDENTITY, records::encode(&new), Expect::Absent).await {
-        Ok(_) => return Ok(new.id),
-        // It has one, or this very write has arrived although its reply was lost.
-        Err(PutError::Conflict { .. } | PutError::UnknownOutcome(_)) => {}
-        Err(PutError::Failed(error)) => return Err(error.into()),
-        Err(error @ PutError::TooLarge(_)) => return Err(LedgerError::Unusable(error.to_string()).into()),
-    }
-    match ledger.get(&LedgerKey::IDENTITY).await? {
-        Some(stored) => Ok(records::decode::<Identity>(&LedgerKey::IDENTITY, &stored.bytes)?.id),
-        None => Err(LedgerError::Unavailable("it has no name yet".into()).into()),
+    match ledger.write(&LedgerKey::IDENTITY, records::encode(&new), Expect::Absent).await {
+        Ok(_) => Ok(new.id),
+        Err(PutError::Conflict { found: Some(stored) }) => {
+            Ok(records::decode::<Identity>(&LedgerKey::IDENTITY, &stored.bytes)?.id)
+        }
+        Err(error @ (PutError::Conflict { found: None } | PutError::UnknownOutcome(_))) => {
+            Err(LedgerError::Unavailable(error.to_string()).into())
+        }
+        Err(PutError::Failed(error)) => Err(error.into()),
+        Err(error @ PutError::TooLarge(_)) => Err(LedgerError::Unusable(error.to_string()).into()),
     }
 }
 
@@ -210,15 +210,20 @@ async fn write_until_known(
         if lease.margin().is_zero() {
             return Err(StoreError::OutOfTime { key: key.clone() });
         }
-        match ledger.put(key, bytes.clone(), expect.clone()).await {
+        match ledger.write(key, bytes.clone(), expect.clone()).await {
             Ok(version) => return Ok(version),
-            // The reply of an earlier try may have been lost: our own write id tells.
-            Err(PutError::Conflict { .. } | PutError::UnknownOutcome(_)) => {
-                if let Some(version) = our_own(ledger, key, envelope, version).await? {
-                    return Ok(version);
+            Err(PutError::Conflict { found: Some(stored) }) => {
+                let found: Envelope = records::unseal(key, &stored.bytes, FORM)?;
+                if found.token > envelope.token {
+                    return Err(StoreError::Fenced { key: key.clone() });
+                }
+                if version != Some(&stored.version) {
+                    // Trying again would be refused forever: what we know of this record is not what is there.
+                    return Err(StoreError::Overtaken { key: key.clone() });
                 }
             }
-            Err(PutError::Failed(LedgerError::Unavailable(why))) => {
+            Err(PutError::Conflict { found: None }) => {}
+            Err(PutError::UnknownOutcome(why) | PutError::Failed(LedgerError::Unavailable(why))) => {
                 tracing::warn!(%key, why, "not written yet, trying again");
             }
             Err(PutError::Failed(error @ LedgerError::Unusable(_))) => return Err(error.into()),
@@ -230,32 +235,5 @@ async fn write_until_known(
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(Duration::from_secs(1));
-    }
-}
-
-/// The version of our own write, if that is what is there; an error when it is somebody else's; `None` when the ledger
-/// does not answer or the old record still stands.
-async fn our_own(
-    ledger: &dyn Ledger,
-    key: &LedgerKey,
-    ours: &Envelope,
-    replaces: Option<&Version>,
-) -> Result<Option<Version>, StoreError> {
-    match ledger.get(key).await {
-        Ok(Some(stored)) => {
-            let found: Envelope = records::unseal(key, &stored.bytes, FORM)?;
-            if found.write_id == ours.write_id {
-                Ok(Some(stored.version))
-            } else if found.token > ours.token {
-                Err(StoreError::Fenced { key: key.clone() })
-            } else if replaces == Some(&stored.version) {
-                Ok(None)
-            } else {
-                // Trying again would be refused for ever: what we know of this record is not what is there.
-                Err(StoreError::Overtaken { key: key.clone() })
-            }
-        }
-        Ok(None) | Err(LedgerError::Unavailable(_)) => Ok(None),
-        Err(error @ LedgerError::Unusable(_)) => Err(error.into()),
     }
 }

@@ -29,11 +29,11 @@ async fn absent_then_present(ledger: &dyn Ledger) {
     assert_eq!((stored.bytes.as_slice(), &stored.version), (&b"one"[..], &first));
 
     let again = ledger.put(key, b"two".to_vec(), Expect::Absent).await;
-    assert!(matches!(again, Err(PutError::Conflict { found: Some(found) }) if found == first));
+    assert!(matches!(again, Err(PutError::Conflict { found: Some(found) }) if found.version == first));
     let second = put(ledger, key, b"one", Expect::Version(first.clone())).await;
     assert_ne!(first, second, "equal bytes have another version");
     let stale = ledger.put(key, b"late".to_vec(), Expect::Version(first)).await;
-    assert!(matches!(stale, Err(PutError::Conflict { found: Some(found) }) if found == second));
+    assert!(matches!(stale, Err(PutError::Conflict { found: Some(found) }) if found.version == second));
     assert_eq!(ledger.get(key).await.unwrap().unwrap().bytes, b"one");
 
     let missing = ledger.put("suite/none", b"x".to_vec(), Expect::Version(second)).await;
