@@ -28,9 +28,12 @@ use crate::{
         web::{self, WebState, metrics::Counter},
     },
     config::{AlertmanagerSettings, Config, LedgerSettings, WebhookAuth},
-    domain::{Event, Policy, Source, alerts::Freshness},
+    domain::{Event, LedgerKey, Policy, Source, alerts::Freshness},
     ports::{Clock, Cloud, Ledger, Notifier},
-    runtime::{Engine, EngineConfig, Handle, Outside, lease::LeaseConfig},
+    runtime::{
+        Engine, EngineConfig, Handle, Outside,
+        lease::{LeaseConfig, LeaseHolder},
+    },
 };
 
 mod alerts;
@@ -185,9 +188,10 @@ impl Watcher {
 }
 
 fn engine_config(config: &Config) -> anyhow::Result<EngineConfig> {
+    let address = config.http.address.as_ref().map(ToString::to_string);
     let lease = LeaseConfig {
-        site: config.site.clone(),
-        address: config.http.address.as_ref().map(ToString::to_string),
+        key: LedgerKey::LEASE,
+        about: LeaseHolder { site: config.site.clone(), address },
         ttl: config.policy.lease.try_into().context("policy.lease")?,
     };
     Ok(EngineConfig {

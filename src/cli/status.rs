@@ -80,7 +80,8 @@ impl Source {
                     Some(stored) => Some(records::decode::<LeaseRecord>(&LedgerKey::LEASE, &stored.bytes)?),
                     None => None,
                 };
-                let address = lease.as_ref().and_then(|lease| lease.address.as_ref()).and_then(|url| url.parse().ok());
+                let address =
+                    lease.as_ref().and_then(|lease| lease.about.address.as_ref()).and_then(|url| url.parse().ok());
                 let mut warnings = Vec::new();
                 if let Some(url) = address {
                     match ask(client, &url).await {

@@ -23,7 +23,7 @@ use super::{
     term::Term,
 };
 use crate::{
-    domain::{LedgerKey, Policy, ValidatorId, World},
+    domain::{Policy, ValidatorId, World},
     ports::{Clock, Cloud, Ledger, Notifier},
 };
 
@@ -141,7 +141,7 @@ impl Engine {
     async fn lead(&mut self, lease: Lease, keeper: Keeper, heard: Heard, shutdown: &CancellationToken) -> Heard {
         let identity = tokio::select! {
             identity = store::identity(&*self.outside.ledger) => identity,
-            () = lease.lost() => Err(StoreError::OutOfTime { key: LedgerKey::LEASE }),
+            () = lease.lost() => Err(StoreError::OutOfTime { key: lease.key().clone() }),
         };
         let identity = match identity {
             Ok(identity) => identity,

@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::{
-    lease::LeaseRecord,
+    lease::{LeaseHolder, LeaseRecord},
     status::{self, Status},
     store::{self, StoreError},
 };
@@ -141,10 +141,12 @@ async fn holder(ledger: &dyn Ledger) -> String {
         Ok(None) => "nobody has held it yet".into(),
         Ok(Some(stored)) => match records::decode::<LeaseRecord>(&LedgerKey::LEASE, &stored.bytes) {
             Ok(lease) if lease.holder.is_empty() => "nobody holds it".into(),
-            Ok(LeaseRecord { site, address: Some(address), .. }) => {
+            Ok(LeaseRecord { about: LeaseHolder { site, address: Some(address) }, .. }) => {
                 format!("its last holder watches {site}, ask {address}")
             }
-            Ok(LeaseRecord { site, address: None, .. }) => format!("its last holder watches {site}"),
+            Ok(LeaseRecord { about: LeaseHolder { site, address: None }, .. }) => {
+                format!("its last holder watches {site}")
+            }
             Err(error) => error.to_string(),
         },
         Err(error) => format!("who holds it is not known: {error}"),

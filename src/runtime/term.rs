@@ -24,9 +24,7 @@ use super::{
     store::{Store, StoreError},
     timers::Timers,
 };
-use crate::domain::{
-    Action, ActionId, Context, Decision, Event, LedgerKey, Reason, Span, Time, ValidatorId, World, render, step,
-};
+use crate::domain::{Action, ActionId, Context, Decision, Event, Reason, Span, Time, ValidatorId, World, render, step};
 
 /// What a clean stop spends on what need not end; a successor is to lead within a second.
 const A_MOMENT: Duration = Duration::from_millis(300);
@@ -98,7 +96,7 @@ impl Term {
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return Ok(()),
-                () = self.lease.lost() => return Err(StoreError::OutOfTime { key: LedgerKey::LEASE }),
+                () = self.lease.lost() => return Err(StoreError::OutOfTime { key: self.lease.key().clone() }),
                 _ = inputs.recv_many(&mut batch, BATCH) => {}
                 () = sleep => {}
                 Some(_) = self.running.join_next() => continue,

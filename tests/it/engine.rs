@@ -12,14 +12,14 @@ use async_trait::async_trait;
 use failover::{
     domain::{
         ActionId, Case, ChainView, CreateOutcome, Event, Evidence, Incident, IncidentId, InstanceRef, Interval,
-        Machine, MachineState, Mode, Pause, Policy, PricedRung, Reading, Role, Rung, Source, Span, Stage, Standby,
-        StandbySpec, Time, Validator, ValidatorId, Verdict, Written,
+        LedgerKey, Machine, MachineState, Mode, Pause, Policy, PricedRung, Reading, Role, Rung, Source, Span, Stage,
+        Standby, StandbySpec, Time, Validator, ValidatorId, Verdict, Written,
     },
     ports::{Clock, Cloud, CloudError, Finding, Ledger, Observed, Retained, Scope, SerialPort, Unpromoted},
     records,
     runtime::{
         Engine, EngineConfig, Handle, Outside, journal,
-        lease::{LeaseConfig, LeaseRecord},
+        lease::{LeaseConfig, LeaseHolder, LeaseRecord},
         requests,
         status::Status,
         store::{Envelope, FORM, identity},
@@ -127,7 +127,11 @@ impl Rig {
             site: "home".into(),
             validators: vec![eth(0), eth(1)],
             policy: Policy { ladder: vec![priced], ..policy },
-            lease: LeaseConfig { site: "home".into(), address: None, ttl: Duration::from_secs(2) },
+            lease: LeaseConfig {
+                key: LedgerKey::LEASE,
+                about: LeaseHolder { site: "home".into(), address: None },
+                ttl: Duration::from_secs(2),
+            },
             requests_every: Duration::from_millis(20),
             call_timeout: Duration::from_millis(500),
             clock_jump: Duration::from_secs(30),
@@ -235,8 +239,7 @@ async fn a_leader_whose_lease_is_taken_steps_down() {
     let running = rig.start(Span::from_hours(1)).await;
     let other = LeaseRecord {
         holder: "another".into(),
-        site: "elsewhere".into(),
-        address: None,
+        about: LeaseHolder { site: "elsewhere".into(), address: None },
         token: 99,
         beat: 0,
         ttl_ms: 60_000,
