@@ -25,6 +25,11 @@ pub trait Ledger: Send + Sync + 'static {
     async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Vec<String>, LedgerError>;
     /// Removes a record nobody needs any more (a request taken, an alert long resolved), if it is still this version.
     async fn remove(&self, key: &str, version: &Version) -> Result<(), PutError>;
+    /// How long this version has been there at least, by a clock that the store keeps for everybody. `None` when there
+    /// is no such clock, or another version by now: then only watching it by one's own clock tells.
+    async fn age(&self, _key: &str, _version: &Version) -> Result<Option<Span>, LedgerError> {
+        Ok(None)
+    }
     /// Where the records are, for people: "the file /var/lib/failover/ledger.sqlite".
     fn describe(&self) -> String;
     /// Whether the records survive the loss of the whole house.

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use failover::ports::{Expect, Ledger, MAX_RECORD, PutError, Version};
+use failover::{
+    domain::Span,
+    ports::{Expect, Ledger, MAX_RECORD, PutError, Version},
+};
 
 /// Runs everything. The ledger may hold other records; the suite's are under `suite/`.
 ///
@@ -15,6 +18,7 @@ pub async fn run(ledger: Arc<dyn Ledger>, removes_conditionally: bool) {
     listing(&*ledger).await;
     removing(&*ledger, removes_conditionally).await;
     too_large(&*ledger).await;
+    age(&*ledger).await;
 }
 
 async fn put(ledger: &dyn Ledger, key: &str, bytes: &[u8], expect: Expect) -> Version {
@@ -108,4 +112,12 @@ async fn too_large(ledger: &dyn Ledger) {
     assert!(matches!(result, Err(PutError::TooLarge(_))));
     put(ledger, "suite/large", &vec![b'x'; MAX_RECORD], Expect::Absent).await;
     assert_eq!(ledger.get("suite/large").await.unwrap().unwrap().bytes.len(), MAX_RECORD);
+}
+
+/// What has just been written is not old, and what is not there has no age.
+async fn age(ledger: &dyn Ledger) {
+    let version = put(ledger, "suite/young", b"x", Expect::Absent).await;
+    let age = ledger.age("suite/young", &version).await.unwrap();
+    assert!(age.is_none_or(|age| age < Span::from_secs(20)), "{age:?}");
+    assert_eq!(ledger.age("suite/never", &version).await.unwrap(), None);
 }

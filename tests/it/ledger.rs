@@ -15,6 +15,7 @@ use failover::{
         ledger_gcs::{GcsConfig, LedgerGcs},
         ledger_sqlite::LedgerSqlite,
     },
+    domain::Span,
     ports::{Expect, Ledger, LedgerError, PutError},
     sandbox::object_store::{FakeObjectStore, Fault},
 };
@@ -86,6 +87,20 @@ async fn a_write_knows_its_own_although_the_reply_was_lost() {
     let second = write("two", Expect::Version(first.clone())).await.unwrap();
     let theirs = write("three", Expect::Version(first)).await;
     assert!(matches!(theirs, Err(PutError::Conflict { found: Some(found) }) if found.version == second));
+}
+
+#[tokio::test]
+async fn the_bucket_says_how_old_a_record_is_and_never_too_old() {
+    let store = FakeObjectStore::start().await.unwrap();
+    let ledger = gcs(store.url());
+    let first = ledger.put("k", b"one".to_vec(), Expect::Absent).await.unwrap();
+    store.age("home/k", Span::from_secs(100));
+    let age = ledger.age("k", &first).await.unwrap().unwrap();
+    // `Date` has whole seconds, and two seconds are kept for clocks that are apart.
+    assert!(age > Span::from_secs(95) && age <= Span::from_secs(99), "{age:?}");
+    let second = ledger.put("k", b"two".to_vec(), Expect::Version(first.clone())).await.unwrap();
+    assert_eq!(ledger.age("k", &first).await.unwrap(), None, "it is another version by now");
+    assert_eq!(ledger.age("k", &second).await.unwrap(), Some(Span::ZERO));
 }
 
 #[tokio::test]
