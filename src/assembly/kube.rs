@@ -85,7 +85,7 @@ async fn tell(mut observations: mpsc::Receiver<KubeObservation>, handle: Handle,
                 if changed.is_err() {
                     return;
                 }
-                // A new term has written down none of the pauses.
+                // A new leadership has written down none of the pauses.
                 latest.paused.clear();
                 let all: Vec<ValidatorId> = latest.seen.keys().cloned().collect();
                 for id in all {

@@ -16,11 +16,11 @@ use super::{
     executor::Executor,
     handle::{Handle, Input, STEPS, Step},
     heard::Heard,
+    leadership::Leadership,
     lease::{self, Keeper, Lease, LeaseConfig, LeaseError},
     requests,
     store::{self, Store, StoreError},
     sweep,
-    term::Term,
 };
 use crate::{
     domain::{Policy, ValidatorId, World},
@@ -168,9 +168,9 @@ impl Engine {
         let sweeper = self.sweeper(&lease, &stop);
         let mut world = World::new(records);
         world.trust_clock_since(self.outside.clock.now());
-        let mut term = Term::new(self, lease.clone(), store, world, unreadable, heard);
+        let mut leadership = Leadership::new(self, lease.clone(), store, world, unreadable, heard);
         let _ = self.leads.send(true);
-        let ended = term.run(&mut self.inputs, shutdown).await;
+        let ended = leadership.run(&mut self.inputs, shutdown).await;
         // First of all nobody is told any more that this process leads.
         let _ = self.leads.send(false);
         stop.cancel();
@@ -179,7 +179,7 @@ impl Engine {
         }
         // From here on no change begins. Once those under way have ended, nothing keeps a successor from acting: what
         // else runs only reads, or writes what it may write twice.
-        let heard = term.finish(lease.close()).await;
+        let heard = leadership.finish(lease.close()).await;
         requests.abort();
         if let Some(sweeper) = sweeper {
             sweeper.abort();

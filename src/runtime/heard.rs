@@ -43,7 +43,7 @@ impl Heard {
         Self { site: site.into(), policy: policy.clone(), ids: ids.to_vec(), said: BTreeMap::new() }
     }
 
-    /// Takes in what a source says. What is about an action or a mail belongs to one time of leading.
+    /// Takes in what a source says. What is about an action or a mail belongs to one leadership.
     pub(super) fn hear(&mut self, event: &Event, now: Time) {
         let about = match event {
             Event::ChainSeen(_) => About::Chain,

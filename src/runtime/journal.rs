@@ -33,7 +33,7 @@ pub struct Entry {
     pub reasons: Vec<String>,
 }
 
-/// Who decides: the same for all entries of one time of leading.
+/// Who decides: the same for all entries under one lease.
 pub(super) struct Author<'a> {
     pub(super) site: &'a str,
     pub(super) token: u64,

@@ -1,4 +1,5 @@
-//! One time of leading: the world in memory, and what is done for each batch of events.
+//! Leadership: the time from taking the records over to the loss of the lease, with the world in memory and what is done
+//! for each batch of events.
 //!
 //! Step, commit in memory, persist, act, in this order. It knows nothing of how the lease was obtained.
 
@@ -29,8 +30,7 @@ use crate::domain::{Action, ActionId, Context, Decision, Event, Reason, Span, Ti
 /// What a clean stop spends on what need not end; a successor is to lead within a second.
 const A_MOMENT: Duration = Duration::from_millis(300);
 
-/// One time of leading: from taking the records over to the loss of the lease.
-pub(super) struct Term {
+pub(super) struct Leadership {
     config: EngineConfig,
     outside: Outside,
     sender: mpsc::Sender<Input>,
@@ -47,7 +47,7 @@ pub(super) struct Term {
     anchor: (Time, Instant),
 }
 
-impl Term {
+impl Leadership {
     pub(super) fn new(
         engine: &Engine,
         lease: Lease,
@@ -112,7 +112,7 @@ impl Term {
         for input in inputs {
             match input {
                 Input::Event(event) => {
-                    // A request is carried out or refused here; it is not kept for another time of leading.
+                    // A request is carried out or refused here; it is not kept for another leadership.
                     if !matches!(event, Event::Requested(..)) {
                         self.heard.hear(&event, self.now);
                     }
