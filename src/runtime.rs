@@ -15,5 +15,5 @@ pub mod store;
 mod sweep;
 mod timers;
 
-pub use engine::{Engine, EngineConfig, EngineError, Outside};
+pub use engine::{Deps, Engine, EngineConfig, EngineError};
 pub use handle::{Handle, Input, Step};

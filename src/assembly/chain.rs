@@ -19,7 +19,7 @@ use crate::{
     },
     ports::{Expect, Finding, FindingState, Ledger, PutError},
     records,
-    runtime::{Handle, Outside},
+    runtime::{Deps, Handle},
 };
 
 /// The longest that one request to a beacon node may take.
@@ -33,7 +33,7 @@ fn nodes(settings: &EthereumSettings) -> Vec<NodeConfig> {
 /// Starts watching, if beacon nodes are configured.
 pub(super) fn spawn(
     config: &Config,
-    outside: &Outside,
+    deps: &Deps,
     handle: &Handle,
     tasks: &mut JoinSet<()>,
     stop: &CancellationToken,
@@ -50,10 +50,10 @@ pub(super) fn spawn(
     let mut beacon = BeaconConfig::new(nodes(settings));
     beacon.genesis_root.clone_from(&settings.genesis_root);
     beacon.timeout = TIMEOUT;
-    let watch = BeaconWatch::new(beacon, validators, outside.clock.clone()).context("ethereum")?;
+    let watch = BeaconWatch::new(beacon, validators, deps.clock.clone()).context("ethereum")?;
     let (sender, observations) = mpsc::channel(16);
     tasks.spawn(watch.run(sender, stop.clone()));
-    tasks.spawn(tell(observations, handle.clone(), outside.ledger.clone()));
+    tasks.spawn(tell(observations, handle.clone(), deps.ledger.clone()));
     Ok(())
 }
 

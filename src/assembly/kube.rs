@@ -17,7 +17,7 @@ use crate::{
     config::{Config, WorkloadName},
     domain::{Ask, Event, Hands, Request, Source, Span, Time, ValidatorId, kube::PauseNote},
     ports::{Clock, Finding, FindingState},
-    runtime::{Handle, Outside, Step},
+    runtime::{Deps, Handle, Step},
 };
 
 /// For how long signs of a human at work hold back, after the cluster has last shown them.
@@ -42,7 +42,7 @@ pub fn targets(config: &Config) -> Vec<Target> {
 /// Starts watching, if a validator names what it is in a cluster.
 pub(super) async fn spawn(
     config: &Config,
-    outside: &Outside,
+    deps: &Deps,
     handle: &Handle,
     tasks: &mut JoinSet<()>,
     stop: &CancellationToken,
@@ -53,11 +53,11 @@ pub(super) async fn spawn(
     }
     let client = kube::connect(config.kubernetes.kubeconfig.as_deref()).await.context("kubernetes")?;
     let watch =
-        KubeWatch::new(client.clone(), targets.clone(), config.kubernetes.thresholds.clone(), outside.clock.clone());
+        KubeWatch::new(client.clone(), targets.clone(), config.kubernetes.thresholds.clone(), deps.clock.clone());
     let (sender, observations) = mpsc::channel(64);
     tasks.spawn(watch.run(sender, stop.clone()));
     tasks.spawn(note(handle.steps(), client, targets, stop.clone()));
-    tasks.spawn(tell(observations, handle.clone(), outside.clock.clone()));
+    tasks.spawn(tell(observations, handle.clone(), deps.clock.clone()));
     Ok(())
 }
 

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{
-    Engine, EngineConfig, Input, Outside, Step,
+    Deps, Engine, EngineConfig, Input, Step,
     engine::{BATCH, executor},
     heard::Heard,
     journal,
@@ -32,7 +32,7 @@ const A_MOMENT: Duration = Duration::from_millis(300);
 
 pub(super) struct Leadership {
     config: EngineConfig,
-    outside: Outside,
+    deps: Deps,
     sender: mpsc::Sender<Input>,
     steps: broadcast::Sender<Step>,
     lease: Lease,
@@ -56,10 +56,10 @@ impl Leadership {
         unreadable: Vec<String>,
         heard: Heard,
     ) -> Self {
-        let now = engine.outside.clock.now();
+        let now = engine.deps.clock.now();
         Self {
             config: engine.config.clone(),
-            outside: engine.outside.clone(),
+            deps: engine.deps.clone(),
             sender: engine.sender.clone(),
             steps: engine.steps.clone(),
             lease,
@@ -89,7 +89,7 @@ impl Leadership {
             let wake = self.timers.next();
             let sleep = async {
                 match wake {
-                    Some(at) => self.outside.clock.sleep_until(at).await,
+                    Some(at) => self.deps.clock.sleep_until(at).await,
                     None => std::future::pending().await,
                 }
             };
@@ -137,7 +137,7 @@ impl Leadership {
     /// Time goes forwards only. A wall clock that does not agree with the time that has passed has jumped (or the
     /// machine has slept), and then nobody knows how long anything has lasted.
     fn tick(&mut self, turn: &mut Turn) {
-        let wall = self.outside.clock.now();
+        let wall = self.deps.clock.now();
         let (wall_before, instant_before) = self.anchor;
         let passed = Span::try_from(instant_before.elapsed()).unwrap_or(Span::ZERO);
         let difference = wall.duration_since(wall_before) - passed;
@@ -215,7 +215,7 @@ impl Leadership {
             let _ = answer.send(());
         }
         for entry in turn.journal {
-            self.running.spawn(journal::write(self.outside.ledger.clone(), journal::key(&entry), entry));
+            self.running.spawn(journal::write(self.deps.ledger.clone(), journal::key(&entry), entry));
         }
         for (id, action_id, action) in turn.actions {
             self.start(id, action_id, action);
@@ -234,7 +234,7 @@ impl Leadership {
     }
 
     fn start(&mut self, validator: ValidatorId, id: ActionId, action: Action) {
-        let Some(executor) = executor(&self.config, &self.outside, &self.lease) else {
+        let Some(executor) = executor(&self.config, &self.deps, &self.lease) else {
             tracing::error!(%validator, action = %id, "there is no cloud to act in");
             return;
         };
@@ -249,7 +249,7 @@ impl Leadership {
     /// A mail goes out only after the record that holds it is in the ledger, so none is lost; its id is derived from
     /// what it is about, so one that is sent twice after a crash can be known as one.
     fn send_mail(&mut self, id: &ValidatorId) {
-        let (Some(notifier), Some(subject)) = (self.outside.notifier.clone(), self.world.get(id)) else { return };
+        let (Some(notifier), Some(subject)) = (self.deps.notifier.clone(), self.world.get(id)) else { return };
         for outgoing in &subject.record.outbox {
             let notice = &outgoing.notice;
             if !outgoing.is_due(self.now) || !self.sending.insert(notice.id) {

@@ -18,7 +18,7 @@ use failover::{
     ports::{Clock, Cloud, CloudError, Finding, Ledger, Observed, Retained, Scope, SerialPort, Unpromoted},
     records,
     runtime::{
-        Engine, EngineConfig, Handle, Outside, journal,
+        Deps, Engine, EngineConfig, Handle, journal,
         lease::{LeaseConfig, LeaseHolder, LeaseRecord},
         requests,
         status::Status,
@@ -137,13 +137,13 @@ impl Rig {
             clock_jump: Duration::from_secs(30),
             cli: "failover".into(),
         };
-        let outside = Outside {
+        let deps = Deps {
             ledger: self.ledger.clone(),
             cloud: Some(self.cloud.clone()),
             notifier: None,
             clock: self.clock.clone(),
         };
-        let (engine, handle) = Engine::new(config, outside);
+        let (engine, handle) = Engine::new(config, deps);
         let stop = CancellationToken::new();
         Running { handle, task: tokio::spawn(engine.run(stop.clone())), stop }
     }
