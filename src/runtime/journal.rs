@@ -66,7 +66,7 @@ pub(super) fn entry(
         from: from.name().to_owned(),
         to: to.name().to_owned(),
         asked_by: request.map(|request| request.by.clone()),
-        asked: request.map(|request| format!("{}: {}", request.ask, request.reason)),
+        asked: request.map(|request| format!("{}: {}", request.command, request.reason)),
         reasons: made.reasons.iter().map(ToString::to_string).collect(),
     })
 }

@@ -11,7 +11,8 @@ use uuid::Uuid;
 use super::Input;
 use crate::{
     domain::{
-        Ask, Event, IncidentId, LedgerKey, REQUEST_LIFETIME, Request, Span, Time, TimeExt, ValidatorId, stamp, stamped,
+        Command, Event, IncidentId, LedgerKey, REQUEST_LIFETIME, Request, Span, Time, TimeExt, ValidatorId, stamp,
+        stamped,
     },
     ports::{Expect, Ledger, LedgerError, PutError},
     records,
@@ -30,16 +31,16 @@ pub async fn send(
     validator: &ValidatorId,
     by: &str,
     reason: &str,
-    ask: Ask,
+    command: Command,
     incident: Option<IncidentId>,
 ) -> Result<String, PutError> {
     let id = stamped(now, Uuid::new_v4());
     let (by, reason) = (by.to_owned(), reason.to_owned());
-    let expires_at = match ask {
-        Ask::Open | Ask::Close => Some(now.plus(REQUEST_LIFETIME)),
-        Ask::Pause { .. } | Ask::Resume | Ask::Retain => None,
+    let expires_at = match command {
+        Command::Open | Command::Close => Some(now.plus(REQUEST_LIFETIME)),
+        Command::Pause { .. } | Command::Resume | Command::Retain => None,
     };
-    let request = Request { id: id.clone(), validator: validator.clone(), by, reason, ask, incident, expires_at };
+    let request = Request { id: id.clone(), validator: validator.clone(), by, reason, command, incident, expires_at };
     let key = LedgerKey::request(&id);
     match ledger.write(&key, records::encode(&request), Expect::Absent).await {
         Ok(_) => Ok(id),

@@ -287,8 +287,8 @@ async fn a_record_that_cannot_be_read_is_left_alone_and_the_others_are_watched()
 async fn a_request_is_taken_answered_in_the_record_and_removed() {
     let rig = Rig::new();
     let running = rig.start(Span::from_hours(1)).await;
-    let ask = failover::domain::Ask::Open;
-    let id = requests::send(&*rig.ledger, Time::now(), &eth(0), "me", "the disk is dead", ask, None).await.unwrap();
+    let command = failover::domain::Command::Open;
+    let id = requests::send(&*rig.ledger, Time::now(), &eth(0), "me", "the disk is dead", command, None).await.unwrap();
     running.until(|status| status.validators[0].phase == "syncing").await;
     let record = rig.ledger.get("validators/eth-0").await.unwrap().unwrap();
     let envelope: Envelope = records::unseal("validators/eth-0", &record.bytes, FORM).unwrap();
@@ -301,8 +301,8 @@ async fn a_request_is_taken_answered_in_the_record_and_removed() {
 async fn the_journal_says_what_was_decided_and_who_had_asked() {
     let rig = Rig::new();
     let running = rig.start(Span::from_hours(1)).await;
-    let ask = failover::domain::Ask::Open;
-    requests::send(&*rig.ledger, Time::now(), &eth(0), "me", "the disk is dead", ask, None).await.unwrap();
+    let command = failover::domain::Command::Open;
+    requests::send(&*rig.ledger, Time::now(), &eth(0), "me", "the disk is dead", command, None).await.unwrap();
     running.until(|status| status.validators[0].phase == "syncing").await;
     running.stop().await;
     let entries = journal::read(&*rig.ledger, Some(&eth(0)), 10).await.unwrap();

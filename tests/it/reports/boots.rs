@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use failover::{
     adapters::ledger_sqlite::LedgerSqlite,
-    domain::{Action, ActionId, Ask, CreateOutcome, Event, LedgerKey, Outcome, Report, Request, Span, Step},
+    domain::{Action, ActionId, Command, CreateOutcome, Event, LedgerKey, Outcome, Report, Request, Span, Step},
     ports::{Cloud as _, Ledger},
     runtime::{
         executor::Executor,
@@ -47,8 +47,8 @@ async fn the_bill_names_every_machine_and_adds_them_up() {
     watcher.passes(Span::from_mins(20)).await;
     watcher.passes(Span::from_mins(10)).await;
     let (by, reason) = ("me".to_owned(), "a test".to_owned());
-    let (ask, incident) = (Ask::Close, watcher.incident());
-    let request = Request { id: "2".into(), validator: validator(), by, reason, ask, incident, expires_at: None };
+    let (command, incident) = (Command::Close, watcher.incident());
+    let request = Request { id: "2".into(), validator: validator(), by, reason, command, incident, expires_at: None };
     watcher.happen(Event::Requested(validator(), request));
     watcher.settle().await;
     assert_eq!((watcher.phase(), watcher.rig.fake.inserts()), ("watching", 2));
