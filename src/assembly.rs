@@ -28,9 +28,12 @@ use crate::{
         web::{self, WebState, metrics::Counter},
     },
     config::{AlertmanagerSettings, Config, LedgerSettings, WebhookAuth},
-    domain::{Event, Policy, Source, alerts::Freshness},
+    domain::{Event, LedgerKey, Policy, Source, alerts::Freshness},
     ports::{Clock, Cloud, Ledger, Notifier},
-    runtime::{Engine, EngineConfig, Handle, Outside, lease::LeaseConfig},
+    runtime::{
+        Deps, Engine, EngineConfig, Handle,
+        lease::{LeaseConfig, LeaseHolder},
+    },
 };
 
 mod alerts;
@@ -111,7 +114,7 @@ impl Watcher {
     /// What cannot be used, with the next step.
     pub async fn build(config: &Config) -> anyhow::Result<Self> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let outside = Outside {
+        let deps = Deps {
             ledger: ledger(config)?,
             cloud: cloud::cloud(config).await?.map(|gce| gce as Arc<dyn Cloud>),
             notifier: notifier(config)?,
@@ -119,19 +122,19 @@ impl Watcher {
         };
         let listen = config.http.listen;
         let listener = TcpListener::bind(listen).await.with_context(|| format!("the port {listen} cannot be taken"))?;
-        let (engine, handle) = Engine::new(engine_config(config)?, outside.clone());
+        let (engine, handle) = Engine::new(engine_config(config)?, deps.clone());
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
         let mut router = axum::Router::new();
         let mut stats = None;
         if let Some(settings) = &config.alertmanager {
             let (routes, counters) =
-                alert_source(config, settings, &outside, &clock, &handle, &mut tasks, &stop).context("alertmanager")?;
+                alert_source(config, settings, &deps, &clock, &handle, &mut tasks, &stop).context("alertmanager")?;
             router = routes;
             stats = Some(counters);
         }
-        chain::spawn(config, &outside, &handle, &mut tasks, &stop)?;
-        kube::spawn(config, &outside, &handle, &mut tasks, &stop).await?;
+        chain::spawn(config, &deps, &handle, &mut tasks, &stop)?;
+        kube::spawn(config, &deps, &handle, &mut tasks, &stop).await?;
         process_probes(config, &clock, &handle, &mut tasks, &stop)?;
         probes::spawn(config, &clock, &handle, &mut tasks, &stop)?;
         if let Some(settings) = &config.monitor {
@@ -185,9 +188,10 @@ impl Watcher {
 }
 
 fn engine_config(config: &Config) -> anyhow::Result<EngineConfig> {
+    let address = config.http.address.as_ref().map(ToString::to_string);
     let lease = LeaseConfig {
-        site: config.site.clone(),
-        address: config.http.address.as_ref().map(ToString::to_string),
+        key: LedgerKey::LEASE,
+        about: LeaseHolder { site: config.site.clone(), address },
         ttl: config.policy.lease.try_into().context("policy.lease")?,
     };
     Ok(EngineConfig {
@@ -205,7 +209,7 @@ fn engine_config(config: &Config) -> anyhow::Result<EngineConfig> {
 fn alert_source(
     config: &Config,
     settings: &AlertmanagerSettings,
-    outside: &Outside,
+    deps: &Deps,
     clock: &Arc<dyn Clock>,
     handle: &Handle,
     tasks: &mut JoinSet<()>,
@@ -225,7 +229,7 @@ fn alert_source(
         holds_lease: Arc::new(move || holds.load(Ordering::Acquire) && leading.leads()),
     };
     let (sender, events) = mpsc::channel(1024);
-    let receiver = Arc::new(Receiver::new(receiver_config, outside.ledger.clone(), sender));
+    let receiver = Arc::new(Receiver::new(receiver_config, deps.ledger.clone(), sender));
     let api = match &settings.url {
         Some(url) => Some(Api::new(http::client(Duration::from_secs(20))?, url.clone())),
         None => None,

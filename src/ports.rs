@@ -14,7 +14,7 @@ use crate::domain::{
 ///
 /// Contract, which the conformance suite checks for every adapter: a `put` that answered `Ok` survives a crash; of
 /// several writers with the same expectation exactly one wins; a reader sees every `Ok` put that ended before it began;
-/// [`PutError::UnknownOutcome`] means it may have happened, and only reading again tells.
+/// [`PutError::UnknownOutcome`] means it may have happened, and only reading again tells, as `write` does.
 #[async_trait]
 pub trait Ledger: Send + Sync + 'static {
     /// The record under this key, if there is one.
@@ -25,10 +25,41 @@ pub trait Ledger: Send + Sync + 'static {
     async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Vec<String>, LedgerError>;
     /// Removes a record nobody needs any more (a request taken, an alert long resolved), if it is still this version.
     async fn remove(&self, key: &str, version: &Version) -> Result<(), PutError>;
+    /// How long this version has been there at least, by a clock that the store keeps for everybody. `None` when there
+    /// is no such clock, or another version by now: then only watching it by one's own clock tells.
+    async fn age(&self, _key: &str, _version: &Version) -> Result<Option<Span>, LedgerError> {
+        Ok(None)
+    }
     /// Where the records are, for people: "the file /var/lib/failover/ledger.sqlite".
     fn describe(&self) -> String;
     /// Whether the records survive the loss of the whole house.
     fn is_off_site(&self) -> bool;
+}
+
+impl dyn Ledger + '_ {
+    /// Writes, and finds out by reading whether a write without a reply has happened.
+    ///
+    /// Equal bytes are taken for our own. So they have to be bytes that no other write has (a random id, a count that
+    /// grows with every try), or bytes that are as good from anybody.
+    ///
+    /// # Errors
+    /// [`PutError::Conflict`] has what is there instead. After a lost reply that may be what was expected: then it has
+    /// not happened so far. [`PutError::UnknownOutcome`] when it cannot be read either.
+    pub async fn write(&self, key: &str, bytes: Vec<u8>, expect: Expect) -> Result<Version, PutError> {
+        let found = match self.put(key, bytes.clone(), expect).await {
+            Ok(version) => return Ok(version),
+            Err(error @ (PutError::Failed(_) | PutError::TooLarge(_))) => return Err(error),
+            Err(PutError::Conflict { found }) => found,
+            Err(PutError::UnknownOutcome(why)) => match self.get(key).await {
+                Ok(found) => found,
+                Err(error) => return Err(PutError::UnknownOutcome(format!("{why}; reading it again failed: {error}"))),
+            },
+        };
+        match found {
+            Some(stored) if stored.bytes == bytes => Ok(stored.version),
+            found => Err(PutError::Conflict { found }),
+        }
+    }
 }
 
 /// Bytes and the version that a later `put` has to name.
@@ -68,9 +99,9 @@ pub enum LedgerError {
 /// Why a write did not succeed.
 #[derive(Debug, thiserror::Error)]
 pub enum PutError {
-    /// Somebody else wrote; `found` is the version there now, if any.
+    /// It is not as expected; `found` is what is there now, if anything.
     #[error("somebody else has changed it")]
-    Conflict { found: Option<Version> },
+    Conflict { found: Option<Stored> },
     #[error(transparent)]
     Failed(#[from] LedgerError),
     /// It may have happened: read before writing again.

@@ -7,13 +7,13 @@ pub mod executor;
 mod handle;
 mod heard;
 pub mod journal;
+mod leadership;
 pub mod lease;
 pub mod requests;
 pub mod status;
 pub mod store;
 mod sweep;
-mod term;
 mod timers;
 
-pub use engine::{Engine, EngineConfig, EngineError, Outside};
+pub use engine::{Deps, Engine, EngineConfig, EngineError};
 pub use handle::{Handle, Input, Step};

@@ -11,11 +11,14 @@ use std::{
 
 use async_trait::async_trait;
 use google_cloud_auth::credentials::{CacheableResource, Credentials};
-use reqwest::{Method, Response, StatusCode};
+use reqwest::{Method, Response, StatusCode, header::DATE};
 use serde::Deserialize;
 use url::Url;
 
-use crate::ports::{Expect, Ledger, LedgerError, MAX_RECORD, PutError, Stored, Version};
+use crate::{
+    domain::{Span, Time},
+    ports::{Expect, Ledger, LedgerError, MAX_RECORD, PutError, Stored, Version},
+};
 
 const ENDPOINT: &str = "https://storage.googleapis.com";
 /// One object takes about one change a second (Cloud Storage, "Object immutability"); we wait rather than be refused.
@@ -23,6 +26,8 @@ const PACE: Duration = Duration::from_secs(1);
 /// Objects whose last change is remembered; older ones are past their second anyway.
 const PACED: usize = 4096;
 const GENERATION: &str = "x-goog-generation";
+/// How far the clocks of two of its servers may be apart, one that wrote and one that answers.
+const CLOCKS_APART: Span = Span::from_secs(2);
 
 /// Which bucket, and how it is reached.
 #[derive(Clone, Debug)]
@@ -65,6 +70,12 @@ struct Listing {
 #[derive(Deserialize)]
 struct Item {
     name: String,
+}
+
+#[derive(Deserialize)]
+struct Metadata {
+    #[serde(rename = "timeCreated")]
+    time_created: Time,
 }
 
 #[derive(Deserialize)]
@@ -160,7 +171,7 @@ impl LedgerGcs {
         let status = response.status();
         if status == StatusCode::PRECONDITION_FAILED {
             return match self.get(key).await {
-                Ok(found) => PutError::Conflict { found: found.map(|stored| stored.version) },
+                Ok(found) => PutError::Conflict { found },
                 Err(error) => error.into(),
             };
         }
@@ -280,6 +291,21 @@ impl Ledger for LedgerGcs {
         url.query_pairs_mut().append_pair("ifGenerationMatch", generation(version));
         let response = self.send(Method::DELETE, url, None).await.map_err(changing)?;
         if response.status().is_success() { Ok(()) } else { Err(self.change_refused(key, response).await) }
+    }
+
+    /// When this generation was made: `updated` moves with the metadata, and an answer with the bytes has neither.
+    async fn age(&self, key: &str, version: &Version) -> Result<Option<Span>, LedgerError> {
+        let mut url = self.url(&["storage", "v1"], Some(key));
+        url.query_pairs_mut().append_pair("generation", generation(version)).append_pair("fields", "timeCreated");
+        let response = self.send(Method::GET, url, None).await.map_err(reading)?;
+        if !response.status().is_success() {
+            return self.refused(response).await.map_or(Ok(None), Err);
+        }
+        let date = response.headers().get(DATE).and_then(|value| value.to_str().ok());
+        let Some(date) = date.and_then(|text| jiff::fmt::rfc2822::parse(text).ok()) else { return Ok(None) };
+        let lost = |error: reqwest::Error| LedgerError::Unavailable(error.without_url().to_string());
+        let made_at = response.json::<Metadata>().await.map_err(lost)?.time_created;
+        Ok(Some((date.timestamp().duration_since(made_at) - CLOCKS_APART).max(Span::ZERO)))
     }
 
     fn describe(&self) -> String {

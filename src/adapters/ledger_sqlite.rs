@@ -29,11 +29,45 @@ pub struct LedgerSqlite {
     path: PathBuf,
 }
 
-enum Request {
-    Get(String, oneshot::Sender<Result<Option<Stored>, LedgerError>>),
-    List(String, Option<String>, oneshot::Sender<Result<Vec<String>, LedgerError>>),
-    Put(String, Vec<u8>, Expect, oneshot::Sender<Result<Version, PutError>>),
-    Remove(String, Version, oneshot::Sender<Result<(), PutError>>),
+/// What waits for the thread, and whether it needs the lock for writing.
+struct Request {
+    writes: bool,
+    work: Box<dyn Work>,
+}
+
+/// First done, then answered: in between the transaction is committed.
+trait Work: Send {
+    fn run(&mut self, connection: &Connection) -> rusqlite::Result<()>;
+    fn answer(self: Box<Self>, committed: Result<(), LedgerError>);
+}
+
+struct Job<F, T, E> {
+    work: Option<F>,
+    result: Option<Result<T, E>>,
+    answer: oneshot::Sender<Result<T, E>>,
+}
+
+impl<F, T, E> Work for Job<F, T, E>
+where
+    F: FnOnce(&Connection) -> rusqlite::Result<Result<T, E>> + Send,
+    T: Send,
+    E: From<LedgerError> + Send,
+{
+    fn run(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+        if let Some(work) = self.work.take() {
+            self.result = Some(work(connection)?);
+        }
+        Ok(())
+    }
+
+    fn answer(self: Box<Self>, committed: Result<(), LedgerError>) {
+        let result = match committed {
+            Ok(()) => self.result.expect("everything in a batch that is committed was run"),
+            Err(error) => Err(error.into()),
+        };
+        // Whoever no longer waits for it does not need it.
+        let _ = self.answer.send(result);
+    }
 }
 
 impl LedgerSqlite {
@@ -54,33 +88,47 @@ impl LedgerSqlite {
         Ok(Self { requests, path: path.to_owned() })
     }
 
-    async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Result<T, LedgerError> {
+    /// Has the thread do this in its next transaction, and answers once that is committed.
+    async fn ask<T, E>(
+        &self,
+        writes: bool,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<Result<T, E>> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<LedgerError> + Send + 'static,
+    {
         let gone = || LedgerError::Unusable("its thread has ended".into());
         let (answer, receiver) = oneshot::channel();
-        self.requests.send(request(answer)).await.map_err(|_| gone())?;
-        receiver.await.map_err(|_| gone())
+        let work = Box::new(Job { work: Some(work), result: None, answer });
+        self.requests.send(Request { writes, work }).await.map_err(|_| gone())?;
+        receiver.await.map_err(|_| gone())?
     }
 }
 
 #[async_trait]
 impl Ledger for LedgerSqlite {
     async fn get(&self, key: &str) -> Result<Option<Stored>, LedgerError> {
-        self.ask(|answer| Request::Get(key.to_owned(), answer)).await?
+        let key = key.to_owned();
+        self.ask(false, move |connection| get(connection, &key).map(Ok)).await
     }
 
     async fn put(&self, key: &str, bytes: Vec<u8>, expect: Expect) -> Result<Version, PutError> {
         if bytes.len() > MAX_RECORD {
             return Err(PutError::TooLarge(bytes.len()));
         }
-        self.ask(|answer| Request::Put(key.to_owned(), bytes, expect, answer)).await?
+        let key = key.to_owned();
+        self.ask(true, move |connection| put(connection, &key, &bytes, &expect)).await
     }
 
     async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Vec<String>, LedgerError> {
-        self.ask(|answer| Request::List(prefix.to_owned(), after.map(str::to_owned), answer)).await?
+        let (prefix, after) = (prefix.to_owned(), after.map(str::to_owned));
+        self.ask(false, move |connection| list(connection, &prefix, after.as_deref()).map(Ok)).await
     }
 
     async fn remove(&self, key: &str, version: &Version) -> Result<(), PutError> {
-        self.ask(|answer| Request::Remove(key.to_owned(), version.clone(), answer)).await?
+        let (key, version) = (key.to_owned(), version.clone());
+        self.ask(true, move |connection| remove(connection, &key, &version)).await
     }
 
     fn describe(&self) -> String {
@@ -184,76 +232,27 @@ fn explain(path: &Path, error: &rusqlite::Error) -> LedgerError {
     }
 }
 
-/// What a request of a batch is to be told once the batch is committed.
-enum Answer {
-    Got(oneshot::Sender<Result<Option<Stored>, LedgerError>>, Option<Stored>),
-    Listed(oneshot::Sender<Result<Vec<String>, LedgerError>>, Vec<String>),
-    Put(oneshot::Sender<Result<Version, PutError>>, Result<Version, PutError>),
-    Removed(oneshot::Sender<Result<(), PutError>>, Result<(), PutError>),
-}
-
 /// Ends when the last handle is gone; the connection closes with it.
 fn serve(mut connection: Connection, mut queue: mpsc::Receiver<Request>) {
     let path = connection.path().map(PathBuf::from).unwrap_or_default();
     let mut batch = Vec::with_capacity(BATCH);
     while queue.blocking_recv_many(&mut batch, BATCH) > 0 {
-        let writes = batch.iter().any(|request| matches!(request, Request::Put(..) | Request::Remove(..)));
-        let mut answers = Vec::with_capacity(batch.len());
-        let mut unanswered = batch.drain(..);
-        let result = apply(&mut connection, writes, &mut unanswered, &mut answers);
-        let rest: Vec<Request> = unanswered.collect();
-        match result {
-            Ok(()) => answers.into_iter().for_each(Answer::send),
-            Err(error) => {
-                let failed = || explain(&path, &error);
-                answers.into_iter().for_each(|answer| answer.fail(failed()));
-                rest.into_iter().for_each(|request| request.fail(failed()));
-            }
+        let result = apply(&mut connection, &mut batch);
+        for request in batch.drain(..) {
+            request.work.answer(result.as_ref().copied().map_err(|error| explain(&path, error)));
         }
     }
 }
 
 /// All or nothing: an error rolls the whole batch back, and everyone in it is told.
-fn apply(
-    connection: &mut Connection,
-    writes: bool,
-    requests: &mut dyn Iterator<Item = Request>,
-    answers: &mut Vec<Answer>,
-) -> rusqlite::Result<()> {
+fn apply(connection: &mut Connection, batch: &mut [Request]) -> rusqlite::Result<()> {
+    let writes = batch.iter().any(|request| request.writes);
     let behavior = if writes { TransactionBehavior::Immediate } else { TransactionBehavior::Deferred };
     let transaction = connection.transaction_with_behavior(behavior)?;
-    for request in requests {
-        match request {
-            Request::Get(key, answer) => match get(&transaction, &key) {
-                Ok(found) => answers.push(Answer::Got(answer, found)),
-                Err(error) => return refuse(error, Request::Get(key, answer), answers),
-            },
-            Request::List(prefix, after, answer) => match list(&transaction, &prefix, after.as_deref()) {
-                Ok(keys) => answers.push(Answer::Listed(answer, keys)),
-                Err(error) => return refuse(error, Request::List(prefix, after, answer), answers),
-            },
-            Request::Put(key, bytes, expect, answer) => match put(&transaction, &key, &bytes, &expect) {
-                Ok(result) => answers.push(Answer::Put(answer, result)),
-                Err(error) => return refuse(error, Request::Put(key, bytes, expect, answer), answers),
-            },
-            Request::Remove(key, version, answer) => match remove(&transaction, &key, &version) {
-                Ok(result) => answers.push(Answer::Removed(answer, result)),
-                Err(error) => return refuse(error, Request::Remove(key, version, answer), answers),
-            },
-        }
+    for request in batch {
+        request.work.run(&transaction)?;
     }
     transaction.commit()
-}
-
-/// Keeps the request that met the error among those that are told about it.
-fn refuse(error: rusqlite::Error, request: Request, answers: &mut Vec<Answer>) -> rusqlite::Result<()> {
-    answers.push(match request {
-        Request::Get(_, answer) => Answer::Got(answer, None),
-        Request::List(_, _, answer) => Answer::Listed(answer, Vec::new()),
-        Request::Put(_, _, _, answer) => Answer::Put(answer, Err(PutError::UnknownOutcome(String::new()))),
-        Request::Remove(_, _, answer) => Answer::Removed(answer, Err(PutError::UnknownOutcome(String::new()))),
-    });
-    Err(error)
 }
 
 fn version_of(version: i64) -> Version {
@@ -282,7 +281,7 @@ fn put(
         Expect::Version(version) => found.as_ref() == Some(version),
     };
     if !as_expected {
-        return Ok(Err(PutError::Conflict { found }));
+        return Ok(Err(PutError::Conflict { found: get(connection, key)? }));
     }
     let next: i64 = connection
         .prepare_cached("UPDATE counter SET last = last + 1 RETURNING last")?
@@ -294,9 +293,8 @@ fn put(
 }
 
 fn remove(connection: &Connection, key: &str, version: &Version) -> rusqlite::Result<Result<(), PutError>> {
-    let found = current(connection, key)?;
-    if found.as_ref() != Some(version) {
-        return Ok(Err(PutError::Conflict { found }));
+    if current(connection, key)?.as_ref() != Some(version) {
+        return Ok(Err(PutError::Conflict { found: get(connection, key)? }));
     }
     connection.prepare_cached("DELETE FROM records WHERE key = ?1")?.execute([key])?;
     Ok(Ok(()))
@@ -309,38 +307,6 @@ fn list(connection: &Connection, prefix: &str, after: Option<&str>) -> rusqlite:
     )?;
     let rows = statement.query_map(params![prefix, after.unwrap_or("")], |row| row.get(0))?;
     rows.collect()
-}
-
-impl Answer {
-    /// Whoever no longer waits for it does not need it.
-    fn send(self) {
-        match self {
-            Self::Got(answer, found) => drop(answer.send(Ok(found))),
-            Self::Listed(answer, keys) => drop(answer.send(Ok(keys))),
-            Self::Put(answer, result) => drop(answer.send(result)),
-            Self::Removed(answer, result) => drop(answer.send(result)),
-        }
-    }
-
-    fn fail(self, error: LedgerError) {
-        match self {
-            Self::Got(answer, _) => drop(answer.send(Err(error))),
-            Self::Listed(answer, _) => drop(answer.send(Err(error))),
-            Self::Put(answer, _) => drop(answer.send(Err(error.into()))),
-            Self::Removed(answer, _) => drop(answer.send(Err(error.into()))),
-        }
-    }
-}
-
-impl Request {
-    fn fail(self, error: LedgerError) {
-        match self {
-            Self::Get(_, answer) => drop(answer.send(Err(error))),
-            Self::List(_, _, answer) => drop(answer.send(Err(error))),
-            Self::Put(_, _, _, answer) => drop(answer.send(Err(error.into()))),
-            Self::Remove(_, _, answer) => drop(answer.send(Err(error.into()))),
-        }
-    }
 }
 
 #[cfg(test)]

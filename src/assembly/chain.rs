@@ -13,13 +13,13 @@ use crate::{
     },
     config::{Config, EthereumSettings, ValidatorKind, ValidatorSettings},
     domain::{
-        ChainEvidence, ChainHealth, ChainObservation, ChainView, Event, PublicKey, Source, Time, TimeExt, ValidatorId,
-        Verdict,
+        ChainEvidence, ChainHealth, ChainObservation, ChainView, Event, LedgerKey, PublicKey, Source, Time, TimeExt,
+        ValidatorId, Verdict,
         gates::{EPOCH_LAG, Evidence, SilentEpochs},
     },
     ports::{Expect, Finding, FindingState, Ledger, PutError},
     records,
-    runtime::{Handle, Outside},
+    runtime::{Deps, Handle},
 };
 
 /// The longest that one request to a beacon node may take.
@@ -33,7 +33,7 @@ fn nodes(settings: &EthereumSettings) -> Vec<NodeConfig> {
 /// Starts watching, if beacon nodes are configured.
 pub(super) fn spawn(
     config: &Config,
-    outside: &Outside,
+    deps: &Deps,
     handle: &Handle,
     tasks: &mut JoinSet<()>,
     stop: &CancellationToken,
@@ -50,10 +50,10 @@ pub(super) fn spawn(
     let mut beacon = BeaconConfig::new(nodes(settings));
     beacon.genesis_root.clone_from(&settings.genesis_root);
     beacon.timeout = TIMEOUT;
-    let watch = BeaconWatch::new(beacon, validators, outside.clock.clone()).context("ethereum")?;
+    let watch = BeaconWatch::new(beacon, validators, deps.clock.clone()).context("ethereum")?;
     let (sender, observations) = mpsc::channel(16);
     tasks.spawn(watch.run(sender, stop.clone()));
-    tasks.spawn(tell(observations, handle.clone(), outside.ledger.clone()));
+    tasks.spawn(tell(observations, handle.clone(), deps.ledger.clone()));
     Ok(())
 }
 
@@ -76,17 +76,13 @@ async fn tell(mut observations: mpsc::Receiver<ChainObservation>, handle: Handle
     }
 }
 
-fn key(validator: &ValidatorId) -> String {
-    format!("chain/{validator}")
-}
-
 /// An epoch is written once, when it was seen, and never filled in later.
 async fn write_down(
     ledger: &dyn Ledger,
     validator: &ValidatorId,
     seen: Vec<crate::domain::chain::EpochRecord>,
 ) -> anyhow::Result<()> {
-    let key = key(validator);
+    let key = LedgerKey::chain(validator);
     for _ in 0..3 {
         let stored = ledger.get(&key).await?;
         let (mut evidence, expect) = match &stored {
@@ -96,7 +92,7 @@ async fn write_down(
             }
         };
         evidence.add(seen.clone());
-        match ledger.put(&key, records::encode(&evidence), expect).await {
+        match ledger.write(&key, records::encode(&evidence), expect).await {
             Ok(_) => return Ok(()),
             // Repeating is harmless: what is there already stays.
             Err(PutError::Conflict { .. } | PutError::UnknownOutcome(_)) => {}
@@ -109,7 +105,7 @@ async fn write_down(
 /// How many epochs in a row, up to the latest, every node that had an opinion saw the validator silent; only those that
 /// began after `since`.
 pub async fn silent_epochs(ledger: &dyn Ledger, validator: &ValidatorId, since: Time) -> Option<SilentEpochs> {
-    let key = key(validator);
+    let key = LedgerKey::chain(validator);
     let stored = ledger.get(&key).await.ok()??;
     let evidence: ChainEvidence = records::decode(&key, &stored.bytes).ok()?;
     count_silent(&evidence, since)

@@ -15,9 +15,9 @@ use uuid::Uuid;
 use crate::{
     adapters::kube::{self, Kind, KubeObservation, KubeWatch, Named, PREFIX, Target},
     config::{Config, WorkloadName},
-    domain::{Ask, Event, Hands, Request, Source, Span, Time, ValidatorId, kube::PauseNote},
+    domain::{Command, Event, Hands, Request, Source, Span, Time, ValidatorId, kube::PauseNote},
     ports::{Clock, Finding, FindingState},
-    runtime::{Handle, Outside, Step},
+    runtime::{Deps, Handle, Step},
 };
 
 /// For how long signs of a human at work hold back, after the cluster has last shown them.
@@ -42,7 +42,7 @@ pub fn targets(config: &Config) -> Vec<Target> {
 /// Starts watching, if a validator names what it is in a cluster.
 pub(super) async fn spawn(
     config: &Config,
-    outside: &Outside,
+    deps: &Deps,
     handle: &Handle,
     tasks: &mut JoinSet<()>,
     stop: &CancellationToken,
@@ -53,11 +53,11 @@ pub(super) async fn spawn(
     }
     let client = kube::connect(config.kubernetes.kubeconfig.as_deref()).await.context("kubernetes")?;
     let watch =
-        KubeWatch::new(client.clone(), targets.clone(), config.kubernetes.thresholds.clone(), outside.clock.clone());
+        KubeWatch::new(client.clone(), targets.clone(), config.kubernetes.thresholds.clone(), deps.clock.clone());
     let (sender, observations) = mpsc::channel(64);
     tasks.spawn(watch.run(sender, stop.clone()));
     tasks.spawn(note(handle.steps(), client, targets, stop.clone()));
-    tasks.spawn(tell(observations, handle.clone(), outside.clock.clone()));
+    tasks.spawn(tell(observations, handle.clone(), deps.clock.clone()));
     Ok(())
 }
 
@@ -85,7 +85,7 @@ async fn tell(mut observations: mpsc::Receiver<KubeObservation>, handle: Handle,
                 if changed.is_err() {
                     return;
                 }
-                // A new term has written down none of the pauses.
+                // A new leadership has written down none of the pauses.
                 latest.paused.clear();
                 let all: Vec<ValidatorId> = latest.seen.keys().cloned().collect();
                 for id in all {
@@ -162,9 +162,9 @@ fn request(validator: &ValidatorId, note: &PauseNote) -> Result<(Time, Request),
     let name = format!("{validator}\n{until}\n{reason}");
     let id = format!("annotation-{}", Uuid::new_v5(&Uuid::NAMESPACE_OID, name.as_bytes()).simple());
     let by = format!("the annotation {PREFIX}pause-until");
-    let (ask, validator) = (Ask::Pause { until }, validator.clone());
+    let (command, validator) = (Command::Pause { until }, validator.clone());
     // The same annotation is the same request, however often it is seen, so it has an end of its own.
-    Ok((until, Request { id, validator, by, reason, ask, incident: None, expires_at: None }))
+    Ok((until, Request { id, validator, by, reason, command, incident: None, expires_at: None }))
 }
 
 /// Reaches the API server and asks it for every permission, for `check`.
@@ -192,7 +192,7 @@ mod tests {
     fn the_same_annotation_is_the_same_request() {
         let id = ValidatorId::new("eth-0").unwrap();
         let (until, one) = request(&id, &note("2026-11-21T18:00:00Z")).unwrap();
-        assert_eq!(one.ask, Ask::Pause { until });
+        assert_eq!(one.command, Command::Pause { until });
         assert_eq!(one, request(&id, &note("2026-11-21T18:00:00Z")).unwrap().1);
         assert_ne!(one.id, request(&id, &note("2026-11-21T19:00:00Z")).unwrap().1.id);
     }

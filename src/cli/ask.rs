@@ -10,7 +10,7 @@ use anyhow::{Context as _, bail};
 use super::{ConfigPath, Exit};
 use crate::{
     assembly,
-    domain::{Applied, Ask, Span, Time, ValidatorId},
+    domain::{Applied, Command, Span, Time, ValidatorId},
     ports::Ledger,
     runtime::{requests, store},
 };
@@ -70,11 +70,11 @@ pub(super) struct Resume {
 }
 
 pub(super) async fn open(options: Open) -> anyhow::Result<Exit> {
-    ask(options.common, Ask::Open).await
+    ask(options.common, Command::Open).await
 }
 
 pub(super) async fn close(options: Close) -> anyhow::Result<Exit> {
-    ask(options.common, Ask::Close).await
+    ask(options.common, Command::Close).await
 }
 
 pub(super) async fn pause(options: Pause) -> anyhow::Result<Exit> {
@@ -82,21 +82,21 @@ pub(super) async fn pause(options: Pause) -> anyhow::Result<Exit> {
         bail!("--for has to be positive, like 2h");
     }
     let until = Time::now().checked_add(options.duration).context("--for is longer than time lasts")?;
-    ask(options.common, Ask::Pause { until }).await
+    ask(options.common, Command::Pause { until }).await
 }
 
 pub(super) async fn resume(options: Resume) -> anyhow::Result<Exit> {
-    ask(options.common, Ask::Resume).await
+    ask(options.common, Command::Resume).await
 }
 
-async fn ask(options: Common, ask: Ask) -> anyhow::Result<Exit> {
+async fn ask(options: Common, command: Command) -> anyhow::Result<Exit> {
     let config = options.path.load(false)?;
     let validator = known(&config, &options.validator)?;
     let ledger = assembly::ledger(&config)?;
     // What the operator saw: by the time the request is taken another incident may be open.
     let record = store::read(&*ledger, &validator).await?.map(|(_, envelope)| envelope.validator);
     let incident = record.as_ref().and_then(|record| record.incident()).map(|incident| incident.id);
-    let id = requests::send(&*ledger, Time::now(), &validator, &options.by, &options.reason, ask, incident)
+    let id = requests::send(&*ledger, Time::now(), &validator, &options.by, &options.reason, command, incident)
         .await
         .context("the request could not be put into the ledger")?;
     if options.no_wait {

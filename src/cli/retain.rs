@@ -5,7 +5,7 @@ use anyhow::{Context as _, bail};
 use super::{ConfigPath, Exit};
 use crate::{
     assembly,
-    domain::{Ask, Time},
+    domain::{Command, Time},
     ports::Cloud as _,
     runtime::{requests, store},
 };
@@ -43,7 +43,7 @@ pub(super) async fn run(options: Options) -> anyhow::Result<Exit> {
     let incident = record.as_ref().and_then(|record| record.incident()).map(|incident| incident.id);
     // The machine first: it is what matters. The watcher sees its label even if the request is lost.
     let retained = cloud.retain(&standby.instance).await?;
-    requests::send(&*ledger, Time::now(), &validator, &options.by, &options.reason, Ask::Retain, incident)
+    requests::send(&*ledger, Time::now(), &validator, &options.by, &options.reason, Command::Retain, incident)
         .await
         .context("the machine is retained, but the watcher could not be told; it sees the label by itself")?;
     if options.json {

@@ -9,11 +9,11 @@ use super::{ConfigPath, Exit};
 use crate::{
     assembly,
     config::Config,
-    domain::{Time, clock, start_word},
+    domain::{LedgerKey, Time, clock, start_word},
     ports::Ledger,
     records,
     runtime::{
-        lease::{self, LeaseRecord},
+        lease::LeaseRecord,
         status::{self, Status},
         store,
     },
@@ -76,11 +76,12 @@ impl Source {
         match self {
             Self::Url(url) => ask(client, url).await.with_context(|| format!("the watcher at {url} does not answer")),
             Self::Ledger(ledger, config) => {
-                let lease = match ledger.get(lease::KEY).await? {
-                    Some(stored) => Some(records::decode::<LeaseRecord>(lease::KEY, &stored.bytes)?),
+                let lease = match ledger.get(&LedgerKey::LEASE).await? {
+                    Some(stored) => Some(records::decode::<LeaseRecord>(&LedgerKey::LEASE, &stored.bytes)?),
                     None => None,
                 };
-                let address = lease.as_ref().and_then(|lease| lease.address.as_ref()).and_then(|url| url.parse().ok());
+                let address =
+                    lease.as_ref().and_then(|lease| lease.about.address.as_ref()).and_then(|url| url.parse().ok());
                 let mut warnings = Vec::new();
                 if let Some(url) = address {
                     match ask(client, &url).await {

@@ -89,13 +89,10 @@ pub struct Alert {
 }
 
 impl Alert {
-    /// Its key in the ledger. Every alert has its own, so that no two ever contend.
-    ///
-    /// The start counts in milliseconds: a webhook gives nanoseconds, the list of alerts only these.
+    /// Its key in the ledger, which is also its identity.
     #[must_use]
     pub fn key(&self) -> String {
-        let start = self.starts_at.map_or(0, jiff::Timestamp::as_millisecond);
-        format!("alerts/{}/{}-{start}", self.validator, self.fingerprint)
+        super::LedgerKey::alert(self).to_string()
     }
 }
 

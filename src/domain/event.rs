@@ -76,7 +76,8 @@ pub struct Request {
     pub validator: ValidatorId,
     pub by: String,
     pub reason: String,
-    pub ask: Ask,
+    #[serde(rename = "ask")]
+    pub command: Command,
     /// The incident that was open when the operator asked; `close` and `retain` are about that one only.
     pub incident: Option<IncidentId>,
     /// After this moment it is not carried out any more. What creates or deletes machines has one.
@@ -89,7 +90,7 @@ pub const REQUEST_LIFETIME: Span = Span::from_mins(15);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum Ask {
+pub enum Command {
     Open,
     /// End the incident and let its machine go.
     Close,
@@ -102,7 +103,7 @@ pub enum Ask {
     Retain,
 }
 
-impl std::fmt::Display for Ask {
+impl std::fmt::Display for Command {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Open => f.write_str("open"),

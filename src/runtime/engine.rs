@@ -16,11 +16,11 @@ use super::{
     executor::Executor,
     handle::{Handle, Input, STEPS, Step},
     heard::Heard,
+    leadership::Leadership,
     lease::{self, Keeper, Lease, LeaseConfig, LeaseError},
     requests,
     store::{self, Store, StoreError},
     sweep,
-    term::Term,
 };
 use crate::{
     domain::{Policy, ValidatorId, World},
@@ -47,9 +47,9 @@ pub struct EngineConfig {
     pub cli: String,
 }
 
-/// The outside as the loop sees it.
+/// What the loop depends on.
 #[derive(Clone)]
-pub struct Outside {
+pub struct Deps {
     pub ledger: Arc<dyn Ledger>,
     /// Machines; without it nothing is created.
     pub cloud: Option<Arc<dyn Cloud>>,
@@ -60,7 +60,7 @@ pub struct Outside {
 
 pub struct Engine {
     pub(super) config: EngineConfig,
-    pub(super) outside: Outside,
+    pub(super) deps: Deps,
     inputs: mpsc::Receiver<Input>,
     pub(super) sender: mpsc::Sender<Input>,
     leads: watch::Sender<bool>,
@@ -78,13 +78,13 @@ pub enum EngineError {
 impl Engine {
     /// A loop and the way to it.
     #[must_use]
-    pub fn new(config: EngineConfig, outside: Outside) -> (Self, Handle) {
+    pub fn new(config: EngineConfig, deps: Deps) -> (Self, Handle) {
         let (sender, inputs) = mpsc::channel(4 * BATCH);
         let (leads, leading) = watch::channel(false);
         let (lease, held) = watch::channel(None);
         let steps = broadcast::Sender::new(STEPS);
         let handle = Handle { inputs: sender.clone(), leads: leading, lease: held, steps: steps.clone() };
-        (Self { config, outside, inputs, sender, leads, lease, steps }, handle)
+        (Self { config, deps, inputs, sender, leads, lease, steps }, handle)
     }
 
     /// Leads whenever the lease can be had, until told to stop. Stopping lets what runs end, then gives the lease back.
@@ -113,8 +113,8 @@ impl Engine {
 
     /// Waits for the lease, and hears and answers meanwhile.
     async fn wait(&mut self, heard: &mut Heard, shutdown: &CancellationToken) -> Result<(Lease, Keeper), LeaseError> {
-        let (outside, config) = (self.outside.clone(), self.config.lease.clone());
-        let acquiring = lease::acquire(&outside.ledger, &config, shutdown);
+        let (deps, config) = (self.deps.clone(), self.config.lease.clone());
+        let acquiring = lease::acquire(&deps.ledger, &config, shutdown);
         tokio::pin!(acquiring);
         let mut batch = Vec::with_capacity(BATCH);
         let mut answering = JoinSet::new();
@@ -126,11 +126,11 @@ impl Engine {
             }
             for input in batch.drain(..) {
                 match input {
-                    Input::Event(event) => heard.hear(&event, outside.clock.now()),
+                    Input::Event(event) => heard.hear(&event, deps.clock.now()),
                     // It is not in the ledger, so there is no answer.
                     Input::Acknowledged(..) => {}
                     Input::Show(answer) => {
-                        let status = heard.status(outside.ledger.clone(), outside.clock.now());
+                        let status = heard.status(deps.ledger.clone(), deps.clock.now());
                         answering.spawn(async move { answer.send(status.await) });
                     }
                 }
@@ -140,18 +140,18 @@ impl Engine {
 
     async fn lead(&mut self, lease: Lease, keeper: Keeper, heard: Heard, shutdown: &CancellationToken) -> Heard {
         let identity = tokio::select! {
-            identity = store::identity(&*self.outside.ledger) => identity,
-            () = lease.lost() => Err(StoreError::OutOfTime { key: lease::KEY.into() }),
+            identity = store::identity(&*self.deps.ledger) => identity,
+            () = lease.lost() => Err(StoreError::OutOfTime { key: lease.key().clone() }),
         };
         let identity = match identity {
             Ok(identity) => identity,
             Err(error) => return self.step_aside(&error, keeper, heard).await,
         };
-        let mut store = Store::new(self.outside.ledger.clone(), identity, lease.clone());
+        let mut store = Store::new(self.deps.ledger.clone(), identity, lease.clone());
         let mut unreadable = Vec::new();
         let mut records = Vec::new();
         for id in &self.config.validators {
-            match store.take_over(id, self.outside.clock.now()).await {
+            match store.take_over(id, self.deps.clock.now()).await {
                 Ok(record) => records.push((id.clone(), record)),
                 // One record that cannot be read must not keep the others from being watched; it is left as it is.
                 Err(StoreError::Record(error)) => {
@@ -163,14 +163,14 @@ impl Engine {
         }
         let stop = CancellationToken::new();
         let watch =
-            requests::watch(self.outside.ledger.clone(), self.config.requests_every, self.sender.clone(), stop.clone());
+            requests::watch(self.deps.ledger.clone(), self.config.requests_every, self.sender.clone(), stop.clone());
         let requests = tokio::spawn(watch);
         let sweeper = self.sweeper(&lease, &stop);
         let mut world = World::new(records);
-        world.trust_clock_since(self.outside.clock.now());
-        let mut term = Term::new(self, lease.clone(), store, world, unreadable, heard);
+        world.trust_clock_since(self.deps.clock.now());
+        let mut leadership = Leadership::new(self, lease.clone(), store, world, unreadable, heard);
         let _ = self.leads.send(true);
-        let ended = term.run(&mut self.inputs, shutdown).await;
+        let ended = leadership.run(&mut self.inputs, shutdown).await;
         // First of all nobody is told any more that this process leads.
         let _ = self.leads.send(false);
         stop.cancel();
@@ -179,7 +179,7 @@ impl Engine {
         }
         // From here on no change begins. Once those under way have ended, nothing keeps a successor from acting: what
         // else runs only reads, or writes what it may write twice.
-        let heard = term.finish(lease.close()).await;
+        let heard = leadership.finish(lease.close()).await;
         requests.abort();
         if let Some(sweeper) = sweeper {
             sweeper.abort();
@@ -212,7 +212,7 @@ impl Engine {
         if self.config.policy.mode != crate::domain::Mode::Armed {
             return None;
         }
-        let executor = executor(&self.config, &self.outside, lease)?;
+        let executor = executor(&self.config, &self.deps, lease)?;
         let every = self.config.policy.recheck_every.try_into().unwrap_or(Duration::MAX);
         let handle = self.handle();
         Some(tokio::spawn(sweep::watch(executor, handle, every, stop.clone())))
@@ -220,10 +220,10 @@ impl Engine {
 }
 
 /// What carries out actions under this lease; `None` without a cloud.
-pub(super) fn executor(config: &EngineConfig, outside: &Outside, lease: &Lease) -> Option<Executor> {
+pub(super) fn executor(config: &EngineConfig, deps: &Deps, lease: &Lease) -> Option<Executor> {
     Some(Executor {
-        cloud: outside.cloud.clone()?,
-        ledger: outside.ledger.clone(),
+        cloud: deps.cloud.clone()?,
+        ledger: deps.ledger.clone(),
         lease: lease.clone(),
         call_timeout: config.call_timeout,
         action_timeout: config.policy.action_timeout.try_into().unwrap_or(Duration::MAX),

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::lease::Lease;
 use crate::{
-    domain::{Action, ActionId, InstanceRef, Outcome, Seen, StandbySpec, ValidatorId, Written},
+    domain::{Action, ActionId, InstanceRef, LedgerKey, Outcome, Seen, StandbySpec, ValidatorId, Written},
     ports::{Cloud, CloudError, Ledger, Observed, OwnershipView, Scope, Unpromoted},
 };
 
@@ -127,9 +127,8 @@ impl Executor {
         if only_unwritten && observed.written != Written::Nothing {
             return Err(Outcome::Untouchable(format!("{instance} was given up, but has spoken since")));
         }
-        let read = |folder: &'static str| async move { self.ledger.get(&format!("{folder}/{validator}")).await };
-        let owner = read("owners").await.map_err(|error| failed(&error))?;
-        let session = read("sessions").await.map_err(|error| failed(&error))?;
+        let owner = self.ledger.get(&LedgerKey::owner(validator)).await.map_err(|error| failed(&error))?;
+        let session = self.ledger.get(&LedgerKey::session(validator)).await.map_err(|error| failed(&error))?;
         let view = OwnershipView {
             owner: owner.as_ref().map(|stored| stored.bytes.as_slice()),
             session: session.as_ref().map(|stored| stored.bytes.as_slice()),

@@ -6,12 +6,12 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::{
-    lease::{self, LeaseRecord},
+    lease::{LeaseHolder, LeaseRecord},
     status::{self, Status},
     store::{self, StoreError},
 };
 use crate::{
-    domain::{Decision, Event, Evidence, Policy, Source, Time, Validator, ValidatorId, World, step},
+    domain::{Decision, Event, Evidence, LedgerKey, Policy, Source, Time, Validator, ValidatorId, World, step},
     ports::Ledger,
     records,
 };
@@ -43,7 +43,7 @@ impl Heard {
         Self { site: site.into(), policy: policy.clone(), ids: ids.to_vec(), said: BTreeMap::new() }
     }
 
-    /// Takes in what a source says. What is about an action or a mail belongs to one time of leading.
+    /// Takes in what a source says. What is about an action or a mail belongs to one leadership.
     pub(super) fn hear(&mut self, event: &Event, now: Time) {
         let about = match event {
             Event::ChainSeen(_) => About::Chain,
@@ -137,14 +137,16 @@ fn empty(ids: &[ValidatorId]) -> Records {
 
 /// Who holds the lease, in words.
 async fn holder(ledger: &dyn Ledger) -> String {
-    match ledger.get(lease::KEY).await {
+    match ledger.get(&LedgerKey::LEASE).await {
         Ok(None) => "nobody has held it yet".into(),
-        Ok(Some(stored)) => match records::decode::<LeaseRecord>(lease::KEY, &stored.bytes) {
+        Ok(Some(stored)) => match records::decode::<LeaseRecord>(&LedgerKey::LEASE, &stored.bytes) {
             Ok(lease) if lease.holder.is_empty() => "nobody holds it".into(),
-            Ok(LeaseRecord { site, address: Some(address), .. }) => {
+            Ok(LeaseRecord { about: LeaseHolder { site, address: Some(address) }, .. }) => {
                 format!("its last holder watches {site}, ask {address}")
             }
-            Ok(LeaseRecord { site, address: None, .. }) => format!("its last holder watches {site}"),
+            Ok(LeaseRecord { about: LeaseHolder { site, address: None }, .. }) => {
+                format!("its last holder watches {site}")
+            }
             Err(error) => error.to_string(),
         },
         Err(error) => format!("who holds it is not known: {error}"),

@@ -8,13 +8,10 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
-    domain::{Action, Decision, Event, Phase, Time, ValidatorId},
-    ports::{Expect, Ledger, LedgerError, PutError},
+    domain::{Action, Decision, Event, LedgerKey, Phase, Time, ValidatorId, stamped},
+    ports::{Expect, Ledger, LedgerError},
     records::{self, RecordError},
 };
-
-/// Where the entries stand; they sort by time.
-pub const PREFIX: &str = "journal/";
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -36,7 +33,7 @@ pub struct Entry {
     pub reasons: Vec<String>,
 }
 
-/// Who decides: the same for all entries of one time of leading.
+/// Who decides: the same for all entries under one lease.
 pub(super) struct Author<'a> {
     pub(super) site: &'a str,
     pub(super) token: u64,
@@ -69,24 +66,21 @@ pub(super) fn entry(
         from: from.name().to_owned(),
         to: to.name().to_owned(),
         asked_by: request.map(|request| request.by.clone()),
-        asked: request.map(|request| format!("{}: {}", request.ask, request.reason)),
+        asked: request.map(|request| format!("{}: {}", request.command, request.reason)),
         reasons: made.reasons.iter().map(ToString::to_string).collect(),
     })
 }
 
 /// A name of its own for an entry, after every name that this process gave before: nobody else's is in the way, and
 /// those of one moment stay in order.
-pub(super) fn key(entry: &Entry) -> String {
-    format!("{PREFIX}{}-{}", entry.at.strftime("%Y%m%dT%H%M%S%.3fZ"), Uuid::now_v7().simple())
+pub(super) fn key(entry: &Entry) -> LedgerKey {
+    LedgerKey::journal(&stamped(entry.at, Uuid::now_v7()))
 }
 
 /// Writes one down, once.
-pub(super) async fn write(ledger: Arc<dyn Ledger>, key: String, entry: Entry) {
-    match ledger.put(&key, records::encode(&entry), Expect::Absent).await {
-        Ok(_) | Err(PutError::UnknownOutcome(_) | PutError::Conflict { .. }) => {}
-        Err(error @ (PutError::Failed(_) | PutError::TooLarge(_))) => {
-            tracing::warn!(validator = %entry.validator, %error, "a decision is not in the journal: {}", entry.reasons.join("; "));
-        }
+pub(super) async fn write(ledger: Arc<dyn Ledger>, key: LedgerKey, entry: Entry) {
+    if let Err(error) = ledger.write(&key, records::encode(&entry), Expect::Absent).await {
+        tracing::warn!(validator = %entry.validator, %error, "a decision is not in the journal: {}", entry.reasons.join("; "));
     }
 }
 
@@ -106,7 +100,7 @@ pub enum JournalError {
 /// [`JournalError`].
 pub async fn read(ledger: &dyn Ledger, about: Option<&ValidatorId>, last: usize) -> Result<Vec<Entry>, JournalError> {
     let mut entries = Vec::new();
-    for key in ledger.list(PREFIX, None).await?.into_iter().rev() {
+    for key in ledger.list(LedgerKey::JOURNAL, None).await?.into_iter().rev() {
         if entries.len() == last {
             break;
         }

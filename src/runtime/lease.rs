@@ -1,4 +1,5 @@
-//! The lease: who decides and acts. There is one record, and holding it *is* the heartbeat.
+//! A lease: a record that one process holds as long as it renews it, and renewing it *is* the heartbeat. Who holds
+//! `lease` decides and acts.
 //!
 //! It is judged by the reader's own clock since the record last changed, never by comparing clocks. The holder counts
 //! from before it sent its renewal, so it always thinks of the end earlier than whoever waits for it.
@@ -8,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -20,22 +21,22 @@ use changes::Changes;
 use deadline::{Deadline, Moment};
 
 use crate::{
+    domain::LedgerKey,
     ports::{Expect, Ledger, LedgerError, PutError, Stored, Version},
     records::{self, RecordError},
 };
 
-pub const KEY: &str = "lease";
 /// How soon a holder notices that its machine has slept through the end of the lease.
 const LOOK_AT_THE_CLOCK: Duration = Duration::from_millis(250);
 
+/// The record; `T` is what its holder says about itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct LeaseRecord {
+pub struct LeaseRecord<T = LeaseHolder> {
     /// Which process holds it; empty when it was given back.
     pub holder: String,
-    pub site: String,
-    /// Where its status can be asked for.
-    pub address: Option<String>,
+    #[serde(flatten)]
+    pub about: T,
     /// Grows with every take-over.
     pub token: u64,
     /// Grows with every renewal, so that equal bytes never hide a heartbeat.
@@ -44,18 +45,31 @@ pub struct LeaseRecord {
     pub ttl_ms: u64,
 }
 
-/// Who we are and how long the lease lasts.
-#[derive(Clone, Debug)]
-pub struct LeaseConfig {
+/// What a watcher says about itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaseHolder {
     pub site: String,
+    /// Where its status can be asked for.
     pub address: Option<String>,
+}
+
+/// Which lease, who we are and how long it lasts.
+#[derive(Clone, Debug)]
+pub struct LeaseConfig<T = LeaseHolder> {
+    pub key: LedgerKey,
+    pub about: T,
     /// How long a silence means that the holder is gone.
     pub ttl: Duration,
 }
 
+/// What a holder can say about itself.
+pub trait About: Clone + Serialize + DeserializeOwned + Send + Sync + 'static {}
+impl<T: Clone + Serialize + DeserializeOwned + Send + Sync + 'static> About for T {}
+
 /// A lease that is held, as long as it is renewed.
 #[derive(Clone, Debug)]
 pub struct Lease {
+    key: LedgerKey,
     token: u64,
     ttl: Duration,
     until: watch::Receiver<Deadline>,
@@ -75,6 +89,11 @@ pub enum LeaseError {
 }
 
 impl Lease {
+    #[must_use]
+    pub fn key(&self) -> &LedgerKey {
+        &self.key
+    }
+
     /// The fencing token: every record names its writer's.
     #[must_use]
     pub fn token(&self) -> u64 {
@@ -125,15 +144,14 @@ impl Lease {
 ///
 /// # Errors
 /// [`LeaseError`]: the ledger cannot be used, or the record cannot be read.
-pub async fn acquire(
+pub async fn acquire<T: About>(
     ledger: &Arc<dyn Ledger>,
-    config: &LeaseConfig,
+    config: &LeaseConfig<T>,
     shutdown: &CancellationToken,
 ) -> Result<(Lease, Keeper), LeaseError> {
-    let holder = Uuid::new_v4().to_string();
     let mut seen: Option<(Version, Instant)> = None;
     loop {
-        let wait = match try_take(ledger, config, &holder, &mut seen).await? {
+        let wait = match try_take(ledger, config, &mut seen).await? {
             Attempt::Taken(record, version, since) => {
                 return Ok(keep(ledger.clone(), config.clone(), record, version, since));
             }
@@ -146,19 +164,18 @@ pub async fn acquire(
     }
 }
 
-enum Attempt {
-    Taken(LeaseRecord, Version, Moment),
+enum Attempt<T> {
+    Taken(LeaseRecord<T>, Version, Moment),
     Wait(Duration),
 }
 
-async fn try_take(
+async fn try_take<T: About>(
     ledger: &Arc<dyn Ledger>,
-    config: &LeaseConfig,
-    holder: &str,
+    config: &LeaseConfig<T>,
     seen: &mut Option<(Version, Instant)>,
-) -> Result<Attempt, LeaseError> {
+) -> Result<Attempt<T>, LeaseError> {
     let retry = Attempt::Wait(config.ttl / 6);
-    let current = match ledger.get(KEY).await {
+    let current = match ledger.get(&config.key).await {
         Ok(current) => current,
         Err(LedgerError::Unavailable(why)) => {
             tracing::warn!(why, "the ledger is not available, waiting for it");
@@ -169,7 +186,7 @@ async fn try_take(
     let (token, expect) = match &current {
         None => (1, Expect::Absent),
         Some(stored) => {
-            let record: LeaseRecord = records::decode(KEY, &stored.bytes)?;
+            let record: LeaseRecord<T> = records::decode(&config.key, &stored.bytes)?;
             if let Some(left) = still_held(stored, &record, seen) {
                 // A holder that hands over does so at any moment; look often enough to follow within a second.
                 return Ok(Attempt::Wait(left.min(config.ttl / 6).min(Duration::from_millis(500))));
@@ -178,17 +195,17 @@ async fn try_take(
         }
     };
     let record = LeaseRecord {
-        holder: holder.to_owned(),
-        site: config.site.clone(),
-        address: config.address.clone(),
+        // Another one for each try: what is found is then this very write, which `since` came before.
+        holder: Uuid::new_v4().to_string(),
+        about: config.about.clone(),
         token,
         beat: 0,
         ttl_ms: u64::try_from(config.ttl.as_millis()).unwrap_or(u64::MAX),
     };
     let since = Moment::now();
-    match ledger.put(KEY, records::encode(&record), expect).await {
+    match ledger.write(&config.key, records::encode(&record), expect).await {
         Ok(version) => Ok(Attempt::Taken(record, version, since)),
-        // Whoever was quicker shows at the next look; so does our own write if only its reply was lost.
+        // Whoever was quicker shows at the next look.
         Err(
             PutError::Conflict { .. } | PutError::UnknownOutcome(_) | PutError::Failed(LedgerError::Unavailable(_)),
         ) => Ok(retry),
@@ -200,7 +217,7 @@ async fn try_take(
 }
 
 /// How long it may still be held, by our own clock since we saw it change. `None`: given back, or silent for too long.
-fn still_held(stored: &Stored, record: &LeaseRecord, seen: &mut Option<(Version, Instant)>) -> Option<Duration> {
+fn still_held<T>(stored: &Stored, record: &LeaseRecord<T>, seen: &mut Option<(Version, Instant)>) -> Option<Duration> {
     if record.holder.is_empty() {
         return None;
     }
@@ -227,17 +244,18 @@ impl Keeper {
     }
 }
 
-fn keep(
+fn keep<T: About>(
     ledger: Arc<dyn Ledger>,
-    config: LeaseConfig,
-    record: LeaseRecord,
+    config: LeaseConfig<T>,
+    record: LeaseRecord<T>,
     version: Version,
     since: Moment,
 ) -> (Lease, Keeper) {
     let (sender, until) = watch::channel(Deadline::after(since, config.ttl));
     let (lost, release) = (CancellationToken::new(), CancellationToken::new());
     let changes = Arc::default();
-    let lease = Lease { token: record.token, ttl: config.ttl, until: until.clone(), lost: lost.clone(), changes };
+    let (key, token, ttl) = (config.key.clone(), record.token, config.ttl);
+    let lease = Lease { key, token, ttl, until: until.clone(), lost: lost.clone(), changes };
     let renewing = renew(ledger, config, record, version, sender, release.clone());
     let task = tokio::spawn(async move {
         let _lost_at_the_end = lost.drop_guard();
@@ -262,10 +280,10 @@ async fn over(until: watch::Receiver<Deadline>) {
     }
 }
 
-async fn renew(
+async fn renew<T: About>(
     ledger: Arc<dyn Ledger>,
-    config: LeaseConfig,
-    mut record: LeaseRecord,
+    config: LeaseConfig<T>,
+    mut record: LeaseRecord<T>,
     mut version: Version,
     until: watch::Sender<Deadline>,
     release: CancellationToken,
@@ -280,37 +298,46 @@ async fn renew(
             record.holder = String::new();
         }
         let since = Moment::now();
-        match ledger.put(KEY, records::encode(&record), Expect::Version(version.clone())).await {
+        match ledger.write(&config.key, records::encode(&record), Expect::Version(version.clone())).await {
             Ok(next) => {
                 version = next;
                 let _ = until.send(Deadline::after(since, config.ttl));
             }
-            Err(PutError::Conflict { .. } | PutError::UnknownOutcome(_)) => {
-                // A reply that was lost looks like somebody else's write until the record is read.
-                match ledger.get(KEY).await {
-                    Ok(Some(stored))
-                        if records::decode::<LeaseRecord>(KEY, &stored.bytes).is_ok_and(|found| found == record) =>
-                    {
-                        version = stored.version;
-                        let _ = until.send(Deadline::after(since, config.ttl));
-                    }
-                    Ok(Some(stored))
-                        if records::decode::<LeaseRecord>(KEY, &stored.bytes)
-                            .is_ok_and(|found| found.holder == record.holder && found.token == record.token) =>
-                    {
-                        version = stored.version;
-                    }
-                    Ok(_) => {
-                        tracing::warn!("another watcher has taken the lease");
-                        return;
-                    }
-                    Err(error) => tracing::warn!(%error, "the lease could not be read"),
+            Err(PutError::Conflict { found }) => match found.filter(|found| is_same(&config.key, found, &record)) {
+                // An earlier beat of ours, whose reply was lost; how long ago it came is not known.
+                Some(earlier) => version = earlier.version,
+                None => {
+                    tracing::warn!(key = %config.key, "another process has taken the lease");
+                    return;
                 }
-            }
-            Err(error) => tracing::warn!(%error, "the lease could not be renewed"),
+            },
+            Err(error) => tracing::warn!(key = %config.key, %error, "the lease could not be renewed"),
         }
         if giving_back || until.borrow().left().is_zero() {
             return;
         }
+    }
+}
+
+fn is_same<T: About>(key: &LedgerKey, found: &Stored, ours: &LeaseRecord<T>) -> bool {
+    records::decode::<LeaseRecord<T>>(key, &found.bytes)
+        .is_ok_and(|found| found.holder == ours.holder && found.token == ours.token)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// This stands in ledgers, beside programs of another version.
+    #[test]
+    fn the_watchers_record_is_flat_and_takes_no_unknown_field() {
+        let about = LeaseHolder { site: "home".into(), address: None };
+        let record = LeaseRecord { holder: "h".into(), about, token: 3, beat: 1, ttl_ms: 30_000 };
+        let text = r#"{"address":null,"beat":1,"holder":"h","site":"home","token":3,"ttl_ms":30000,"v":1}"#;
+        assert_eq!(String::from_utf8(records::encode(&record)).unwrap(), text);
+        assert_eq!(records::decode::<LeaseRecord>("lease", text.as_bytes()).unwrap(), record);
+        let more = text.replace("\"beat\"", "\"boat\":1,\"beat\"");
+        let refused = records::decode::<LeaseRecord>("lease", more.as_bytes()).unwrap_err();
+        assert!(refused.to_string().contains("unknown field `boat`"), "{refused}");
     }
 }

@@ -10,44 +10,43 @@ use uuid::Uuid;
 
 use super::Input;
 use crate::{
-    domain::{Ask, Event, IncidentId, REQUEST_LIFETIME, Request, Span, Time, TimeExt, ValidatorId},
+    domain::{
+        Command, Event, IncidentId, LedgerKey, REQUEST_LIFETIME, Request, Span, Time, TimeExt, ValidatorId, stamp,
+        stamped,
+    },
     ports::{Expect, Ledger, LedgerError, PutError},
     records,
 };
 
-pub const PREFIX: &str = "requests/";
-
 /// A request that nobody has taken within this time was for a validator nobody knows; it is removed.
-const FORGET_AFTER: Duration = Duration::from_hours(24);
+const FORGET_AFTER: Span = Span::from_hours(24);
 
 /// Puts a request down and returns its id. `incident` is the one that was open when the operator asked.
 ///
 /// # Errors
-/// What the ledger says. A reply that was lost is sorted out: the key is ours alone.
+/// What the ledger says.
 pub async fn send(
     ledger: &dyn Ledger,
     now: Time,
     validator: &ValidatorId,
     by: &str,
     reason: &str,
-    ask: Ask,
+    command: Command,
     incident: Option<IncidentId>,
 ) -> Result<String, PutError> {
-    let id = format!("{}-{}", now.strftime("%Y%m%dT%H%M%S%.3fZ"), Uuid::new_v4().simple());
+    let id = stamped(now, Uuid::new_v4());
     let (by, reason) = (by.to_owned(), reason.to_owned());
-    let expires_at = match ask {
-        Ask::Open | Ask::Close => Some(now.plus(REQUEST_LIFETIME)),
-        Ask::Pause { .. } | Ask::Resume | Ask::Retain => None,
+    let expires_at = match command {
+        Command::Open | Command::Close => Some(now.plus(REQUEST_LIFETIME)),
+        Command::Pause { .. } | Command::Resume | Command::Retain => None,
     };
-    let request = Request { id: id.clone(), validator: validator.clone(), by, reason, ask, incident, expires_at };
-    let key = format!("{PREFIX}{id}");
-    match ledger.put(&key, records::encode(&request), Expect::Absent).await {
+    let request = Request { id: id.clone(), validator: validator.clone(), by, reason, command, incident, expires_at };
+    let key = LedgerKey::request(&id);
+    match ledger.write(&key, records::encode(&request), Expect::Absent).await {
         Ok(_) => Ok(id),
-        Err(PutError::UnknownOutcome(why)) => match ledger.get(&key).await? {
-            Some(_) => Ok(id),
-            None => Err(PutError::UnknownOutcome(why)),
-        },
-        Err(error) => Err(error),
+        // The key is ours alone, so nobody else has written there.
+        Err(PutError::Conflict { .. }) => Err(PutError::UnknownOutcome("it is not there so far".into())),
+        Err(error @ (PutError::Failed(_) | PutError::UnknownOutcome(_) | PutError::TooLarge(_))) => Err(error),
     }
 }
 
@@ -70,7 +69,7 @@ pub(super) async fn watch(
 }
 
 async fn look(ledger: &dyn Ledger, inputs: &mpsc::Sender<Input>) -> Result<(), LedgerError> {
-    for key in ledger.list(PREFIX, None).await? {
+    for key in ledger.list(LedgerKey::REQUESTS, None).await? {
         let Some(stored) = ledger.get(&key).await? else { continue };
         let request = match records::decode::<Request>(&key, &stored.bytes) {
             Ok(request) => request,
@@ -94,9 +93,5 @@ async fn look(ledger: &dyn Ledger, inputs: &mpsc::Sender<Input>) -> Result<(), L
 }
 
 fn is_old(key: &str) -> bool {
-    let stamp = key.trim_start_matches(PREFIX).split('-').next().unwrap_or_default();
-    let Ok(at) = jiff::civil::DateTime::strptime("%Y%m%dT%H%M%S%.fZ", stamp) else { return false };
-    let Ok(at) = at.to_zoned(jiff::tz::TimeZone::UTC) else { return false };
-    let age = Time::now().duration_since(at.timestamp());
-    age > Span::try_from(FORGET_AFTER).unwrap_or(Span::MAX)
+    stamp(key).is_some_and(|at| Time::now().duration_since(at) > FORGET_AFTER)
 }

@@ -10,16 +10,13 @@ use uuid::Uuid;
 
 use super::lease::Lease;
 use crate::{
-    domain::{Time, Validator, ValidatorId},
+    domain::{LedgerKey, Time, Validator, ValidatorId},
     ports::{Expect, Ledger, LedgerError, PutError, Version},
     records::{self, RecordError},
 };
 
 /// How a validator's record is laid out. Nothing reads another one.
 pub const FORM: u64 = 3;
-
-/// Where a ledger's own name stands.
-const IDENTITY: &str = "ledger";
 
 /// A validator's record as the ledger has it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -45,19 +42,13 @@ pub enum StoreError {
     Record(#[from] RecordError),
     /// Somebody else writes: we no longer hold the lease, whatever we thought.
     #[error("somebody else has written {key}: this watcher steps down")]
-    Fenced { key: String },
+    Fenced { key: LedgerKey },
     /// A write of an earlier holder came late, after its record was taken over: it has to be read again.
     #[error("a late write of an earlier watcher stands in {key}: it is read again")]
-    Overtaken { key: String },
+    Overtaken { key: LedgerKey },
     /// The lease ran out while the ledger did not answer.
     #[error("the lease ran out before {key} was written")]
-    OutOfTime { key: String },
-}
-
-/// The key of a validator's record.
-#[must_use]
-pub fn key(id: &ValidatorId) -> String {
-    format!("validators/{id}")
+    OutOfTime { key: LedgerKey },
 }
 
 /// Reads one record, for showing.
@@ -65,7 +56,7 @@ pub fn key(id: &ValidatorId) -> String {
 /// # Errors
 /// [`StoreError`].
 pub async fn read(ledger: &dyn Ledger, id: &ValidatorId) -> Result<Option<(Version, Envelope)>, StoreError> {
-    let key = key(id);
+    let key = LedgerKey::validator(id);
     let Some(stored) = ledger.get(&key).await? else { return Ok(None) };
     Ok(Some((stored.version, records::unseal(&key, &stored.bytes, FORM)?)))
 }
@@ -82,16 +73,16 @@ struct Identity {
 /// [`StoreError`]; a record that cannot be read is left untouched.
 pub async fn identity(ledger: &dyn Ledger) -> Result<Uuid, StoreError> {
     let new = Identity { id: Uuid::new_v4() };
-    match ledger.put(IDENTITY, records::encode(&new), Expect::Absent).await {
-        Ok(_) => return Ok(new.id),
-        // It has one, or this very write has arrived although its reply was lost.
-        Err(PutError::Conflict { .. } | PutError::UnknownOutcome(_)) => {}
-        Err(PutError::Failed(error)) => return Err(error.into()),
-        Err(error @ PutError::TooLarge(_)) => return Err(LedgerError::Unusable(error.to_string()).into()),
-    }
-    match ledger.get(IDENTITY).await? {
-        Some(stored) => Ok(records::decode::<Identity>(IDENTITY, &stored.bytes)?.id),
-        None => Err(LedgerError::Unavailable("it has no name yet".into()).into()),
+    match ledger.write(&LedgerKey::IDENTITY, records::encode(&new), Expect::Absent).await {
+        Ok(_) => Ok(new.id),
+        Err(PutError::Conflict { found: Some(stored) }) => {
+            Ok(records::decode::<Identity>(&LedgerKey::IDENTITY, &stored.bytes)?.id)
+        }
+        Err(error @ (PutError::Conflict { found: None } | PutError::UnknownOutcome(_))) => {
+            Err(LedgerError::Unavailable(error.to_string()).into())
+        }
+        Err(PutError::Failed(error)) => Err(error.into()),
+        Err(error @ PutError::TooLarge(_)) => Err(LedgerError::Unusable(error.to_string()).into()),
     }
 }
 
@@ -118,7 +109,7 @@ impl Store {
         loop {
             let found = tokio::select! {
                 found = read(&*self.ledger, id) => found?,
-                () = self.lease.lost() => return Err(StoreError::OutOfTime { key: key(id) }),
+                () = self.lease.lost() => return Err(StoreError::OutOfTime { key: LedgerKey::validator(id) }),
             };
             let Some((version, envelope)) = found else {
                 // A record that says only "watching" need not be there: nothing can be lost with it. What an earlier
@@ -128,7 +119,7 @@ impl Store {
             };
             if envelope.ledger != self.identity {
                 let (found, ours) = (envelope.ledger, self.identity);
-                return Err(RecordError::OtherLedger { key: key(id), found, ours }.into());
+                return Err(RecordError::OtherLedger { key: LedgerKey::validator(id).to_string(), found, ours }.into());
             }
             let mut validator = envelope.validator;
             // Its writer's clock was ahead of ours, or ours was set back: nothing of it lies in the future.
@@ -198,7 +189,7 @@ async fn write(
     envelope: &Envelope,
     version: Option<&Version>,
 ) -> Result<Version, StoreError> {
-    let key = key(id);
+    let key = LedgerKey::validator(id);
     tokio::select! {
         written = write_until_known(ledger, lease, &key, envelope, version) => written,
         () = lease.lost() => Err(StoreError::OutOfTime { key }),
@@ -208,7 +199,7 @@ async fn write(
 async fn write_until_known(
     ledger: &dyn Ledger,
     lease: &Lease,
-    key: &str,
+    key: &LedgerKey,
     envelope: &Envelope,
     version: Option<&Version>,
 ) -> Result<Version, StoreError> {
@@ -217,18 +208,23 @@ async fn write_until_known(
     let mut pause = Duration::from_millis(50);
     loop {
         if lease.margin().is_zero() {
-            return Err(StoreError::OutOfTime { key: key.to_owned() });
+            return Err(StoreError::OutOfTime { key: key.clone() });
         }
-        match ledger.put(key, bytes.clone(), expect.clone()).await {
+        match ledger.write(key, bytes.clone(), expect.clone()).await {
             Ok(version) => return Ok(version),
-            // The reply of an earlier try may have been lost: our own write id tells.
-            Err(PutError::Conflict { .. } | PutError::UnknownOutcome(_)) => {
-                if let Some(version) = our_own(ledger, key, envelope, version).await? {
-                    return Ok(version);
+            Err(PutError::Conflict { found: Some(stored) }) => {
+                let found: Envelope = records::unseal(key, &stored.bytes, FORM)?;
+                if found.token > envelope.token {
+                    return Err(StoreError::Fenced { key: key.clone() });
+                }
+                if version != Some(&stored.version) {
+                    // Trying again would be refused forever: what we know of this record is not what is there.
+                    return Err(StoreError::Overtaken { key: key.clone() });
                 }
             }
-            Err(PutError::Failed(LedgerError::Unavailable(why))) => {
-                tracing::warn!(key, why, "not written yet, trying again");
+            Err(PutError::Conflict { found: None }) => {}
+            Err(PutError::UnknownOutcome(why) | PutError::Failed(LedgerError::Unavailable(why))) => {
+                tracing::warn!(%key, why, "not written yet, trying again");
             }
             Err(PutError::Failed(error @ LedgerError::Unusable(_))) => return Err(error.into()),
             Err(PutError::TooLarge(size)) => {
@@ -239,32 +235,5 @@ async fn write_until_known(
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(Duration::from_secs(1));
-    }
-}
-
-/// The version of our own write, if that is what is there; an error when it is somebody else's; `None` when the ledger
-/// does not answer or the old record still stands.
-async fn our_own(
-    ledger: &dyn Ledger,
-    key: &str,
-    ours: &Envelope,
-    replaces: Option<&Version>,
-) -> Result<Option<Version>, StoreError> {
-    match ledger.get(key).await {
-        Ok(Some(stored)) => {
-            let found: Envelope = records::unseal(key, &stored.bytes, FORM)?;
-            if found.write_id == ours.write_id {
-                Ok(Some(stored.version))
-            } else if found.token > ours.token {
-                Err(StoreError::Fenced { key: key.to_owned() })
-            } else if replaces == Some(&stored.version) {
-                Ok(None)
-            } else {
-                // Trying again would be refused for ever: what we know of this record is not what is there.
-                Err(StoreError::Overtaken { key: key.to_owned() })
-            }
-        }
-        Ok(None) | Err(LedgerError::Unavailable(_)) => Ok(None),
-        Err(error @ LedgerError::Unusable(_)) => Err(error.into()),
     }
 }

@@ -19,9 +19,8 @@ use axum::{
 };
 use serde_json::json;
 
-use super::server::Server;
-
-use super::{Hook, Then};
+use super::{Hook, Then, server::Server};
+use crate::domain::{Span, Time, TimeExt};
 
 /// What happens to the next change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,10 +35,16 @@ pub enum Fault {
 
 #[derive(Default)]
 struct Bucket {
-    objects: BTreeMap<String, (u64, Vec<u8>)>,
+    objects: BTreeMap<String, Object>,
     generation: u64,
     faults: VecDeque<Fault>,
     log: Vec<String>,
+}
+
+struct Object {
+    generation: u64,
+    created: Time,
+    bytes: Vec<u8>,
 }
 
 #[derive(Clone, Default)]
@@ -109,9 +114,15 @@ impl FakeObjectStore {
     #[must_use]
     pub fn dump(&self) -> BTreeMap<String, String> {
         let bucket = self.shared.bucket();
-        let text =
-            |(name, (_, bytes)): (&String, &(u64, Vec<u8>))| (name.clone(), String::from_utf8_lossy(bytes).into());
+        let text = |(name, object): (&String, &Object)| (name.clone(), String::from_utf8_lossy(&object.bytes).into());
         bucket.objects.iter().map(text).collect()
+    }
+
+    /// Has an object, if it is there, be this much older.
+    pub fn age(&self, name: &str, by: Span) {
+        if let Some(object) = self.shared.bucket().objects.get_mut(name) {
+            object.created = object.created.minus(by);
+        }
     }
 }
 
@@ -168,23 +179,33 @@ async fn upload(State(shared): State<Shared>, Query(params): Params, body: Bytes
     let Some(name) = params.get("name").cloned() else {
         return refuse(StatusCode::BAD_REQUEST, "required", "Required object name");
     };
-    let found = bucket.objects.get(&name).map(|(generation, _)| *generation);
+    let found = bucket.objects.get(&name).map(|object| object.generation);
     if !as_expected(found, &params) {
         return mismatch();
     }
     bucket.generation += 1;
     let generation = bucket.generation;
-    bucket.objects.insert(name.clone(), (generation, body.to_vec()));
+    bucket.objects.insert(name.clone(), Object { generation, created: Time::now(), bytes: body.to_vec() });
     if fault == Some(Fault::LoseReply) {
         return lost();
     }
     Json(json!({"kind": "storage#object", "name": name, "generation": generation.to_string()})).into_response()
 }
 
-async fn read(State(shared): State<Shared>, Path((_, object)): Path<(String, String)>) -> Response {
-    match shared.bucket().objects.get(&object) {
+/// The bytes with `alt=media`, else the metadata.
+async fn read(
+    State(shared): State<Shared>,
+    Path((_, name)): Path<(String, String)>,
+    Query(params): Params,
+) -> Response {
+    let bucket = shared.bucket();
+    let is_wanted = |object: &&Object| params.get("generation").is_none_or(|it| *it == object.generation.to_string());
+    match bucket.objects.get(&name).filter(is_wanted) {
         None => refuse(StatusCode::NOT_FOUND, "notFound", "No such object"),
-        Some((generation, bytes)) => ([("x-goog-generation", generation.to_string())], bytes.clone()).into_response(),
+        Some(object) if params.get("alt").is_some_and(|alt| alt == "media") => {
+            ([("x-goog-generation", object.generation.to_string())], object.bytes.clone()).into_response()
+        }
+        Some(object) => Json(json!({"timeCreated": object.created})).into_response(),
     }
 }
 
@@ -198,7 +219,7 @@ async fn remove(
     if let Some(response) = faulty(fault) {
         return response;
     }
-    let found = bucket.objects.get(&object).map(|(generation, _)| *generation);
+    let found = bucket.objects.get(&object).map(|object| object.generation);
     if found.is_none() {
         return refuse(StatusCode::NOT_FOUND, "notFound", "No such object");
     }

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, fmt::Write as _};
 
 use super::{Expect, Scenario, Statement, parse};
 use crate::domain::{
-    Action, ActionId, Ask, ChainView, Event, Hands, IncidentId, Interval, KeyStates, Outgoing, Policy, PublicKey,
+    Action, ActionId, ChainView, Command, Event, Hands, IncidentId, Interval, KeyStates, Outgoing, Policy, PublicKey,
     REQUEST_LIFETIME, Reading, Reason, Request, Span, Time, TimeExt, ValidatorId, World, explain, step,
 };
 
@@ -168,12 +168,12 @@ impl<'a> Simulation<'a> {
                 self.happen(Event::HandsSeen(validator.clone(), hands));
             }
             Statement::Request { validator, id, ask, until, incident, written } => {
-                let ask = match ask.as_str() {
-                    "open" => Ask::Open,
-                    "close" => Ask::Close,
-                    "pause" => Ask::Pause { until: self.now.plus(until.unwrap_or(Span::from_hours(1))) },
-                    "resume" => Ask::Resume,
-                    _ => Ask::Retain,
+                let command = match ask.as_str() {
+                    "open" => Command::Open,
+                    "close" => Command::Close,
+                    "pause" => Command::Pause { until: self.now.plus(until.unwrap_or(Span::from_hours(1))) },
+                    "resume" => Command::Resume,
+                    _ => Command::Retain,
                 };
                 // Unless the line says otherwise the operator has just looked.
                 let open = self.world.get(validator).and_then(|subject| subject.record.incident()).map(|open| open.id);
@@ -182,7 +182,7 @@ impl<'a> Simulation<'a> {
                     validator: validator.clone(),
                     by: "operator".into(),
                     reason: "as the scenario says".into(),
-                    ask,
+                    command,
                     incident: incident.clone().map_or(open, |incident| IncidentId::try_from(incident).ok()),
                     expires_at: Some(self.now.plus(*written).plus(REQUEST_LIFETIME)),
                 };

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use failover::ports::{Expect, Ledger, MAX_RECORD, PutError, Version};
+use failover::{
+    domain::Span,
+    ports::{Expect, Ledger, MAX_RECORD, PutError, Version},
+};
 
 /// Runs everything. The ledger may hold other records; the suite's are under `suite/`.
 ///
@@ -15,6 +18,7 @@ pub async fn run(ledger: Arc<dyn Ledger>, removes_conditionally: bool) {
     listing(&*ledger).await;
     removing(&*ledger, removes_conditionally).await;
     too_large(&*ledger).await;
+    age(&*ledger).await;
 }
 
 async fn put(ledger: &dyn Ledger, key: &str, bytes: &[u8], expect: Expect) -> Version {
@@ -29,11 +33,11 @@ async fn absent_then_present(ledger: &dyn Ledger) {
     assert_eq!((stored.bytes.as_slice(), &stored.version), (&b"one"[..], &first));
 
     let again = ledger.put(key, b"two".to_vec(), Expect::Absent).await;
-    assert!(matches!(again, Err(PutError::Conflict { found: Some(found) }) if found == first));
+    assert!(matches!(again, Err(PutError::Conflict { found: Some(found) }) if found.version == first));
     let second = put(ledger, key, b"one", Expect::Version(first.clone())).await;
     assert_ne!(first, second, "equal bytes have another version");
     let stale = ledger.put(key, b"late".to_vec(), Expect::Version(first)).await;
-    assert!(matches!(stale, Err(PutError::Conflict { found: Some(found) }) if found == second));
+    assert!(matches!(stale, Err(PutError::Conflict { found: Some(found) }) if found.version == second));
     assert_eq!(ledger.get(key).await.unwrap().unwrap().bytes, b"one");
 
     let missing = ledger.put("suite/none", b"x".to_vec(), Expect::Version(second)).await;
@@ -108,4 +112,12 @@ async fn too_large(ledger: &dyn Ledger) {
     assert!(matches!(result, Err(PutError::TooLarge(_))));
     put(ledger, "suite/large", &vec![b'x'; MAX_RECORD], Expect::Absent).await;
     assert_eq!(ledger.get("suite/large").await.unwrap().unwrap().bytes.len(), MAX_RECORD);
+}
+
+/// What has just been written is not old, and what is not there has no age.
+async fn age(ledger: &dyn Ledger) {
+    let version = put(ledger, "suite/young", b"x", Expect::Absent).await;
+    let age = ledger.age("suite/young", &version).await.unwrap();
+    assert!(age.is_none_or(|age| age < Span::from_secs(20)), "{age:?}");
+    assert_eq!(ledger.age("suite/never", &version).await.unwrap(), None);
 }

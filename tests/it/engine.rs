@@ -12,14 +12,14 @@ use async_trait::async_trait;
 use failover::{
     domain::{
         ActionId, Case, ChainView, CreateOutcome, Event, Evidence, Incident, IncidentId, InstanceRef, Interval,
-        Machine, MachineState, Mode, Pause, Policy, PricedRung, Reading, Role, Rung, Source, Span, Stage, Standby,
-        StandbySpec, Time, Validator, ValidatorId, Verdict, Written,
+        LedgerKey, Machine, MachineState, Mode, Pause, Policy, PricedRung, Reading, Role, Rung, Source, Span, Stage,
+        Standby, StandbySpec, Time, Validator, ValidatorId, Verdict, Written,
     },
     ports::{Clock, Cloud, CloudError, Finding, Ledger, Observed, Retained, Scope, SerialPort, Unpromoted},
     records,
     runtime::{
-        Engine, EngineConfig, Handle, Outside, journal,
-        lease::{self, LeaseConfig, LeaseRecord},
+        Deps, Engine, EngineConfig, Handle, journal,
+        lease::{LeaseConfig, LeaseHolder, LeaseRecord},
         requests,
         status::Status,
         store::{Envelope, FORM, identity},
@@ -127,19 +127,23 @@ impl Rig {
             site: "home".into(),
             validators: vec![eth(0), eth(1)],
             policy: Policy { ladder: vec![priced], ..policy },
-            lease: LeaseConfig { site: "home".into(), address: None, ttl: Duration::from_secs(2) },
+            lease: LeaseConfig {
+                key: LedgerKey::LEASE,
+                about: LeaseHolder { site: "home".into(), address: None },
+                ttl: Duration::from_secs(2),
+            },
             requests_every: Duration::from_millis(20),
             call_timeout: Duration::from_millis(500),
             clock_jump: Duration::from_secs(30),
             cli: "failover".into(),
         };
-        let outside = Outside {
+        let deps = Deps {
             ledger: self.ledger.clone(),
             cloud: Some(self.cloud.clone()),
             notifier: None,
             clock: self.clock.clone(),
         };
-        let (engine, handle) = Engine::new(config, outside);
+        let (engine, handle) = Engine::new(config, deps);
         let stop = CancellationToken::new();
         Running { handle, task: tokio::spawn(engine.run(stop.clone())), stop }
     }
@@ -235,13 +239,12 @@ async fn a_leader_whose_lease_is_taken_steps_down() {
     let running = rig.start(Span::from_hours(1)).await;
     let other = LeaseRecord {
         holder: "another".into(),
-        site: "elsewhere".into(),
-        address: None,
+        about: LeaseHolder { site: "elsewhere".into(), address: None },
         token: 99,
         beat: 0,
         ttl_ms: 60_000,
     };
-    rig.ledger.set(lease::KEY, records::encode(&other));
+    rig.ledger.set("lease", records::encode(&other));
     running.handle.leadership().wait_for(|leads| !*leads).await.unwrap();
     assert!(running.handle.status().await.is_none(), "who does not lead knows nothing");
     running.stop().await;
@@ -284,8 +287,8 @@ async fn a_record_that_cannot_be_read_is_left_alone_and_the_others_are_watched()
 async fn a_request_is_taken_answered_in_the_record_and_removed() {
     let rig = Rig::new();
     let running = rig.start(Span::from_hours(1)).await;
-    let ask = failover::domain::Ask::Open;
-    let id = requests::send(&*rig.ledger, Time::now(), &eth(0), "me", "the disk is dead", ask, None).await.unwrap();
+    let command = failover::domain::Command::Open;
+    let id = requests::send(&*rig.ledger, Time::now(), &eth(0), "me", "the disk is dead", command, None).await.unwrap();
     running.until(|status| status.validators[0].phase == "syncing").await;
     let record = rig.ledger.get("validators/eth-0").await.unwrap().unwrap();
     let envelope: Envelope = records::unseal("validators/eth-0", &record.bytes, FORM).unwrap();
@@ -298,8 +301,8 @@ async fn a_request_is_taken_answered_in_the_record_and_removed() {
 async fn the_journal_says_what_was_decided_and_who_had_asked() {
     let rig = Rig::new();
     let running = rig.start(Span::from_hours(1)).await;
-    let ask = failover::domain::Ask::Open;
-    requests::send(&*rig.ledger, Time::now(), &eth(0), "me", "the disk is dead", ask, None).await.unwrap();
+    let command = failover::domain::Command::Open;
+    requests::send(&*rig.ledger, Time::now(), &eth(0), "me", "the disk is dead", command, None).await.unwrap();
     running.until(|status| status.validators[0].phase == "syncing").await;
     running.stop().await;
     let entries = journal::read(&*rig.ledger, Some(&eth(0)), 10).await.unwrap();
@@ -363,7 +366,7 @@ async fn an_event_for_a_validator_nobody_knows_changes_nothing() {
     running.handle.tell(Event::ChainSeen(ChainView::default())).await;
     let status = running.until(|_| true).await;
     assert_eq!(status.validators.len(), 2);
-    assert!(rig.ledger.dump().keys().all(|key| key == lease::KEY || key == "ledger"), "{:?}", rig.ledger.dump().keys());
+    assert!(rig.ledger.dump().keys().all(|key| key == "lease" || key == "ledger"), "{:?}", rig.ledger.dump().keys());
     running.stop().await;
 }
 
@@ -403,7 +406,7 @@ async fn what_is_heard_while_waiting_is_shown_and_known_at_once_when_it_leads() 
     assert!(!waiting.holds_lease && says_down(&waiting), "{waiting:#?}");
     assert_eq!(waiting.validators[0].phase, "watching", "the phase is the ledger's");
     assert!(second.handle.status().await.is_none(), "it is no leader's status");
-    assert!(rig.ledger.dump().keys().all(|key| key == lease::KEY || key == "ledger"), "and nothing was written");
+    assert!(rig.ledger.dump().keys().all(|key| key == "lease" || key == "ledger"), "and nothing was written");
     first.stop().await;
     second.leads().await;
     let leading = second.until(|status| status.validators[0].phase == "suspected").await;

@@ -15,10 +15,13 @@ use failover::{
         ledger_gcs::{GcsConfig, LedgerGcs},
         ledger_sqlite::LedgerSqlite,
     },
+    domain::Span,
     ports::{Expect, Ledger, LedgerError, PutError},
     sandbox::object_store::{FakeObjectStore, Fault},
 };
 use google_cloud_auth::credentials::anonymous;
+
+use crate::support::memory_ledger::{Fault as Lost, MemoryLedger};
 
 #[path = "../common/ledger_suite.rs"]
 mod suite;
@@ -60,6 +63,44 @@ async fn a_put_whose_reply_is_lost_is_an_unknown_outcome_and_reading_tells() {
     let busy = ledger.put("k2", b"x".to_vec(), Expect::Absent).await;
     assert!(matches!(busy, Err(PutError::Failed(LedgerError::Unavailable(_)))), "429 is before the change");
     assert_eq!(ledger.get("k2").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_write_knows_its_own_although_the_reply_was_lost() {
+    let memory = Arc::new(MemoryLedger::default());
+    let ledger: Arc<dyn Ledger> = memory.clone();
+    let write = |text: &'static str, expect| ledger.write("k", text.into(), expect);
+    memory.script([Lost::LostRequest, Lost::LostReply]);
+    let lost = write("one", Expect::Absent).await;
+    assert!(matches!(lost, Err(PutError::Conflict { found: None })), "{lost:?}");
+    let first = write("one", Expect::Absent).await.unwrap();
+    assert_eq!(memory.get("k").await.unwrap().unwrap().version, first);
+
+    memory.script([Lost::LostRequest, Lost::LostReply]);
+    let lost = write("two", Expect::Version(first.clone())).await;
+    assert!(matches!(lost, Err(PutError::Conflict { found: Some(found) }) if found.version == first));
+    memory.fail_reads(true);
+    let unread = write("two", Expect::Version(first.clone())).await;
+    assert!(matches!(unread, Err(PutError::UnknownOutcome(_))), "{unread:?}");
+    memory.fail_reads(false);
+    // It has arrived, so the next try is refused, and is found to be ours.
+    let second = write("two", Expect::Version(first.clone())).await.unwrap();
+    let theirs = write("three", Expect::Version(first)).await;
+    assert!(matches!(theirs, Err(PutError::Conflict { found: Some(found) }) if found.version == second));
+}
+
+#[tokio::test]
+async fn the_bucket_says_how_old_a_record_is_and_never_too_old() {
+    let store = FakeObjectStore::start().await.unwrap();
+    let ledger = gcs(store.url());
+    let first = ledger.put("k", b"one".to_vec(), Expect::Absent).await.unwrap();
+    store.age("home/k", Span::from_secs(100));
+    let age = ledger.age("k", &first).await.unwrap().unwrap();
+    // `Date` has whole seconds, and two seconds are kept for clocks that are apart.
+    assert!(age > Span::from_secs(95) && age <= Span::from_secs(99), "{age:?}");
+    let second = ledger.put("k", b"two".to_vec(), Expect::Version(first.clone())).await.unwrap();
+    assert_eq!(ledger.age("k", &first).await.unwrap(), None, "it is another version by now");
+    assert_eq!(ledger.age("k", &second).await.unwrap(), Some(Span::ZERO));
 }
 
 #[tokio::test]

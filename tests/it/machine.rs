@@ -2,7 +2,7 @@
 //! answers, keys by their names.
 
 use failover::domain::{
-    Action, ActionId, Ask, CreateOutcome, Decision, Event, InstanceRef, KeyStates, Machine, MachineState, Mode,
+    Action, ActionId, Command, CreateOutcome, Decision, Event, InstanceRef, KeyStates, Machine, MachineState, Mode,
     Outcome, Policy, PricedRung, PublicKey, Report, Request, Role, Rung, Seen, Span, Time, TimeExt as _, Validator,
     ValidatorId, World, Written, explain, step,
 };
@@ -43,8 +43,15 @@ impl Watcher {
 
     fn open(&mut self) {
         let (by, reason) = ("me".to_owned(), "a test".to_owned());
-        let request =
-            Request { id: "1".into(), validator: eth(), by, reason, ask: Ask::Open, incident: None, expires_at: None };
+        let request = Request {
+            id: "1".into(),
+            validator: eth(),
+            by,
+            reason,
+            command: Command::Open,
+            incident: None,
+            expires_at: None,
+        };
         self.happen(Event::Requested(eth(), request));
     }
 
@@ -116,8 +123,8 @@ fn a_machine_that_is_protected_against_deletion_is_kept_whatever_its_label_says(
     let mut watcher = Watcher::with_a_standby();
     watcher.answer(seen(true, Written::Nothing));
     let (by, reason, incident) = ("me".to_owned(), "done".to_owned(), watcher.record().incident().unwrap().id);
-    let (id, ask) = ("2".to_owned(), Ask::Close);
-    let close = Request { id, validator: eth(), by, reason, ask, incident: Some(incident), expires_at: None };
+    let (id, command) = ("2".to_owned(), Command::Close);
+    let close = Request { id, validator: eth(), by, reason, command, incident: Some(incident), expires_at: None };
     watcher.happen(Event::Requested(eth(), close));
     let answer = watcher.record().applied.last().unwrap();
     assert!(!answer.accepted && answer.answer.contains("retained"), "{answer:?}");

@@ -7,7 +7,7 @@ mod restarts;
 
 use failover::{
     domain::{
-        Action, ActionId, Ask, ChainView, CreateOutcome, Event, IncidentId, InstanceRef, Mode, Outcome, Policy,
+        Action, ActionId, ChainView, Command, CreateOutcome, Event, IncidentId, InstanceRef, Mode, Outcome, Policy,
         PricedRung, Report, Request, Rung, Seen, Span, Time, Usd, Validator, ValidatorId, World, explain, step,
     },
     ports::{Cloud as _, Scope},
@@ -47,9 +47,9 @@ impl Watcher {
         world.chain = ChainView { genesis_root: Some("0x4b36".into()), ..ChainView::default() };
         let mut watcher = Self { rig, world, policy, now: Time::UNIX_EPOCH, started: None };
         let (by, reason) = ("me".to_owned(), "a test".to_owned());
-        let ask = Ask::Open;
+        let command = Command::Open;
         let request =
-            Request { id: "1".into(), validator: validator(), by, reason, ask, incident: None, expires_at: None };
+            Request { id: "1".into(), validator: validator(), by, reason, command, incident: None, expires_at: None };
         watcher.happen(Event::Requested(validator(), request));
         watcher.settle().await;
         assert_eq!(watcher.phase(), "syncing");
@@ -278,8 +278,9 @@ async fn after_a_release_nothing_is_left_or_it_is_told() {
             watcher.rig.fake.tamper(&name, |json| json["disks"][1]["autoDelete"] = json!(false));
         }
         let (by, reason) = ("me".to_owned(), "a test".to_owned());
-        let (ask, incident) = (Ask::Close, watcher.incident());
-        let request = Request { id: "2".into(), validator: validator(), by, reason, ask, incident, expires_at: None };
+        let (command, incident) = (Command::Close, watcher.incident());
+        let request =
+            Request { id: "2".into(), validator: validator(), by, reason, command, incident, expires_at: None };
         watcher.happen(Event::Requested(validator(), request));
         watcher.settle().await;
         assert_eq!((watcher.phase(), watcher.rig.fake.machines().len()), ("watching", 0));

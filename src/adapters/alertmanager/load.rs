@@ -6,12 +6,11 @@ use futures::{StreamExt, stream};
 
 use super::mapping::Mappings;
 use crate::{
-    domain::{AlertRecord, Span, Time, alerts::AlertState},
+    domain::{AlertRecord, LedgerKey, Span, Time, alerts::AlertState},
     ports::{Ledger, LedgerError, Version},
     records::decode,
 };
 
-pub const PREFIX: &str = "alerts/";
 /// A resolved alert is kept for a week, for people who ask what happened.
 pub const RESOLVED_KEPT: Span = Span::from_hours(7 * 24);
 /// Nothing heard for a month: Alertmanager would have repeated it after five days at the latest.
@@ -35,7 +34,7 @@ pub(super) async fn load(
     mappings: &Mappings,
     now: Time,
 ) -> Result<(Loaded, Vec<(Version, Arc<AlertRecord>)>), LedgerError> {
-    let keys = ledger.list(PREFIX, None).await?;
+    let keys = ledger.list(LedgerKey::ALERTS, None).await?;
     let mut reads = stream::iter(keys)
         .map(|key| async move {
             let stored = ledger.get(&key).await;

@@ -97,43 +97,25 @@ impl Store {
                 Some((version, _)) => Expect::Version(version),
                 None => Expect::Absent,
             };
-            let bytes = encode(&record);
-            match self.ledger.put(&key, bytes.clone(), expect).await {
+            match self.ledger.write(&key, encode(&record), expect).await {
                 Ok(version) => {
                     self.cache().advance(key, version, Arc::clone(&record));
                     return Ok(record);
                 }
-                Err(PutError::Conflict { .. }) => {
-                    self.look(&key).await?;
+                Err(PutError::Conflict { found: Some(found) }) => {
+                    let record: AlertRecord = decode(&key, &found.bytes)?;
+                    self.cache().set(Arc::clone(&key), found.version, Arc::new(record));
                 }
+                Err(PutError::Conflict { found: None }) => self.forget(&key),
                 Err(PutError::UnknownOutcome(reason)) => {
-                    let unknown = |_| StoreError::UnknownOutcome { key: key.to_string(), reason };
                     self.forget(&key);
-                    if self.look_for(&key, &bytes).await.map_err(unknown)? {
-                        return Ok(record);
-                    }
+                    return Err(StoreError::UnknownOutcome { key: key.to_string(), reason });
                 }
                 Err(PutError::Failed(error)) => return Err(error.into()),
                 Err(PutError::TooLarge(bytes)) => return Err(StoreError::TooLarge { key: key.to_string(), bytes }),
             }
         }
         Err(StoreError::Contended(key.to_string()))
-    }
-
-    /// Reads what is there, for the next attempt.
-    async fn look(&self, key: &Arc<str>) -> Result<(), StoreError> {
-        self.look_for(key, &[]).await.map(|_| ())
-    }
-
-    /// Reads what is there, and whether it is exactly this.
-    async fn look_for(&self, key: &Arc<str>, bytes: &[u8]) -> Result<bool, StoreError> {
-        let Some(stored) = self.ledger.get(key).await? else {
-            self.forget(key);
-            return Ok(false);
-        };
-        let record: AlertRecord = decode(key, &stored.bytes)?;
-        self.cache().set(Arc::clone(key), stored.version, Arc::new(record));
-        Ok(stored.bytes == bytes)
     }
 
     fn forget(&self, key: &Arc<str>) {

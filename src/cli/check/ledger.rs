@@ -2,13 +2,16 @@
 //! and touches no record of the watcher's.
 
 use super::finding;
-use crate::ports::{Expect, Finding, FindingState, Ledger, LedgerError, PutError, Version};
+use crate::{
+    domain::LedgerKey,
+    ports::{Expect, Finding, FindingState, Ledger, LedgerError, PutError, Version},
+};
 
 /// A generation that no object has: Cloud Storage counts them by the microsecond.
 const NEVER: &str = "1";
 
 pub(super) async fn check(ledger: &dyn Ledger, name: &str) -> Vec<Finding> {
-    let seen = match ledger.list("validators/", None).await {
+    let seen = match ledger.list(LedgerKey::VALIDATORS, None).await {
         Ok(keys) => format!("{} validators on record", keys.len()),
         Err(error) => return vec![finding(name, FindingState::Problem, error.to_string())],
     };
@@ -34,7 +37,7 @@ async fn written(ledger: &dyn Ledger) -> Result<(), (FindingState, String)> {
         };
         (state, format!("a record cannot be {what}: {error}"))
     };
-    let key = format!("checks/{}", uuid::Uuid::now_v7());
+    let key = LedgerKey::check(uuid::Uuid::now_v7());
     let put = || ledger.put(&key, b"{\"v\":1}".to_vec(), Expect::Absent);
     let version = put().await.map_err(|error| failed("written", &error))?;
     let compared = match put().await {
@@ -49,7 +52,7 @@ async fn written(ledger: &dyn Ledger) -> Result<(), (FindingState, String)> {
 /// Asks to change a record that is never there: a refusal comes before the comparison.
 async fn owners(ledger: &dyn Ledger, name: &str) -> Finding {
     let subject = format!("{name}: owners/");
-    match ledger.put("owners/.check", Vec::new(), Expect::Version(Version(NEVER.to_owned()))).await {
+    match ledger.put(&LedgerKey::NO_OWNER, Vec::new(), Expect::Version(Version(NEVER.to_owned()))).await {
         Err(PutError::Failed(LedgerError::Unusable(why))) if why.contains("refuses us") => {
             finding(subject, FindingState::Ok, "cannot be written by these credentials")
         }

@@ -1,19 +1,19 @@
 //! What operators ask for. Each request is answered once, in the record, where the command line reads it.
 
 use super::{Transition, budget, detect, recover};
-use crate::domain::{Applied, Ask, Mode, Pause, Phase, Reason, Request, Stage, Time, clock};
+use crate::domain::{Applied, Command, Mode, Pause, Phase, Reason, Request, Stage, Time, clock};
 
 pub(super) fn apply(turn: &mut Transition<'_>, request: &Request) {
     if turn.record.applied.iter().any(|applied| applied.id == request.id) {
         turn.say(Reason::Late { what: format!("request {}", request.id) });
         return;
     }
-    let answer = current(turn, request).and_then(|()| match request.ask {
-        Ask::Open => open(turn, request),
-        Ask::Close => close(turn, request),
-        Ask::Pause { until } => pause(turn, request, until),
-        Ask::Resume => resume(turn),
-        Ask::Retain => retain(turn),
+    let answer = current(turn, request).and_then(|()| match request.command {
+        Command::Open => open(turn, request),
+        Command::Close => close(turn, request),
+        Command::Pause { until } => pause(turn, request, until),
+        Command::Resume => resume(turn),
+        Command::Retain => retain(turn),
     });
     if let Err(why) = &answer {
         turn.say(Reason::RequestRefused { why: why.clone() });
@@ -31,12 +31,12 @@ fn current(turn: &Transition<'_>, request: &Request) -> Result<(), String> {
     if let Some(expired_at) = request.expires_at.filter(|at| *at < turn.now) {
         return Err(format!("it was to be carried out by {}: look at the status and ask again", clock(expired_at)));
     }
-    match (request.ask, turn.record.incident(), request.incident) {
-        (Ask::Close | Ask::Retain, Some(open), named) if named != Some(open.id) => {
+    match (request.command, turn.record.incident(), request.incident) {
+        (Command::Close | Command::Retain, Some(open), named) if named != Some(open.id) => {
             let named = named.map_or_else(|| "no incident".into(), |named| format!("incident {named}"));
             Err(format!("it names {named} and {} is open: look at the status and ask again", open.id))
         }
-        (Ask::Open | Ask::Close | Ask::Pause { .. } | Ask::Resume | Ask::Retain, _, _) => Ok(()),
+        (Command::Open | Command::Close | Command::Pause { .. } | Command::Resume | Command::Retain, _, _) => Ok(()),
     }
 }
 

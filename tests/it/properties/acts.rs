@@ -1,7 +1,7 @@
 //! What may happen, done to the model and written down in the language of scenarios.
 
 use failover::domain::{
-    Ask, ChainHealth, ChainView, Event, Evidence, Hands, IncidentId, Interval, KeyStates, Mode, Owner, PublicKey,
+    ChainHealth, ChainView, Command, Event, Evidence, Hands, IncidentId, Interval, KeyStates, Mode, Owner, PublicKey,
     REQUEST_LIFETIME, Reading, Request, Source, Span, Time, TimeExt, ValidatorId, Verdict,
 };
 
@@ -161,24 +161,24 @@ impl Model {
         let another = IncidentId::try_from("deadbeef".to_owned()).unwrap();
         let in_time = self.now.plus(REQUEST_LIFETIME);
         let late = self.now.minus(Span::from_hours(24)).plus(REQUEST_LIFETIME);
-        let (ask, incident, expires_at, words) = match asked {
-            Asked::Open => (Ask::Open, open, in_time, "open".to_owned()),
-            Asked::Close => (Ask::Close, open, in_time, "close".into()),
+        let (command, incident, expires_at, words) = match asked {
+            Asked::Open => (Command::Open, open, in_time, "open".to_owned()),
+            Asked::Close => (Command::Close, open, in_time, "close".into()),
             Asked::Pause { minutes } => {
                 let span = Span::from_mins(i64::from(minutes));
-                (Ask::Pause { until: self.now.plus(span) }, open, in_time, format!("pause for={}", time(span)))
+                (Command::Pause { until: self.now.plus(span) }, open, in_time, format!("pause for={}", time(span)))
             }
-            Asked::Resume => (Ask::Resume, open, in_time, "resume".into()),
-            Asked::Retain => (Ask::Retain, open, in_time, "retain".into()),
-            Asked::CloseAnother => (Ask::Close, Some(another), in_time, "close incident=deadbeef".into()),
-            Asked::OpenLate => (Ask::Open, open, late, "open written=-24h".into()),
+            Asked::Resume => (Command::Resume, open, in_time, "resume".into()),
+            Asked::Retain => (Command::Retain, open, in_time, "retain".into()),
+            Asked::CloseAnother => (Command::Close, Some(another), in_time, "close incident=deadbeef".into()),
+            Asked::OpenLate => (Command::Open, open, late, "open written=-24h".into()),
         };
         let request = Request {
             id: name.clone(),
             validator: id.clone(),
             by: "operator".into(),
             reason: "as the scenario says".into(),
-            ask,
+            command,
             incident,
             expires_at: Some(expires_at),
         };

@@ -1,7 +1,7 @@
 //! What must hold after every event. Each message begins with PROPERTY and names what is broken.
 
 use failover::domain::{
-    Action, Ask, Attention, CreateOutcome, Event, Evidence, GivenUp, Mode, NoticeKind, Notified, Outage, Outcome,
+    Action, Attention, Command, CreateOutcome, Event, Evidence, GivenUp, Mode, NoticeKind, Notified, Outage, Outcome,
     Reason, Source, Span, Stage, Step, Time, TimeExt, Topic, Validator, ValidatorId, Verdict, Watch,
 };
 
@@ -130,7 +130,7 @@ impl Model {
         assert_eq!(self.policy.mode, Mode::Armed, "PROPERTY observe opens nothing");
         assert!(after.paused_at(self.now).is_none() && after.slashed.is_empty(), "PROPERTY nothing opens in a pause");
         self.track(id).known_empty = false;
-        if matches!(event, Event::Requested(_, request) if request.ask == Ask::Open) {
+        if matches!(event, Event::Requested(_, request) if request.command == Command::Open) {
             assert!(incident.opened_by.is_some());
             return;
         }

@@ -4,11 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use failover::{
     adapters::ledger_sqlite::LedgerSqlite,
-    domain::{Action, ActionId, Ask, CreateOutcome, Event, Outcome, Report, Request, Span, Step},
+    domain::{Action, ActionId, Command, CreateOutcome, Event, LedgerKey, Outcome, Report, Request, Span, Step},
     ports::{Cloud as _, Ledger},
     runtime::{
         executor::Executor,
-        lease::{self, LeaseConfig},
+        lease::{self, LeaseConfig, LeaseHolder},
         status::of_world,
     },
 };
@@ -47,8 +47,8 @@ async fn the_bill_names_every_machine_and_adds_them_up() {
     watcher.passes(Span::from_mins(20)).await;
     watcher.passes(Span::from_mins(10)).await;
     let (by, reason) = ("me".to_owned(), "a test".to_owned());
-    let (ask, incident) = (Ask::Close, watcher.incident());
-    let request = Request { id: "2".into(), validator: validator(), by, reason, ask, incident, expires_at: None };
+    let (command, incident) = (Command::Close, watcher.incident());
+    let request = Request { id: "2".into(), validator: validator(), by, reason, command, incident, expires_at: None };
     watcher.happen(Event::Requested(validator(), request));
     watcher.settle().await;
     assert_eq!((watcher.phase(), watcher.rig.fake.inserts()), ("watching", 2));
@@ -133,7 +133,8 @@ async fn a_machine_that_has_spoken_is_not_given_up_however_late_that_is_seen() {
     let CreateOutcome::Created(instance) = rig.gce.create(&spec(ZONES[0], 0)).await else { panic!("it is created") };
     let folder = tempfile::tempdir().unwrap();
     let ledger: Arc<dyn Ledger> = Arc::new(LedgerSqlite::open(&folder.path().join("ledger")).unwrap());
-    let config = LeaseConfig { site: "home".into(), address: None, ttl: Duration::from_secs(30) };
+    let about = LeaseHolder { site: "home".into(), address: None };
+    let config = LeaseConfig { key: LedgerKey::LEASE, about, ttl: Duration::from_secs(30) };
     let (lease, _keeper) = lease::acquire(&ledger, &config, &CancellationToken::new()).await.unwrap();
     let (call_timeout, action_timeout) = (Duration::from_secs(5), Duration::from_secs(20));
     let executor = Executor { cloud: Arc::new(rig.gce), ledger, lease, call_timeout, action_timeout };

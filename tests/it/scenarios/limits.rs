@@ -1,6 +1,6 @@
 //! For each scenario about what must *not* be done the rule it is about, and how to switch that off.
 
-use failover::domain::{Ask, Event, MachineState, Mode, Outcome, Role, Source, Span};
+use failover::domain::{Command, Event, MachineState, Mode, Outcome, Role, Source, Span};
 
 use super::off::*;
 
@@ -33,7 +33,7 @@ pub(super) const RULES: &[(&str, Off)] = &[
     (
         "a_pause_while_the_cloud_thinks_is_followed_by_a_search",
         Off::Event(|event| {
-            (!matches!(&event, Event::Requested(_, request) if matches!(request.ask, Ask::Pause { .. })))
+            (!matches!(&event, Event::Requested(_, request) if matches!(request.command, Command::Pause { .. })))
                 .then_some(event)
         }),
     ),
@@ -73,7 +73,7 @@ pub(super) const RULES: &[(&str, Off)] = &[
         // As if it had been so from the start, when nothing opens.
         Off::Policy(|policy| policy.mode = Mode::Observe),
     ),
-    ("a_pause_does_not_keep_what_an_operator_closes", Off::Event(|event| no_request(event, Ask::Close))),
+    ("a_pause_does_not_keep_what_an_operator_closes", Off::Event(|event| no_request(event, Command::Close))),
     ("in_a_pause_no_serial_port_is_read", Off::Event(ignore_requests)),
     ("a_pause_that_began_meanwhile_keeps_a_machine", Off::Event(ignore_requests)),
     ("while_home_works_again_no_other_machine_is_tried", Off::Event(no_work)),
@@ -124,7 +124,7 @@ pub(super) const RULES: &[(&str, Off)] = &[
     (
         "an_operators_word_opens_nothing_in_a_pause",
         Off::Event(|event| match &event {
-            Event::Requested(_, request) if matches!(request.ask, Ask::Pause { .. }) => None,
+            Event::Requested(_, request) if matches!(request.command, Command::Pause { .. }) => None,
             _ => Some(event),
         }),
     ),

@@ -2,7 +2,7 @@
 
 use failover::{
     domain::{
-        Ask, Event, IncidentId, Machine, OtherChain, Outcome, Policy, Reading, Request, Seen, Source, Span, Time,
+        Command, Event, IncidentId, Machine, OtherChain, Outcome, Policy, Reading, Request, Seen, Source, Span, Time,
         ValidatorId, Verdict, Written,
     },
     simulate::Tamper,
@@ -180,8 +180,8 @@ pub(super) fn believe(event: Event, change: impl Fn(&mut failover::domain::Repor
 }
 
 /// One kind of request is never heard.
-pub(super) fn no_request(event: Event, ask: Ask) -> Option<Event> {
-    (!matches!(&event, Event::Requested(_, request) if request.ask == ask)).then_some(event)
+pub(super) fn no_request(event: Event, command: Command) -> Option<Event> {
+    (!matches!(&event, Event::Requested(_, request) if request.command == command)).then_some(event)
 }
 
 /// The chain never shows it at work.

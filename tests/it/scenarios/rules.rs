@@ -96,13 +96,13 @@ pub(super) const RULES: &[(&str, Off)] = &[
         Off::Event(|event| match event {
             Event::Observed(id, Source::Alert, reading) if reading.verdict == Verdict::Unknown => {
                 let (by, reason) = ("alertmanager".to_owned(), "resolved".to_owned());
-                let ask = failover::domain::Ask::Close;
+                let command = failover::domain::Command::Close;
                 let request = failover::domain::Request {
                     id: "r".into(),
                     validator: id.clone(),
                     by,
                     reason,
-                    ask,
+                    command,
                     // As every scenario names the incident that it opens after five minutes.
                     incident: Some(first_incident(&id)),
                     expires_at: None,
@@ -219,7 +219,8 @@ pub(super) const RULES: &[(&str, Off)] = &[
     (
         "retained_is_left_alone",
         Off::Event(|event| {
-            let retain = matches!(&event, Event::Requested(_, request) if request.ask == failover::domain::Ask::Retain);
+            let retain =
+                matches!(&event, Event::Requested(_, request) if request.command == failover::domain::Command::Retain);
             (!retain).then_some(event)
         }),
     ),

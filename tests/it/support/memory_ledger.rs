@@ -88,12 +88,16 @@ impl State {
     }
 
     fn put(&mut self, key: &str, bytes: Vec<u8>, expect: &Expect) -> Result<Version, PutError> {
-        let found = self.records.get(key).map(|stored| stored.version.clone());
+        let found = self.records.get(key).cloned();
         let expected = match expect {
             Expect::Absent => None,
-            Expect::Version(version) => Some(version.clone()),
+            Expect::Version(version) => Some(version),
         };
-        if found == expected { Ok(self.write(key, bytes)) } else { Err(PutError::Conflict { found }) }
+        if found.as_ref().map(|stored| &stored.version) == expected {
+            Ok(self.write(key, bytes))
+        } else {
+            Err(PutError::Conflict { found })
+        }
     }
 
     fn readable(&mut self) -> Result<(), LedgerError> {
@@ -140,8 +144,8 @@ impl Ledger for MemoryLedger {
 
     async fn remove(&self, key: &str, version: &Version) -> Result<(), PutError> {
         let mut state = self.state();
-        let found = state.records.get(key).map(|stored| stored.version.clone());
-        if found.as_ref() == Some(version) {
+        let found = state.records.get(key).cloned();
+        if found.as_ref().is_some_and(|found| found.version == *version) {
             state.records.remove(key);
             Ok(())
         } else {

@@ -1,4 +1,5 @@
-//! One time of leading: the world in memory, and what is done for each batch of events.
+//! Leadership: the time from taking the records over to the loss of the lease, with the world in memory and what is done
+//! for each batch of events.
 //!
 //! Step, commit in memory, persist, act, in this order. It knows nothing of how the lease was obtained.
 
@@ -15,11 +16,11 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{
-    Engine, EngineConfig, Input, Outside, Step,
+    Deps, Engine, EngineConfig, Input, Step,
     engine::{BATCH, executor},
     heard::Heard,
     journal,
-    lease::{self, Lease},
+    lease::Lease,
     status::{self, Status},
     store::{Store, StoreError},
     timers::Timers,
@@ -29,10 +30,9 @@ use crate::domain::{Action, ActionId, Context, Decision, Event, Reason, Span, Ti
 /// What a clean stop spends on what need not end; a successor is to lead within a second.
 const A_MOMENT: Duration = Duration::from_millis(300);
 
-/// One time of leading: from taking the records over to the loss of the lease.
-pub(super) struct Term {
+pub(super) struct Leadership {
     config: EngineConfig,
-    outside: Outside,
+    deps: Deps,
     sender: mpsc::Sender<Input>,
     steps: broadcast::Sender<Step>,
     lease: Lease,
@@ -47,7 +47,7 @@ pub(super) struct Term {
     anchor: (Time, Instant),
 }
 
-impl Term {
+impl Leadership {
     pub(super) fn new(
         engine: &Engine,
         lease: Lease,
@@ -56,10 +56,10 @@ impl Term {
         unreadable: Vec<String>,
         heard: Heard,
     ) -> Self {
-        let now = engine.outside.clock.now();
+        let now = engine.deps.clock.now();
         Self {
             config: engine.config.clone(),
-            outside: engine.outside.clone(),
+            deps: engine.deps.clone(),
             sender: engine.sender.clone(),
             steps: engine.steps.clone(),
             lease,
@@ -89,14 +89,14 @@ impl Term {
             let wake = self.timers.next();
             let sleep = async {
                 match wake {
-                    Some(at) => self.outside.clock.sleep_until(at).await,
+                    Some(at) => self.deps.clock.sleep_until(at).await,
                     None => std::future::pending().await,
                 }
             };
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return Ok(()),
-                () = self.lease.lost() => return Err(StoreError::OutOfTime { key: lease::KEY.into() }),
+                () = self.lease.lost() => return Err(StoreError::OutOfTime { key: self.lease.key().clone() }),
                 _ = inputs.recv_many(&mut batch, BATCH) => {}
                 () = sleep => {}
                 Some(_) = self.running.join_next() => continue,
@@ -112,7 +112,7 @@ impl Term {
         for input in inputs {
             match input {
                 Input::Event(event) => {
-                    // A request is carried out or refused here; it is not kept for another time of leading.
+                    // A request is carried out or refused here; it is not kept for another leadership.
                     if !matches!(event, Event::Requested(..)) {
                         self.heard.hear(&event, self.now);
                     }
@@ -137,7 +137,7 @@ impl Term {
     /// Time goes forwards only. A wall clock that does not agree with the time that has passed has jumped (or the
     /// machine has slept), and then nobody knows how long anything has lasted.
     fn tick(&mut self, turn: &mut Turn) {
-        let wall = self.outside.clock.now();
+        let wall = self.deps.clock.now();
         let (wall_before, instant_before) = self.anchor;
         let passed = Span::try_from(instant_before.elapsed()).unwrap_or(Span::ZERO);
         let difference = wall.duration_since(wall_before) - passed;
@@ -215,7 +215,7 @@ impl Term {
             let _ = answer.send(());
         }
         for entry in turn.journal {
-            self.running.spawn(journal::write(self.outside.ledger.clone(), journal::key(&entry), entry));
+            self.running.spawn(journal::write(self.deps.ledger.clone(), journal::key(&entry), entry));
         }
         for (id, action_id, action) in turn.actions {
             self.start(id, action_id, action);
@@ -234,7 +234,7 @@ impl Term {
     }
 
     fn start(&mut self, validator: ValidatorId, id: ActionId, action: Action) {
-        let Some(executor) = executor(&self.config, &self.outside, &self.lease) else {
+        let Some(executor) = executor(&self.config, &self.deps, &self.lease) else {
             tracing::error!(%validator, action = %id, "there is no cloud to act in");
             return;
         };
@@ -249,7 +249,7 @@ impl Term {
     /// A mail goes out only after the record that holds it is in the ledger, so none is lost; its id is derived from
     /// what it is about, so one that is sent twice after a crash can be known as one.
     fn send_mail(&mut self, id: &ValidatorId) {
-        let (Some(notifier), Some(subject)) = (self.outside.notifier.clone(), self.world.get(id)) else { return };
+        let (Some(notifier), Some(subject)) = (self.deps.notifier.clone(), self.world.get(id)) else { return };
         for outgoing in &subject.record.outbox {
             let notice = &outgoing.notice;
             if !outgoing.is_due(self.now) || !self.sending.insert(notice.id) {
