@@ -27,7 +27,7 @@ use crate::{
         monitor, process_probe,
         web::{self, WebState, metrics::Counter},
     },
-    config::{AlertmanagerSettings, Config, LedgerSettings, WebhookAuth},
+    config::{AlertSettings, AlertmanagerSettings, Config, LedgerSettings, ValidatorSettings, WebhookAuth},
     domain::{Event, Policy, Source, alerts::Freshness},
     ports::{Clock, Cloud, Ledger, Notifier},
     runtime::{Engine, EngineConfig, Handle, Outside, lease::LeaseConfig},
@@ -78,20 +78,18 @@ pub fn notifier(config: &Config) -> anyhow::Result<Option<Arc<dyn Notifier>>> {
 }
 
 /// Which alerts count for whom.
-///
-/// # Errors
-/// Matchers that are none; the configuration has been checked for that.
-pub fn mappings(config: &Config) -> anyhow::Result<Mappings> {
-    let mut all = Vec::new();
-    for validator in &config.validators {
-        for alert in &validator.alerts {
-            let matchers = alert.matchers.parse().map_err(|error| anyhow::anyhow!("{}: {error}", alert.matchers))?;
-            all.push(Mapping { validator: validator.name.clone(), matchers, evidence: alert.evidence });
-        }
-    }
+#[must_use]
+pub fn mappings(config: &Config) -> Mappings {
+    let of = |validator: &ValidatorSettings| {
+        let mapping = |alert: &AlertSettings| Mapping {
+            validator: validator.name.clone(),
+            matchers: alert.matchers.clone(),
+            evidence: alert.evidence,
+        };
+        validator.alerts.iter().map(mapping).collect::<Vec<_>>()
+    };
     let watchdog = config.alertmanager.as_ref().and_then(|settings| settings.watchdog.as_ref());
-    let watchdog = watchdog.map(|watchdog| watchdog.matchers.parse()).transpose();
-    Ok(Mappings::new(all, watchdog.map_err(|error| anyhow::anyhow!("watchdog: {error}"))?))
+    Mappings::new(config.validators.iter().flat_map(of), watchdog.map(|watchdog| watchdog.matchers.clone()))
 }
 
 /// A watcher with all its parts, ready to run.
@@ -218,7 +216,7 @@ fn alert_source(
     let receiving = Arc::new(AtomicBool::new(false));
     let (now, holds, leading) = (clock.clone(), receiving.clone(), handle.clone());
     let receiver_config = ReceiverConfig {
-        mappings: mappings(config)?,
+        mappings: mappings(config),
         access: access(&settings.auth)?,
         freshness,
         now: Arc::new(move || now.now()),

@@ -8,7 +8,9 @@ use std::{net::SocketAddr, path::PathBuf};
 use url::Url;
 
 use super::{MailTls, SecretFile};
-use crate::domain::{Evidence, Mode, PriceTable, PublicKey, Rung, Span, Usd, ValidatorId, kube::Thresholds};
+use crate::domain::{
+    Evidence, Mode, PriceTable, PublicKey, Rung, Span, Usd, ValidatorId, alerts::Matchers, kube::Thresholds,
+};
 
 mod node;
 mod probe;
@@ -96,8 +98,7 @@ pub enum WebhookAuth {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WatchdogSettings {
-    /// Alertmanager's matchers, checked by the hook given to [`super::parse`].
-    pub matchers: String,
+    pub matchers: Matchers,
     /// Without it for this long the source is unknown.
     pub timeout: Span,
 }
@@ -189,8 +190,7 @@ pub enum WorkloadName {
 /// Which alerts are about a validator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AlertSettings {
-    /// Alertmanager's matchers, checked by the hook given to [`super::parse`].
-    pub matchers: String,
+    pub matchers: Matchers,
     pub evidence: Evidence,
 }
 

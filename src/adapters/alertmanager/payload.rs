@@ -6,8 +6,10 @@
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use super::matchers::Labels;
-use crate::domain::{Time, alerts::Fingerprint};
+use crate::domain::{
+    Time,
+    alerts::{Fingerprint, Labels},
+};
 
 #[derive(Debug)]
 pub(super) struct Message {
