@@ -63,7 +63,7 @@ async fn check(config: &Config) -> anyhow::Result<Vec<Finding>> {
     findings.extend(process_ports(config).await);
     findings.extend(assembly::ask_once(config).await);
     match assembly::cloud::cloud(config).await {
-        Ok(Some(cloud)) => findings.extend(crate::ports::Cloud::check(&*cloud).await),
+        Ok(Some(cloud)) => findings.extend(cloud.check().await),
         Ok(None) => findings.push(finding(
             "cloud",
             FindingState::Problem,

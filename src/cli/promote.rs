@@ -11,7 +11,7 @@ use crate::{
         Time, ValidatorId,
         gates::{Evidence, Gate, GateState, gates},
     },
-    ports::{Cloud as _, Scope},
+    ports::{Machines as _, Scope},
     runtime::store,
 };
 
