@@ -43,7 +43,7 @@ pub use topic::Kind;
 
 use convert::Item;
 use entry::Moment;
-use index::Index;
+use index::{Index, Told};
 use topic::{Heard, Topic};
 
 /// What an opinion rests on has to be younger than this when *down* is said.
@@ -67,23 +67,10 @@ pub struct KubeWatch {
     clock: Arc<dyn Clock>,
     thresholds: Thresholds,
     index: Index,
-    /// What each target was last said to be.
-    told: Vec<Option<Told>>,
-    /// Since when each target that was down seems to be on its way.
-    passing_since: Vec<Option<Instant>>,
-    /// Since when each target is judged to be in a state that has to be proven.
-    grave_since: Vec<Option<Instant>>,
     feeds: BTreeMap<Topic, AbortHandle>,
     watches: JoinSet<()>,
     reads: JoinSet<(Topic, Instant, Result<Vec<Item>, Blindness>)>,
     readings: BTreeMap<Topic, ReadState>,
-}
-
-/// What was told last.
-struct Told {
-    health: Health,
-    pause: Option<PauseNote>,
-    at: Instant,
 }
 
 #[derive(Default)]
@@ -98,17 +85,11 @@ impl KubeWatch {
     /// Prepares; nothing is sent before [`KubeWatch::run`].
     #[must_use]
     pub fn new(client: Client, targets: Vec<Target>, thresholds: Thresholds, clock: Arc<dyn Clock>) -> Self {
-        let told = targets.iter().map(|_| None).collect();
-        let grave_since = targets.iter().map(|_| None).collect();
-        let passing_since = targets.iter().map(|_| None).collect();
         Self {
             client,
             clock,
             thresholds,
             index: Index::new(targets),
-            told,
-            passing_since,
-            grave_since,
             feeds: BTreeMap::new(),
             watches: JoinSet::new(),
             reads: JoinSet::new(),
@@ -212,8 +193,8 @@ impl KubeWatch {
     async fn review(&mut self, tx: &mpsc::Sender<KubeObservation>) -> Result<Instant, ()> {
         let now = self.now();
         let mut wake_at = now.mono + REPEAT;
-        for target in 0..self.told.len() {
-            let facts = self.index.facts(target, now);
+        for target in 0..self.index.watched.len() {
+            let facts = self.index.facts(&self.index.watched[target], now);
             let health = judge(&facts, now.wall, &self.thresholds);
             if let Some(review_at) = health.review_at {
                 let left = Duration::try_from(review_at.duration_since(now.wall)).unwrap_or_default();
@@ -224,7 +205,7 @@ impl KubeWatch {
                 wake_at = wake_at.min(settled_at);
                 continue;
             }
-            let told = self.told[target].as_ref();
+            let told = self.index.watched[target].told.as_ref();
             let pause = match &facts.workload {
                 Some(Seen::Is(workload)) => workload.pause.clone(),
                 Some(Seen::NotYet | Seen::Missing | Seen::Removed | Seen::Blind(_)) | None => None,
@@ -242,7 +223,7 @@ impl KubeWatch {
             if tx.send(observation).await.is_err() {
                 return Err(());
             }
-            self.told[target] = Some(Told { health, pause, at: now.mono });
+            self.index.watched[target].told = Some(Told { health, pause, at: now.mono });
         }
         let retries = self.readings.values().filter(|state| !state.running).filter_map(|state| state.retry_at);
         Ok(retries.fold(wake_at, Instant::min).max(now.mono + Duration::from_millis(1)))
@@ -251,19 +232,20 @@ impl KubeWatch {
     /// A pod that is replaced passes through moments in which nothing is wrong yet. They are not told while it was down
     /// before: no hold would outlive an eviction. When it counts, if that is later than now.
     fn settled_at(&mut self, target: usize, health: &Health, now: Instant) -> Option<Instant> {
-        let was_down = self.told[target].as_ref().is_some_and(|told| told.health.verdict == Verdict::Down);
+        let watched = &mut self.index.watched[target];
+        let was_down = watched.told.as_ref().is_some_and(|told| told.health.verdict == Verdict::Down);
         let passing = was_down && health.cause.is_passing();
-        let since = passing.then(|| self.passing_since[target].unwrap_or(now));
-        self.passing_since[target] = since;
-        since.map(|since| since + SETTLE).filter(|settled_at| *settled_at > now)
+        watched.passing_since = passing.then(|| watched.passing_since.unwrap_or(now));
+        watched.passing_since.map(|since| since + SETTLE).filter(|settled_at| *settled_at > now)
     }
 
     /// Since when, at the earliest, what this rests on is known to be so; `None` while it has to be read first.
     fn prove(&mut self, target: usize, health: &Health, now: Instant) -> Option<Instant> {
-        let topics = self.index.topics_of(target);
+        let watched = &mut self.index.watched[target];
         let is_grave = health.verdict == Verdict::Down || health.hold;
-        let grave_since = is_grave.then(|| self.grave_since[target].unwrap_or(now));
-        self.grave_since[target] = grave_since;
+        let grave_since = is_grave.then(|| watched.grave_since.unwrap_or(now));
+        watched.grave_since = grave_since;
+        let topics = self.index.topics_of(&self.index.watched[target]);
         for topic in &topics {
             if self.index.is_blind(topic) {
                 self.ask(topic);
@@ -317,7 +299,7 @@ impl KubeWatch {
             },
         };
         let hold = health.hold.then_some(words);
-        KubeObservation { validator: self.index.targets()[target].validator.clone(), reading, hold, pause, health }
+        KubeObservation { validator: self.index.watched[target].target.validator.clone(), reading, hold, pause, health }
     }
 }
 
