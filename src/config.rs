@@ -10,6 +10,7 @@ use std::{
 
 mod error;
 mod policy;
+mod prices;
 mod secret;
 mod validate;
 mod validated;

@@ -3,7 +3,7 @@
 //! Only [`super::parse`] and [`super::load`] make one from a file; the fields are public so that the fake world can
 //! make one without a file.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{fmt, net::SocketAddr, path::PathBuf};
 
 use url::Url;
 
@@ -57,6 +57,15 @@ pub enum LedgerSettings {
         endpoint: Option<Url>,
         credentials: CredentialSettings,
     },
+}
+
+impl fmt::Display for LedgerSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite { path } => write!(f, "the file {}", path.display()),
+            Self::Gcs { bucket, prefix, .. } => write!(f, "gs://{bucket}/{prefix}"),
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,16 +7,18 @@ use http::HeaderValue;
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
 
+use crate::config::{SecretError, SecretFile, WebhookAuth};
+
 /// Bytes that only Alertmanager and we know. `Debug` shows nothing of them.
 #[derive(Clone)]
-pub struct Secret(Vec<u8>);
+pub struct WebhookSecret(Vec<u8>);
 
 /// A secret without a byte, which everybody knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a secret must not be empty")]
 pub struct EmptySecret;
 
-impl Secret {
+impl WebhookSecret {
     /// Takes a secret as it is. White space at the ends of a file is no part of it: Alertmanager removes it too.
     ///
     /// # Errors
@@ -32,7 +34,7 @@ impl Secret {
     }
 }
 
-impl fmt::Debug for Secret {
+impl fmt::Debug for WebhookSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret(…)")
     }
@@ -42,10 +44,10 @@ impl fmt::Debug for Secret {
 #[derive(Clone, Debug)]
 pub enum Credentials {
     /// `authorization: {credentials_file: …}` in Alertmanager's `http_config`.
-    Bearer(Secret),
+    Bearer(WebhookSecret),
     Basic {
         user: String,
-        password: Secret,
+        password: WebhookSecret,
     },
 }
 
@@ -58,6 +60,21 @@ pub enum Access {
 }
 
 impl Access {
+    /// As configured, with the secrets as their files hold them now.
+    ///
+    /// # Errors
+    /// A file that cannot be read.
+    pub fn read(auth: &WebhookAuth) -> Result<Self, SecretError> {
+        let secret = |file: &SecretFile| file.read().map(|read| WebhookSecret(read.expose().into()));
+        Ok(match auth {
+            WebhookAuth::Bearer(file) => Self::Only(vec![Credentials::Bearer(secret(file)?)]),
+            WebhookAuth::Basic { username, password } => {
+                Self::Only(vec![Credentials::Basic { user: username.clone(), password: secret(password)? }])
+            }
+            WebhookAuth::None => Self::Anybody,
+        })
+    }
+
     pub(super) fn allows(&self, header: Option<&HeaderValue>) -> bool {
         match self {
             Self::Anybody => true,
@@ -122,8 +139,8 @@ mod tests {
         HeaderValue::from_str(text).expect("a header")
     }
 
-    fn secret(text: &str) -> Secret {
-        Secret::new(text).expect("not empty")
+    fn secret(text: &str) -> WebhookSecret {
+        WebhookSecret::new(text).expect("not empty")
     }
 
     fn lets_in(accepted: &[Credentials], text: &str) -> bool {
@@ -156,7 +173,7 @@ mod tests {
     #[test]
     fn without_credentials_nobody_gets_in_and_a_secret_is_never_empty_nor_shown() {
         assert!(!lets_in(&[], "Bearer ") && !lets_in(&[], "Basic Og=="));
-        assert!(Secret::new("").is_err());
+        assert!(WebhookSecret::new("").is_err());
         assert_eq!(format!("{:?}", Credentials::Bearer(secret("s3cret"))), "Bearer(Secret(…))");
     }
 }
