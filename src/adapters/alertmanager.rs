@@ -28,7 +28,7 @@ use futures::StreamExt;
 use http::{HeaderMap, StatusCode, header};
 
 pub use api::{Api, ReconcileError};
-pub use auth::{Access, Credentials, WebhookSecret};
+pub use auth::{Access, WebhookCredentials, WebhookSecret};
 pub use mapping::{Mapping, Mappings};
 pub use payload::PayloadError;
 pub use receiver::{AlertEvent, Receiver, ReceiverConfig, Reconciled};

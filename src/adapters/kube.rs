@@ -42,9 +42,9 @@ pub use target::{KubeObservation, Named, Target};
 pub use topic::Kind;
 
 use convert::Item;
-use entry::Moment;
+use entry::ClockPair;
 use index::{Index, Told};
-use topic::{Heard, Topic};
+use topic::{ObjectQuery, WatchEvent};
 
 /// What an opinion rests on has to be younger than this when *down* is said.
 const PROOF: Duration = Duration::from_secs(20);
@@ -67,10 +67,10 @@ pub struct KubeWatch {
     clock: Arc<dyn Clock>,
     thresholds: Thresholds,
     index: Index,
-    feeds: BTreeMap<Topic, AbortHandle>,
+    feeds: BTreeMap<ObjectQuery, AbortHandle>,
     watches: JoinSet<()>,
-    reads: JoinSet<(Topic, Instant, Result<Vec<Item>, Blindness>)>,
-    readings: BTreeMap<Topic, ReadState>,
+    reads: JoinSet<(ObjectQuery, Instant, Result<Vec<Item>, Blindness>)>,
+    readings: BTreeMap<ObjectQuery, ReadState>,
 }
 
 #[derive(Default)]
@@ -123,12 +123,12 @@ impl KubeWatch {
         }
     }
 
-    fn now(&self) -> Moment {
-        Moment { wall: self.clock.now(), mono: Instant::now() }
+    fn now(&self) -> ClockPair {
+        ClockPair { wall: self.clock.now(), mono: Instant::now() }
     }
 
     /// Begins the watches that are needed now and ends the others.
-    fn settle(&mut self, heard: &mpsc::Sender<(Topic, Heard)>) {
+    fn settle(&mut self, heard: &mpsc::Sender<(ObjectQuery, WatchEvent)>) {
         let (begun, ended) = self.index.settle(Instant::now());
         for topic in ended {
             if let Some(feed) = self.feeds.remove(&topic) {
@@ -142,10 +142,10 @@ impl KubeWatch {
         }
     }
 
-    fn hear(&mut self, topic: Topic, heard: Heard) {
+    fn hear(&mut self, topic: ObjectQuery, heard: WatchEvent) {
         match heard {
-            Heard::Doubt => self.ask(&topic),
-            heard @ (Heard::All(_) | Heard::One(_) | Heard::Gone(_) | Heard::Refused(_)) => {
+            WatchEvent::Doubt => self.ask(&topic),
+            heard @ (WatchEvent::All(_) | WatchEvent::One(_) | WatchEvent::Gone(_) | WatchEvent::Refused(_)) => {
                 let now = self.now();
                 self.index.hear(&topic, heard, now.mono, now);
             }
@@ -153,7 +153,7 @@ impl KubeWatch {
     }
 
     /// Reads a topic afresh, unless that is under way or has just failed.
-    fn ask(&mut self, topic: &Topic) {
+    fn ask(&mut self, topic: &ObjectQuery) {
         let state = self.readings.entry(topic.clone()).or_default();
         if state.running || state.retry_at.is_some_and(|at| at > Instant::now()) {
             return;
@@ -166,7 +166,7 @@ impl KubeWatch {
         });
     }
 
-    fn read(&mut self, topic: Topic, asked_at: Instant, answer: Result<Vec<Item>, Blindness>) {
+    fn read(&mut self, topic: ObjectQuery, asked_at: Instant, answer: Result<Vec<Item>, Blindness>) {
         let now = self.now();
         let Some(state) = self.readings.get_mut(&topic) else { return };
         state.running = false;
@@ -177,7 +177,7 @@ impl KubeWatch {
                 if self.index.proven_at(&topic).is_none_or(|proven_at| proven_at < asked_at)
                     || self.index.is_blind(&topic)
                 {
-                    self.index.hear(&topic, Heard::All(items), asked_at, now);
+                    self.index.hear(&topic, WatchEvent::All(items), asked_at, now);
                 }
             }
             Err(why) => {
@@ -251,7 +251,7 @@ impl KubeWatch {
                 self.ask(topic);
             }
         }
-        let rests_on: Vec<&Topic> = match health.verdict {
+        let rests_on: Vec<&ObjectQuery> = match health.verdict {
             // A claim or lease that may not be read is not what an opinion rests on. That a human did it needs proof
             // as well: it holds an incident back.
             Verdict::Down | Verdict::Unknown if is_grave => {
@@ -263,7 +263,7 @@ impl KubeWatch {
         };
         // Read after it began: what was read before only shows how it was before.
         let is_old = |at: Instant| now.duration_since(at) >= PROOF || grave_since.is_some_and(|since| at < since);
-        let old: Vec<Topic> = rests_on
+        let old: Vec<ObjectQuery> = rests_on
             .iter()
             .filter(|topic| self.index.proven_at(topic).is_none_or(is_old))
             .map(|topic| (*topic).clone())
@@ -284,7 +284,7 @@ impl KubeWatch {
         health: Health,
         pause: Option<PauseNote>,
         proven_at: Instant,
-        now: Moment,
+        now: ClockPair,
     ) -> KubeObservation {
         let words: Arc<str> = health.cause.to_string().into();
         let proven = now.wall_at(proven_at);

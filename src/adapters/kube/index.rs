@@ -9,10 +9,10 @@ use tokio::time::Instant;
 
 use super::{
     Named, Target,
-    convert::{Item, Items, Owner, What},
-    entry::{Entry, Moment},
+    convert::{Item, Items, OwnerRef, What},
+    entry::{ClockPair, QueryState},
     memory::Memory,
-    topic::{Heard, Kind, Topic},
+    topic::{Kind, ObjectQuery, WatchEvent},
 };
 use crate::domain::kube::{
     self, Blindness, Claim, ClaimState, Facts, Health, Lease, Node, PauseNote, Pod, Seen, Workload,
@@ -20,7 +20,7 @@ use crate::domain::kube::{
 
 pub(super) struct Index {
     pub(super) watched: Vec<Watched>,
-    topics: BTreeMap<Topic, Entry>,
+    topics: BTreeMap<ObjectQuery, QueryState>,
 }
 
 /// A target, and what is kept of it.
@@ -51,15 +51,15 @@ impl Index {
 
     /// Takes in what a topic has said. It was so at `said_at` at the earliest: a reading may be as old as its question.
     /// A topic nobody needs any more is ignored.
-    pub(super) fn hear(&mut self, topic: &Topic, heard: Heard, said_at: Instant, at: Moment) {
+    pub(super) fn hear(&mut self, topic: &ObjectQuery, heard: WatchEvent, said_at: Instant, at: ClockPair) {
         let Some(entry) = self.topics.get_mut(topic) else { return };
         let gone = match heard {
-            Heard::Doubt => return,
-            Heard::Refused(why) => {
+            WatchEvent::Doubt => return,
+            WatchEvent::Refused(why) => {
                 entry.refused = Some((why, at.mono));
                 return;
             }
-            Heard::All(items) => {
+            WatchEvent::All(items) => {
                 let all: Items = items.into_iter().map(|item| (item.name.clone(), item)).collect();
                 let old = std::mem::replace(&mut entry.items, all);
                 entry.answered = true;
@@ -70,13 +70,13 @@ impl Index {
                 let same = |item: &Item| entry.items.get(&item.name).is_some_and(|new| new.uid == item.uid);
                 old.into_values().filter(|item| !same(item)).collect()
             }
-            Heard::One(item) => entry
+            WatchEvent::One(item) => entry
                 .items
                 .insert(item.name.clone(), item.clone())
                 .filter(|old| old.uid != item.uid)
                 .into_iter()
                 .collect(),
-            Heard::Gone(item) => {
+            WatchEvent::Gone(item) => {
                 entry.items.remove(&item.name);
                 vec![item]
             }
@@ -84,38 +84,38 @@ impl Index {
         entry.proven_at = entry.proven_at.max(Some(said_at));
         entry.was_there |= !entry.items.is_empty();
         entry.renew(at);
-        if matches!(topic, Topic::Pods { .. }) {
+        if matches!(topic, ObjectQuery::Pods { .. }) {
             self.bury(topic, &gone, at);
         }
         self.remember(at);
     }
 
     /// Takes in that a topic cannot be read.
-    pub(super) fn blind(&mut self, topic: &Topic, why: Blindness) {
+    pub(super) fn blind(&mut self, topic: &ObjectQuery, why: Blindness) {
         if let Some(entry) = self.topics.get_mut(topic) {
             entry.blind = Some(why);
         }
     }
 
     /// Makes the topics those that are needed now, and says which began and which ended.
-    pub(super) fn settle(&mut self, now: Instant) -> (Vec<Topic>, Vec<Topic>) {
+    pub(super) fn settle(&mut self, now: Instant) -> (Vec<ObjectQuery>, Vec<ObjectQuery>) {
         for entry in self.topics.values_mut() {
             entry.forgive(now);
         }
-        let needed: BTreeSet<Topic> = self.watched.iter().flat_map(|watched| self.topics_of(watched)).collect();
-        let ended: Vec<Topic> = self.topics.keys().filter(|topic| !needed.contains(topic)).cloned().collect();
+        let needed: BTreeSet<ObjectQuery> = self.watched.iter().flat_map(|watched| self.topics_of(watched)).collect();
+        let ended: Vec<ObjectQuery> = self.topics.keys().filter(|topic| !needed.contains(topic)).cloned().collect();
         for topic in &ended {
             self.topics.remove(topic);
         }
-        let begun: Vec<Topic> = needed.into_iter().filter(|topic| !self.topics.contains_key(topic)).collect();
+        let begun: Vec<ObjectQuery> = needed.into_iter().filter(|topic| !self.topics.contains_key(topic)).collect();
         for topic in &begun {
-            self.topics.insert(topic.clone(), Entry::default());
+            self.topics.insert(topic.clone(), QueryState::default());
         }
         (begun, ended)
     }
 
     /// Everything an opinion on this target rests on.
-    pub(super) fn topics_of(&self, watched: &Watched) -> Vec<Topic> {
+    pub(super) fn topics_of(&self, watched: &Watched) -> Vec<ObjectQuery> {
         let namespace = &watched.target.namespace;
         let mut topics = Vec::new();
         topics.extend(workload_topic(&watched.target));
@@ -125,11 +125,11 @@ impl Index {
         let Memory { gone, node: last, .. } = &watched.memory;
         let gone = gone.as_ref().map(|gone| &gone.pod);
         for node in pods.iter().copied().chain(gone).filter_map(|pod| pod.node.as_ref()).chain(last) {
-            topics.push(Topic::Node(node.clone()));
-            topics.push(Topic::Lease(node.clone()));
+            topics.push(ObjectQuery::Node(node.clone()));
+            topics.push(ObjectQuery::Lease(node.clone()));
         }
         for name in pods.iter().flat_map(|pod| &pod.claims) {
-            topics.push(Topic::Claim { namespace: namespace.clone(), name: name.clone() });
+            topics.push(ObjectQuery::Claim { namespace: namespace.clone(), name: name.clone() });
         }
         topics.sort();
         topics.dedup();
@@ -137,29 +137,29 @@ impl Index {
     }
 
     /// When the server last said anything about a topic.
-    pub(super) fn proven_at(&self, topic: &Topic) -> Option<Instant> {
+    pub(super) fn proven_at(&self, topic: &ObjectQuery) -> Option<Instant> {
         self.topics.get(topic)?.proven_at
     }
 
     /// Whether it cannot be seen now.
-    pub(super) fn is_blind(&self, topic: &Topic) -> bool {
+    pub(super) fn is_blind(&self, topic: &ObjectQuery) -> bool {
         self.topics.get(topic).is_some_and(|entry| entry.blind.is_some() || entry.refused.is_some())
     }
 
     /// Whether it shows that the server still speaks to us: a lease, or the node where it has none.
-    pub(super) fn is_pulse(&self, topic: &Topic) -> bool {
+    pub(super) fn is_pulse(&self, topic: &ObjectQuery) -> bool {
         let has_lease = |name: &str| {
-            let lease = self.topics.get(&Topic::Lease(name.to_owned()));
+            let lease = self.topics.get(&ObjectQuery::Lease(name.to_owned()));
             lease.is_some_and(|entry| entry.lease.is_some() && entry.blind.is_none() && entry.refused.is_none())
         };
         match topic {
-            Topic::Lease(name) => has_lease(name),
-            Topic::Node(name) => !has_lease(name),
-            Topic::Workload { .. } | Topic::Pods { .. } | Topic::Claim { .. } => false,
+            ObjectQuery::Lease(name) => has_lease(name),
+            ObjectQuery::Node(name) => !has_lease(name),
+            ObjectQuery::Workload { .. } | ObjectQuery::Pods { .. } | ObjectQuery::Claim { .. } => false,
         }
     }
 
-    pub(super) fn facts(&self, watched: &Watched, at: Moment) -> Facts {
+    pub(super) fn facts(&self, watched: &Watched, at: ClockPair) -> Facts {
         let Watched { target, memory, .. } = watched;
         let entry = watched.pods_topic().and_then(|topic| self.topics.get(&topic));
         let pods = match entry {
@@ -187,17 +187,17 @@ impl Index {
         }
     }
 
-    fn workload(&self, topic: &Topic) -> Seen<Workload> {
+    fn workload(&self, topic: &ObjectQuery) -> Seen<Workload> {
         let Some(entry) = self.topics.get(topic) else { return Seen::NotYet };
         entry.state().with(entry.only(What::workload).map(|(workload, _)| workload.clone()))
     }
 
-    fn node(&self, name: &str, at: Moment) -> Node {
+    fn node(&self, name: &str, at: ClockPair) -> Node {
         let object = self
             .topics
-            .get(&Topic::Node(name.to_owned()))
+            .get(&ObjectQuery::Node(name.to_owned()))
             .map_or(Seen::NotYet, |entry| entry.state().with(entry.only(What::node).cloned()));
-        let lease = self.topics.get(&Topic::Lease(name.to_owned())).map_or(Seen::NotYet, |entry| {
+        let lease = self.topics.get(&ObjectQuery::Lease(name.to_owned())).map_or(Seen::NotYet, |entry| {
             let lease = entry.lease.as_ref().map(|renewal| Lease {
                 changed_at: at.wall_at(renewal.changed_at),
                 seen_alive: renewal.seen_alive,
@@ -213,7 +213,7 @@ impl Index {
         let namespace = &watched.target.namespace;
         let names: BTreeSet<&String> = self.pods(watched).into_iter().flat_map(|pod| &pod.claims).collect();
         let state = |name: &str| {
-            let topic = Topic::Claim { namespace: namespace.clone(), name: name.to_owned() };
+            let topic = ObjectQuery::Claim { namespace: namespace.clone(), name: name.to_owned() };
             let Some(entry) = self.topics.get(&topic) else { return ClaimState::Unknown };
             match entry.state() {
                 Seen::NotYet | Seen::Blind(_) => ClaimState::Unknown,
@@ -238,7 +238,7 @@ impl Index {
     }
 
     /// Remembers pods that went, and how their nodes were at that moment.
-    fn bury(&mut self, topic: &Topic, gone: &[Item], at: Moment) {
+    fn bury(&mut self, topic: &ObjectQuery, gone: &[Item], at: ClockPair) {
         for number in 0..self.watched.len() {
             let watched = &self.watched[number];
             if watched.pods_topic().as_ref() != Some(topic) {
@@ -260,7 +260,7 @@ impl Index {
     }
 
     /// Brings every memory up to what is known now.
-    fn remember(&mut self, at: Moment) {
+    fn remember(&mut self, at: ClockPair) {
         for number in 0..self.watched.len() {
             let watched = &self.watched[number];
             let workload = workload_topic(&watched.target).and_then(|topic| {
@@ -282,20 +282,20 @@ impl Index {
 
 impl Watched {
     /// Its pods, by the selector written down, or by that of its workload, also of one that is gone.
-    fn pods_topic(&self) -> Option<Topic> {
+    fn pods_topic(&self) -> Option<ObjectQuery> {
         let selector = match &self.target.named {
             Named::Selector(selector) => selector.clone(),
             Named::Workload { .. } => self.memory.selector.clone()?,
         };
-        Some(Topic::Pods { namespace: self.target.namespace.clone(), selector })
+        Some(ObjectQuery::Pods { namespace: self.target.namespace.clone(), selector })
     }
 }
 
-fn workload_topic(target: &Target) -> Option<Topic> {
+fn workload_topic(target: &Target) -> Option<ObjectQuery> {
     match &target.named {
         Named::Selector(_) => None,
         Named::Workload { kind, name } => {
-            Some(Topic::Workload { kind: *kind, namespace: target.namespace.clone(), name: name.clone() })
+            Some(ObjectQuery::Workload { kind: *kind, namespace: target.namespace.clone(), name: name.clone() })
         }
     }
 }
@@ -306,10 +306,10 @@ fn pod_of<'a>(target: &Target, item: &'a Item) -> Option<&'a Pod> {
     let (pod, owner) = item.what.pod()?;
     let ours = match (&target.named, owner) {
         (Named::Selector(_), _) => true,
-        (Named::Workload { kind: Kind::StatefulSet, name }, Some(Owner { kind, name: owner })) => {
+        (Named::Workload { kind: Kind::StatefulSet, name }, Some(OwnerRef { kind, name: owner })) => {
             kind == "StatefulSet" && owner == name
         }
-        (Named::Workload { kind: Kind::Deployment, name }, Some(Owner { kind, name: owner })) => {
+        (Named::Workload { kind: Kind::Deployment, name }, Some(OwnerRef { kind, name: owner })) => {
             let hash = owner.strip_prefix(name.as_str()).and_then(|rest| rest.strip_prefix('-'));
             kind == "ReplicaSet" && hash.is_some_and(|hash| !hash.is_empty() && !hash.contains('-'))
         }
