@@ -16,6 +16,5 @@ pub mod ledger_gcs;
 pub mod ledger_sqlite;
 pub mod mail;
 pub mod metadata;
-pub mod monitor;
 pub mod process_probe;
 pub mod web;

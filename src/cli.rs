@@ -7,10 +7,7 @@ use std::{path::PathBuf, process::ExitCode};
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 
-use crate::{
-    adapters::alertmanager::Matchers,
-    config::{self, Checks, Config},
-};
+use crate::config::{self, Checks, Config};
 
 mod agent;
 mod ask;
@@ -107,17 +104,12 @@ impl ConfigPath {
     /// # Errors
     /// Everything that is wrong with it, with line and column.
     pub fn load(&self, files: bool) -> anyhow::Result<Config> {
-        let (config, warnings) = config::load(&self.config, checks(files))?;
+        let (config, warnings) = config::load(&self.config, Checks { files, ..Checks::default() })?;
         for warning in warnings {
             tracing::warn!("{warning}");
         }
         Ok(config)
     }
-}
-
-fn checks(files: bool) -> Checks {
-    let matchers = |text: &str| text.parse::<Matchers>().map(drop).map_err(|error| error.to_string());
-    Checks { files, matchers, ..Checks::default() }
 }
 
 /// How the program ends.

@@ -1,8 +1,8 @@
 //! `failover` notices that a home validator is down, makes sure, and starts a keyless standby in the cloud.
 //!
 //! Read in this order: [`domain`] (what is decided, pure), [`ports`] (what the outside has to offer),
-//! [`runtime`] (the one loop that decides, persists and then acts), [`adapters`] (the outside itself),
-//! [`config`] and [`cli`]. The far ends that tests and `failover sandbox` talk to are in [`sandbox`].
+//! [`runtime`] (the one loop that decides, persists and then acts), [`sources`] (what reports to it), [`adapters`] (the
+//! outside itself), [`config`] and [`cli`]. The far ends that tests and `failover sandbox` talk to are in [`sandbox`].
 //!
 //! It never reads, moves or names a key. `docs/ARCHITECTURE.md` lists the invariants and where each is tested.
 
@@ -19,3 +19,4 @@ pub mod runtime;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;
 pub mod simulate;
+pub mod sources;

@@ -113,9 +113,13 @@ pub enum PutError {
 
 // ---------------------------------------------------------------------------------------------------- cloud
 
-/// A cloud that can hold standbys. Compute Engine is the one there is.
+/// A cloud that can hold standbys, as the loop uses it. Compute Engine is the one there is.
+pub trait Cloud: Machines + Disks + Inspection {}
+
+impl<T: Machines + Disks + Inspection> Cloud for T {}
+
 #[async_trait]
-pub trait Cloud: Send + Sync + 'static {
+pub trait Machines: Send + Sync + 'static {
     /// Every machine of ours that the scope names, in every zone. An answer that may lack one is an error
     /// ([`CloudError::Unknown`]), never a shorter list.
     async fn find(&self, scope: &Scope) -> Result<Vec<Machine>, CloudError>;
@@ -126,18 +130,21 @@ pub trait Cloud: Send + Sync + 'static {
     async fn observe(&self, instance: &InstanceRef) -> Result<Option<Observed>, CloudError>;
     /// Deletes this very machine (by numeric id) with its disks, and follows the operation. `Ok` when it is gone.
     async fn delete(&self, action: &ActionId, instance: &Unpromoted) -> Result<(), CloudError>;
-    /// With the operator's own credentials: deletion protection on, role `retained`, the fuse cleared if that is
-    /// possible without stopping the machine. It stops none; what is left by hand it says.
-    async fn retain(&self, instance: &InstanceRef) -> Result<Retained, CloudError>;
+}
+
+/// What a machine shows without anybody on it.
+#[async_trait]
+pub trait Inspection: Send + Sync + 'static {
     /// What the machine's first serial port has printed from byte `start` on; a negative one counts from the end. The
     /// cloud keeps the last megabyte. `Ok(None)` when the machine is gone.
     async fn serial_port(&self, instance: &InstanceRef, start: i64) -> Result<Option<SerialPort>, CloudError>;
+}
+
+#[async_trait]
+pub trait Disks: Send + Sync + 'static {
     /// Disks that carry this scope's labels, by name and place. After the machines are gone there should be none.
     /// Complete or an error.
     async fn disks(&self, scope: &Scope) -> Result<Vec<String>, CloudError>;
-    /// What would fail on the day: permissions that are missing, quotas too small, zones or machine types that do not
-    /// exist. One line for each thing looked at.
-    async fn check(&self) -> Vec<Finding>;
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,7 +10,6 @@ pub mod api;
 pub mod auth;
 pub mod load;
 pub mod mapping;
-pub mod matchers;
 mod payload;
 pub mod receiver;
 pub mod stats;
@@ -29,9 +28,8 @@ use futures::StreamExt;
 use http::{HeaderMap, StatusCode, header};
 
 pub use api::{Api, ReconcileError};
-pub use auth::{Access, Credentials, Secret};
+pub use auth::{Access, WebhookCredentials, WebhookSecret};
 pub use mapping::{Mapping, Mappings};
-pub use matchers::Matchers;
 pub use payload::PayloadError;
 pub use receiver::{AlertEvent, Receiver, ReceiverConfig, Reconciled};
 pub use stats::AlertmanagerStats;

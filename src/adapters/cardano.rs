@@ -77,12 +77,12 @@ pub struct CardanoLook {
     pub version: Option<String>,
 }
 
-pub struct Cardano {
+pub struct CardanoClient {
     pages: Pages,
     url: Url,
 }
 
-impl Cardano {
+impl CardanoClient {
     /// Takes the address of its page; nothing is sent.
     ///
     /// # Errors

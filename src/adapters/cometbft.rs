@@ -46,12 +46,12 @@ pub struct CometbftStatus {
     pub voting_power: Option<u64>,
 }
 
-pub struct Cometbft {
+pub struct CometbftClient {
     pages: Pages,
     url: Url,
 }
 
-impl Cometbft {
+impl CometbftClient {
     /// Takes the address of its RPC; nothing is sent.
     ///
     /// # Errors

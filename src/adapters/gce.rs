@@ -17,7 +17,7 @@ use url::Url;
 use crate::{
     bundle::Bundle,
     domain::{ActionId, CreateOutcome, InstanceRef, Machine, Rung, StandbySpec, Written},
-    ports::{Cloud, CloudError, Finding, Observed, Retained, Scope, SerialPort, Unpromoted},
+    ports::{CloudError, Machines, Observed, Scope, Unpromoted},
 };
 
 mod body;
@@ -193,7 +193,7 @@ impl Gce {
 }
 
 #[async_trait]
-impl Cloud for Gce {
+impl Machines for Gce {
     async fn find(&self, scope: &Scope) -> Result<Vec<Machine>, CloudError> {
         let mut machines = Vec::new();
         let mut token: Option<String> = None;
@@ -281,21 +281,5 @@ impl Cloud for Gce {
             Ok(()) | Err(Failure::NotFound(_)) => Ok(()),
             Err(failure) => Err(failure.into()),
         }
-    }
-
-    async fn retain(&self, instance: &InstanceRef) -> Result<Retained, CloudError> {
-        retain::retain(self, instance).await
-    }
-
-    async fn serial_port(&self, instance: &InstanceRef, start: i64) -> Result<Option<SerialPort>, CloudError> {
-        look::serial_port(self, instance, start).await
-    }
-
-    async fn disks(&self, scope: &Scope) -> Result<Vec<String>, CloudError> {
-        look::disks(self, scope).await
-    }
-
-    async fn check(&self) -> Vec<Finding> {
-        check::check(self).await
     }
 }

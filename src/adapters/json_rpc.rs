@@ -23,15 +23,15 @@ pub enum RpcError {
 }
 
 #[derive(Deserialize)]
-struct Answer {
+struct RpcAnswer {
     #[serde(default)]
     result: Option<Value>,
     #[serde(default)]
-    error: Option<Refusal>,
+    error: Option<RpcRefusal>,
 }
 
 #[derive(Deserialize)]
-struct Refusal {
+struct RpcRefusal {
     #[serde(default)]
     message: String,
     #[serde(default)]
@@ -40,17 +40,19 @@ struct Refusal {
 
 /// What an answer says to this question. CometBFT refuses with status 500, and the reason in the same envelope.
 pub(super) fn read<T: DeserializeOwned>(question: &'static str, status: u16, body: &[u8]) -> Result<T, RpcError> {
-    match (status, serde_json::from_slice::<Answer>(body)) {
-        (_, Ok(Answer { error: Some(error), .. })) => {
+    match (status, serde_json::from_slice::<RpcAnswer>(body)) {
+        (_, Ok(RpcAnswer { error: Some(error), .. })) => {
             let said = error.data.as_str().unwrap_or(&error.message);
             Err(RpcError::Refusal { question, message: shown(said) })
         }
-        (200, Ok(Answer { result: Some(result), error: None })) => {
+        (200, Ok(RpcAnswer { result: Some(result), error: None })) => {
             serde_json::from_value(result).map_err(|error| not_rpc(&error))
         }
-        (200, Ok(Answer { result: None, error: None })) => Err(RpcError::NotRpc(format!("{question} has no result"))),
+        (200, Ok(RpcAnswer { result: None, error: None })) => {
+            Err(RpcError::NotRpc(format!("{question} has no result")))
+        }
         (200, Err(error)) => Err(not_rpc(&error)),
-        (status, Ok(Answer { error: None, .. }) | Err(_)) => Err(RpcError::Status(status)),
+        (status, Ok(RpcAnswer { error: None, .. }) | Err(_)) => Err(RpcError::Status(status)),
     }
 }
 

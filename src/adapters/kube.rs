@@ -42,9 +42,9 @@ pub use target::{KubeObservation, Named, Target};
 pub use topic::Kind;
 
 use convert::Item;
-use entry::Moment;
-use index::Index;
-use topic::{Heard, Topic};
+use entry::ClockPair;
+use index::{Index, Told};
+use topic::{ObjectQuery, WatchEvent};
 
 /// What an opinion rests on has to be younger than this when *down* is said.
 const PROOF: Duration = Duration::from_secs(20);
@@ -67,23 +67,10 @@ pub struct KubeWatch {
     clock: Arc<dyn Clock>,
     thresholds: Thresholds,
     index: Index,
-    /// What each target was last said to be.
-    told: Vec<Option<Told>>,
-    /// Since when each target that was down seems to be on its way.
-    passing_since: Vec<Option<Instant>>,
-    /// Since when each target is judged to be in a state that has to be proven.
-    grave_since: Vec<Option<Instant>>,
-    feeds: BTreeMap<Topic, AbortHandle>,
+    feeds: BTreeMap<ObjectQuery, AbortHandle>,
     watches: JoinSet<()>,
-    reads: JoinSet<(Topic, Instant, Result<Vec<Item>, Blindness>)>,
-    readings: BTreeMap<Topic, ReadState>,
-}
-
-/// What was told last.
-struct Told {
-    health: Health,
-    pause: Option<PauseNote>,
-    at: Instant,
+    reads: JoinSet<(ObjectQuery, Instant, Result<Vec<Item>, Blindness>)>,
+    readings: BTreeMap<ObjectQuery, ReadState>,
 }
 
 #[derive(Default)]
@@ -98,17 +85,11 @@ impl KubeWatch {
     /// Prepares; nothing is sent before [`KubeWatch::run`].
     #[must_use]
     pub fn new(client: Client, targets: Vec<Target>, thresholds: Thresholds, clock: Arc<dyn Clock>) -> Self {
-        let told = targets.iter().map(|_| None).collect();
-        let grave_since = targets.iter().map(|_| None).collect();
-        let passing_since = targets.iter().map(|_| None).collect();
         Self {
             client,
             clock,
             thresholds,
             index: Index::new(targets),
-            told,
-            passing_since,
-            grave_since,
             feeds: BTreeMap::new(),
             watches: JoinSet::new(),
             reads: JoinSet::new(),
@@ -142,12 +123,12 @@ impl KubeWatch {
         }
     }
 
-    fn now(&self) -> Moment {
-        Moment { wall: self.clock.now(), mono: Instant::now() }
+    fn now(&self) -> ClockPair {
+        ClockPair { wall: self.clock.now(), mono: Instant::now() }
     }
 
     /// Begins the watches that are needed now and ends the others.
-    fn settle(&mut self, heard: &mpsc::Sender<(Topic, Heard)>) {
+    fn settle(&mut self, heard: &mpsc::Sender<(ObjectQuery, WatchEvent)>) {
         let (begun, ended) = self.index.settle(Instant::now());
         for topic in ended {
             if let Some(feed) = self.feeds.remove(&topic) {
@@ -161,10 +142,10 @@ impl KubeWatch {
         }
     }
 
-    fn hear(&mut self, topic: Topic, heard: Heard) {
+    fn hear(&mut self, topic: ObjectQuery, heard: WatchEvent) {
         match heard {
-            Heard::Doubt => self.ask(&topic),
-            heard @ (Heard::All(_) | Heard::One(_) | Heard::Gone(_) | Heard::Refused(_)) => {
+            WatchEvent::Doubt => self.ask(&topic),
+            heard @ (WatchEvent::All(_) | WatchEvent::One(_) | WatchEvent::Gone(_) | WatchEvent::Refused(_)) => {
                 let now = self.now();
                 self.index.hear(&topic, heard, now.mono, now);
             }
@@ -172,7 +153,7 @@ impl KubeWatch {
     }
 
     /// Reads a topic afresh, unless that is under way or has just failed.
-    fn ask(&mut self, topic: &Topic) {
+    fn ask(&mut self, topic: &ObjectQuery) {
         let state = self.readings.entry(topic.clone()).or_default();
         if state.running || state.retry_at.is_some_and(|at| at > Instant::now()) {
             return;
@@ -185,7 +166,7 @@ impl KubeWatch {
         });
     }
 
-    fn read(&mut self, topic: Topic, asked_at: Instant, answer: Result<Vec<Item>, Blindness>) {
+    fn read(&mut self, topic: ObjectQuery, asked_at: Instant, answer: Result<Vec<Item>, Blindness>) {
         let now = self.now();
         let Some(state) = self.readings.get_mut(&topic) else { return };
         state.running = false;
@@ -196,7 +177,7 @@ impl KubeWatch {
                 if self.index.proven_at(&topic).is_none_or(|proven_at| proven_at < asked_at)
                     || self.index.is_blind(&topic)
                 {
-                    self.index.hear(&topic, Heard::All(items), asked_at, now);
+                    self.index.hear(&topic, WatchEvent::All(items), asked_at, now);
                 }
             }
             Err(why) => {
@@ -212,8 +193,8 @@ impl KubeWatch {
     async fn review(&mut self, tx: &mpsc::Sender<KubeObservation>) -> Result<Instant, ()> {
         let now = self.now();
         let mut wake_at = now.mono + REPEAT;
-        for target in 0..self.told.len() {
-            let facts = self.index.facts(target, now);
+        for target in 0..self.index.watched.len() {
+            let facts = self.index.facts(&self.index.watched[target], now);
             let health = judge(&facts, now.wall, &self.thresholds);
             if let Some(review_at) = health.review_at {
                 let left = Duration::try_from(review_at.duration_since(now.wall)).unwrap_or_default();
@@ -224,7 +205,7 @@ impl KubeWatch {
                 wake_at = wake_at.min(settled_at);
                 continue;
             }
-            let told = self.told[target].as_ref();
+            let told = self.index.watched[target].told.as_ref();
             let pause = match &facts.workload {
                 Some(Seen::Is(workload)) => workload.pause.clone(),
                 Some(Seen::NotYet | Seen::Missing | Seen::Removed | Seen::Blind(_)) | None => None,
@@ -242,7 +223,7 @@ impl KubeWatch {
             if tx.send(observation).await.is_err() {
                 return Err(());
             }
-            self.told[target] = Some(Told { health, pause, at: now.mono });
+            self.index.watched[target].told = Some(Told { health, pause, at: now.mono });
         }
         let retries = self.readings.values().filter(|state| !state.running).filter_map(|state| state.retry_at);
         Ok(retries.fold(wake_at, Instant::min).max(now.mono + Duration::from_millis(1)))
@@ -251,25 +232,26 @@ impl KubeWatch {
     /// A pod that is replaced passes through moments in which nothing is wrong yet. They are not told while it was down
     /// before: no hold would outlive an eviction. When it counts, if that is later than now.
     fn settled_at(&mut self, target: usize, health: &Health, now: Instant) -> Option<Instant> {
-        let was_down = self.told[target].as_ref().is_some_and(|told| told.health.verdict == Verdict::Down);
+        let watched = &mut self.index.watched[target];
+        let was_down = watched.told.as_ref().is_some_and(|told| told.health.verdict == Verdict::Down);
         let passing = was_down && health.cause.is_passing();
-        let since = passing.then(|| self.passing_since[target].unwrap_or(now));
-        self.passing_since[target] = since;
-        since.map(|since| since + SETTLE).filter(|settled_at| *settled_at > now)
+        watched.passing_since = passing.then(|| watched.passing_since.unwrap_or(now));
+        watched.passing_since.map(|since| since + SETTLE).filter(|settled_at| *settled_at > now)
     }
 
     /// Since when, at the earliest, what this rests on is known to be so; `None` while it has to be read first.
     fn prove(&mut self, target: usize, health: &Health, now: Instant) -> Option<Instant> {
-        let topics = self.index.topics_of(target);
+        let watched = &mut self.index.watched[target];
         let is_grave = health.verdict == Verdict::Down || health.hold;
-        let grave_since = is_grave.then(|| self.grave_since[target].unwrap_or(now));
-        self.grave_since[target] = grave_since;
+        let grave_since = is_grave.then(|| watched.grave_since.unwrap_or(now));
+        watched.grave_since = grave_since;
+        let topics = self.index.topics_of(&self.index.watched[target]);
         for topic in &topics {
             if self.index.is_blind(topic) {
                 self.ask(topic);
             }
         }
-        let rests_on: Vec<&Topic> = match health.verdict {
+        let rests_on: Vec<&ObjectQuery> = match health.verdict {
             // A claim or lease that may not be read is not what an opinion rests on. That a human did it needs proof
             // as well: it holds an incident back.
             Verdict::Down | Verdict::Unknown if is_grave => {
@@ -281,7 +263,7 @@ impl KubeWatch {
         };
         // Read after it began: what was read before only shows how it was before.
         let is_old = |at: Instant| now.duration_since(at) >= PROOF || grave_since.is_some_and(|since| at < since);
-        let old: Vec<Topic> = rests_on
+        let old: Vec<ObjectQuery> = rests_on
             .iter()
             .filter(|topic| self.index.proven_at(topic).is_none_or(is_old))
             .map(|topic| (*topic).clone())
@@ -302,7 +284,7 @@ impl KubeWatch {
         health: Health,
         pause: Option<PauseNote>,
         proven_at: Instant,
-        now: Moment,
+        now: ClockPair,
     ) -> KubeObservation {
         let words: Arc<str> = health.cause.to_string().into();
         let proven = now.wall_at(proven_at);
@@ -317,7 +299,7 @@ impl KubeWatch {
             },
         };
         let hold = health.hold.then_some(words);
-        KubeObservation { validator: self.index.targets()[target].validator.clone(), reading, hold, pause, health }
+        KubeObservation { validator: self.index.watched[target].target.validator.clone(), reading, hold, pause, health }
     }
 }
 

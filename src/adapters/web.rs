@@ -1,6 +1,6 @@
 //! The watcher's own port: health, metrics, the status page and its JSON. Alertmanager's webhook is mounted beside it.
 
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::sync::Arc;
 
 use axum::{
     Json, Router,
@@ -10,20 +10,26 @@ use axum::{
     routing::get,
 };
 
-use crate::runtime::status::Status;
+use crate::runtime::{Handle, status::Status};
 
 pub mod metrics;
 mod page;
 
-/// Answers what everybody may see, or nothing when this process does not come to answering.
-pub type Ask = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Option<Status>> + Send>> + Send + Sync>;
-
 #[derive(Clone)]
 pub struct WebState {
-    /// The status as this process sees it; one that waits for the lease says so in it.
-    pub ask: Ask,
-    pub leads: Arc<dyn Fn() -> bool + Send + Sync>,
+    pub engine: Handle,
+    /// What is to be said beside the engine's own warnings.
+    pub warnings: Arc<dyn Fn() -> Option<String> + Send + Sync>,
     pub extra_metrics: Arc<dyn Fn() -> Vec<metrics::Counter> + Send + Sync>,
+}
+
+impl WebState {
+    /// As this process sees it; one that waits for the lease says so in it. Nothing when the engine does not answer.
+    async fn status(&self) -> Option<Status> {
+        let mut status = self.engine.see().await?;
+        status.warnings.extend((self.warnings)());
+        Some(status)
+    }
 }
 
 pub fn routes(state: WebState) -> Router {
@@ -40,7 +46,7 @@ const NOT_THE_HOLDER: &str = "this process does not hold the lease\n";
 const STUCK: &str = "this process does not answer: it begins or ends to lead, or waits for its ledger\n";
 
 async fn ready(State(state): State<WebState>) -> Response {
-    if (state.leads)() {
+    if state.engine.leads() {
         "ok\n".into_response()
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, NOT_THE_HOLDER).into_response()
@@ -48,20 +54,20 @@ async fn ready(State(state): State<WebState>) -> Response {
 }
 
 async fn status(State(state): State<WebState>) -> Response {
-    match (state.ask)().await {
+    match state.status().await {
         Some(status) => Json(status).into_response(),
         None => (StatusCode::SERVICE_UNAVAILABLE, STUCK).into_response(),
     }
 }
 
 async fn show(State(state): State<WebState>) -> Response {
-    match (state.ask)().await {
+    match state.status().await {
         Some(status) => Html(page::render(&status)).into_response(),
         None => (StatusCode::SERVICE_UNAVAILABLE, STUCK).into_response(),
     }
 }
 
 async fn show_metrics(State(state): State<WebState>) -> Response {
-    let text = metrics::render((state.ask)().await.as_ref(), &(state.extra_metrics)());
+    let text = metrics::render(state.status().await.as_ref(), &(state.extra_metrics)());
     ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response()
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 use self::slots::Slots;
 use super::{
     head::{self, Doing, Way},
-    health::{Health, UNKNOWN_HEAD_AGE_SECONDS},
+    health::{NodeHealth, UNKNOWN_HEAD_AGE_SECONDS},
     pace::Pace,
     signer::Signs,
 };
@@ -34,12 +34,12 @@ mod tests;
 const FRESH: Span = Span::from_secs(300);
 
 #[derive(Debug)]
-pub struct Cardano {
+pub struct CardanoJudge {
     slots: Slots,
     pace: Pace,
 }
 
-impl Cardano {
+impl CardanoJudge {
     /// `network` gives every slot its time.
     #[must_use]
     pub fn new(network: CardanoNetwork) -> Self {
@@ -47,13 +47,13 @@ impl Cardano {
     }
 
     /// Judges one look: `now` is the right time as far as it is known, `uptime` a clock that only goes forward.
-    pub fn judge(&mut self, look: &Result<CardanoLook, CardanoError>, now: Time, uptime: Duration) -> Health {
+    pub fn judge(&mut self, look: &Result<CardanoLook, CardanoError>, now: Time, uptime: Duration) -> NodeHealth {
         let doing = self.doing(look, now);
         let (percent, seconds_to_go) = Doing::progress(doing.as_ref(), &mut self.pace, now, uptime);
         let listens = !matches!(look, Err(CardanoError::Page(PageError::Refused)));
         let look = look.as_ref().ok();
         let head = look.and_then(|look| look.slot).and_then(|slot| self.slots.time_of(slot));
-        Health {
+        NodeHealth {
             percent,
             synced: doing.is_none(),
             stage: doing.map_or_else(|| "synced".into(), |doing| doing.stage),

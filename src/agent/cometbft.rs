@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::{
     head::{self, Doing, Way},
-    health::{Health, UNKNOWN_HEAD_AGE_SECONDS},
+    health::{NodeHealth, UNKNOWN_HEAD_AGE_SECONDS},
     pace::Pace,
     signer::Signs,
 };
@@ -30,14 +30,14 @@ mod tests;
 const FRESH: Span = Span::from_secs(60);
 
 #[derive(Debug)]
-pub struct Cometbft {
+pub struct CometbftJudge {
     network: String,
     pace: Pace,
     /// Where the way began, for a node that does not say what its oldest block is.
     first: Option<Time>,
 }
 
-impl Cometbft {
+impl CometbftJudge {
     /// `network` is the chain id it has to follow.
     #[must_use]
     pub fn new(network: String) -> Self {
@@ -45,14 +45,14 @@ impl Cometbft {
     }
 
     /// Judges one look: `now` is the right time as far as it is known, `uptime` a clock that only goes forward.
-    pub fn judge(&mut self, look: &CometbftLook, now: Time, uptime: Duration) -> Health {
+    pub fn judge(&mut self, look: &CometbftLook, now: Time, uptime: Duration) -> NodeHealth {
         let doing = self.doing(look, now);
         let (percent, seconds_to_go) = Doing::progress(doing.as_ref(), &mut self.pace, now, uptime);
         let status = look.status.as_ref().ok();
         let mut versions = Vec::new();
         versions.extend(status.and_then(|status| status.version.clone()).map(|version| ("CometBFT", version)));
         versions.extend(look.application.clone().map(|version| ("application", version)));
-        Health {
+        NodeHealth {
             percent,
             synced: doing.is_none(),
             stage: doing.map_or_else(|| "synced".into(), |doing| doing.stage),

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use super::{
-    health::{Health, UNKNOWN_HEAD_AGE_SECONDS, percent},
+    health::{NodeHealth, UNKNOWN_HEAD_AGE_SECONDS, percent},
     pace::{Outlook, Pace, Work},
     signer::Signs,
 };
@@ -35,7 +35,7 @@ const FAR: u64 = 32;
 const FIRST_SLOTS: u64 = 64;
 
 #[derive(Debug, Default)]
-pub struct Ethereum {
+pub struct EthereumJudge {
     genesis_root: Option<String>,
     pace: Pace,
     /// The block the execution client last said it has to come to; 0 before it has said so.
@@ -55,7 +55,7 @@ impl Doing {
     }
 }
 
-impl Ethereum {
+impl EthereumJudge {
     /// `genesis_root` is the chain it has to follow, in lower case, if the operator has said.
     #[must_use]
     pub fn new(genesis_root: Option<String>) -> Self {
@@ -63,7 +63,7 @@ impl Ethereum {
     }
 
     /// Judges one look: `now` is the right time as far as it is known, `uptime` a clock that only goes forward.
-    pub fn judge(&mut self, beacon: &LocalLook, execution: &ExecutionLook, now: Time, uptime: Duration) -> Health {
+    pub fn judge(&mut self, beacon: &LocalLook, execution: &ExecutionLook, now: Time, uptime: Duration) -> NodeHealth {
         if let Ok(ExecutionSync::Syncing(progress)) = &execution.syncing {
             self.highest = progress.highest_block;
         }
@@ -80,7 +80,7 @@ impl Ethereum {
         let mut versions = Vec::new();
         versions.extend(beacon.version.clone().ok().map(|version| ("beacon node", version)));
         versions.extend(execution.version.clone().ok().map(|version| ("execution client", version)));
-        Health {
+        NodeHealth {
             percent: if doing.is_none() { 100 } else { self.percent(beacon, execution, now).min(99) },
             synced: doing.is_none(),
             stage: doing.map_or_else(|| "synced".into(), |doing| doing.stage + &rate(outlook)),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 
-use super::{health::Health, signer::Signs};
+use super::{health::NodeHealth, signer::Signs};
 use crate::{
     adapters::generic_probe::{GenericProbe, GenericProbeError},
     config::ProbeSettings,
@@ -41,7 +41,7 @@ impl Generic {
     }
 
     /// Asks all at once.
-    pub async fn look(&mut self, clock: &dyn Clock) -> Health {
+    pub async fn look(&mut self, clock: &dyn Clock) -> NodeHealth {
         let from = clock.now();
         let answers = join_all(self.probes.iter().map(GenericProbe::ask)).await;
         let to = clock.now();
@@ -54,7 +54,7 @@ impl Generic {
             Some(reading) => (reading.verdict == Verdict::Up, reading.why.to_string()),
             None => (false, "there is no probe".into()),
         };
-        Health {
+        NodeHealth {
             percent: if synced { 100 } else { 0 },
             stage: why,
             seconds_to_go: None,

@@ -3,7 +3,7 @@
 use super::signer::Signs;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Health {
+pub struct NodeHealth {
     /// 0 to 100; 100 only when synced.
     pub percent: u8,
     /// What it is doing, or what keeps it from being ready.

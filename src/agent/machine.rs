@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use super::signer::{Facts, Process};
+use super::signer::{RunningProcess, SignerFacts};
 
 /// A command line is cut here. Java programs name their main class behind a long list of libraries.
 const MAX_COMMAND: u64 = 64 << 10;
@@ -28,7 +28,7 @@ const UNIT_FOLDERS: [&str; 5] = [
 
 /// A machine, seen from its root folder.
 #[derive(Clone, Debug)]
-pub struct Machine {
+pub struct LocalMachine {
     root: PathBuf,
 }
 
@@ -43,7 +43,7 @@ pub enum MachineError {
     Form { path: PathBuf },
 }
 
-impl Machine {
+impl LocalMachine {
     /// This machine, or in tests a folder that looks like one.
     #[must_use]
     pub fn at(root: impl Into<PathBuf>) -> Self {
@@ -64,7 +64,7 @@ impl Machine {
     /// How long it is up, sleep included. It never goes back within a boot, whatever becomes of the clock.
     ///
     /// # Errors
-    /// As [`Machine::boot_id`].
+    /// As [`LocalMachine::boot_id`].
     pub fn uptime(&self) -> Result<Duration, MachineError> {
         let (path, text) = self.read("proc/uptime")?;
         let seconds = text.split_whitespace().next().and_then(|first| first.parse::<f64>().ok());
@@ -93,15 +93,15 @@ impl Machine {
 
     /// Everything by which a signer could be known.
     #[must_use]
-    pub fn facts(&self) -> Facts {
-        let mut facts = Facts::default();
+    pub fn facts(&self) -> SignerFacts {
+        let mut facts = SignerFacts::default();
         self.processes(&mut facts);
         self.ports(&mut facts);
         self.units(&mut facts);
         facts
     }
 
-    fn processes(&self, facts: &mut Facts) {
+    fn processes(&self, facts: &mut SignerFacts) {
         let mut first = false;
         let mut denied = false;
         for entry in fs::read_dir(self.root.join("proc")).into_iter().flatten().flatten() {
@@ -123,7 +123,7 @@ impl Machine {
         }
     }
 
-    fn ports(&self, facts: &mut Facts) {
+    fn ports(&self, facts: &mut SignerFacts) {
         for (table, may_lack) in [("proc/net/tcp", false), ("proc/net/tcp6", true)] {
             match bounded(&self.root.join(table), MAX_TABLE) {
                 Ok(text) => facts.ports.extend(listening(&String::from_utf8_lossy(&text))),
@@ -134,7 +134,7 @@ impl Machine {
         }
     }
 
-    fn units(&self, facts: &mut Facts) {
+    fn units(&self, facts: &mut SignerFacts) {
         for folder in UNIT_FOLDERS {
             match fs::read_dir(self.root.join(folder)) {
                 Ok(entries) => {
@@ -163,12 +163,12 @@ fn bounded(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn process(folder: &Path, line: &[u8]) -> Process {
+fn process(folder: &Path, line: &[u8]) -> RunningProcess {
     let line = String::from_utf8_lossy(line);
     let arguments = line.trim_end_matches('\0').split('\0').map(str::to_owned).collect();
     let text =
         |name: &str| bounded(&folder.join(name), MAX_COMMAND).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-    Process {
+    RunningProcess {
         arguments: if line.trim_end_matches('\0').is_empty() { Vec::new() } else { arguments },
         name: text("comm").unwrap_or_default().trim().to_owned(),
         unit: text("cgroup").ok().and_then(|text| unit(&text)),

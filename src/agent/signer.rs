@@ -14,8 +14,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// What was found on the machine, without a judgement.
 #[derive(Clone, Debug, Default)]
-pub struct Facts {
-    pub processes: Vec<Process>,
+pub struct SignerFacts {
+    pub processes: Vec<RunningProcess>,
     /// Names of the units that are installed by hand or by a role.
     pub units: BTreeSet<String>,
     /// TCP ports that are listened on.
@@ -25,7 +25,7 @@ pub struct Facts {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Process {
+pub struct RunningProcess {
     /// Its command line; empty for one of the kernel, or one that has ended.
     pub arguments: Vec<String>,
     /// The name the kernel knows it by.
@@ -80,7 +80,7 @@ fn join(one: Option<String>, other: Option<String>) -> Option<String> {
 
 /// What could sign here, and what could not be looked at.
 #[must_use]
-pub fn find(facts: &Facts) -> Signs {
+pub fn find(facts: &SignerFacts) -> Signs {
     let mut seen: Vec<String> = facts.processes.iter().filter_map(of_process).collect();
     let running = facts.processes.iter().filter_map(|process| process.unit.as_ref());
     let units: BTreeMap<&String, bool> =
@@ -110,7 +110,7 @@ fn sentence(said: Vec<String>) -> Option<String> {
 }
 
 /// Only the program and its role are said. Arguments are never repeated: they may hold a path or a token.
-fn of_process(process: &Process) -> Option<String> {
+fn of_process(process: &RunningProcess) -> Option<String> {
     let sign = programs::signs(process)?;
     Some(match &process.unit {
         Some(unit) => format!("process {sign} of {unit}"),

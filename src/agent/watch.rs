@@ -9,13 +9,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     AgentConfig, NodeKind,
-    cardano::Cardano,
+    cardano::CardanoJudge,
     clock::ClockState,
-    cometbft::Cometbft,
-    ethereum::Ethereum,
+    cometbft::CometbftJudge,
+    ethereum::EthereumJudge,
     generic::Generic,
-    health::Health,
-    machine::{Machine, MachineError},
+    health::NodeHealth,
+    machine::{LocalMachine, MachineError},
     report::{self, Counter, UNKNOWN_CLOCK_OFFSET_MS},
     restarts::Restarts,
     signer::{self, Signs},
@@ -23,8 +23,8 @@ use super::{
 use crate::{
     adapters::{
         beacon::{LocalLook, LocalNode},
-        cardano::{Cardano as CardanoApi, CardanoError, CardanoLook},
-        cometbft::{Cometbft as CometbftApi, CometbftLook},
+        cardano::{CardanoClient, CardanoError, CardanoLook},
+        cometbft::{CometbftClient, CometbftLook},
         execution::{Execution, ExecutionLook},
         generic_probe::GenericProbeError,
         metadata::{MetadataError, MetadataServer},
@@ -55,7 +55,7 @@ pub enum AgentError {
 
 pub struct Agent {
     config: AgentConfig,
-    machine: Machine,
+    machine: LocalMachine,
     boot_id: String,
     node: Node,
     metadata: MetadataServer,
@@ -68,22 +68,22 @@ pub struct Agent {
 }
 
 enum Node {
-    Ethereum { beacon: Box<LocalNode>, execution: Execution, judge: Ethereum },
-    Cometbft { api: CometbftApi, judge: Cometbft },
-    Cardano { api: CardanoApi, judge: Cardano },
+    Ethereum { beacon: Box<LocalNode>, execution: Execution, judge: EthereumJudge },
+    Cometbft { api: CometbftClient, judge: CometbftJudge },
+    Cardano { api: CardanoClient, judge: CardanoJudge },
     Generic(Generic),
 }
 
 /// What one look at the node brought. A node with a chain is judged later, when the right time is known.
 enum Looked<'a> {
-    Ethereum(Box<(LocalLook, ExecutionLook)>, &'a mut Ethereum),
-    Cometbft(CometbftLook, &'a mut Cometbft),
-    Cardano(Result<CardanoLook, CardanoError>, &'a mut Cardano),
-    Generic(Health),
+    Ethereum(Box<(LocalLook, ExecutionLook)>, &'a mut EthereumJudge),
+    Cometbft(CometbftLook, &'a mut CometbftJudge),
+    Cardano(Result<CardanoLook, CardanoError>, &'a mut CardanoJudge),
+    Generic(NodeHealth),
 }
 
 impl Looked<'_> {
-    fn judge(self, right_time: Time, uptime: Duration) -> Health {
+    fn judge(self, right_time: Time, uptime: Duration) -> NodeHealth {
         match self {
             Self::Ethereum(look, judge) => judge.judge(&look.0, &look.1, right_time, uptime),
             Self::Cometbft(look, judge) => judge.judge(&look, right_time, uptime),
@@ -107,7 +107,7 @@ impl Agent {
     /// [`AgentError`]: without these it could never report.
     pub fn new(
         config: AgentConfig,
-        machine: Machine,
+        machine: LocalMachine,
         metadata: MetadataServer,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, AgentError> {
@@ -115,15 +115,16 @@ impl Agent {
             NodeKind::Ethereum { beacon, execution, genesis_root } => Node::Ethereum {
                 beacon: Box::new(LocalNode::new(beacon, NODE_TIMEOUT)?),
                 execution: Execution::new(execution, NODE_TIMEOUT)?,
-                judge: Ethereum::new(genesis_root.clone()),
+                judge: EthereumJudge::new(genesis_root.clone()),
             },
             NodeKind::Cometbft(node) => Node::Cometbft {
-                api: CometbftApi::new(&node.rpc, NODE_TIMEOUT)?,
-                judge: Cometbft::new(node.network.clone()),
+                api: CometbftClient::new(&node.rpc, NODE_TIMEOUT)?,
+                judge: CometbftJudge::new(node.network.clone()),
             },
-            NodeKind::Cardano(node) => {
-                Node::Cardano { api: CardanoApi::new(&node.metrics, NODE_TIMEOUT)?, judge: Cardano::new(node.network) }
-            }
+            NodeKind::Cardano(node) => Node::Cardano {
+                api: CardanoClient::new(&node.metrics, NODE_TIMEOUT)?,
+                judge: CardanoJudge::new(node.network),
+            },
             NodeKind::Generic { probes } => Node::Generic(Generic::new(probes, config.interval)?),
         };
         let restarts = Restarts::of(config.units.clone(), Path::new("/run/systemd"));
@@ -139,7 +140,7 @@ impl Agent {
     /// As [`Agent::new`].
     pub fn here(config: AgentConfig, clock: Arc<dyn Clock>) -> Result<Self, AgentError> {
         let metadata = MetadataServer::from_environment(METADATA_TIMEOUT)?;
-        Self::new(config, Machine::at("/"), metadata, clock)
+        Self::new(config, LocalMachine::at("/"), metadata, clock)
     }
 
     /// Reports until it is told to stop, and then ends at once, whatever it waits for.
@@ -198,11 +199,12 @@ impl Agent {
         Ok(self.write(health, restarts, uptime, now))
     }
 
-    fn write(&mut self, health: Health, restarts: u32, uptime: Duration, now: Time) -> Report {
+    fn write(&mut self, health: NodeHealth, restarts: u32, uptime: Duration, now: Time) -> Report {
         let facts = self.machine.facts();
         // A node that does not run says nothing, and signs nothing. One that answers runs, whoever has started it.
-        let runs =
-            |process: &signer::Process| process.unit.as_ref().is_some_and(|unit| self.config.units.contains(unit));
+        let runs = |process: &signer::RunningProcess| {
+            process.unit.as_ref().is_some_and(|unit| self.config.units.contains(unit))
+        };
         let hidden = health.signs.hidden.filter(|_| health.listens || facts.processes.iter().any(runs));
         let signs = Signs { hidden, ..health.signs }.and(signer::find(&facts));
         let offset = self.compared.offset_ms(uptime, now);

@@ -7,6 +7,7 @@ use crate::{
     config::{Config, ValidatorKind},
     domain::{Accuracy, gates::CLOCK},
     ports::{Finding, FindingState},
+    sources,
 };
 
 mod ledger;
@@ -58,12 +59,12 @@ async fn check(config: &Config) -> anyhow::Result<Vec<Finding>> {
     let mut findings = Vec::new();
     findings.extend(ledger(config).await);
     findings.extend(alertmanager(config).await);
-    findings.extend(assembly::probe_chain(config).await);
-    findings.extend(assembly::probe_kube(config).await);
+    findings.extend(sources::chain::probe_chain(config).await);
+    findings.extend(sources::kube::probe_kube(config).await);
     findings.extend(process_ports(config).await);
-    findings.extend(assembly::ask_once(config).await);
+    findings.extend(sources::probes::ask_once(config).await);
     match assembly::cloud::cloud(config).await {
-        Ok(Some(cloud)) => findings.extend(crate::ports::Cloud::check(&*cloud).await),
+        Ok(Some(cloud)) => findings.extend(cloud.check().await),
         Ok(None) => findings.push(finding(
             "cloud",
             FindingState::Problem,
@@ -101,7 +102,7 @@ async fn clock(config: &Config) -> Finding {
 }
 
 async fn ledger(config: &Config) -> Vec<Finding> {
-    let name = format!("ledger {}", assembly::describe_ledger(config));
+    let name = format!("ledger {}", config.ledger);
     match assembly::ledger(config) {
         Ok(ledger) => ledger::check(&*ledger, &name).await,
         Err(error) => vec![finding(name, FindingState::Problem, format!("{error:#}"))],

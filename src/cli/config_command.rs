@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use super::{ConfigPath, Exit, checks};
-use crate::config::{self, Config, ConfigError, Warning};
+use super::{ConfigPath, Exit};
+use crate::config::{self, Checks, Config, ConfigError, Warning};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -28,7 +28,7 @@ pub(super) enum Command {
 pub(super) fn run(command: &Command) -> anyhow::Result<Exit> {
     match command {
         Command::Check { path, without_files, json } => {
-            let loaded = config::load(&path.config, checks(!without_files));
+            let loaded = config::load(&path.config, Checks { files: !without_files, ..Checks::default() });
             if *json { as_json(&loaded) } else { as_text(path, &loaded) }
         }
         Command::Schema => {

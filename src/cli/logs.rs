@@ -10,7 +10,7 @@ use super::{ConfigPath, Exit};
 use crate::{
     assembly,
     domain::{InstanceRef, ValidatorId},
-    ports::{Cloud, CloudError, Ledger, SerialPort},
+    ports::{CloudError, Inspection, Ledger, SerialPort},
     runtime::store,
 };
 
@@ -72,7 +72,7 @@ struct Reader {
 }
 
 impl Reader {
-    async fn run(&mut self, cloud: &dyn Cloud, instance: &InstanceRef, follow: bool) -> anyhow::Result<Exit> {
+    async fn run(&mut self, cloud: &dyn Inspection, instance: &InstanceRef, follow: bool) -> anyhow::Result<Exit> {
         loop {
             match cloud.serial_port(instance, self.next).await {
                 Ok(Some(port)) => self.print(instance, &port)?,

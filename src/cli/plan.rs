@@ -75,7 +75,7 @@ pub(super) async fn run(options: &Options) -> anyhow::Result<Exit> {
         "there is no plan: without a `compute` section nothing can be created; `failover config example` shows one"
     );
     let policy = assembly::policy(&config);
-    let plan = plan(&policy, assembly::cloud::price_source(&config));
+    let plan = plan(&policy, config.price_source());
     if options.json {
         println!("{}", serde_json::to_string_pretty(&plan)?);
         return Ok(Exit::Done);

@@ -11,8 +11,9 @@ use crate::{
         Time, ValidatorId,
         gates::{Evidence, Gate, GateState, gates},
     },
-    ports::{Cloud as _, Scope},
+    ports::{Machines as _, Scope},
     runtime::store,
+    sources::chain,
 };
 
 #[derive(Debug, clap::Args)]
@@ -67,13 +68,13 @@ pub(crate) fn show(validator: &ValidatorId, gates: &[Gate]) -> String {
 }
 
 async fn gather(config: &Config, validator: &ValidatorId) -> anyhow::Result<Evidence> {
-    let mut evidence = assembly::chain_evidence(config, validator).await;
+    let mut evidence = chain::chain_evidence(config, validator).await;
     if let Ok(ledger) = assembly::ledger(config)
         && let Ok(found) = store::read(&*ledger, validator).await
     {
         let record = found.map(|(_, envelope)| envelope.validator).unwrap_or_default();
         if let Some(incident) = record.incident() {
-            evidence.silent_epochs = assembly::silent_epochs(&*ledger, validator, incident.opened_at).await;
+            evidence.silent_epochs = chain::silent_epochs(&*ledger, validator, incident.opened_at).await;
         }
         evidence.record = Some(record);
     }

@@ -6,7 +6,6 @@ use super::{ConfigPath, Exit};
 use crate::{
     assembly,
     domain::{Command, Time},
-    ports::Cloud as _,
     runtime::{requests, store},
 };
 

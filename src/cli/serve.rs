@@ -16,7 +16,7 @@ pub(super) async fn run(options: Options) -> anyhow::Result<Exit> {
     tracing::info!(
         address = %watcher.address()?,
         validators = config.validators.len(),
-        ledger = %crate::assembly::describe_ledger(&config),
+        ledger = %config.ledger,
         "watching"
     );
     if config.mode == Mode::Observe {

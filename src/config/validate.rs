@@ -10,7 +10,10 @@ use super::{
     values::{At, Duration},
     written::{self, Written},
 };
-use crate::domain::{Mode, Span, Usd};
+use crate::domain::{
+    Mode, Span, Usd,
+    alerts::{MatcherError, Matchers},
+};
 
 mod compute;
 mod kubernetes;
@@ -226,14 +229,8 @@ impl Checker<'_> {
         })
     }
 
-    fn matchers(&mut self, matchers: &At<String>) -> Option<String> {
-        match (self.checks.matchers)(&matchers.value) {
-            Ok(()) => Some(matchers.value.clone()),
-            Err(why) => {
-                self.wrong(matchers.place, why);
-                None
-            }
-        }
+    fn matchers(&mut self, matchers: &At<String>) -> Option<Matchers> {
+        matchers.value.parse().map_err(|error: MatcherError| self.wrong(matchers.place, error.to_string())).ok()
     }
 
     fn ethereum(&mut self, written: &written::Ethereum) -> Option<EthereumSettings> {

@@ -3,12 +3,14 @@
 //! Only [`super::parse`] and [`super::load`] make one from a file; the fields are public so that the fake world can
 //! make one without a file.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{fmt, net::SocketAddr, path::PathBuf};
 
 use url::Url;
 
 use super::{MailTls, SecretFile};
-use crate::domain::{Evidence, Mode, PriceTable, PublicKey, Rung, Span, Usd, ValidatorId, kube::Thresholds};
+use crate::domain::{
+    Evidence, Mode, PriceTable, PublicKey, Rung, Span, Usd, ValidatorId, alerts::Matchers, kube::Thresholds,
+};
 
 mod node;
 mod probe;
@@ -57,6 +59,15 @@ pub enum LedgerSettings {
     },
 }
 
+impl fmt::Display for LedgerSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite { path } => write!(f, "the file {}", path.display()),
+            Self::Gcs { bucket, prefix, .. } => write!(f, "gs://{bucket}/{prefix}"),
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CredentialSettings {
     ApplicationDefault,
@@ -96,8 +107,7 @@ pub enum WebhookAuth {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WatchdogSettings {
-    /// Alertmanager's matchers, checked by the hook given to [`super::parse`].
-    pub matchers: String,
+    pub matchers: Matchers,
     /// Without it for this long the source is unknown.
     pub timeout: Span,
 }
@@ -189,8 +199,7 @@ pub enum WorkloadName {
 /// Which alerts are about a validator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AlertSettings {
-    /// Alertmanager's matchers, checked by the hook given to [`super::parse`].
-    pub matchers: String,
+    pub matchers: Matchers,
     pub evidence: Evidence,
 }
 

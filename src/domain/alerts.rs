@@ -1,6 +1,6 @@
 //! One alert as Alertmanager tells it over time, and the rule by which each new word changes what is known.
 //!
-//! It does not know HTTP, matchers or the ledger; [`book`] turns many alerts into an opinion.
+//! It does not know HTTP or the ledger; [`matchers`] select alerts, [`book`] turns many of them into an opinion.
 //!
 //! Messages come at least once, late, and in any order, so the state of an alert is a small machine:
 //!
@@ -13,6 +13,7 @@
 //! ```
 
 pub mod book;
+pub mod matchers;
 #[cfg(test)]
 mod tests;
 
@@ -23,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use super::{Evidence, Span, Time, ValidatorId};
 
 pub use book::{AlertBook, Freshness};
+pub use matchers::{Labels, MatcherError, Matchers};
 
 /// How long after the first firing message that follows a resolved one a second has to come to be believed.
 ///

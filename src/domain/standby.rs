@@ -39,7 +39,7 @@ pub struct StandbySpec {
     pub validator: ValidatorId,
     /// Where and on what.
     pub rung: Rung,
-    /// Ends the machine's compute by itself (`maxRunDuration` with STOP).
+    /// After this long the cloud stops the machine by itself.
     pub fuse: Span,
 }
 
@@ -60,11 +60,11 @@ pub fn machine_name(validator: &ValidatorId, incident: IncidentId) -> String {
 /// Names one machine for ever: a machine of the same name made later has another id.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct InstanceRef {
-    /// Its zone.
+    /// Where it stands, in the provider's words.
     pub zone: String,
     /// Its name.
     pub name: String,
-    /// Compute Engine's numeric id.
+    /// The provider's own id, which no other machine ever has.
     pub id: u64,
 }
 
@@ -74,15 +74,14 @@ impl fmt::Display for InstanceRef {
     }
 }
 
-/// What Compute Engine says a machine is doing.
+/// What the cloud says a machine is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MachineState {
-    /// PROVISIONING, STAGING or PENDING: it may still fail for want of capacity.
+    /// Being made: it may still fail for want of capacity.
     Starting,
-    /// RUNNING or REPAIRING. It says nothing about what runs inside.
+    /// It says nothing about what runs inside.
     Running,
-    /// STOPPING, TERMINATED, SUSPENDING or SUSPENDED.
     Stopped,
 }
 
@@ -113,11 +112,11 @@ pub struct Machine {
     pub role: Role,
     /// What it is doing.
     pub state: MachineState,
-    /// Compute Engine's own guard against deletion.
+    /// The cloud's own guard against deletion.
     pub deletion_protection: bool,
     /// For example `n2-standard-8`.
     pub machine_type: String,
-    /// By Compute Engine's clock; for showing and for choosing the older of two, never for deciding about time.
+    /// By the cloud's clock; for showing and for choosing the older of two, never for deciding about time.
     pub created_at: Option<Time>,
 }
 

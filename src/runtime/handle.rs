@@ -48,6 +48,12 @@ impl Handle {
         let _ = self.inputs.send(Input::Event(event)).await;
     }
 
+    /// Whether somebody still listens.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        !self.inputs.is_closed()
+    }
+
     /// Everything, if this process leads and is not stuck.
     pub async fn status(&self) -> Option<Status> {
         if !self.leads() {

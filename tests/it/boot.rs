@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use failover::{
     domain::Report,
-    ports::{Cloud, Scope},
+    ports::{Machines as _, Scope},
     sandbox::{
         compute::{Machines, Powered, System},
         node::SimulatedNode,

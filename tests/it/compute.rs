@@ -13,7 +13,7 @@ use failover::{
         ActionId, CreateOutcome, IncidentId, InstanceRef, MachineState, Report, Role, Rung, Span, StandbySpec, Step,
         Time, ValidatorId, Written,
     },
-    ports::{Cloud, CloudError, FindingState, Observed, OwnershipView, Scope, Unpromoted},
+    ports::{CloudError, FindingState, Machines, Observed, OwnershipView, Scope, Unpromoted},
     sandbox::compute::{FakeCompute, Fault, Method},
 };
 use google_cloud_auth::credentials::anonymous;

@@ -3,7 +3,7 @@
 
 use failover::{
     domain::{CreateOutcome, Span},
-    ports::Cloud,
+    ports::Machines,
     sandbox::compute::{Fault, Method},
 };
 use google_cloud_auth::credentials::anonymous;

@@ -15,7 +15,7 @@ use failover::{
         LedgerKey, Machine, MachineState, Mode, Pause, Policy, PricedRung, Reading, Role, Rung, Source, Span, Stage,
         Standby, StandbySpec, Time, Validator, ValidatorId, Verdict, Written,
     },
-    ports::{Clock, Cloud, CloudError, Finding, Ledger, Observed, Retained, Scope, SerialPort, Unpromoted},
+    ports::{Clock, CloudError, Disks, Inspection, Ledger, Machines, Observed, Scope, SerialPort, Unpromoted},
     records,
     runtime::{
         Deps, Engine, EngineConfig, Handle, journal,
@@ -41,7 +41,7 @@ struct NotingCloud {
 }
 
 #[async_trait]
-impl Cloud for NotingCloud {
+impl Machines for NotingCloud {
     async fn find(&self, _: &Scope) -> Result<Vec<Machine>, CloudError> {
         Ok(Vec::new())
     }
@@ -58,17 +58,19 @@ impl Cloud for NotingCloud {
     async fn delete(&self, _: &ActionId, _: &Unpromoted) -> Result<(), CloudError> {
         panic!("nothing is deleted in these tests");
     }
-    async fn retain(&self, _: &InstanceRef) -> Result<Retained, CloudError> {
-        panic!("nothing is retained in these tests");
-    }
+}
+
+#[async_trait]
+impl Inspection for NotingCloud {
     async fn serial_port(&self, _: &InstanceRef, _: i64) -> Result<Option<SerialPort>, CloudError> {
         Ok(None)
     }
+}
+
+#[async_trait]
+impl Disks for NotingCloud {
     async fn disks(&self, _: &Scope) -> Result<Vec<String>, CloudError> {
         Ok(Vec::new())
-    }
-    async fn check(&self) -> Vec<Finding> {
-        Vec::new()
     }
 }
 

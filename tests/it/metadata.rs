@@ -2,7 +2,7 @@
 
 use failover::{
     domain::Span,
-    ports::Cloud,
+    ports::Machines,
     sandbox::compute::{Fault, MetadataFault, Method},
 };
 use reqwest::{Client, RequestBuilder, Response, StatusCode};

@@ -10,7 +10,7 @@ use failover::{
         Action, ActionId, ChainView, Command, CreateOutcome, Event, IncidentId, InstanceRef, Mode, Outcome, Policy,
         PricedRung, Report, Request, Rung, Seen, Span, Time, Usd, Validator, ValidatorId, World, explain, step,
     },
-    ports::{Cloud as _, Scope},
+    ports::{Disks as _, Inspection as _, Machines as _, Scope},
 };
 use serde_json::{Value, json};
 

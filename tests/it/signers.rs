@@ -1,7 +1,7 @@
 //! The agent and what looks around at home are held to one list of command lines; `tests/standby/home_fence.sh` is the
 //! other half of this test.
 
-use failover::agent::signer::{Facts, Process, find};
+use failover::agent::signer::{RunningProcess, SignerFacts, find};
 
 const LIST: &str = include_str!("../standby/signers.txt");
 
@@ -13,8 +13,8 @@ fn what_signs_by_the_common_list_is_seen_by_the_agent_and_nothing_else_is() {
         let (kind, command) = line.split_once(": ").unwrap_or_else(|| panic!("{line} has no kind"));
         *kinds.entry(kind).or_default() += 1;
         let arguments: Vec<String> = command.split_whitespace().map(str::to_owned).collect();
-        let process = Process { arguments, ..Process::default() };
-        let seen = find(&Facts { processes: vec![process], ..Facts::default() }).seen;
+        let process = RunningProcess { arguments, ..RunningProcess::default() };
+        let seen = find(&SignerFacts { processes: vec![process], ..SignerFacts::default() }).seen;
         assert_eq!(seen.is_some(), kind == "signs", "{line}: {seen:?}");
     }
     assert_eq!(kinds.keys().copied().collect::<Vec<_>>(), ["harmless", "home", "signs"]);

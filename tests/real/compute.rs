@@ -9,7 +9,7 @@ use failover::{
     },
     bundle::Bundle,
     domain::{ActionId, CreateOutcome, IncidentId, Report, Rung, Span, StandbySpec, Step, Time, ValidatorId},
-    ports::{Cloud, OwnershipView, Scope, Unpromoted},
+    ports::{Machines, OwnershipView, Scope, Unpromoted},
     sandbox::compute::{FakeCompute, Fault, Method},
 };
 use google_cloud_auth::credentials::anonymous;

@@ -7,12 +7,11 @@ use url::Url;
 
 use super::{
     mapping::{Mappings, Taken},
-    matchers::Labels,
     payload::{Annotations, fingerprint, time},
 };
 use crate::domain::{
     Span, Time,
-    alerts::{Alert, MAX_TEXT, Word, shorten},
+    alerts::{Alert, Labels, MAX_TEXT, Word, shorten},
 };
 
 /// Longer than any answer inside a cluster takes, shorter than anybody wants to wait.

@@ -7,16 +7,18 @@ use http::HeaderValue;
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
 
+use crate::config::{SecretError, SecretFile, WebhookAuth};
+
 /// Bytes that only Alertmanager and we know. `Debug` shows nothing of them.
 #[derive(Clone)]
-pub struct Secret(Vec<u8>);
+pub struct WebhookSecret(Vec<u8>);
 
 /// A secret without a byte, which everybody knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a secret must not be empty")]
 pub struct EmptySecret;
 
-impl Secret {
+impl WebhookSecret {
     /// Takes a secret as it is. White space at the ends of a file is no part of it: Alertmanager removes it too.
     ///
     /// # Errors
@@ -32,7 +34,7 @@ impl Secret {
     }
 }
 
-impl fmt::Debug for Secret {
+impl fmt::Debug for WebhookSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret(…)")
     }
@@ -40,12 +42,12 @@ impl fmt::Debug for Secret {
 
 /// One way to show that one is Alertmanager.
 #[derive(Clone, Debug)]
-pub enum Credentials {
+pub enum WebhookCredentials {
     /// `authorization: {credentials_file: …}` in Alertmanager's `http_config`.
-    Bearer(Secret),
+    Bearer(WebhookSecret),
     Basic {
         user: String,
-        password: Secret,
+        password: WebhookSecret,
     },
 }
 
@@ -54,10 +56,25 @@ pub enum Access {
     /// Everybody who reaches the port. Only for a port on loopback.
     Anybody,
     /// Who shows one of these. Several, so that a secret can be changed without a gap; without any, nobody.
-    Only(Vec<Credentials>),
+    Only(Vec<WebhookCredentials>),
 }
 
 impl Access {
+    /// As configured, with the secrets as their files hold them now.
+    ///
+    /// # Errors
+    /// A file that cannot be read.
+    pub fn read(auth: &WebhookAuth) -> Result<Self, SecretError> {
+        let secret = |file: &SecretFile| file.read().map(|read| WebhookSecret(read.expose().into()));
+        Ok(match auth {
+            WebhookAuth::Bearer(file) => Self::Only(vec![WebhookCredentials::Bearer(secret(file)?)]),
+            WebhookAuth::Basic { username, password } => {
+                Self::Only(vec![WebhookCredentials::Basic { user: username.clone(), password: secret(password)? }])
+            }
+            WebhookAuth::None => Self::Anybody,
+        })
+    }
+
     pub(super) fn allows(&self, header: Option<&HeaderValue>) -> bool {
         match self {
             Self::Anybody => true,
@@ -74,12 +91,12 @@ impl Access {
     }
 }
 
-fn accepts(accepted: &[Credentials], header: Option<&HeaderValue>) -> bool {
+fn accepts(accepted: &[WebhookCredentials], header: Option<&HeaderValue>) -> bool {
     let Some((scheme, rest)) = header.and_then(|value| split(value.as_bytes())) else { return false };
     let mut found = Choice::from(0);
     if scheme.eq_ignore_ascii_case(b"bearer") {
         for credentials in accepted {
-            if let Credentials::Bearer(secret) = credentials {
+            if let WebhookCredentials::Bearer(secret) = credentials {
                 found |= secret.is(rest);
             }
         }
@@ -87,7 +104,7 @@ fn accepts(accepted: &[Credentials], header: Option<&HeaderValue>) -> bool {
         let Ok(told) = STANDARD.decode(rest) else { return false };
         let Some(colon) = told.iter().position(|byte| *byte == b':') else { return false };
         for credentials in accepted {
-            if let Credentials::Basic { user, password } = credentials {
+            if let WebhookCredentials::Basic { user, password } = credentials {
                 found |= same(user.as_bytes(), &told[..colon]) & password.is(&told[colon + 1..]);
             }
         }
@@ -95,9 +112,9 @@ fn accepts(accepted: &[Credentials], header: Option<&HeaderValue>) -> bool {
     found.into()
 }
 
-fn challenge(accepted: &[Credentials]) -> HeaderValue {
-    let basic = accepted.iter().any(|credentials| matches!(credentials, Credentials::Basic { .. }));
-    let bearer = accepted.iter().any(|credentials| matches!(credentials, Credentials::Bearer(_)));
+fn challenge(accepted: &[WebhookCredentials]) -> HeaderValue {
+    let basic = accepted.iter().any(|credentials| matches!(credentials, WebhookCredentials::Basic { .. }));
+    let bearer = accepted.iter().any(|credentials| matches!(credentials, WebhookCredentials::Bearer(_)));
     HeaderValue::from_static(match (bearer, basic) {
         (true, true) => "Bearer realm=\"failover\", Basic realm=\"failover\"",
         (false, true) => "Basic realm=\"failover\", charset=\"UTF-8\"",
@@ -122,17 +139,17 @@ mod tests {
         HeaderValue::from_str(text).expect("a header")
     }
 
-    fn secret(text: &str) -> Secret {
-        Secret::new(text).expect("not empty")
+    fn secret(text: &str) -> WebhookSecret {
+        WebhookSecret::new(text).expect("not empty")
     }
 
-    fn lets_in(accepted: &[Credentials], text: &str) -> bool {
+    fn lets_in(accepted: &[WebhookCredentials], text: &str) -> bool {
         accepts(accepted, Some(&header(text)))
     }
 
     #[test]
     fn only_the_right_bearer_token_gets_in() {
-        let accepted = [Credentials::Bearer(secret("old")), Credentials::Bearer(secret("s3cret"))];
+        let accepted = [WebhookCredentials::Bearer(secret("old")), WebhookCredentials::Bearer(secret("s3cret"))];
         for right in ["Bearer s3cret", "bearer s3cret", "Bearer old"] {
             assert!(lets_in(&accepted, right), "{right}");
         }
@@ -144,7 +161,7 @@ mod tests {
 
     #[test]
     fn only_the_right_user_with_the_right_password_gets_in() {
-        let accepted = [Credentials::Basic { user: "am".into(), password: secret("a:b") }];
+        let accepted = [WebhookCredentials::Basic { user: "am".into(), password: secret("a:b") }];
         let basic = |text: &str| format!("Basic {}", STANDARD.encode(text));
         assert!(lets_in(&accepted, &basic("am:a:b")));
         for wrong in ["am:a", "am:", "am", "ama:b", ":a:b", "", "xx:a:b"] {
@@ -156,7 +173,7 @@ mod tests {
     #[test]
     fn without_credentials_nobody_gets_in_and_a_secret_is_never_empty_nor_shown() {
         assert!(!lets_in(&[], "Bearer ") && !lets_in(&[], "Basic Og=="));
-        assert!(Secret::new("").is_err());
-        assert_eq!(format!("{:?}", Credentials::Bearer(secret("s3cret"))), "Bearer(Secret(…))");
+        assert!(WebhookSecret::new("").is_err());
+        assert_eq!(format!("{:?}", WebhookCredentials::Bearer(secret("s3cret"))), "Bearer(Secret(…))");
     }
 }

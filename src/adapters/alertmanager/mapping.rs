@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use super::matchers::{Labels, Matchers};
 use crate::domain::{
     Evidence, ValidatorId,
-    alerts::{Alert, MAX_TEXT, shorten},
+    alerts::{Alert, Labels, MAX_TEXT, Matchers, shorten},
 };
 
 /// Alerts that meet the matchers count for the validator, as this evidence.
@@ -36,7 +35,7 @@ impl Mappings {
     /// One alert is one piece of evidence. When several mappings of *one* validator match it, the first counts;
     /// otherwise one alert could pass for two independent signals. It may count for several validators.
     #[must_use]
-    pub fn new(mappings: Vec<Mapping>, watchdog: Option<Matchers>) -> Self {
+    pub fn new(mappings: impl IntoIterator<Item = Mapping>, watchdog: Option<Matchers>) -> Self {
         let named = |mapping: Mapping| {
             let text = shorten(mapping.matchers.text(), MAX_TEXT);
             (mapping, text)

@@ -6,11 +6,13 @@
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use super::matchers::Labels;
-use crate::domain::{Time, alerts::Fingerprint};
+use crate::domain::{
+    Time,
+    alerts::{Fingerprint, Labels},
+};
 
 #[derive(Debug)]
-pub(super) struct Message {
+pub(super) struct WebhookMessage {
     pub(super) alerts: Vec<ToldAlert>,
     /// How many alerts were left out because of `max_alerts`.
     pub(super) truncated: u64,
@@ -18,7 +20,7 @@ pub(super) struct Message {
 
 #[derive(Debug)]
 pub(super) struct ToldAlert {
-    pub(super) status: Status,
+    pub(super) status: AlertStatus,
     pub(super) labels: Labels,
     pub(super) summary: String,
     pub(super) starts_at: Option<Time>,
@@ -34,7 +36,7 @@ impl ToldAlert {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Status {
+pub(super) enum AlertStatus {
     Firing,
     Resolved,
     /// A word that version 4 does not have. It is not evidence of anything.
@@ -96,7 +98,7 @@ impl Annotations {
     }
 }
 
-pub(super) fn parse(body: &[u8]) -> Result<Message, PayloadError> {
+pub(super) fn parse(body: &[u8]) -> Result<WebhookMessage, PayloadError> {
     // The version first: what another version lacks should not hide that it is another one.
     let VersionOnly { version } =
         serde_json::from_slice(body).map_err(|error| PayloadError::NotJson(error.to_string()))?;
@@ -107,15 +109,15 @@ pub(super) fn parse(body: &[u8]) -> Result<Message, PayloadError> {
     }
     let envelope: Envelope = serde_json::from_slice(body).map_err(|error| PayloadError::Shape(error.to_string()))?;
     let alerts = envelope.alerts.into_iter().map(told).collect();
-    Ok(Message { alerts, truncated: envelope.truncated_alerts.unwrap_or(0) })
+    Ok(WebhookMessage { alerts, truncated: envelope.truncated_alerts.unwrap_or(0) })
 }
 
 fn told(wire: WireAlert) -> ToldAlert {
     let labels = wire.labels.unwrap_or_default();
     let status = match wire.status.as_str() {
-        "firing" => Status::Firing,
-        "resolved" => Status::Resolved,
-        _ => Status::Other,
+        "firing" => AlertStatus::Firing,
+        "resolved" => AlertStatus::Resolved,
+        _ => AlertStatus::Other,
     };
     ToldAlert {
         status,
@@ -169,7 +171,7 @@ mod tests {
     fn only_version_status_and_alerts_are_needed() {
         let message = parse(br#"{"version":"4","alerts":[{"status":"firing"}]}"#).expect("enough");
         let alert = &message.alerts[0];
-        assert_eq!((message.truncated, alert.status, alert.starts_at), (0, Status::Firing, None));
+        assert_eq!((message.truncated, alert.status, alert.starts_at), (0, AlertStatus::Firing, None));
         assert_eq!(alert.fingerprint.to_string(), "e3b0c44298fc1c14", "of no labels");
         assert!(parse(br#"{"version":"4","alerts":[{"status":"muted","labels":null,"annotations":null}]}"#).is_ok());
     }

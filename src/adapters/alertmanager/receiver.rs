@@ -10,7 +10,7 @@ use super::{
     auth::Access,
     load::{Loaded, load},
     mapping::Mappings,
-    payload::{Message, Status, ToldAlert},
+    payload::{AlertStatus, ToldAlert, WebhookMessage},
     stats::{AlertmanagerStats, add},
     store::{Store, StoreError},
 };
@@ -130,7 +130,7 @@ impl Receiver {
     }
 
     /// Takes one message. When it answers `Ok` everything in it is durable and on its way to the runtime.
-    pub(super) async fn take(&self, message: Message) -> Result<(), ReceiveError> {
+    pub(super) async fn take(&self, message: WebhookMessage) -> Result<(), ReceiveError> {
         let now = (self.config.now)();
         let (heard, watchdog) = self.sort(message, now);
         let all = heard.len();
@@ -156,7 +156,7 @@ impl Receiver {
         }
     }
 
-    fn sort(&self, message: Message, now: Time) -> (Vec<(Alert, Heard)>, bool) {
+    fn sort(&self, message: WebhookMessage, now: Time) -> (Vec<(Alert, Heard)>, bool) {
         add(&self.stats.received, message.alerts.len() as u64);
         if message.truncated > 0 {
             add(&self.stats.truncated, message.truncated);
@@ -171,7 +171,7 @@ impl Receiver {
         for told in message.alerts {
             if self.config.mappings.is_watchdog(&told.labels) {
                 // A Watchdog that has ended is no sign of life.
-                watchdog |= told.status == Status::Firing;
+                watchdog |= told.status == AlertStatus::Firing;
             } else {
                 self.sort_one(told, now, &mut heard);
             }
@@ -185,9 +185,9 @@ impl Receiver {
     fn sort_one(&self, told: ToldAlert, now: Time, heard: &mut Vec<(Alert, Heard)>) {
         let taken = self.config.mappings.take(&told.labels);
         let word = match told.status {
-            Status::Firing => Some(Word::Firing),
-            Status::Resolved => Some(Word::Resolved { ends_at: told.ends_at }),
-            Status::Other => None,
+            AlertStatus::Firing => Some(Word::Firing),
+            AlertStatus::Resolved => Some(Word::Resolved { ends_at: told.ends_at }),
+            AlertStatus::Other => None,
         };
         let Some(word) = word.filter(|_| !taken.is_empty()) else {
             self.stats.unmatched(told.name());

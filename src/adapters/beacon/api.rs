@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     client::Client,
     wire::{
-        AttestationRewards, Checkpoints, Data, Genesis, Live, PeerCount, Spec, StateValidator, Syncing, Version,
-        Versions,
+        AttestationRewards, Checkpoints, Data, Genesis, Liveness, NodeVersion, PeerCount, Spec, StateValidator,
+        Syncing, Versions,
     },
 };
 use crate::domain::chain::{ChainTime, Epoch, SyncStatus, Trouble};
@@ -68,7 +68,7 @@ impl Client {
     /// Who was live. An index that was asked for and is not in the answer is not in the map.
     pub(super) async fn liveness(&self, epoch: Epoch, asked: &BTreeSet<u64>) -> Result<BTreeMap<u64, bool>, Trouble> {
         let path = format!("/eth/v1/validator/liveness/{epoch}");
-        let answer = self.post::<Data<Vec<Live>>>(&path, &texts(asked)).await?;
+        let answer = self.post::<Data<Vec<Liveness>>>(&path, &texts(asked)).await?;
         let live = answer.data.iter().map(|live| (live.index, live.is_live));
         Ok(live.filter(|(index, _)| asked.contains(index)).collect())
     }
@@ -87,7 +87,7 @@ impl Client {
 
     /// What it calls itself. The newer `/eth/v2` is not everywhere yet.
     pub(super) async fn version(&self) -> Result<String, Trouble> {
-        let answer = self.get::<Data<Version>>("/eth/v1/node/version").await?;
+        let answer = self.get::<Data<NodeVersion>>("/eth/v1/node/version").await?;
         Ok(Trouble::clean(&answer.data.version))
     }
 

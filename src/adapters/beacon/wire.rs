@@ -126,7 +126,7 @@ impl StateValidator {
 }
 
 #[derive(Debug, Deserialize)]
-pub(super) struct Live {
+pub(super) struct Liveness {
     #[serde(deserialize_with = "number")]
     pub(super) index: u64,
     pub(super) is_live: bool,
@@ -163,7 +163,7 @@ impl Checkpoints {
 }
 
 #[derive(Debug, Deserialize)]
-pub(super) struct Version {
+pub(super) struct NodeVersion {
     pub(super) version: String,
 }
 

@@ -75,19 +75,23 @@ fn failed(subject: String, failure: &Failure, next: &str) -> Finding {
     finding(subject, state, format!("{failure}; {next}"))
 }
 
-pub(super) async fn check(gce: &Gce) -> Vec<Finding> {
-    let mut findings = permissions(gce).await;
-    findings.push(image(gce).await);
-    let mut regions = BTreeSet::new();
-    for rung in &gce.config.ladder {
-        findings.push(zone(gce, rung).await);
-        findings.push(machine_type(gce, rung).await);
-        if regions.insert((rung.region().to_owned(), rung.machine_type.clone())) {
-            findings.extend(quotas(gce, rung).await);
+impl Gce {
+    /// What would fail on the day: permissions that are missing, quotas too small, zones or machine types that do not
+    /// exist. One line for each thing looked at.
+    pub async fn check(&self) -> Vec<Finding> {
+        let mut findings = permissions(self).await;
+        findings.push(image(self).await);
+        let mut regions = BTreeSet::new();
+        for rung in &self.config.ladder {
+            findings.push(zone(self, rung).await);
+            findings.push(machine_type(self, rung).await);
+            if regions.insert((rung.region().to_owned(), rung.machine_type.clone())) {
+                findings.extend(quotas(self, rung).await);
+            }
         }
+        findings.extend(network::network(self).await);
+        findings
     }
-    findings.extend(network::network(gce).await);
-    findings
 }
 
 async fn permissions(gce: &Gce) -> Vec<Finding> {

@@ -2,67 +2,70 @@
 //!
 //! It changes nothing, here or there.
 
+use async_trait::async_trait;
 use google_cloud_compute_v1::model::{Disk, DiskAggregatedList, disks_scoped_list};
 
 use super::{APP, Gce, errors::Failure};
 use crate::{
     domain::{InstanceRef, machine_name},
-    ports::{CloudError, Scope, SerialPort},
+    ports::{CloudError, Disks, Inspection, Scope, SerialPort},
 };
 
 /// As much of a serial port as is taken at once. The cloud keeps a megabyte, and sends no more.
 const MOST: usize = 1 << 20;
 
-pub(super) async fn serial_port(
-    gce: &Gce,
-    instance: &InstanceRef,
-    start: i64,
-) -> Result<Option<SerialPort>, CloudError> {
-    let request = gce
-        .instances
-        .get_serial_port_output()
-        .set_project(&gce.config.project)
-        .set_zone(&instance.zone)
-        .set_instance(&instance.name)
-        .set_port(1)
-        .set_start(start);
-    let output = match gce.bounded(gce.once(request).send()).await {
-        Ok(output) => output,
-        Err(Failure::NotFound(_)) => return Ok(None),
-        Err(failure) => return Err(failure.into()),
-    };
-    let mut contents = output.contents.unwrap_or_default();
-    let begins = output.start.unwrap_or(start).max(0);
-    let length = i64::try_from(contents.len()).unwrap_or(i64::MAX);
-    // A server that sends more than it keeps is not followed; what is left out is the beginning.
-    let mut skipped = contents.len().saturating_sub(MOST);
-    while !contents.is_char_boundary(skipped) {
-        skipped += 1;
+#[async_trait]
+impl Inspection for Gce {
+    async fn serial_port(&self, instance: &InstanceRef, start: i64) -> Result<Option<SerialPort>, CloudError> {
+        let request = self
+            .instances
+            .get_serial_port_output()
+            .set_project(&self.config.project)
+            .set_zone(&instance.zone)
+            .set_instance(&instance.name)
+            .set_port(1)
+            .set_start(start);
+        let output = match self.bounded(self.once(request).send()).await {
+            Ok(output) => output,
+            Err(Failure::NotFound(_)) => return Ok(None),
+            Err(failure) => return Err(failure.into()),
+        };
+        let mut contents = output.contents.unwrap_or_default();
+        let begins = output.start.unwrap_or(start).max(0);
+        let length = i64::try_from(contents.len()).unwrap_or(i64::MAX);
+        // A server that sends more than it keeps is not followed; what is left out is the beginning.
+        let mut skipped = contents.len().saturating_sub(MOST);
+        while !contents.is_char_boundary(skipped) {
+            skipped += 1;
+        }
+        contents.drain(..skipped);
+        let next = output.next.unwrap_or_else(|| begins.saturating_add(length));
+        let skipped = i64::try_from(skipped).unwrap_or(i64::MAX);
+        Ok(Some(SerialPort { contents, start: begins.saturating_add(skipped), next }))
     }
-    contents.drain(..skipped);
-    let next = output.next.unwrap_or_else(|| begins.saturating_add(length));
-    let skipped = i64::try_from(skipped).unwrap_or(i64::MAX);
-    Ok(Some(SerialPort { contents, start: begins.saturating_add(skipped), next }))
 }
 
-pub(super) async fn disks(gce: &Gce, scope: &Scope) -> Result<Vec<String>, CloudError> {
-    let mut found = Vec::new();
-    let mut token: Option<String> = None;
-    loop {
-        let request = gce
-            .disks
-            .aggregated_list()
-            .set_project(&gce.config.project)
-            .set_filter(format!("labels.app=\"{APP}\""))
-            .set_or_clear_page_token(token.clone());
-        let page = gce.bounded(gce.once(request).send()).await?;
-        complete(&page)?;
-        let disks = page.items.into_values().flat_map(|scoped| scoped.disks);
-        found.extend(disks.filter(|disk| in_scope(disk, scope)).map(|disk| words(&disk)));
-        token = page.next_page_token.filter(|token| !token.is_empty());
-        if token.is_none() {
-            found.sort();
-            return Ok(found);
+#[async_trait]
+impl Disks for Gce {
+    async fn disks(&self, scope: &Scope) -> Result<Vec<String>, CloudError> {
+        let mut found = Vec::new();
+        let mut token: Option<String> = None;
+        loop {
+            let request = self
+                .disks
+                .aggregated_list()
+                .set_project(&self.config.project)
+                .set_filter(format!("labels.app=\"{APP}\""))
+                .set_or_clear_page_token(token.clone());
+            let page = self.bounded(self.once(request).send()).await?;
+            complete(&page)?;
+            let disks = page.items.into_values().flat_map(|scoped| scoped.disks);
+            found.extend(disks.filter(|disk| in_scope(disk, scope)).map(|disk| words(&disk)));
+            token = page.next_page_token.filter(|token| !token.is_empty());
+            if token.is_none() {
+                found.sort();
+                return Ok(found);
+            }
         }
     }
 }

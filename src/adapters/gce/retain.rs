@@ -12,25 +12,33 @@ use crate::{
 /// A fingerprint goes stale when somebody else changes the labels; more often than this it is a quarrel.
 const TRIES: usize = 5;
 
-pub(super) async fn retain(gce: &Gce, instance: &InstanceRef) -> Result<Retained, CloudError> {
-    if gce.get_exactly(instance).await?.is_none() {
-        return Err(CloudError::Refused(format!("{instance} does not exist any more")));
+impl Gce {
+    /// With the operator's own credentials: deletion protection on, role `retained`, the fuse cleared if that is
+    /// possible without stopping the machine. It stops none; what is left by hand it says.
+    ///
+    /// # Errors
+    /// [`CloudError`] when the machine is gone, or the protection or the label could not be set.
+    pub async fn retain(&self, instance: &InstanceRef) -> Result<Retained, CloudError> {
+        if self.get_exactly(instance).await?.is_none() {
+            return Err(CloudError::Refused(format!("{instance} does not exist any more")));
+        }
+        let request = self
+            .instances
+            .set_deletion_protection()
+            .set_project(&self.config.project)
+            .set_zone(&instance.zone)
+            .set_resource(&instance.name)
+            .set_deletion_protection(true);
+        let operation = self.bounded(self.once(request).send()).await?;
+        self.follow(&instance.zone, operation).await?;
+        set_role(self, instance, "retained").await?;
+        let cleared = clear_fuse(self, instance).await;
+        // Looked at afterwards: what is left to do by hand follows from how it stands now.
+        let state =
+            self.get_exactly(instance).await?.and_then(|found| read::machine(&found)).map(|machine| machine.state);
+        let remaining = by_hand(self, instance, state, cleared.as_ref().err());
+        Ok(Retained { protected: true, fuse_cleared: cleared.is_ok(), remaining })
     }
-    let request = gce
-        .instances
-        .set_deletion_protection()
-        .set_project(&gce.config.project)
-        .set_zone(&instance.zone)
-        .set_resource(&instance.name)
-        .set_deletion_protection(true);
-    let operation = gce.bounded(gce.once(request).send()).await?;
-    gce.follow(&instance.zone, operation).await?;
-    set_role(gce, instance, "retained").await?;
-    let cleared = clear_fuse(gce, instance).await;
-    // Looked at afterwards: what is left to do by hand follows from how it stands now.
-    let state = gce.get_exactly(instance).await?.and_then(|found| read::machine(&found)).map(|machine| machine.state);
-    let remaining = by_hand(gce, instance, state, cleared.as_ref().err());
-    Ok(Retained { protected: true, fuse_cleared: cleared.is_ok(), remaining })
 }
 
 /// What is left to the operator. A machine is never stopped from here: whoever retains it may already sign on it.

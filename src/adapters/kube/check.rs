@@ -10,7 +10,7 @@ use kube::{Api, Client, api::PostParams};
 
 use super::{
     Named, Target,
-    topic::{Kind, READ_TIMEOUT, Topic, blindness},
+    topic::{Kind, ObjectQuery, READ_TIMEOUT, blindness},
 };
 use crate::ports::{Finding, FindingState};
 
@@ -112,8 +112,8 @@ async fn permitted(client: &Client, permission: &Permission) -> Finding {
 async fn exists(client: &Client, target: &Target) -> Finding {
     let namespace = target.namespace.clone();
     let topic = match &target.named {
-        Named::Workload { kind, name } => Topic::Workload { kind: *kind, namespace, name: name.clone() },
-        Named::Selector(selector) => Topic::Pods { namespace, selector: selector.clone() },
+        Named::Workload { kind, name } => ObjectQuery::Workload { kind: *kind, namespace, name: name.clone() },
+        Named::Selector(selector) => ObjectQuery::Pods { namespace, selector: selector.clone() },
     };
     let subject = format!("{} ({target})", target.validator);
     let (state, detail) = match (topic.read(client.clone()).await, &target.named) {

@@ -36,7 +36,7 @@ pub(super) struct Item {
 #[allow(clippy::large_enum_variant, reason = "there are a handful, and every second one is a pod")]
 pub(super) enum What {
     Workload { workload: Workload, selector: Option<String> },
-    Pod { pod: Pod, owner: Option<Owner> },
+    Pod { pod: Pod, owner: Option<OwnerRef> },
     Node(NodeState),
     Lease { renewed_at: Option<Time>, duration: Option<Span> },
     Claim(ClaimState),
@@ -48,7 +48,7 @@ impl What {
         if let Self::Workload { workload, selector } = self { Some((workload, selector)) } else { None }
     }
 
-    pub(super) fn pod(&self) -> Option<(&Pod, &Option<Owner>)> {
+    pub(super) fn pod(&self) -> Option<(&Pod, &Option<OwnerRef>)> {
         if let Self::Pod { pod, owner } = self { Some((pod, owner)) } else { None }
     }
 
@@ -66,7 +66,7 @@ impl What {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Owner {
+pub(super) struct OwnerRef {
     pub(super) kind: String,
     pub(super) name: String,
 }
@@ -148,7 +148,7 @@ pub(super) fn pod(object: core::Pod) -> Item {
     let volumes = spec.volumes.unwrap_or_default().into_iter();
     let owner =
         metadata.owner_references.as_ref().and_then(|owners| owners.iter().find(|one| one.controller == Some(true)));
-    let owner = owner.map(|owner| Owner { kind: owner.kind.clone(), name: owner.name.clone() });
+    let owner = owner.map(|owner| OwnerRef { kind: owner.kind.clone(), name: owner.name.clone() });
     let pod = Pod {
         name: metadata.name.clone().unwrap_or_default(),
         uid: metadata.uid.clone().unwrap_or_default(),

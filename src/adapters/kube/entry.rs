@@ -19,12 +19,12 @@ const LEASE: Span = Span::from_secs(40);
 const REFUSED: Duration = Duration::from_secs(90);
 
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Moment {
+pub(super) struct ClockPair {
     pub(super) wall: Time,
     pub(super) mono: Instant,
 }
 
-impl Moment {
+impl ClockPair {
     /// What the wall clock would have shown then, had it never jumped.
     pub(super) fn wall_at(&self, then: Instant) -> Time {
         let ago = Span::try_from(self.mono.saturating_duration_since(then)).unwrap_or(Span::MAX);
@@ -33,7 +33,7 @@ impl Moment {
 }
 
 #[derive(Default)]
-pub(super) struct Entry {
+pub(super) struct QueryState {
     pub(super) items: Items,
     pub(super) answered: bool,
     /// The last reading failed like this.
@@ -55,7 +55,7 @@ pub(super) struct Renewal {
     pub(super) skew: Span,
 }
 
-impl Entry {
+impl QueryState {
     /// The one object of a topic that names one, if this is its kind.
     pub(super) fn only<'a, T>(&'a self, kind: impl Fn(&'a What) -> Option<T>) -> Option<T> {
         self.items.values().find_map(|item| kind(&item.what))
@@ -79,7 +79,7 @@ impl Entry {
 
     /// A lease counts by when we see it change; what it says itself is compared with our clock only to find clocks that
     /// are wrong.
-    pub(super) fn renew(&mut self, at: Moment) {
+    pub(super) fn renew(&mut self, at: ClockPair) {
         let Some((renewed_at, duration)) = self.only(What::lease) else {
             self.lease = None;
             return;

@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use super::{
     Named, Target,
-    topic::{Kind, READ_TIMEOUT, Topic, blindness},
+    topic::{Kind, ObjectQuery, READ_TIMEOUT, blindness},
 };
 use crate::domain::{IncidentId, Reason, Time, kube::Blindness};
 
@@ -116,9 +116,9 @@ async fn regarding(client: &Client, target: &Target) -> Result<ObjectReference, 
                 Kind::StatefulSet => "StatefulSet",
                 Kind::Deployment => "Deployment",
             };
-            (Topic::Workload { kind: *kind, namespace, name: name.clone() }, "apps/v1", word)
+            (ObjectQuery::Workload { kind: *kind, namespace, name: name.clone() }, "apps/v1", word)
         }
-        Named::Selector(selector) => (Topic::Pods { namespace, selector: selector.clone() }, "v1", "Pod"),
+        Named::Selector(selector) => (ObjectQuery::Pods { namespace, selector: selector.clone() }, "v1", "Pod"),
     };
     let items = topic.read(client.clone()).await.map_err(EventError::NotTaken)?;
     let item = items.into_iter().next().ok_or_else(|| EventError::NoObject(target.to_string()))?;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use tokio::time::Instant;
 
-use super::entry::Moment;
+use super::entry::ClockPair;
 use crate::domain::kube::{ContainerState, GonePod, Pod, PodPhase};
 
 #[derive(Default)]
@@ -57,7 +57,7 @@ impl Memory {
     }
 
     /// The pod, with what is remembered of it.
-    pub(super) fn recall(&self, pod: &Pod, at: Moment) -> Pod {
+    pub(super) fn recall(&self, pod: &Pod, at: ClockPair) -> Pod {
         let mut pod = pod.clone();
         let Some(memory) = self.pods.get(&pod.uid) else { return pod };
         pod.idle_since = memory.idle_since.map(|since| at.wall_at(since));

@@ -43,7 +43,7 @@ pub enum Kind {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Topic {
+pub(super) enum ObjectQuery {
     Workload { kind: Kind, namespace: String, name: String },
     Pods { namespace: String, selector: String },
     Node(String),
@@ -53,7 +53,7 @@ pub(super) enum Topic {
 
 /// What a topic has to say.
 #[derive(Debug)]
-pub(super) enum Heard {
+pub(super) enum WatchEvent {
     /// Everything there is, at once.
     All(Vec<Item>),
     /// One more, or one that has changed.
@@ -66,7 +66,7 @@ pub(super) enum Heard {
     Refused(Blindness),
 }
 
-impl Topic {
+impl ObjectQuery {
     /// The permission this takes, without its verb.
     pub(super) fn object(&self) -> String {
         match self {
@@ -84,7 +84,7 @@ impl Topic {
     }
 
     /// Watches until nobody listens.
-    pub(super) async fn watch(self, client: Client, tx: mpsc::Sender<(Topic, Heard)>) {
+    pub(super) async fn watch(self, client: Client, tx: mpsc::Sender<(ObjectQuery, WatchEvent)>) {
         match &self {
             Self::Workload { kind: Kind::StatefulSet, namespace, name } => {
                 let api = Api::<StatefulSet>::namespaced(client, namespace);
@@ -147,9 +147,9 @@ fn by_name(name: &str) -> watcher::Config {
 async fn watch<K>(
     api: Api<K>,
     config: watcher::Config,
-    topic: &Topic,
+    topic: &ObjectQuery,
     convert: fn(K) -> Item,
-    tx: mpsc::Sender<(Topic, Heard)>,
+    tx: mpsc::Sender<(ObjectQuery, WatchEvent)>,
 ) where
     K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
 {
@@ -168,9 +168,9 @@ async fn watch<K>(
                 first.push(item);
                 continue;
             }
-            Ok(Small::InitDone) => Heard::All(std::mem::take(&mut first)),
-            Ok(Small::Apply(item)) => Heard::One(item),
-            Ok(Small::Delete(item)) => Heard::Gone(item),
+            Ok(Small::InitDone) => WatchEvent::All(std::mem::take(&mut first)),
+            Ok(Small::Apply(item)) => WatchEvent::One(item),
+            Ok(Small::Delete(item)) => WatchEvent::Gone(item),
             Err(error) if is_gone(&error) => {
                 // The server has forgotten the version we stood at. The watcher lists again at once.
                 tracing::debug!(topic = %topic.object(), "the watch begins again");
@@ -181,14 +181,14 @@ async fn watch<K>(
                 match &error {
                     watcher::Error::WatchStartFailed(error) => {
                         match blindness(error, || format!("watch {}", topic.object())) {
-                            why @ Blindness::Refused { .. } => Heard::Refused(why),
-                            Blindness::Unauthenticated | Blindness::Unreachable { .. } => Heard::Doubt,
+                            why @ Blindness::Refused { .. } => WatchEvent::Refused(why),
+                            Blindness::Unauthenticated | Blindness::Unreachable { .. } => WatchEvent::Doubt,
                         }
                     }
                     watcher::Error::InitialListFailed(_)
                     | watcher::Error::WatchError(_)
                     | watcher::Error::WatchFailed(_)
-                    | watcher::Error::NoResourceVersion => Heard::Doubt,
+                    | watcher::Error::NoResourceVersion => WatchEvent::Doubt,
                 }
             }
         };

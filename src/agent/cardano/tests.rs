@@ -23,13 +23,13 @@ fn look(behind: u64) -> CardanoLook {
     }
 }
 
-fn judge(look: CardanoLook) -> Health {
-    Cardano::new(CardanoNetwork::Mainnet).judge(&Ok(look), now(), Duration::from_secs(100))
+fn judge(look: CardanoLook) -> NodeHealth {
+    CardanoJudge::new(CardanoNetwork::Mainnet).judge(&Ok(look), now(), Duration::from_secs(100))
 }
 
 #[test]
 fn a_relay_whose_slot_is_that_of_now_is_synced() {
-    let expected = Health {
+    let expected = NodeHealth {
         percent: 100,
         stage: "synced".into(),
         seconds_to_go: None,
@@ -80,7 +80,7 @@ fn a_head_is_fresh_for_five_minutes() {
 
 #[test]
 fn a_page_that_never_changes_becomes_a_node_that_is_behind() {
-    let mut judge = Cardano::new(CardanoNetwork::Mainnet);
+    let mut judge = CardanoJudge::new(CardanoNetwork::Mainnet);
     let mut after = |seconds: u32| {
         let uptime = Duration::from_secs(seconds.into());
         judge.judge(&Ok(look(0)), now() + Span::from_secs(seconds.into()), uptime)
@@ -98,7 +98,7 @@ fn a_node_on_another_network_is_years_behind_or_in_the_future() {
             let head = 120_000_000;
             let soon = Slots::of(of).time_of(head).unwrap() + Span::from_secs(20);
             let look = CardanoLook { slot: Some(head), ..look(0) };
-            let health = Cardano::new(configured).judge(&Ok(look), soon, Duration::ZERO);
+            let health = CardanoJudge::new(configured).judge(&Ok(look), soon, Duration::ZERO);
             assert_eq!(health.synced, of == configured, "{of:?} as {configured:?}: {}", health.stage);
         }
     }
@@ -121,7 +121,7 @@ fn a_node_that_forges_is_told_whatever_else_it_does() {
 
 #[test]
 fn progress_and_time_to_go_are_those_of_the_chains_time_with_its_head_moving_on() {
-    let mut judge = Cardano::new(CardanoNetwork::Preview);
+    let mut judge = CardanoJudge::new(CardanoNetwork::Preview);
     let start = Slots::of(CardanoNetwork::Preview).start();
     let mut look_at = |slot: u64, after: i64| {
         let now = start + Span::from_secs(1_000_000 + after);
@@ -143,7 +143,7 @@ fn a_node_that_does_not_answer_is_not_synced_and_nothing_is_known_of_it() {
         (CardanoError::OtherPage, "Cardano node sent a page without any metric of a Cardano node"),
         (CardanoError::BadSlot("NaN".into()), "Cardano node sent a slot that is none (NaN)"),
     ] {
-        let health = Cardano::new(CardanoNetwork::Mainnet).judge(&Err(error), now(), Duration::ZERO);
+        let health = CardanoJudge::new(CardanoNetwork::Mainnet).judge(&Err(error), now(), Duration::ZERO);
         assert_eq!((health.stage.as_str(), health.percent, health.synced), (says, 0, false));
         assert_eq!((health.head_age_seconds, health.peers, health.signs.seen), (UNKNOWN_HEAD_AGE_SECONDS, 0, None));
         assert!(health.signs.hidden.is_some(), "whether it forges is not known either");
@@ -155,7 +155,7 @@ proptest! {
     fn whatever_slot_a_node_says_only_a_fresh_one_is_synced(slot in any::<u64>(), preview in any::<bool>()) {
         let network = if preview { CardanoNetwork::Preview } else { CardanoNetwork::Mainnet };
         let look = CardanoLook { slot: Some(slot), ..look(0) };
-        let health = Cardano::new(network).judge(&Ok(look), now(), Duration::ZERO);
+        let health = CardanoJudge::new(network).judge(&Ok(look), now(), Duration::ZERO);
         let age = Slots::of(network).time_of(slot).map(|head| now().duration_since(head).as_secs());
         prop_assert_eq!(health.synced, age.is_some_and(|age| (-10..=300).contains(&age)));
         prop_assert_eq!(health.percent == 100, health.synced);

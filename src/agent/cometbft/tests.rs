@@ -29,13 +29,13 @@ fn look(status: CometbftStatus) -> CometbftLook {
     CometbftLook { status: Ok(status), peers: Ok(12), application: Some("v1.4.1".into()) }
 }
 
-fn judge(look: &CometbftLook) -> Health {
-    Cometbft::new(NETWORK.into()).judge(look, at(NOW), Duration::from_secs(100))
+fn judge(look: &CometbftLook) -> NodeHealth {
+    CometbftJudge::new(NETWORK.into()).judge(look, at(NOW), Duration::from_secs(100))
 }
 
 #[test]
 fn a_fresh_head_on_the_right_chain_with_peers_and_without_a_vote_is_synced() {
-    let expected = Health {
+    let expected = NodeHealth {
         percent: 100,
         stage: "synced".into(),
         seconds_to_go: None,
@@ -112,7 +112,7 @@ fn a_key_with_a_vote_is_told_even_while_its_node_is_not_synced() {
 
 #[test]
 fn without_a_block_no_time_and_no_progress_is_invented() {
-    let mut judge = Cometbft::new(NETWORK.into());
+    let mut judge = CometbftJudge::new(NETWORK.into());
     for (catching_up, uptime) in [(true, 0), (true, 30), (false, 60)] {
         let none = CometbftStatus { height: 0, latest: Time::UNIX_EPOCH, earliest: None, catching_up, ..status(0) };
         let health = judge.judge(&look(none), at(NOW), Duration::from_secs(uptime));
@@ -124,7 +124,7 @@ fn without_a_block_no_time_and_no_progress_is_invented() {
 
 #[test]
 fn progress_and_time_to_go_are_those_of_the_chains_time_with_its_head_moving_on() {
-    let mut judge = Cometbft::new(NETWORK.into());
+    let mut judge = CometbftJudge::new(NETWORK.into());
     let mut behind = |age: i64, uptime: i64| {
         let status = CometbftStatus { catching_up: true, ..status(age - uptime) };
         judge.judge(&look(status), at(NOW + uptime), Duration::from_secs(uptime.unsigned_abs()))
@@ -140,7 +140,7 @@ fn progress_and_time_to_go_are_those_of_the_chains_time_with_its_head_moving_on(
 #[test]
 fn a_node_that_does_not_say_what_it_keeps_starts_where_it_was_first_seen() {
     for earliest in [None, Some(Time::UNIX_EPOCH), Some(at(NOW + 5))] {
-        let mut judge = Cometbft::new(NETWORK.into());
+        let mut judge = CometbftJudge::new(NETWORK.into());
         let mut behind = |age| {
             let status = CometbftStatus { catching_up: true, earliest, ..status(age) };
             judge.judge(&look(status), at(NOW), Duration::from_secs(1)).percent
@@ -160,7 +160,7 @@ proptest! {
             network: network.into(), catching_up, height, voting_power: power, ..status(age)
         };
         let look = CometbftLook { peers: Ok(peers), ..look(status) };
-        let health = Cometbft::new(NETWORK.into()).judge(&look, at(NOW), Duration::from_secs(uptime.into()));
+        let health = CometbftJudge::new(NETWORK.into()).judge(&look, at(NOW), Duration::from_secs(uptime.into()));
         let all = (-10..=60).contains(&age) && !catching_up && own && height > 0 && peers > 0 && power == Some(0);
         prop_assert_eq!(health.synced, all);
         prop_assert_eq!(health.percent == 100, all);
@@ -173,14 +173,14 @@ proptest! {
         now in -300_000_000_000_i64..250_000_000_000,
     ) {
         let status = CometbftStatus { latest: at(latest), earliest: Some(at(earliest)), catching_up: true, ..status(0) };
-        let health = Cometbft::new(NETWORK.into()).judge(&look(status), at(now), Duration::ZERO);
+        let health = CometbftJudge::new(NETWORK.into()).judge(&look(status), at(now), Duration::ZERO);
         prop_assert!(health.percent < 100 && !health.synced);
     }
 }
 
 #[test]
 fn a_node_that_lost_its_head_begins_its_pace_anew() {
-    let mut judge = Cometbft::new(NETWORK.into());
+    let mut judge = CometbftJudge::new(NETWORK.into());
     let behind = |age| look(CometbftStatus { catching_up: true, ..status(age) });
     judge.judge(&behind(1000), at(NOW), Duration::from_secs(0));
     judge.judge(&look(CometbftStatus { height: 0, ..status(0) }), at(NOW), Duration::from_secs(30));

@@ -43,14 +43,14 @@ fn snap(current_block: u64, highest_block: u64) -> ExecutionSync {
     ExecutionSync::Syncing(SyncProgress { current_block, highest_block, ..SyncProgress::default() })
 }
 
-fn judge(beacon: &LocalLook, execution: &ExecutionLook) -> Health {
-    Ethereum::new(Some(ROOT.into())).judge(beacon, execution, now(), Duration::from_secs(100))
+fn judge(beacon: &LocalLook, execution: &ExecutionLook) -> NodeHealth {
+    EthereumJudge::new(Some(ROOT.into())).judge(beacon, execution, now(), Duration::from_secs(100))
 }
 
 #[test]
 fn a_verified_fresh_head_on_the_right_chain_is_synced() {
     let health = judge(&beacon(Ok(status(0))), &execution(ExecutionSync::NotSyncing, 21_900_000));
-    let expected = Health {
+    let expected = NodeHealth {
         percent: 100,
         stage: "synced".into(),
         seconds_to_go: None,
@@ -154,7 +154,7 @@ fn progress_on_another_chain_is_none() {
 
 #[test]
 fn the_time_to_go_follows_the_blocks_and_a_restart_makes_it_unknown_not_negative() {
-    let mut ethereum = Ethereum::new(None);
+    let mut ethereum = EthereumJudge::new(None);
     let look = beacon(Ok(SyncStatus { optimistic: true, ..status(0) }));
     let mut at = |seconds: u64, block: u64| {
         let health = ethereum.judge(&look, &execution(snap(block, 20_000_000), 0), now(), Duration::from_secs(seconds));
@@ -170,7 +170,7 @@ fn the_time_to_go_follows_the_blocks_and_a_restart_makes_it_unknown_not_negative
 
 #[test]
 fn progress_does_not_fall_while_the_beacon_node_has_yet_to_see_that_the_other_is_done() {
-    let mut ethereum = Ethereum::new(None);
+    let mut ethereum = EthereumJudge::new(None);
     let look = beacon(Ok(SyncStatus { optimistic: true, ..status(0) }));
     let mut percent =
         |sync, block| ethereum.judge(&look, &execution(sync, block), now(), Duration::from_secs(1)).percent;
@@ -200,7 +200,7 @@ proptest! {
         looks in prop::collection::vec(
             (any::<u64>(), any::<u64>(), any::<[bool; 4]>(), any_sync(), any::<u64>(), 0u64..100_000), 1..20)
     ) {
-        let mut ethereum = Ethereum::new(Some(ROOT.into()));
+        let mut ethereum = EthereumJudge::new(Some(ROOT.into()));
         for (head, distance, [syncing, optimistic, el_offline, near], sync, block, uptime) in looks {
             let head = if near { CLOCK - head % 5 } else { head };
             let distance = if near { distance % 5 } else { distance };

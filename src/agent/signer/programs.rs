@@ -3,7 +3,7 @@
 //! `lighthouse bn` and `lighthouse vc` are one file on disk, so the name alone says nothing; the subcommand or the
 //! options do. Values of options are never looked at.
 
-use super::Process;
+use super::RunningProcess;
 
 /// A program and what it was told.
 struct Program<'a> {
@@ -123,7 +123,7 @@ const RUNNERS: [&str; 10] = ["sh", "bash", "dash", "ash", "busybox", "node", "bu
 const KERNEL_NAME: usize = 15;
 
 /// What people call what this process runs, if it signs.
-pub(super) fn signs(process: &Process) -> Option<&'static str> {
+pub(super) fn signs(process: &RunningProcess) -> Option<&'static str> {
     let words: Vec<&str> = process.arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
         // A command line can be emptied by the process itself; the kernel's name stays.

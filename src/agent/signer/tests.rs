@@ -2,14 +2,14 @@
 
 use super::*;
 
-fn process(command: &str) -> Process {
+fn process(command: &str) -> RunningProcess {
     let arguments: Vec<String> = command.split_whitespace().map(str::to_owned).collect();
     let name = arguments[0].rsplit('/').next().unwrap().chars().take(15).collect();
-    Process { arguments, name, unit: None }
+    RunningProcess { arguments, name, unit: None }
 }
 
-fn seen(process: Process) -> Option<String> {
-    find(&Facts { processes: vec![process], ..Facts::default() }).seen
+fn seen(process: RunningProcess) -> Option<String> {
+    find(&SignerFacts { processes: vec![process], ..SignerFacts::default() }).seen
 }
 
 #[test]
@@ -98,14 +98,15 @@ fn a_client_that_only_looks_alike_is_never_taken_for_a_signer() {
 
 #[test]
 fn a_command_line_written_over_or_emptied_hides_nothing() {
-    let title = Process { arguments: vec!["lighthouse vc --network mainnet".into()], ..Process::default() };
+    let title =
+        RunningProcess { arguments: vec!["lighthouse vc --network mainnet".into()], ..RunningProcess::default() };
     assert_eq!(seen(title).unwrap(), "process lighthouse vc");
     for (name, says) in [("validator", Some("prysm validator")), ("nimbus_validato", Some("nimbus_validator_client"))] {
-        let emptied = Process { name: name.into(), ..Process::default() };
+        let emptied = RunningProcess { name: name.into(), ..RunningProcess::default() };
         assert_eq!(seen(emptied), says.map(|says| format!("process {says}")));
     }
     for name in ["kworker/0:1-events", "lighthouse", "geth", "", "beacon-chain-v5"] {
-        assert_eq!(seen(Process { name: name.into(), ..Process::default() }), None, "{name}");
+        assert_eq!(seen(RunningProcess { name: name.into(), ..RunningProcess::default() }), None, "{name}");
     }
 }
 
@@ -120,7 +121,7 @@ fn no_argument_is_ever_repeated() {
 
 #[test]
 fn a_unit_is_seen_by_its_name_whether_it_runs_or_is_only_installed() {
-    let find = |unit: &str| find(&Facts { units: [unit.to_owned()].into(), ..Facts::default() }).seen;
+    let find = |unit: &str| find(&SignerFacts { units: [unit.to_owned()].into(), ..SignerFacts::default() }).seen;
     for unit in [
         "lighthouse-vc.service",
         "lighthousevalidator.service",
@@ -148,7 +149,7 @@ fn a_unit_is_seen_by_its_name_whether_it_runs_or_is_only_installed() {
 
 #[test]
 fn a_signers_port_is_seen_and_a_ports_many_share_is_not() {
-    let find = |port: u16| find(&Facts { ports: [port].into(), ..Facts::default() }).seen;
+    let find = |port: u16| find(&SignerFacts { ports: [port].into(), ..SignerFacts::default() }).seen;
     for port in [5062, 5064, 7500, 3600, 26659] {
         assert!(find(port).unwrap().starts_with(&format!("port {port} is open")), "{port}");
     }
@@ -160,14 +161,14 @@ fn a_signers_port_is_seen_and_a_ports_many_share_is_not() {
 #[test]
 fn what_cannot_be_looked_at_is_said_and_is_not_taken_for_a_signer() {
     let hidden = vec!["other users' processes are hidden".to_owned(); 2];
-    let found = find(&Facts { hidden, ..Facts::default() });
+    let found = find(&SignerFacts { hidden, ..SignerFacts::default() });
     assert_eq!(found, Signs { seen: None, hidden: Some("other users' processes are hidden".into()) });
-    assert_eq!(find(&Facts::default()), Signs::default());
+    assert_eq!(find(&SignerFacts::default()), Signs::default());
 }
 
 #[test]
 fn many_signs_make_a_short_sentence() {
     let ports = PORTS.map(|(port, _)| port).into();
-    let said = find(&Facts { ports, ..Facts::default() }).seen.unwrap();
+    let said = find(&SignerFacts { ports, ..SignerFacts::default() }).seen.unwrap();
     assert!(said.ends_with(" and 5 more") && said.len() < 300, "{said}");
 }

@@ -8,7 +8,10 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 
 use super::Epoch;
-use crate::domain::{Time, Verdict};
+use crate::domain::{
+    Time, TimeExt, Verdict,
+    gates::{EPOCH_LAG, SilentEpochs},
+};
 
 /// How many epochs are kept: seven hours of the mainnet, far more than any gate asks for, some 30 kB for each node.
 const MAX_EPOCHS: usize = 64;
@@ -92,8 +95,62 @@ impl ChainEvidence {
         self.records.retain(|record| record.epoch.0 + MAX_EPOCHS as u64 > newest.0);
     }
 
+    /// How many epochs in a row, up to the latest, every node that had an opinion saw the validator silent; only those
+    /// that began after `since`.
+    #[must_use]
+    pub fn silent_epochs(&self, since: Time) -> Option<SilentEpochs> {
+        let newest = self.records.back()?;
+        let (last, seen_at) = (newest.epoch, newest.observed_at);
+        // What was written down this much later is about an epoch that began later.
+        let since = since.plus(EPOCH_LAG);
+        let (mut count, mut nodes, mut epoch) = (0, usize::MAX, last.0);
+        loop {
+            let seen: Vec<_> = self.records.iter().filter(|record| record.epoch.0 == epoch).collect();
+            let silent = seen.iter().filter(|record| record.verdict == Verdict::Down).count();
+            let other = seen.iter().any(|record| matches!(record.verdict, Verdict::Up | Verdict::Partial));
+            if silent == 0 || other || seen.iter().any(|record| record.observed_at < since) {
+                break;
+            }
+            count += 1;
+            nodes = nodes.min(silent);
+            let Some(previous) = epoch.checked_sub(1) else { break };
+            epoch = previous;
+        }
+        Some(SilentEpochs { count, last: last.0, nodes: if count == 0 { 0 } else { nodes }, seen_at })
+    }
+
     /// The records, oldest first.
     pub fn records(&self) -> impl DoubleEndedIterator<Item = &EpochRecord> {
         self.records.iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::Span;
+
+    #[test]
+    fn only_epochs_that_began_after_the_incident_are_counted() {
+        let at = |epoch: u64| Time::UNIX_EPOCH + Span::from_secs(384 * i64::try_from(epoch).unwrap());
+        let mut evidence = ChainEvidence::default();
+        evidence.add((1..=20).map(|epoch| EpochRecord {
+            epoch: Epoch(epoch),
+            node: "a".into(),
+            observed_at: at(epoch + 2),
+            verdict: Verdict::Down,
+            unknown_because: None,
+            synced_since: None,
+            genesis_root: None,
+            keys: None,
+            control: None,
+            rewards: None,
+            finalised: None,
+        }));
+        let counted = |since| evidence.silent_epochs(since).unwrap();
+        assert_eq!((counted(Time::MIN).count, counted(Time::MIN).seen_at), (20, at(22)));
+        let after = counted(at(14));
+        assert!(after.count > 0 && at(20 - after.count + 1) >= at(14), "{after:?}");
+        assert_eq!((counted(at(22)).count, counted(at(22)).nodes), (0, 0));
     }
 }

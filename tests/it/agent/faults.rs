@@ -149,7 +149,7 @@ async fn without_a_metadata_server_the_clock_is_unknown_and_that_is_not_called_r
     drop(rig);
     let server =
         failover::adapters::metadata::MetadataServer::at(Some(address.into()), std::time::Duration::from_secs(1));
-    let machine = failover::agent::machine::Machine::at(dead.root.path());
+    let machine = failover::agent::machine::LocalMachine::at(dead.root.path());
     let clock = Arc::new(failover::adapters::clock::SystemClock);
     let mut agent = failover::agent::Agent::new(dead.config(&json!({})), machine, server.unwrap(), clock).unwrap();
     let unknown = agent.report().await.unwrap();

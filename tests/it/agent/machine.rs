@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use failover::agent::machine::{Machine, MachineError};
+use failover::agent::machine::{LocalMachine, MachineError};
 
 use super::rig::Rig;
 
@@ -63,7 +63,7 @@ async fn ports_that_cannot_be_read_are_not_taken_for_none() {
 #[tokio::test]
 async fn without_a_boot_id_there_is_no_agent() {
     let rig = Rig::synced().await;
-    let machine = Machine::at(rig.root.path());
+    let machine = LocalMachine::at(rig.root.path());
     let path = rig.root.path().join("proc/sys/kernel/random/boot_id");
     fs::write(&path, "<html>\n").unwrap();
     assert!(matches!(machine.boot_id(), Err(MachineError::Form { .. })));
@@ -73,7 +73,7 @@ async fn without_a_boot_id_there_is_no_agent() {
 
 #[test]
 fn this_very_machine_can_be_read() {
-    let machine = Machine::at("/");
+    let machine = LocalMachine::at("/");
     assert!(machine.boot_id().is_ok() && machine.uptime().is_ok());
     assert!(machine.memory_free_percent().is_some() && machine.disk_free_percent("/".as_ref()).is_some());
     let facts = machine.facts();

@@ -17,7 +17,7 @@ use axum::{
 };
 use failover::{
     adapters::{clock::SystemClock, metadata::MetadataServer},
-    agent::{Agent, AgentConfig, machine::Machine},
+    agent::{Agent, AgentConfig, machine::LocalMachine},
     domain::{Report, Span, Time},
     ports::Clock,
     sandbox::{
@@ -177,7 +177,7 @@ impl Rig {
 
     pub fn agent_with(&self, other: &Value, clock: Arc<dyn Clock>) -> Agent {
         let metadata = MetadataServer::at(Some(self.metadata.address.clone().into()), Duration::from_secs(1)).unwrap();
-        Agent::new(self.config(other), Machine::at(self.root.path()), metadata, clock).unwrap()
+        Agent::new(self.config(other), LocalMachine::at(self.root.path()), metadata, clock).unwrap()
     }
 
     /// Another process on the machine.

@@ -1,7 +1,7 @@
 //! Messages that are wrong: each is answered clearly, and none changes anything that it should not.
 
 use base64::Engine;
-use failover::adapters::alertmanager::{Access, Credentials, MAX_BODY, Secret};
+use failover::adapters::alertmanager::{Access, MAX_BODY, WebhookCredentials, WebhookSecret};
 
 use super::rig::{Rig, alert, body, firing};
 
@@ -97,7 +97,7 @@ async fn only_post_is_taken() {
 #[tokio::test]
 async fn a_renewed_secret_is_taken_without_a_restart() {
     let rig = Rig::start().await;
-    let renewed = Credentials::Bearer(Secret::new("n3w").expect("not empty"));
+    let renewed = WebhookCredentials::Bearer(WebhookSecret::new("n3w").expect("not empty"));
     rig.receiver.set_access(Access::Only(vec![renewed]));
     assert_eq!(rig.post(&firing(1)).await.0, 401);
     let request = rig.client.post(&rig.url).bearer_auth("n3w").body(firing(1));

@@ -10,7 +10,9 @@ use std::{
 
 use failover::{
     adapters::{
-        alertmanager::{self, Access, AlertEvent, Credentials, Mapping, Mappings, Receiver, ReceiverConfig, Secret},
+        alertmanager::{
+            self, Access, AlertEvent, Mapping, Mappings, Receiver, ReceiverConfig, WebhookCredentials, WebhookSecret,
+        },
         http::install_tls_provider,
     },
     domain::{
@@ -67,7 +69,7 @@ impl Rig {
         let (time, lease) = (Arc::clone(&clock), Arc::clone(&holds_lease));
         let config = ReceiverConfig {
             mappings: mappings(),
-            access: Access::Only(vec![Credentials::Bearer(Secret::new("s3cret").expect("not empty"))]),
+            access: Access::Only(vec![WebhookCredentials::Bearer(WebhookSecret::new("s3cret").expect("not empty"))]),
             freshness: Freshness::Watchdog { timeout: Freshness::WATCHDOG_TIMEOUT },
             now: Arc::new(move || Time::from_second(time.load(Ordering::SeqCst)).expect("a time")),
             holds_lease: Arc::new(move || lease.load(Ordering::SeqCst)),

@@ -14,7 +14,7 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
-use failover::{assembly, config, ports::Cloud};
+use failover::{assembly, config};
 use serde_json::{Value, json};
 use tokio::task::AbortHandle;
 

@@ -6,7 +6,7 @@ use failover::{
     adapters::{clock::SystemClock, gce::Gce},
     assembly, config,
     domain::Span,
-    ports::{Cloud, Finding, FindingState},
+    ports::{Finding, FindingState},
     sandbox::compute::FakeCompute,
 };
 use serde_json::{Value, json};

@@ -4,10 +4,10 @@ use std::fs;
 
 use failover::{
     adapters::generic_probe::GenericProbe,
-    assembly,
     config::{self, Checks, ProbeSettings},
     domain::probe::{Answer, Sight},
     ports::FindingState,
+    sources::{self, chain},
 };
 
 use super::node::{FakeNode, Mood};
@@ -131,7 +131,7 @@ async fn check_asks_every_probe_once_and_shows_what_was_answered() {
         node.address, node.address, broken.address
     );
     let (config, _) = config::parse(&text, "f", &Checks { files: false, ..Checks::default() }).unwrap();
-    let findings = assembly::ask_once(&config).await;
+    let findings = sources::probes::ask_once(&config).await;
     let seen: Vec<_> = findings.iter().map(|found| (found.subject.as_str(), found.state)).collect();
     assert_eq!(
         seen,
@@ -145,7 +145,7 @@ async fn check_asks_every_probe_once_and_shows_what_was_answered() {
     assert!(findings[1].detail.starts_with("/result/blocks is 840000, not > 900000"), "{}", findings[1].detail);
     assert!(findings[2].detail.ends_with("answered 200: <html><p>sign in"), "{}", findings[2].detail);
     assert_eq!((node.asked().len(), broken.asked().len()), (2, 1));
-    assert!(assembly::probe_chain(&config).await.is_empty(), "no beacon node is missed");
-    let evidence = assembly::chain_evidence(&config, &config.validators[0].name).await;
+    assert!(chain::probe_chain(&config).await.is_empty(), "no beacon node is missed");
+    let evidence = chain::chain_evidence(&config, &config.validators[0].name).await;
     assert!(evidence.generic, "the gates know that beacon nodes are not asked");
 }

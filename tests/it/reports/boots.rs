@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use failover::{
     adapters::ledger_sqlite::LedgerSqlite,
     domain::{Action, ActionId, Command, CreateOutcome, Event, LedgerKey, Outcome, Report, Request, Span, Step},
-    ports::{Cloud as _, Ledger},
+    ports::{Ledger, Machines as _},
     runtime::{
         executor::Executor,
         lease::{self, LeaseConfig, LeaseHolder},

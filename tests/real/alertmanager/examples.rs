@@ -5,7 +5,7 @@ use std::{
     process::{Command, Output},
 };
 
-use failover::adapters::alertmanager::{Matchers, matchers::Labels};
+use failover::domain::alerts::{Labels, Matchers};
 
 use super::server::program;
 

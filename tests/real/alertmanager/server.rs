@@ -18,7 +18,9 @@ use axum::{
 };
 use failover::{
     adapters::{
-        alertmanager::{self, Access, AlertEvent, Credentials, Mapping, Mappings, Receiver, ReceiverConfig, Secret},
+        alertmanager::{
+            self, Access, AlertEvent, Mapping, Mappings, Receiver, ReceiverConfig, WebhookCredentials, WebhookSecret,
+        },
         http,
         ledger_sqlite::LedgerSqlite,
     },
@@ -172,7 +174,7 @@ impl Home {
         };
         let config = ReceiverConfig {
             mappings: Mappings::new(vec![mapping], Some("alertname=Watchdog".parse().unwrap())),
-            access: Access::Only(vec![Credentials::Bearer(Secret::new("s3cret").unwrap())]),
+            access: Access::Only(vec![WebhookCredentials::Bearer(WebhookSecret::new("s3cret").unwrap())]),
             freshness: Freshness::Watchdog { timeout: Freshness::WATCHDOG_TIMEOUT },
             now: Arc::new(Time::now),
             holds_lease: Arc::new(move || lease.load(Ordering::SeqCst)),

@@ -5,19 +5,17 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use anyhow::Context as _;
-use tokio::{
-    sync::{broadcast, mpsc},
-    task::JoinSet,
-};
+use tokio::sync::{broadcast, mpsc};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::EventSource;
 use crate::{
     adapters::kube::{self, Kind, KubeObservation, KubeWatch, Named, PREFIX, Target},
     config::{Config, WorkloadName},
     domain::{Command, Event, Hands, Request, Source, Span, Time, ValidatorId, kube::PauseNote},
     ports::{Clock, Finding, FindingState},
-    runtime::{Deps, Handle, Step},
+    runtime::{Handle, Step},
 };
 
 /// For how long signs of a human at work hold back, after the cluster has last shown them.
@@ -39,26 +37,43 @@ pub fn targets(config: &Config) -> Vec<Target> {
     config.validators.iter().filter_map(target).collect()
 }
 
-/// Starts watching, if a validator names what it is in a cluster.
-pub(super) async fn spawn(
-    config: &Config,
-    deps: &Deps,
-    handle: &Handle,
-    tasks: &mut JoinSet<()>,
-    stop: &CancellationToken,
-) -> anyhow::Result<()> {
-    let targets = targets(config);
-    if targets.is_empty() {
-        return Ok(());
+pub struct KubeSource {
+    client: ::kube::Client,
+    targets: Vec<Target>,
+    watch: KubeWatch,
+    clock: Arc<dyn Clock>,
+}
+
+impl KubeSource {
+    /// `None` when no validator names what it is in a cluster.
+    ///
+    /// # Errors
+    /// When there is no way to the API server.
+    pub async fn new(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<Option<Self>> {
+        let targets = targets(config);
+        if targets.is_empty() {
+            return Ok(None);
+        }
+        let client = kube::connect(config.kubernetes.kubeconfig.as_deref()).await.context("kubernetes")?;
+        let thresholds = config.kubernetes.thresholds.clone();
+        let watch = KubeWatch::new(client.clone(), targets.clone(), thresholds, clock.clone());
+        Ok(Some(Self { client, targets, watch, clock: clock.clone() }))
     }
-    let client = kube::connect(config.kubernetes.kubeconfig.as_deref()).await.context("kubernetes")?;
-    let watch =
-        KubeWatch::new(client.clone(), targets.clone(), config.kubernetes.thresholds.clone(), deps.clock.clone());
-    let (sender, observations) = mpsc::channel(64);
-    tasks.spawn(watch.run(sender, stop.clone()));
-    tasks.spawn(note(handle.steps(), client, targets, stop.clone()));
-    tasks.spawn(tell(observations, handle.clone(), deps.clock.clone()));
-    Ok(())
+}
+
+impl EventSource for KubeSource {
+    fn name(&self) -> String {
+        "the cluster".into()
+    }
+
+    async fn run(self, engine: Handle) {
+        let (sender, observations) = mpsc::channel(64);
+        tokio::join!(
+            self.watch.run(sender, CancellationToken::new()),
+            note(engine.steps(), &self.client, &self.targets),
+            report(observations, &engine, &*self.clock),
+        );
+    }
 }
 
 /// What was last seen of each validator, and what of it has become a request.
@@ -68,7 +83,7 @@ struct Latest {
     paused: BTreeMap<ValidatorId, PauseNote>,
 }
 
-async fn tell(mut observations: mpsc::Receiver<KubeObservation>, handle: Handle, clock: Arc<dyn Clock>) {
+async fn report(mut observations: mpsc::Receiver<KubeObservation>, handle: &Handle, clock: &dyn Clock) {
     let (mut latest, mut leadership) = (Latest::default(), handle.leadership());
     loop {
         tokio::select! {
@@ -79,7 +94,7 @@ async fn tell(mut observations: mpsc::Receiver<KubeObservation>, handle: Handle,
                 let hands = observation.hold.clone().map(|why| Hands { why, fresh_until });
                 let id = observation.validator.clone();
                 latest.seen.insert(id.clone(), (observation, hands));
-                latest.pass_on(&id, &handle, now).await;
+                latest.pass_on(&id, handle, now).await;
             }
             changed = leadership.changed() => {
                 if changed.is_err() {
@@ -89,7 +104,7 @@ async fn tell(mut observations: mpsc::Receiver<KubeObservation>, handle: Handle,
                 latest.paused.clear();
                 let all: Vec<ValidatorId> = latest.seen.keys().cloned().collect();
                 for id in all {
-                    latest.pass_on(&id, &handle, clock.now()).await;
+                    latest.pass_on(&id, handle, clock.now()).await;
                 }
             }
         }
@@ -119,34 +134,20 @@ impl Latest {
 }
 
 /// Writes the steps of incidents on the watched objects, in order, one after the other.
-async fn note(
-    mut steps: broadcast::Receiver<Step>,
-    client: ::kube::Client,
-    targets: Vec<Target>,
-    stop: CancellationToken,
-) {
+async fn note(mut steps: broadcast::Receiver<Step>, client: &::kube::Client, targets: &[Target]) {
     loop {
-        let step = tokio::select! {
-            () = stop.cancelled() => return,
-            step = steps.recv() => match step {
-                Ok(step) => step,
-                Err(broadcast::error::RecvError::Closed) => return,
-                Err(broadcast::error::RecvError::Lagged(lost)) => {
-                    tracing::warn!(lost, "steps are missing among the Kubernetes events");
-                    continue;
-                }
-            },
+        let step = match steps.recv().await {
+            Ok(step) => step,
+            Err(broadcast::error::RecvError::Closed) => return,
+            Err(broadcast::error::RecvError::Lagged(lost)) => {
+                tracing::warn!(lost, "steps are missing among the Kubernetes events");
+                continue;
+            }
         };
         let Some(target) = targets.iter().find(|target| target.validator == step.validator) else { continue };
         let Step { validator, incident, reason, at } = step;
-        let note = kube::Note { incident, reason, at };
-        tokio::select! {
-            () = stop.cancelled() => return,
-            written = kube::write(&client, target, &note) => {
-                if let Err(error) = written {
-                    tracing::warn!(%validator, %error, "a step is missing among the Kubernetes events");
-                }
-            }
+        if let Err(error) = kube::write(client, target, &kube::Note { incident, reason, at }).await {
+            tracing::warn!(%validator, %error, "a step is missing among the Kubernetes events");
         }
     }
 }

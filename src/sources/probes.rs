@@ -8,9 +8,8 @@ use std::{
 };
 
 use anyhow::Context as _;
-use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 
+use super::{EventSource, ticks};
 use crate::{
     adapters::generic_probe::GenericProbe,
     config::{Config, ValidatorSettings},
@@ -25,53 +24,50 @@ use crate::{
 /// As much of a raw answer as is shown.
 const SHOWN: usize = 200;
 
-/// Starts asking. Each probe has a pace of its own; all of a validator are judged in one place.
-pub(super) fn spawn(
-    config: &Config,
-    clock: &Arc<dyn Clock>,
-    handle: &Handle,
-    tasks: &mut JoinSet<()>,
-    stop: &CancellationToken,
-) -> anyhow::Result<()> {
-    for validator in &config.validators {
-        let rules = validator.probes().iter().map(|settings| settings.rule.clone());
-        let judge = Arc::new(Mutex::new(Judge::new(rules)));
-        for (number, settings) in validator.probes().iter().enumerate() {
-            let name = &settings.rule.name;
-            let asked = Asked {
-                validator: validator.name.clone(),
-                number,
-                probe: GenericProbe::new(settings).with_context(|| format!("probe {name} of {}", validator.name))?,
-                every: settings.every.try_into().with_context(|| format!("probe {name}: every"))?,
-                judge: judge.clone(),
-                clock: clock.clone(),
-                handle: handle.clone(),
-            };
-            tasks.spawn(asked.run(stop.clone()));
-        }
-    }
-    Ok(())
-}
-
-struct Asked {
+pub struct ProbeSource {
     validator: ValidatorId,
     number: usize,
+    name: String,
     probe: GenericProbe,
     every: Duration,
     judge: Arc<Mutex<Judge>>,
     clock: Arc<dyn Clock>,
-    handle: Handle,
 }
 
-impl Asked {
-    async fn run(self, stop: CancellationToken) {
-        let mut ticks = tokio::time::interval(self.every);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+/// All probes. Each has a pace of its own; all of a validator are judged in one place.
+///
+/// # Errors
+/// A probe that cannot be set up.
+pub fn probes(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<Vec<ProbeSource>> {
+    let mut probes = Vec::new();
+    for validator in &config.validators {
+        let rules = validator.probes().iter().map(|settings| settings.rule.clone());
+        let judge = Arc::new(Mutex::new(Judge::new(rules)));
+        for (number, settings) in validator.probes().iter().enumerate() {
+            let name = format!("probe {} of {}", settings.rule.name, validator.name);
+            probes.push(ProbeSource {
+                validator: validator.name.clone(),
+                number,
+                probe: GenericProbe::new(settings).with_context(|| name.clone())?,
+                every: settings.every.try_into().with_context(|| format!("probe {}: every", settings.rule.name))?,
+                name,
+                judge: judge.clone(),
+                clock: clock.clone(),
+            });
+        }
+    }
+    Ok(probes)
+}
+
+impl EventSource for ProbeSource {
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+
+    async fn run(self, engine: Handle) {
+        let mut ticks = ticks(self.every);
         loop {
-            tokio::select! {
-                _ = ticks.tick() => {}
-                () = stop.cancelled() => return,
-            }
+            ticks.tick().await;
             let from = self.clock.now();
             let answer = self.probe.ask().await;
             let reading = {
@@ -80,7 +76,7 @@ impl Asked {
                 let to = self.clock.now();
                 judge.hear(self.number, &answer, Interval { from: from.min(to), to })
             };
-            self.handle.tell(Event::Observed(self.validator.clone(), Source::Probe, reading)).await;
+            engine.tell(Event::Observed(self.validator.clone(), Source::Probe, reading)).await;
         }
     }
 }

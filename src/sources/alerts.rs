@@ -10,16 +10,21 @@ use std::{
 };
 
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
+use url::Url;
 
+use super::EventSource;
 use crate::{
-    adapters::alertmanager::{AlertEvent, Api, Receiver},
+    adapters::{
+        alertmanager::{Access, AlertEvent, Api, Mapping, Mappings, Receiver, ReceiverConfig},
+        http,
+    },
+    config::{AlertSettings, AlertmanagerSettings, Config, ValidatorSettings},
     domain::{
         AlertRecord, Event, Source, Time, ValidatorId,
         alerts::{AlertBook, Freshness},
     },
     ports::Clock,
-    runtime::Handle,
+    runtime::{Deps, Handle},
 };
 
 /// How often opinions are made anew without anything having been heard: so often a Watchdog can be found missing.
@@ -28,37 +33,82 @@ const REVIEW: Duration = Duration::from_secs(15);
 /// How often Alertmanager's list is looked at without a reason.
 const RECONCILE: Duration = Duration::from_mins(5);
 
-pub(super) struct Alerts {
-    pub(super) receiver: Arc<Receiver>,
-    pub(super) events: mpsc::Receiver<AlertEvent>,
-    pub(super) api: Option<Api>,
-    pub(super) freshness: Freshness,
-    pub(super) clock: Arc<dyn Clock>,
-    pub(super) handle: Handle,
+pub struct AlertSource {
+    receiver: Arc<Receiver>,
+    events: mpsc::Receiver<AlertEvent>,
+    api: Option<Api>,
+    freshness: Freshness,
+    clock: Arc<dyn Clock>,
+    engine: Handle,
     /// Set while this process leads and has read what the ledger has.
-    pub(super) receiving: Arc<AtomicBool>,
+    receiving: Arc<AtomicBool>,
 }
 
-impl Alerts {
-    /// Runs until told to stop. Each time this process begins to lead, it starts from the ledger.
-    pub(super) async fn run(mut self, stop: CancellationToken) {
-        let mut leadership = self.handle.leadership();
-        while !stop.is_cancelled() {
-            let leads = leadership.wait_for(|leads| *leads);
-            tokio::select! {
-                led = leads => if led.is_err() { return },
-                () = stop.cancelled() => return,
-            }
-            let mut ended = self.handle.leadership();
+impl AlertSource {
+    /// # Errors
+    /// Secrets that cannot be read, or when no HTTP client can be made.
+    pub fn new(config: &Config, settings: &AlertmanagerSettings, deps: &Deps, engine: &Handle) -> anyhow::Result<Self> {
+        let freshness = match &settings.watchdog {
+            Some(watchdog) => Freshness::Watchdog { timeout: watchdog.timeout },
+            None => Freshness::Repetition { stale_after: settings.stale_after },
+        };
+        let (receiving, clock) = (Arc::new(AtomicBool::new(false)), deps.clock.clone());
+        let (now, holds, leading) = (clock.clone(), receiving.clone(), engine.clone());
+        let receiver_config = ReceiverConfig {
+            mappings: mappings(config),
+            access: Access::read(&settings.auth)?,
+            freshness,
+            now: Arc::new(move || now.now()),
+            holds_lease: Arc::new(move || holds.load(Ordering::Acquire) && leading.leads()),
+        };
+        let (sender, events) = mpsc::channel(1024);
+        let receiver = Arc::new(Receiver::new(receiver_config, deps.ledger.clone(), sender));
+        let client = |url: &Url| anyhow::Ok(Api::new(http::client(Duration::from_secs(20))?, url.clone()));
+        let api = settings.url.as_ref().map(client).transpose()?;
+        Ok(Self { receiver, events, api, freshness, clock, engine: engine.clone(), receiving })
+    }
+
+    /// What takes the webhook's messages.
+    #[must_use]
+    pub fn receiver(&self) -> &Arc<Receiver> {
+        &self.receiver
+    }
+}
+
+/// Which alerts count for whom.
+fn mappings(config: &Config) -> Mappings {
+    let of = |validator: &ValidatorSettings| {
+        let mapping = |alert: &AlertSettings| Mapping {
+            validator: validator.name.clone(),
+            matchers: alert.matchers.clone(),
+            evidence: alert.evidence,
+        };
+        validator.alerts.iter().map(mapping).collect::<Vec<_>>()
+    };
+    let watchdog = config.alertmanager.as_ref().and_then(|settings| settings.watchdog.as_ref());
+    Mappings::new(config.validators.iter().flat_map(of), watchdog.map(|watchdog| watchdog.matchers.clone()))
+}
+
+impl EventSource for AlertSource {
+    fn name(&self) -> String {
+        "alerts".into()
+    }
+
+    /// Each time this process begins to lead, it starts from the ledger.
+    async fn run(mut self, engine: Handle) {
+        let mut leadership = engine.leadership();
+        while leadership.wait_for(|leads| *leads).await.is_ok() {
+            let mut ended = engine.leadership();
             tokio::select! {
                 () = self.lead() => {}
                 _ = ended.wait_for(|leads| !*leads) => {}
-                () = stop.cancelled() => {}
             }
             self.receiving.store(false, Ordering::Release);
         }
     }
+}
 
+impl AlertSource {
     async fn lead(&mut self) {
         let mut books: BTreeMap<ValidatorId, AlertBook> = BTreeMap::new();
         let loaded = loop {
@@ -92,7 +142,7 @@ impl Alerts {
         for id in changed {
             let Some(book) = books.get(&id) else { continue };
             for reading in book.readings(now, &self.freshness, watchdog) {
-                self.handle.tell(Event::Observed(id.clone(), Source::Alert, reading)).await;
+                self.engine.tell(Event::Observed(id.clone(), Source::Alert, reading)).await;
             }
         }
     }

@@ -3,9 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use tokio::{sync::mpsc, task::JoinSet};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::EventSource;
 use crate::{
     adapters::{
         beacon::{self, BeaconConfig, BeaconWatch, NodeConfig, NodeProbe},
@@ -13,9 +14,9 @@ use crate::{
     },
     config::{Config, EthereumSettings, ValidatorKind, ValidatorSettings},
     domain::{
-        ChainEvidence, ChainHealth, ChainObservation, ChainView, Event, LedgerKey, PublicKey, Source, Time, TimeExt,
-        ValidatorId, Verdict,
-        gates::{EPOCH_LAG, Evidence, SilentEpochs},
+        ChainEvidence, ChainHealth, ChainObservation, ChainView, Event, LedgerKey, PublicKey, Source, Time,
+        ValidatorId,
+        gates::{Evidence, SilentEpochs},
     },
     ports::{Expect, Finding, FindingState, Ledger, PutError},
     records,
@@ -30,45 +31,57 @@ fn nodes(settings: &EthereumSettings) -> Vec<NodeConfig> {
     settings.beacon_nodes.iter().map(node).collect()
 }
 
-/// Starts watching, if beacon nodes are configured.
-pub(super) fn spawn(
-    config: &Config,
-    deps: &Deps,
-    handle: &Handle,
-    tasks: &mut JoinSet<()>,
-    stop: &CancellationToken,
-) -> anyhow::Result<()> {
-    let Some(settings) = &config.ethereum else { return Ok(()) };
-    let keys_of = |validator: &ValidatorSettings| match &validator.kind {
-        ValidatorKind::Ethereum { public_keys } => Some((validator.name.clone(), public_keys.clone())),
-        ValidatorKind::Generic { .. } => None,
-    };
-    let validators: Vec<_> = config.validators.iter().filter_map(keys_of).collect();
-    if validators.is_empty() {
-        return Ok(());
-    }
-    let mut beacon = BeaconConfig::new(nodes(settings));
-    beacon.genesis_root.clone_from(&settings.genesis_root);
-    beacon.timeout = TIMEOUT;
-    let watch = BeaconWatch::new(beacon, validators, deps.clock.clone()).context("ethereum")?;
-    let (sender, observations) = mpsc::channel(16);
-    tasks.spawn(watch.run(sender, stop.clone()));
-    tasks.spawn(tell(observations, handle.clone(), deps.ledger.clone()));
-    Ok(())
+pub struct ChainSource {
+    watch: BeaconWatch,
+    ledger: Arc<dyn Ledger>,
 }
 
-async fn tell(mut observations: mpsc::Receiver<ChainObservation>, handle: Handle, ledger: Arc<dyn Ledger>) {
+impl ChainSource {
+    /// `None` when no beacon node is configured, or no validator that one knows.
+    ///
+    /// # Errors
+    /// When the system has no certificate authorities at all.
+    pub fn new(config: &Config, deps: &Deps) -> anyhow::Result<Option<Self>> {
+        let Some(settings) = &config.ethereum else { return Ok(None) };
+        let keys_of = |validator: &ValidatorSettings| match &validator.kind {
+            ValidatorKind::Ethereum { public_keys } => Some((validator.name.clone(), public_keys.clone())),
+            ValidatorKind::Generic { .. } => None,
+        };
+        let validators: Vec<_> = config.validators.iter().filter_map(keys_of).collect();
+        if validators.is_empty() {
+            return Ok(None);
+        }
+        let mut beacon = BeaconConfig::new(nodes(settings));
+        beacon.genesis_root.clone_from(&settings.genesis_root);
+        beacon.timeout = TIMEOUT;
+        let watch = BeaconWatch::new(beacon, validators, deps.clock.clone()).context("ethereum")?;
+        Ok(Some(Self { watch, ledger: deps.ledger.clone() }))
+    }
+}
+
+impl EventSource for ChainSource {
+    fn name(&self) -> String {
+        "the chain".into()
+    }
+
+    async fn run(self, engine: Handle) {
+        let (sender, observations) = mpsc::channel(16);
+        tokio::join!(self.watch.run(sender, CancellationToken::new()), report(observations, &engine, &*self.ledger));
+    }
+}
+
+async fn report(mut observations: mpsc::Receiver<ChainObservation>, engine: &Handle, ledger: &dyn Ledger) {
     while let Some(observation) = observations.recv().await {
-        handle.tell(Event::ChainSeen(observation.chain)).await;
+        engine.tell(Event::ChainSeen(observation.chain)).await;
         for seen in observation.validators {
             if let Some(keys) = seen.keys {
-                handle.tell(Event::KeysSeen(seen.validator.clone(), keys)).await;
+                engine.tell(Event::KeysSeen(seen.validator.clone(), keys)).await;
             }
-            handle.tell(Event::Observed(seen.validator.clone(), Source::Chain, seen.reading)).await;
+            engine.tell(Event::Observed(seen.validator.clone(), Source::Chain, seen.reading)).await;
             // Only the holder of the lease writes; the records of another process's eyes are not this one's.
-            if handle.leads()
+            if engine.leads()
                 && !seen.records.is_empty()
-                && let Err(error) = write_down(&*ledger, &seen.validator, seen.records).await
+                && let Err(error) = write_down(ledger, &seen.validator, seen.records).await
             {
                 tracing::warn!(validator = %seen.validator, %error, "an epoch could not be written down");
             }
@@ -102,34 +115,12 @@ async fn write_down(
     anyhow::bail!("somebody else writes {key} all the time")
 }
 
-/// How many epochs in a row, up to the latest, every node that had an opinion saw the validator silent; only those that
-/// began after `since`.
+/// [`ChainEvidence::silent_epochs`] of what the ledger has; `None` when that cannot be read.
 pub async fn silent_epochs(ledger: &dyn Ledger, validator: &ValidatorId, since: Time) -> Option<SilentEpochs> {
     let key = LedgerKey::chain(validator);
     let stored = ledger.get(&key).await.ok()??;
     let evidence: ChainEvidence = records::decode(&key, &stored.bytes).ok()?;
-    count_silent(&evidence, since)
-}
-
-fn count_silent(evidence: &ChainEvidence, since: Time) -> Option<SilentEpochs> {
-    let newest = evidence.records().next_back()?;
-    let (last, seen_at) = (newest.epoch, newest.observed_at);
-    // What was written down this much later is about an epoch that began later.
-    let since = since.plus(EPOCH_LAG);
-    let (mut count, mut nodes, mut epoch) = (0, usize::MAX, last.0);
-    loop {
-        let seen: Vec<_> = evidence.records().filter(|record| record.epoch.0 == epoch).collect();
-        let silent = seen.iter().filter(|record| record.verdict == Verdict::Down).count();
-        let other = seen.iter().any(|record| matches!(record.verdict, Verdict::Up | Verdict::Partial));
-        if silent == 0 || other || seen.iter().any(|record| record.observed_at < since) {
-            break;
-        }
-        count += 1;
-        nodes = nodes.min(silent);
-        let Some(previous) = epoch.checked_sub(1) else { break };
-        epoch = previous;
-    }
-    Some(SilentEpochs { count, last: last.0, nodes: if count == 0 { 0 } else { nodes }, seen_at })
+    evidence.silent_epochs(since)
 }
 
 /// Asks every beacon node once, for `check`.
@@ -202,37 +193,4 @@ pub async fn chain_evidence(config: &Config, validator: &ValidatorId) -> Evidenc
         }
     }
     evidence
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::{
-        Span,
-        chain::{Epoch, EpochRecord},
-    };
-
-    #[test]
-    fn only_epochs_that_began_after_the_incident_are_counted() {
-        let at = |epoch: u64| Time::UNIX_EPOCH + Span::from_secs(384 * i64::try_from(epoch).unwrap());
-        let mut evidence = ChainEvidence::default();
-        evidence.add((1..=20).map(|epoch| EpochRecord {
-            epoch: Epoch(epoch),
-            node: "a".into(),
-            observed_at: at(epoch + 2),
-            verdict: Verdict::Down,
-            unknown_because: None,
-            synced_since: None,
-            genesis_root: None,
-            keys: None,
-            control: None,
-            rewards: None,
-            finalised: None,
-        }));
-        let counted = |since| count_silent(&evidence, since).unwrap();
-        assert_eq!((counted(Time::MIN).count, counted(Time::MIN).seen_at), (20, at(22)));
-        let after = counted(at(14));
-        assert!(after.count > 0 && at(20 - after.count + 1) >= at(14), "{after:?}");
-        assert_eq!((counted(at(22)).count, counted(at(22)).nodes), (0, 0));
-    }
 }
