@@ -30,15 +30,8 @@ impl Executor {
     /// Carries out one action. It is bounded in time, and ends in `Failed` or an unknown outcome rather than not at all.
     pub async fn carry_out(&self, validator: &ValidatorId, id: ActionId, action: &Action) -> Outcome {
         let work = async {
-            match action {
-                Action::Find => self.find(validator, id).await,
-                Action::Observe(instance) => self.observe(instance).await,
-                Action::Create(spec) => self.create(spec).await,
-                Action::Delete(instance) => self.delete(validator, id, instance, false).await,
-                Action::GiveUp(instance) => self.delete(validator, id, instance, true).await,
-                Action::Console(instance) => self.console(instance).await,
-                Action::Disks => self.disks(validator, id).await,
-            }
+            let outcome = self.outcome(validator, id, action).await;
+            outcome.unwrap_or_else(|error| Outcome::Failed(error.to_string()))
         };
         tokio::time::timeout(self.action_timeout, work).await.unwrap_or_else(|_| {
             let why = format!("no answer for {}s", self.action_timeout.as_secs());
@@ -54,33 +47,20 @@ impl Executor {
         })
     }
 
-    async fn find(&self, validator: &ValidatorId, id: ActionId) -> Outcome {
-        match self.cloud.find(&Scope::Incident(validator.clone(), id.incident)).await {
-            Ok(machines) => Outcome::Found(machines),
-            Err(error) => Outcome::Failed(error.to_string()),
-        }
-    }
-
-    async fn observe(&self, instance: &InstanceRef) -> Outcome {
-        match self.cloud.observe(instance).await {
-            Ok(observed) => Outcome::Observed(observed.map(seen)),
-            Err(error) => Outcome::Failed(error.to_string()),
-        }
-    }
-
-    async fn console(&self, instance: &InstanceRef) -> Outcome {
-        match self.cloud.serial_port(instance, -CONSOLE_TAIL).await {
-            Ok(Some(port)) => Outcome::Console(port.contents),
-            Ok(None) => Outcome::Failed("the machine is gone".into()),
-            Err(error) => Outcome::Failed(error.to_string()),
-        }
-    }
-
-    async fn disks(&self, validator: &ValidatorId, id: ActionId) -> Outcome {
-        match self.cloud.disks(&Scope::Incident(validator.clone(), id.incident)).await {
-            Ok(disks) => Outcome::Disks(disks),
-            Err(error) => Outcome::Failed(error.to_string()),
-        }
+    async fn outcome(&self, validator: &ValidatorId, id: ActionId, action: &Action) -> Result<Outcome, CloudError> {
+        let scope = || Scope::Incident(validator.clone(), id.incident);
+        Ok(match action {
+            Action::Find => Outcome::Found(self.cloud.find(&scope()).await?),
+            Action::Observe(instance) => Outcome::Observed(self.cloud.observe(instance).await?.map(seen)),
+            Action::Create(spec) => self.create(spec).await,
+            Action::Delete(instance) => self.delete(validator, id, instance, false).await,
+            Action::GiveUp(instance) => self.delete(validator, id, instance, true).await,
+            Action::Console(instance) => match self.cloud.serial_port(instance, -CONSOLE_TAIL).await? {
+                Some(port) => Outcome::Console(port.contents),
+                None => Outcome::Failed("the machine is gone".into()),
+            },
+            Action::Disks => Outcome::Disks(self.cloud.disks(&scope()).await?),
+        })
     }
 
     /// The call that changes something has to end before the lease does: a successor need not wait for it then.

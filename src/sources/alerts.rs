@@ -39,7 +39,6 @@ pub struct AlertSource {
     api: Option<Api>,
     freshness: Freshness,
     clock: Arc<dyn Clock>,
-    engine: Handle,
     /// Set while this process leads and has read what the ledger has.
     receiving: Arc<AtomicBool>,
 }
@@ -65,7 +64,7 @@ impl AlertSource {
         let receiver = Arc::new(Receiver::new(receiver_config, deps.ledger.clone(), sender));
         let client = |url: &Url| anyhow::Ok(Api::new(http::client(Duration::from_secs(20))?, url.clone()));
         let api = settings.url.as_ref().map(client).transpose()?;
-        Ok(Self { receiver, events, api, freshness, clock, engine: engine.clone(), receiving })
+        Ok(Self { receiver, events, api, freshness, clock, receiving })
     }
 
     /// What takes the webhook's messages.
@@ -100,7 +99,7 @@ impl EventSource for AlertSource {
         while leadership.wait_for(|leads| *leads).await.is_ok() {
             let mut ended = engine.leadership();
             tokio::select! {
-                () = self.lead() => {}
+                () = self.lead(&engine) => {}
                 _ = ended.wait_for(|leads| !*leads) => {}
             }
             self.receiving.store(false, Ordering::Release);
@@ -109,7 +108,7 @@ impl EventSource for AlertSource {
 }
 
 impl AlertSource {
-    async fn lead(&mut self) {
+    async fn lead(&mut self, engine: &Handle) {
         let mut books: BTreeMap<ValidatorId, AlertBook> = BTreeMap::new();
         let loaded = loop {
             match self.receiver.load().await {
@@ -120,7 +119,7 @@ impl AlertSource {
         };
         let changed = take(&mut books, loaded.records);
         self.receiving.store(true, Ordering::Release);
-        self.tell(&books, changed).await;
+        self.tell(engine, &books, changed).await;
         let mut review = tokio::time::interval(REVIEW);
         // Beside this loop: it may take a minute, and what it finds comes back as events.
         let _reconciling = AbortOnDrop(tokio::spawn(reconcile(self.receiver.clone(), self.api.clone())));
@@ -132,17 +131,17 @@ impl AlertSource {
                 },
                 _ = review.tick() => books.keys().cloned().collect(),
             };
-            self.tell(&books, changed).await;
+            self.tell(engine, &books, changed).await;
         }
     }
 
-    async fn tell(&self, books: &BTreeMap<ValidatorId, AlertBook>, changed: BTreeSet<ValidatorId>) {
+    async fn tell(&self, engine: &Handle, books: &BTreeMap<ValidatorId, AlertBook>, changed: BTreeSet<ValidatorId>) {
         let now: Time = self.clock.now();
         let watchdog = self.receiver.stats().last_watchdog();
         for id in changed {
             let Some(book) = books.get(&id) else { continue };
             for reading in book.readings(now, &self.freshness, watchdog) {
-                self.engine.tell(Event::Observed(id.clone(), Source::Alert, reading)).await;
+                engine.tell(Event::Observed(id.clone(), Source::Alert, reading)).await;
             }
         }
     }

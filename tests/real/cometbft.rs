@@ -17,7 +17,7 @@ use std::{
 
 use failover::{
     adapters::{clock::SystemClock, http, metadata::MetadataServer},
-    agent::{Agent, AgentConfig, machine::Machine},
+    agent::{Agent, AgentConfig, machine::LocalMachine},
     domain::{Report, Span, Time},
     ports::Clock,
 };
@@ -106,7 +106,7 @@ impl Network {
         empty_machine(&root);
         let nowhere = MetadataServer::at(Some("127.0.0.1:1".into()), Duration::from_secs(1)).unwrap();
         let config = AgentConfig::load(&self.settings(node, network)).unwrap();
-        Agent::new(config, Machine::at(root), nowhere, Arc::new(Ahead(ahead))).unwrap()
+        Agent::new(config, LocalMachine::at(root), nowhere, Arc::new(Ahead(ahead))).unwrap()
     }
 
     async fn report(&self, node: usize, ahead: Span) -> Report {
