@@ -24,7 +24,7 @@ log() {
   { printf 'failover: %s\n' "$*" >> "$console"; } 2> /dev/null || true
 }
 
-# A step is also left in the guest attribute failover/boot, for whoever cannot read the console: printable ASCII, at most
+# A step is also left in the guest attribute failover/boot, for readers who cannot see the console: printable ASCII, at most
 # 200 bytes. It is never an error, and a server that does not take it costs two seconds. On a machine that may be promoted
 # nothing is written.
 step() {
@@ -86,7 +86,7 @@ fetch_needed() { # attribute
   [ -s "$work/$1" ] || fail "this machine was made without the attribute $1" "nothing, it needs another machine"
 }
 
-# Replaces a file in one step, and only by something else: its time of change tells when something changed.
+# Replaces a file in one step, and only by something else: its time of change shows when something changed.
 put() { # from, to, mode
   if ! cmp -s "$1" "$2"; then
     cp "$1" "$2.new" && chmod "$3" "$2.new" && sync "$2.new" && mv "$2.new" "$2"
@@ -142,7 +142,7 @@ for line in text.splitlines(keepends=True):
         task, found = "the playbook", line
     if re.match(r"(fatal|failed): \[", line) and "=> {" in line:
         task = named
-        try: # its result may go on over many lines
+        try: # its result may span many lines
             result, _ = json.JSONDecoder().raw_decode(text, at - len(line) + line.index("=> {") + 3)
             found = str(result.get("msg") or result.get("stderr") or result)
         except ValueError:

@@ -73,7 +73,7 @@ install() { # name of the values
 "$parts/kubernetes.sh" node "$work/cluster" home-1
 for each in "$crds"/*; do "$kubectl" create -f "$each" > /dev/null; done
 for each in "${watched[@]}"; do "$kubectl" create namespace "$each" > /dev/null; done
-# The example of a validator is taken as it stands, into a namespace that it makes, and nothing in it is misspelt.
+# The example of a validator is taken as it is, into a namespace that it makes, and nothing in it is misspelt.
 said=$("$kubectl" apply --validate=strict -f "$here/../docs/examples/geth-lighthouse.yaml" 2>&1) || problem "the example: $said"
 "$kubectl" wait --namespace eth --for=create --timeout=30s pod/geth-lighthouse-0 > /dev/null ||
   problem "the example has no pod: $("$kubectl" get events --namespace eth --output custom-columns=:.message)"

@@ -20,7 +20,7 @@ problem() { echo "$*" >&2; problems=$((problems + 1)); }
 
 render() { "$helm" template failover "$chart" --namespace failover "$@"; }
 
-# What stands under a key of a rendered manifest, without its indentation.
+# What is under a key of a rendered manifest, without its indentation.
 under() { awk -v key="$1" '
   inside && match($0, /[^ ]/) && RSTART <= depth { exit }
   inside { print substr($0, depth + 2) }

@@ -6,15 +6,22 @@
 //!
 //! It never reads, moves or names a key. `docs/ARCHITECTURE.md` lists the invariants and where each is tested.
 
+#[cfg(feature = "watcher")]
 pub mod adapters;
+#[cfg(feature = "watcher")]
 pub mod agent;
+#[cfg(feature = "watcher")]
 pub mod assembly;
+#[cfg(feature = "watcher")]
 pub mod bundle;
+#[cfg(feature = "watcher")]
 pub mod cli;
+#[cfg(feature = "watcher")]
 pub mod config;
 pub mod domain;
 pub mod ports;
 pub mod records;
+#[cfg(feature = "watcher")]
 pub mod runtime;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;

@@ -1,6 +1,6 @@
 //! The stories of `failover sandbox`, silently: the real program between fake far ends, from the plug to the bill.
 //!
-//! One at a time: their chain has slots of a quarter of a second.
+//! A story waits nearly always, so several run at a time; their chain has slots of a quarter of a second.
 
 #![cfg(feature = "sandbox")]
 #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
@@ -9,13 +9,36 @@ use std::path::Path;
 
 use failover::sandbox::story::{self, Narrator, STORIES};
 
-#[test]
-fn every_story_ends_as_it_has_to() {
+/// One test for each story, so that progress is seen and a failure names its story.
+macro_rules! stories {
+    ($($test:ident: $name:literal,)*) => {
+        $(
+            #[test]
+            fn $test() {
+                ends_as_it_has_to($name);
+            }
+        )*
+
+        #[test]
+        fn every_story_has_a_test() {
+            let names: Vec<_> = STORIES.iter().map(|story| story.name).collect();
+            assert_eq!(names, [$($name),*]);
+        }
+    };
+}
+
+stories! {
+    outage: "outage",
+    lost_reply: "lost-reply",
+    chain_sick: "chain-sick",
+    flap: "flap",
+    watcher_killed: "watcher-killed",
+}
+
+fn ends_as_it_has_to(name: &str) {
     failover::adapters::http::install_tls_provider();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let program = Path::new(env!("CARGO_BIN_EXE_failover"));
-    for told in STORIES {
-        let stage = runtime.block_on(story::tell(told.name, program, &Narrator::silent()));
-        assert!(stage.is_ok(), "{}: {:#}", told.name, stage.err().unwrap());
-    }
+    let stage = runtime.block_on(story::tell(name, program, &Narrator::silent()));
+    assert!(stage.is_ok(), "{name}: {:#}", stage.err().unwrap());
 }

@@ -223,7 +223,7 @@ def download(source, path, wanted):
 
 
 def install(wanted, work):
-    """Beside its place first, then renamed into it, then written down: killed anywhere, the next run begins anew."""
+    """Beside its place first, then renamed into it, then written down: killed anywhere, the next run begins again."""
     ready, download_path, dest = os.path.join(work, "ready"), os.path.join(work, "download"), wanted["dest"]
     if wanted["unpack"] == "tree":
         unpack_tree(download_path, ready)

@@ -45,14 +45,14 @@ federate() {
     absent) run iam workload-identity-pools create "$pool" "${where[@]}" --display-name "failover at home" ;;
     DELETED) run iam workload-identity-pools undelete "$pool" "${where[@]}" ;;
     ACTIVE) ;;
-    *) fail "it cannot be seen how the pool $pool stands" ;;
+    *) fail "the state of the pool $pool cannot be read" ;;
   esac
   where+=(--workload-identity-pool "$pool")
   case $(field state iam workload-identity-pools providers describe "$provider" "${where[@]}") in
     absent) ;;
     DELETED) run iam workload-identity-pools providers undelete "$provider" "${where[@]}"; verb=update-oidc ;;
     ACTIVE) verb=update-oidc ;;
-    *) fail "it cannot be seen how the provider $provider stands" ;;
+    *) fail "the state of the provider $provider cannot be read" ;;
   esac
   # No other service account of the cluster gets anything, whatever roles are given later.
   run iam workload-identity-pools providers "$verb" "$provider" "${where[@]}" --issuer-uri "$issuer" \

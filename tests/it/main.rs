@@ -27,4 +27,5 @@ mod scenarios;
 mod serial;
 mod signers;
 mod support;
+mod tidy;
 mod two;

@@ -218,7 +218,7 @@ async fn a_dead_validator_gets_a_standby_that_builds_itself_syncs_and_is_said_to
     world.alertmanager.fire("ValidatorDown", &Alertmanager::now(), None).await;
     steps.done("the alert fires");
     world.phase("syncing").await;
-    steps.done("alert and chain agree, and the machine stands");
+    steps.done("alert and chain agree, and the machine is created");
 
     world
         .until("the start-up script begins", minutes(2), async |w| w.console().await.contains("failover: start"))

@@ -3,7 +3,7 @@
 {{- default .Release.Name .Values.fullnameOverride | trunc 63 | trimSuffix "-" -}}
 {{- end -}}
 
-{{/* The name of what stands in other namespaces or in none, where two releases of one name would meet. */}}
+{{/* The name of what is in other namespaces or in none, where two releases of one name would meet. */}}
 {{- define "failover.outerName" -}}
 {{- printf "%s-%s" .Release.Namespace (include "failover.name" .) | trunc 63 | trimSuffix "-" -}}
 {{- end -}}

@@ -1,4 +1,4 @@
-{{/* Which node: not the validator's own, because what dies with it can tell nobody. */}}
+{{/* Which node: not the validator's own, because what dies with it can notify nobody. */}}
 {{- define "failover.placement" -}}
 {{- $affinity := deepCopy .Values.affinity -}}
 {{- $away := list -}}

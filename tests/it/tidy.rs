@@ -1,0 +1,222 @@
+//! The rules of the code that no compiler checks: who may import whom, how long a file may be, one name for one thing.
+//!
+//! It reads text, not types: comments and strings are blanked, then every path is followed to the module it names. What
+//! a macro of another crate generates is not seen.
+
+mod paths;
+mod source;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use source::{Source, tree};
+
+/// What each layer may import from the others. Whatever is not listed here (`assembly`, `cli`, `main`, `sandbox`) puts the
+/// parts together and may import everything.
+const LAYERS: &[(&str, &[&str])] = &[
+    ("domain", &[]),
+    ("records", &[]),
+    ("ports", &["domain"]),
+    ("simulate", &["domain"]),
+    ("runtime", &["domain", "ports", "records"]),
+    ("config", &["domain"]),
+    ("bundle", &["domain", "config"]),
+    ("adapters", &["domain", "ports", "records", "runtime", "config", "bundle"]),
+    ("agent", &["domain", "ports", "config", "adapters"]),
+];
+
+/// What several adapters share. It talks to nobody by itself.
+const SHARED_BY_ADAPTERS: &[&str] = &["date", "http", "json_rpc"];
+
+/// The crates that the domain is written with: data and its text forms, nothing that runs, waits or asks.
+const CRATES_OF_THE_DOMAIN: &[&str] =
+    &["jiff", "schemars", "serde", "serde_json", "regex", "sha2", "strum", "thiserror", "uuid"];
+
+/// The parts of std that ask the machine. `jiff` has its own clock, which clippy.toml denies.
+const IMPURE: &[&str] = &["env", "fs", "io", "net", "os", "process", "thread"];
+
+const MAX_LINES: usize = 500;
+
+/// Exported names that are there twice, to be renamed. The list only gets shorter.
+const TWICE: &[&str] = &[
+    "Answer",
+    "Ask",
+    "Cardano",
+    "Cometbft",
+    "Counter",
+    "Credentials",
+    "Ethereum",
+    "Evidence",
+    "Exit",
+    "Expect",
+    "Facts",
+    "Failures",
+    "Health",
+    "Heard",
+    "Lease",
+    "Ledger",
+    "Machine",
+    "Node",
+    "Policy",
+    "Process",
+    "Progress",
+    "Report",
+    "Secret",
+    "Seen",
+    "Sight",
+    "Slot",
+    "Standby",
+    "Step",
+    "StoreError",
+    "Trouble",
+    "Validator",
+    "Workload",
+    "Written",
+];
+
+#[test]
+fn a_layer_imports_only_what_is_below_it() {
+    nothing(layers(tree("src/")));
+}
+
+#[test]
+fn the_domain_asks_nobody_and_prints_nothing() {
+    nothing(purity(tree("src/domain")));
+}
+
+#[test]
+fn adapters_never_import_each_other() {
+    nothing(neighbours(tree("src/adapters/")));
+}
+
+#[test]
+fn no_file_is_longer_than_it_can_be_read() {
+    nothing(lengths(tree("")));
+}
+
+#[test]
+fn nothing_is_left_unfinished() {
+    nothing(unfinished(tree("")));
+}
+
+#[test]
+fn an_exported_name_is_one_thing() {
+    nothing(names(tree("src/"), TWICE));
+}
+
+fn nothing(complaints: Vec<String>) {
+    assert!(complaints.is_empty(), "{}", complaints.join("\n"));
+}
+
+fn layers(sources: &[Source]) -> Vec<String> {
+    let allowed: BTreeMap<_, _> = LAYERS.iter().copied().collect();
+    let complain = |source: &Source| {
+        let layer = source.module().first().cloned().unwrap_or_default();
+        let Some(&below) = allowed.get(layer.as_str()) else { return Vec::new() };
+        let imports = source.imports().into_iter();
+        imports
+            .filter_map(|path| {
+                path.strip_prefix("crate::").map(|path| path.split("::").next().unwrap_or_default().to_owned())
+            })
+            .filter(|head| *head != layer && !below.contains(&head.as_str()))
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .map(|head| format!("{}: `{layer}` imports `{head}`; it may import {below:?}", source.name))
+            .collect()
+    };
+    sources.iter().filter(|source| !source.is_test()).flat_map(complain).collect()
+}
+
+fn purity(sources: &[Source]) -> Vec<String> {
+    let crates = source::dependencies();
+    let complain = |source: &Source| {
+        let imports = source.imports().into_iter().filter(|path| {
+            let mut parts = path.split("::");
+            match (parts.next(), parts.next()) {
+                (Some("std"), Some("time")) => path.ends_with("::SystemTime") || path.contains("::Instant"),
+                (Some("std"), Some(part)) => IMPURE.contains(&part),
+                (Some(head), _) => crates.contains(head) && !CRATES_OF_THE_DOMAIN.contains(&head),
+                (None, _) => false,
+            }
+        });
+        let macros = ["print!", "println!", "eprint!", "eprintln!"];
+        let printed = macros.into_iter().filter(|name| source.calls(name)).map(str::to_owned);
+        imports.chain(printed).map(|found| format!("{}: the domain uses `{found}`", source.name)).collect::<Vec<_>>()
+    };
+    sources.iter().filter(|source| !source.is_test()).flat_map(complain).collect()
+}
+
+fn neighbours(sources: &[Source]) -> Vec<String> {
+    let complain = |source: &Source| {
+        let own = source.module().get(1).cloned().unwrap_or_default();
+        source
+            .imports()
+            .into_iter()
+            .filter_map(|path| path.strip_prefix("crate::adapters::").map(str::to_owned))
+            .filter(|path| {
+                let adapter = path.split("::").next().unwrap_or_default();
+                adapter != own && !SHARED_BY_ADAPTERS.contains(&adapter)
+            })
+            .map(|path| format!("{}: adapter `{own}` imports `{path}` of another one", source.name))
+            .collect::<Vec<_>>()
+    };
+    sources.iter().filter(|source| !source.is_test()).flat_map(complain).collect()
+}
+
+fn lengths(sources: &[Source]) -> Vec<String> {
+    let long = sources.iter().filter(|source| source.lines > MAX_LINES);
+    long.map(|source| format!("{}: {} lines; split it before {MAX_LINES}", source.name, source.lines)).collect()
+}
+
+fn unfinished(sources: &[Source]) -> Vec<String> {
+    let complain = |source: &Source| {
+        let left = ["todo!", "unimplemented!", "dbg!"].into_iter().filter(|name| source.calls(name));
+        left.map(|name| format!("{}: `{name}` is left in", source.name)).collect::<Vec<_>>()
+    };
+    sources.iter().flat_map(complain).collect()
+}
+
+fn names(sources: &[Source], twice: &[&str]) -> Vec<String> {
+    let mut places = BTreeMap::<String, Vec<&str>>::new();
+    for source in sources.iter().filter(|source| !source.name.starts_with("src/sandbox")) {
+        for name in source.exported() {
+            places.entry(name).or_default().push(&source.name);
+        }
+    }
+    let several = |name: &str| places.get(name).is_some_and(|places| places.len() > 1);
+    let stale = twice.iter().filter(|name| !several(name));
+    let stale = stale.map(|name| format!("`{name}` is unique by now: take it off the list of exceptions"));
+    let new = places.iter().filter(|(name, places)| places.len() > 1 && !twice.contains(&name.as_str()));
+    let new = new.map(|(name, places)| format!("`{name}` is several things, in {places:?}: rename all but one"));
+    new.chain(stale).collect()
+}
+
+/// Each rule, on text that breaks it. Without this a rule that sees nothing would pass for a tidy tree.
+#[test]
+fn each_rule_notices_what_it_forbids() {
+    let in_file = |name: &str, text: &str| vec![Source::new(name, text)];
+    let red = |complaints: Vec<String>| assert_eq!(complaints.len(), 1, "{complaints:#?}");
+
+    red(layers(&in_file("src/domain/x.rs", "use crate::{domain::Time, runtime::Engine};")));
+    red(layers(&in_file("src/domain/x.rs", "fn f() { super::super::ports::look() }")));
+    red(layers(&in_file("src/runtime/x.rs", "fn f(http: crate::adapters::http::Client) {}")));
+    nothing(layers(&in_file("src/domain/x.rs", "// see crate::runtime\nconst A: &str = \"crate::cli\";")));
+    nothing(layers(&in_file("src/domain/x.rs", "use super::{super::domain::Time, kube};")));
+
+    red(purity(&in_file("src/domain/x.rs", "use tokio::time;")));
+    red(purity(&in_file("src/domain/x.rs", "use std::{fmt, fs::File};")));
+    red(purity(&in_file("src/domain/x.rs", "use std::time::{Duration, SystemTime};")));
+    red(purity(&in_file("src/domain/x.rs", "fn f() { println!(\"x\") }")));
+    nothing(purity(&in_file("src/domain/x.rs", "use super::kube::Pod; use std::time::Duration;")));
+
+    red(neighbours(&in_file("src/adapters/a.rs", "use super::b::Client;")));
+    red(neighbours(&in_file("src/adapters/a/deep.rs", "use crate::{adapters::{a, b, http}};")));
+    nothing(neighbours(&in_file("src/adapters/a/deep.rs", "use super::b;")));
+
+    red(lengths(&in_file("src/x.rs", &"\n".repeat(MAX_LINES + 1))));
+    red(unfinished(&in_file("src/x.rs", "fn f() { dbg!(1); }")));
+
+    let two = [Source::new("src/a.rs", "pub struct Twin;"), Source::new("src/b.rs", "pub enum Twin { A }")];
+    red(names(&two, &[]));
+    nothing(names(&two, &["Twin"]));
+    red(names(&two[..1], &["Twin"]));
+}
