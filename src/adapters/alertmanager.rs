@@ -130,8 +130,3 @@ fn refuse(receiver: &Receiver, refusal: &Refusal) -> Response {
         }
     }
 }
-
-/// The beginning of a text from outside, for an error message.
-fn excerpt(text: &str) -> String {
-    crate::domain::alerts::shorten(text, 40).to_string()
-}

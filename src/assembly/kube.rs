@@ -15,7 +15,7 @@ use uuid::Uuid;
 use crate::{
     adapters::kube::{self, Kind, KubeObservation, KubeWatch, Named, PREFIX, Target},
     config::{Config, WorkloadName},
-    domain::{Ask, Event, Hands, Request, Source, Span, Time, ValidatorId, kube::PauseNote},
+    domain::{Ask, Event, Hands, Request, Source, Span, Time, ValidatorId, kube::PauseNote, one_line},
     ports::{Clock, Finding, FindingState},
     runtime::{Handle, Outside, Step},
 };
@@ -154,10 +154,11 @@ async fn note(
 /// An annotation as the request it stands for. Its id follows from what is written, so that it is applied once, and a
 /// human who resumes by command is not overruled by what still stands there.
 fn request(validator: &ValidatorId, note: &PauseNote) -> Result<(Time, Request), String> {
-    let until: Time = note.until.trim().parse().map_err(|_| {
-        let written: String = note.until.chars().take(40).collect();
-        format!("'{written}' is not a time like 2026-11-21T18:00:00Z")
-    })?;
+    let until: Time = note
+        .until
+        .trim()
+        .parse()
+        .map_err(|_| format!("'{}' is not a time like 2026-11-21T18:00:00Z", one_line(&note.until, 40)))?;
     let reason = note.reason.clone().unwrap_or_else(|| "no reason is written beside it".into());
     let name = format!("{validator}\n{until}\n{reason}");
     let id = format!("annotation-{}", Uuid::new_v5(&Uuid::NAMESPACE_OID, name.as_bytes()).simple());

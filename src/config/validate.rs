@@ -10,7 +10,7 @@ use super::{
     values::{At, Duration},
     written::{self, Written},
 };
-use crate::domain::{Mode, Span, Usd};
+use crate::domain::{Mode, Span, Usd, one_line};
 
 mod compute;
 mod kubernetes;
@@ -307,8 +307,8 @@ struct Unique(HashMap<String, Place>);
 impl Unique {
     fn take(&mut self, checker: &mut Checker<'_>, name: &str, place: Place, what: &str) {
         if let Some(first) = self.0.insert(name.to_owned(), place) {
-            let short: String =
-                if name.len() > 70 { name.chars().take(14).chain(['…']).collect() } else { name.to_owned() };
+            // Only a key is longer, and its start says which one it is.
+            let short = one_line(name, if name.len() > 70 { 15 } else { 70 });
             checker.wrong(
                 place,
                 format!("{what} '{short}' stands twice, first on line {}: remove one of them", first.line),

@@ -6,16 +6,14 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Attention, IncidentId, InstanceRef, Rung, Span, Time, Topic, Usd, ValidatorId};
+use super::{Attention, IncidentId, InstanceRef, Lines, Rung, Span, Text, Time, Topic, Usd, ValidatorId};
 
 mod layout;
 mod render;
 #[cfg(test)]
 mod tests;
-mod text;
 
 pub use render::{Context, Message, render};
-pub use text::{Lines, Text};
 
 /// One thing people are told, once.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -3,10 +3,7 @@
 use std::sync::Arc;
 
 use super::matchers::{Labels, Matchers};
-use crate::domain::{
-    Evidence, ValidatorId,
-    alerts::{Alert, MAX_TEXT, shorten},
-};
+use crate::domain::{Evidence, ValidatorId, alerts::Alert};
 
 /// Alerts that meet the matchers count for the validator, as this evidence.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,7 +35,7 @@ impl Mappings {
     #[must_use]
     pub fn new(mappings: Vec<Mapping>, watchdog: Option<Matchers>) -> Self {
         let named = |mapping: Mapping| {
-            let text = shorten(mapping.matchers.text(), MAX_TEXT);
+            let text = name(mapping.matchers.text());
             (mapping, text)
         };
         Self { all: mappings.into_iter().map(named).collect(), watchdog }
@@ -65,6 +62,16 @@ impl Mappings {
             mapping.validator == alert.validator && mapping.evidence == alert.evidence && *text == alert.mapping
         })
     }
+}
+
+/// What a mapping is called in stored alerts. It is compared with those of an earlier configuration, so its bytes stay as
+/// they are.
+fn name(text: &str) -> Arc<str> {
+    const MOST: usize = 256;
+    if text.len() <= MOST {
+        return text.into();
+    }
+    format!("{}…", &text[..text.floor_char_boundary(MOST - '…'.len_utf8())]).into()
 }
 
 #[cfg(test)]

@@ -17,7 +17,8 @@ use super::{
 use crate::{
     domain::{
         AlertRecord, Time,
-        alerts::{Alert, AlertState, Freshness, Heard, MAX_TEXT, Word, shorten},
+        alerts::{Alert, AlertState, Freshness, Heard, MAX_TEXT, Word},
+        one_line,
     },
     ports::{Ledger, LedgerError},
 };
@@ -194,8 +195,8 @@ impl Receiver {
             return;
         };
         add(&self.stats.matched, 1);
-        let name = shorten(told.name(), MAX_TEXT);
-        let summary = shorten(&told.summary, MAX_TEXT);
+        let name: Arc<str> = one_line(told.name(), MAX_TEXT).into();
+        let summary: Arc<str> = one_line(&told.summary, MAX_TEXT).into();
         for taken in taken {
             let alert = Alert {
                 validator: taken.validator,

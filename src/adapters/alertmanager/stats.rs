@@ -8,10 +8,7 @@ use std::{
     },
 };
 
-use crate::domain::{
-    Time,
-    alerts::{MAX_TEXT, shorten},
-};
+use crate::domain::{Time, alerts::MAX_TEXT, one_line};
 
 /// How many names of unmatched alerts are kept: what fits on a status page.
 const KEPT: usize = 20;
@@ -62,7 +59,7 @@ impl AlertmanagerStats {
 
     pub(super) fn unmatched(&self, name: &str) {
         add(&self.unmatched, 1);
-        let name = shorten(name, MAX_TEXT);
+        let name = one_line(name, MAX_TEXT).into();
         let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
         names.retain(|known| *known != name);
         names.push_back(name);

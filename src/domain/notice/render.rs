@@ -6,10 +6,13 @@ use super::{
     Bill, Lines, Notice, NoticeKind,
     layout::{Body, utc},
 };
-use crate::domain::{InstanceRef, Span, Time, Usd, human};
+use crate::domain::{InstanceRef, Span, Time, Usd, human, one_line};
 
 mod plan;
 mod trouble;
+
+/// Far more than a mail program shows of a subject, and far less than a header may have.
+const SUBJECT: usize = 400;
 
 /// What the words need beside the notice itself.
 #[derive(Clone, Copy, Debug)]
@@ -43,8 +46,7 @@ pub fn render(notice: &Notice, context: &Context<'_>) -> Message {
     writer.body.facts(&facts);
     let still = if notice.first_at.is_some() { "still: " } else { "" };
     let subject = format!("[failover {}] {}: {still}{subject}", context.site, notice.validator);
-    let subject = subject.chars().filter(|c| !c.is_control()).collect();
-    Message { subject, body: writer.body.finish(), at: notice.at }
+    Message { subject: one_line(&subject, SUBJECT), body: writer.body.finish(), at: notice.at }
 }
 
 struct Writer<'a> {
