@@ -7,6 +7,7 @@
 
 pub mod alerts;
 mod attention;
+mod backoff;
 pub mod chain;
 mod clock_offset;
 pub mod event;
@@ -35,6 +36,7 @@ pub mod world;
 
 pub use alerts::{AlertBook, AlertRecord};
 pub use attention::{Attention, AttentionKind};
+pub use backoff::Backoff;
 pub use chain::{ChainEvidence, ChainHealth, ChainObservation, KeyStates, PublicKey, ValidatorObservation};
 pub use clock_offset::*;
 pub use event::*;
