@@ -56,6 +56,6 @@ pub use signals::*;
 pub use standby::*;
 pub use stuck::{Stuck, StuckKind};
 pub use text::{Lines, Text, brief, console_tail, end_of_line, one_line, visible};
-pub use time::{Span, Time, TimeExt, elapsed};
+pub use time::{Span, Time, TimeExt, clock, elapsed, human};
 pub use topic::Topic;
 pub use world::*;

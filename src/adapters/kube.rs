@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     domain::{
-        Backoff, Evidence, Interval, Reading, Span, Verdict,
+        Backoff, Evidence, Interval, Reading, Span, TimeExt, Verdict,
         kube::{Blindness, Cause, Health, PauseNote, Seen, Thresholds, judge},
     },
     ports::Clock,
@@ -312,7 +312,7 @@ impl KubeWatch {
                 verdict,
                 evidence: Evidence::Kube,
                 about: Interval { from: proven, to: now.wall },
-                fresh_until: proven.checked_add(FRESH).unwrap_or(now.wall),
+                fresh_until: proven.plus(FRESH),
                 why: words.clone(),
             },
         };

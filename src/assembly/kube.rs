@@ -15,7 +15,7 @@ use uuid::Uuid;
 use crate::{
     adapters::kube::{self, Kind, KubeObservation, KubeWatch, Named, PREFIX, Target},
     config::{Config, WorkloadName},
-    domain::{Ask, Event, Hands, Request, Source, Span, Time, ValidatorId, kube::PauseNote, one_line},
+    domain::{Ask, Event, Hands, Request, Source, Span, Time, TimeExt, ValidatorId, kube::PauseNote, one_line},
     ports::{Clock, Finding, FindingState},
     runtime::{Handle, Outside, Step},
 };
@@ -75,7 +75,7 @@ async fn tell(mut observations: mpsc::Receiver<KubeObservation>, handle: Handle,
             observation = observations.recv() => {
                 let Some(observation) = observation else { return };
                 let now = clock.now();
-                let fresh_until = now.checked_add(HANDS).unwrap_or(now);
+                let fresh_until = now.plus(HANDS);
                 let hands = observation.hold.clone().map(|why| Hands { why, fresh_until });
                 let id = observation.validator.clone();
                 latest.seen.insert(id.clone(), (observation, hands));

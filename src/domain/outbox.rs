@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Backoff, Notice, Span, Text, Time};
+use super::{Backoff, Notice, Span, Text, Time, TimeExt};
 
 /// A mail is never more than the longest pause late once the server is back.
 const AGAIN: Backoff = Backoff::new(Span::from_secs(10), Span::from_mins(10));
@@ -101,7 +101,7 @@ impl Outgoing {
         }
         let reason = delivery.retry.first().or_else(|| delivery.rejected.first());
         self.last_error = reason.map(|(recipient, why)| format!("{recipient}: {why}").into());
-        self.next_try_at = now.checked_add(AGAIN.pause(self.attempts)).unwrap_or(Time::MAX);
+        self.next_try_at = now.plus(AGAIN.pause(self.attempts));
         self.attempts = self.attempts.saturating_add(1);
         self.state()
     }

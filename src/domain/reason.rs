@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use serde::Serialize;
 
-use super::{Attention, IncidentId, InstanceRef, Rung, Span, Stuck, Time, Usd, Verdict, View, human};
+use super::{Attention, IncidentId, InstanceRef, Rung, Span, Stuck, Time, Usd, Verdict, View, clock, human};
 
 /// One reason. Its `Display` is what logs, mail, status and `simulate` show.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -229,10 +229,4 @@ pub fn start_word(word: &str) -> String {
         return "its start-up script runs".into();
     }
     format!("its start-up script says: {word}")
-}
-
-/// A moment as people read it: to the second, UTC.
-#[must_use]
-pub fn clock(at: Time) -> String {
-    at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
 }

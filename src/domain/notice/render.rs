@@ -2,11 +2,8 @@
 //!
 //! The order is always the same: what happened and what to do, then the evidence, then the exact next command.
 
-use super::{
-    Bill, Lines, Notice, NoticeKind,
-    layout::{Body, utc},
-};
-use crate::domain::{InstanceRef, Span, Time, Usd, human, one_line};
+use super::{Bill, Lines, Notice, NoticeKind, layout::Body};
+use crate::domain::{InstanceRef, Span, Time, Usd, clock, human, one_line};
 
 mod plan;
 mod trouble;
@@ -41,8 +38,8 @@ pub fn render(notice: &Notice, context: &Context<'_>) -> Message {
     let subject = writer.write();
     let mut facts = vec![("Site", context.site.to_owned()), ("Validator", notice.validator.to_string())];
     facts.extend(notice.incident.map(|incident| ("Incident", incident.to_string())));
-    facts.push(("Written", utc(notice.at)));
-    facts.extend(notice.first_at.map(|first_at| ("Reminder", format!("first reported {}", utc(first_at)))));
+    facts.push(("Written", clock(notice.at)));
+    facts.extend(notice.first_at.map(|first_at| ("Reminder", format!("first reported {}", clock(first_at)))));
     writer.body.facts(&facts);
     let still = if notice.first_at.is_some() { "still: " } else { "" };
     let subject = format!("[failover {}] {}: {still}{subject}", context.site, notice.validator);
@@ -64,7 +61,7 @@ impl Writer<'_> {
             NoticeKind::Confirmed { since, evidence, plan, opened_by } => {
                 let who = opened_by.as_ref().map(|by| format!("Opened by {by}."));
                 let what = self.plan(&format!("{id} is down."), plan);
-                self.body.facts(&[("Suspected since", utc(*since))]);
+                self.body.facts(&[("Suspected since", clock(*since))]);
                 self.evidence(evidence);
                 if let Some(who) = who {
                     self.body.say(&who);
@@ -133,7 +130,7 @@ impl Writer<'_> {
             "{id} may be down: one source has said so for {span}, but a second one is needed before a standby is \
              created. Please look at it."
         ));
-        self.body.facts(&[("Suspected since", utc(since))]);
+        self.body.facts(&[("Suspected since", clock(since))]);
         self.evidence(evidence);
         self.next("If it is down, create a standby now:", &format!("open {id} --reason \"I looked: it is down\""));
         format!("may be down for {span}, please look")
@@ -162,7 +159,7 @@ impl Writer<'_> {
         }
         let mut facts = vec![("Machine", instance.to_string())];
         facts.extend(per_hour.map(|hour| ("Price", format!("{} an hour", usd(hour)))));
-        facts.push(("Stops itself", utc(fuse_at)));
+        facts.push(("Stops itself", clock(fuse_at)));
         self.body.facts(&facts);
         self.body.list("What it reports:", evidence.iter());
         self.body.say(

@@ -1,7 +1,7 @@
 //! What needs a human: attention, failures, limits.
 
-use super::{Writer, usd, utc};
-use crate::domain::{Attention, Failed, Held, InstanceRef, Lines, Money, Span, Text, Time, Usd, human};
+use super::{Writer, usd};
+use crate::domain::{Attention, Failed, Held, InstanceRef, Lines, Money, Span, Text, Time, Usd, clock, elapsed, human};
 
 impl Writer<'_> {
     pub(super) fn decision(
@@ -186,7 +186,7 @@ impl Writer<'_> {
         };
         self.body.say(&what);
         let mut facts = vec![("Answer", detail.to_owned())];
-        facts.extend(retry_at.map(|at| ("Next try", utc(at))));
+        facts.extend(retry_at.map(|at| ("Next try", clock(at))));
         self.body.facts(&facts);
         self.next("To see permissions, quotas and places:", "check");
         subject.into()
@@ -226,12 +226,12 @@ impl Writer<'_> {
                 "no standby, its price is not known".into()
             }
             Money::FuseSoon { instance, fuse_at, so_far, after_fuse_per_month } => {
-                let left = human(fuse_at.duration_since(self.notice.at).max(Span::ZERO));
+                let left = human(elapsed(self.notice.at, *fuse_at));
                 self.body.say(&format!(
                     "The standby of {id} stops itself in {left}. Nothing is lost with that, but it will not run. Keep \
                      it if you need it."
                 ));
-                let mut facts = vec![("Machine", instance.to_string()), ("Stops itself", utc(*fuse_at))];
+                let mut facts = vec![("Machine", instance.to_string()), ("Stops itself", clock(*fuse_at))];
                 facts.extend(so_far.map(|cost| ("Cost so far", usd(cost))));
                 facts.extend(
                     after_fuse_per_month.map(|month| ("Afterwards", format!("its disk costs {} a month", usd(month)))),
@@ -262,7 +262,7 @@ impl Writer<'_> {
         let id = &self.notice.validator;
         let why = match rule {
             Held::Cooldown { until } => {
-                format!("its last incident ended a short time ago (policy.cooldown, until {})", utc(until))
+                format!("its last incident ended a short time ago (policy.cooldown, until {})", clock(until))
             }
             Held::ClosedByOperator => {
                 "you ended its last incident while it was down, and it was not seen up since".into()
