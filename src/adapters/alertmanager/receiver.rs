@@ -28,8 +28,6 @@ use crate::{
 pub enum AlertEvent {
     /// Alerts as they are known now; those that only were repeated have a new `seen_at`.
     Heard {
-        /// When the message came, by the watcher's clock.
-        received_at: Time,
         /// One for each alert and validator.
         records: Vec<Arc<AlertRecord>>,
     },
@@ -145,7 +143,7 @@ impl Receiver {
         }
         // What is durable is told even when the rest is not: the sooner it is known the better.
         if !records.is_empty() {
-            self.tell(AlertEvent::Heard { received_at: now, records }).await?;
+            self.tell(AlertEvent::Heard { records }).await?;
         }
         if watchdog {
             self.tell(AlertEvent::WatchdogSeen(now)).await?;
@@ -279,7 +277,7 @@ impl Receiver {
         let ended = heard.len() - listed;
         let (records, failed) = self.store_all(heard).await;
         if !records.is_empty() {
-            self.tell_later(AlertEvent::Heard { received_at: asked_at, records })?;
+            self.tell_later(AlertEvent::Heard { records })?;
         }
         match failed.into_iter().next() {
             Some(error) => Err(error.into()),
