@@ -25,7 +25,7 @@ use crate::{
         ledger_sqlite::LedgerSqlite,
         mail::Mailer,
         monitor, process_probe,
-        web::{self, WebState, metrics::Counter},
+        web::{self, WebState},
     },
     config::{AlertmanagerSettings, Config, LedgerSettings, WebhookAuth},
     domain::{Event, Policy, Source, alerts::Freshness},
@@ -279,7 +279,10 @@ fn process_probes(
 
 fn web_state(handle: &Handle, stats: Option<Arc<AlertmanagerStats>>) -> WebState {
     let (asking, leading) = (handle.clone(), handle.clone());
-    let counted = stats.clone();
+    let mut counters = web::metrics::registry();
+    if let Some(stats) = &stats {
+        stats.register(&mut counters);
+    }
     WebState {
         ask: Arc::new(move || {
             let (handle, stats) = (asking.clone(), stats.clone());
@@ -295,23 +298,8 @@ fn web_state(handle: &Handle, stats: Option<Arc<AlertmanagerStats>>) -> WebState
             })
         }),
         leads: Arc::new(move || leading.leads()),
-        extra_metrics: Arc::new(move || counted.as_deref().map(counters).unwrap_or_default()),
+        counters: Arc::new(counters),
     }
-}
-
-fn counters(stats: &AlertmanagerStats) -> Vec<Counter> {
-    let counter =
-        |name, help, value: &std::sync::atomic::AtomicU64| Counter { name, help, value: value.load(Ordering::Relaxed) };
-    vec![
-        counter("alerts_received", "Alerts received, each time", &stats.received),
-        counter("alerts_matched", "Alerts that counted for a validator", &stats.matched),
-        counter("alerts_unmatched", "Alerts that no mapping takes", &stats.unmatched),
-        counter("alerts_truncated", "Alerts that Alertmanager left out", &stats.truncated),
-        counter("webhooks_unauthorised", "Messages without the right credentials", &stats.unauthorised),
-        counter("webhooks_too_large", "Messages that were too large and are lost", &stats.too_large),
-        counter("webhooks_malformed", "Messages that are not payload version 4", &stats.malformed),
-        counter("webhooks_refused", "Messages answered with 503, which come again", &stats.refused),
-    ]
 }
 
 /// Where the state is, for the log.

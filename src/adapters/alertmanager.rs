@@ -36,8 +36,6 @@ pub use payload::PayloadError;
 pub use receiver::{AlertEvent, Receiver, ReceiverConfig, Reconciled};
 pub use stats::AlertmanagerStats;
 
-use stats::add;
-
 /// The largest body taken. 413 is final for Alertmanager, so it is far above what any real group has.
 pub const MAX_BODY: usize = 16 << 20;
 /// How long a body may take to arrive. Alertmanager itself gives up after its `group_interval`.
@@ -108,23 +106,23 @@ fn refuse(receiver: &Receiver, refusal: &Refusal) -> Response {
     let text = format!("{refusal}\n");
     match refusal {
         Refusal::Unauthorised => {
-            add(&stats.unauthorised, 1);
+            stats.unauthorised.inc();
             tracing::warn!("a message to the Alertmanager webhook had wrong or no credentials");
             let challenge = receiver.access().challenge();
             (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, challenge)], text).into_response()
         }
         Refusal::TooLarge => {
-            add(&stats.too_large, 1);
+            stats.too_large.inc();
             tracing::error!("ALERTS ARE LOST: {refusal}");
             (StatusCode::PAYLOAD_TOO_LARGE, text).into_response()
         }
         Refusal::Malformed(_) => {
-            add(&stats.malformed, 1);
+            stats.malformed.inc();
             tracing::error!("ALERTS ARE LOST: {refusal}");
             (StatusCode::BAD_REQUEST, text).into_response()
         }
         Refusal::Interrupted(_) | Refusal::NotTaken(_) => {
-            add(&stats.refused, 1);
+            stats.refused.inc();
             tracing::warn!("alertmanager has to send a message again: {refusal}");
             (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
         }

@@ -10,6 +10,8 @@ use axum::{
     routing::get,
 };
 
+use prometheus_client::registry::Registry;
+
 use crate::runtime::status::Status;
 
 pub mod metrics;
@@ -23,7 +25,7 @@ pub struct WebState {
     /// The status as this process sees it; one that waits for the lease says so in it.
     pub ask: Ask,
     pub leads: Arc<dyn Fn() -> bool + Send + Sync>,
-    pub extra_metrics: Arc<dyn Fn() -> Vec<metrics::Counter> + Send + Sync>,
+    pub counters: Arc<Registry>,
 }
 
 pub fn routes(state: WebState) -> Router {
@@ -62,6 +64,6 @@ async fn show(State(state): State<WebState>) -> Response {
 }
 
 async fn show_metrics(State(state): State<WebState>) -> Response {
-    let text = metrics::render((state.ask)().await.as_ref(), &(state.extra_metrics)());
+    let text = metrics::render((state.ask)().await.as_ref(), &state.counters);
     ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response()
 }

@@ -11,7 +11,7 @@ use super::{
     load::{Loaded, load},
     mapping::Mappings,
     payload::{Message, Status, ToldAlert},
-    stats::{AlertmanagerStats, add},
+    stats::AlertmanagerStats,
     store::{Store, StoreError},
 };
 use crate::{
@@ -156,9 +156,9 @@ impl Receiver {
     }
 
     fn sort(&self, message: Message, now: Time) -> (Vec<(Alert, Heard)>, bool) {
-        add(&self.stats.received, message.alerts.len() as u64);
+        self.stats.received.inc_by(message.alerts.len() as u64);
         if message.truncated > 0 {
-            add(&self.stats.truncated, message.truncated);
+            self.stats.truncated.inc_by(message.truncated);
             tracing::warn!(
                 missing = message.truncated,
                 "alertmanager has left alerts out of a message; remove max_alerts from the webhook_config"
@@ -192,7 +192,7 @@ impl Receiver {
             self.stats.unmatched(told.name());
             return;
         };
-        add(&self.stats.matched, 1);
+        self.stats.matched.inc();
         let name: Arc<str> = one_line(told.name(), MAX_TEXT).into();
         let summary: Arc<str> = one_line(&told.summary, MAX_TEXT).into();
         for taken in taken {
