@@ -16,17 +16,17 @@ pub mod receiver;
 pub mod stats;
 pub mod store;
 
-use std::{sync::Arc, time::Duration};
+use std::{error::Error as _, sync::Arc, time::Duration};
 
 use axum::{
     Router,
-    body::Body,
+    body::{Body, Bytes, HttpBody},
     extract::{Request, State},
     response::{IntoResponse, Response},
     routing::post,
 };
-use futures::StreamExt;
-use http::{HeaderMap, StatusCode, header};
+use http::{StatusCode, header};
+use http_body_util::LengthLimitError;
 
 pub use api::{Api, ReconcileError};
 pub use auth::{Access, Credentials, Secret};
@@ -75,7 +75,7 @@ async fn take(receiver: &Receiver, request: Request) -> Result<(), Refusal> {
     if !(receiver.config.holds_lease)() {
         return Err(receiver::ReceiveError::NotTheHolder.into());
     }
-    let body = tokio::time::timeout(BODY_TIMEOUT, read(&head.headers, body))
+    let body = tokio::time::timeout(BODY_TIMEOUT, read(body))
         .await
         .map_err(|_| Refusal::Interrupted(format!("not within {} s", BODY_TIMEOUT.as_secs())))??;
     let message = payload::parse(&body)?;
@@ -83,22 +83,15 @@ async fn take(receiver: &Receiver, request: Request) -> Result<(), Refusal> {
     Ok(receiver.take(message).await?)
 }
 
-async fn read(headers: &HeaderMap, body: Body) -> Result<Vec<u8>, Refusal> {
-    let announced = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-    if announced.is_some_and(|length| length > MAX_BODY) {
+async fn read(body: Body) -> Result<Bytes, Refusal> {
+    // What is announced as too large is not read first.
+    if body.size_hint().lower() > MAX_BODY as u64 {
         return Err(Refusal::TooLarge);
     }
-    // What is announced is not trusted with memory before it comes.
-    let mut bytes = Vec::with_capacity(announced.unwrap_or(0).min(64 << 10));
-    let mut chunks = body.into_data_stream();
-    while let Some(chunk) = chunks.next().await {
-        let chunk = chunk.map_err(|error| Refusal::Interrupted(error.to_string()))?;
-        if bytes.len() + chunk.len() > MAX_BODY {
-            return Err(Refusal::TooLarge);
-        }
-        bytes.extend_from_slice(&chunk);
-    }
-    Ok(bytes)
+    axum::body::to_bytes(body, MAX_BODY).await.map_err(|error| {
+        let too_large = error.source().is_some_and(|cause| cause.is::<LengthLimitError>());
+        if too_large { Refusal::TooLarge } else { Refusal::Interrupted(error.to_string()) }
+    })
 }
 
 fn refuse(receiver: &Receiver, refusal: &Refusal) -> Response {
