@@ -10,6 +10,7 @@ use axum::{
     routing::get,
 };
 
+use askama::Template as _;
 use prometheus_client::registry::Registry;
 
 use crate::runtime::status::Status;
@@ -58,7 +59,9 @@ async fn status(State(state): State<WebState>) -> Response {
 
 async fn show(State(state): State<WebState>) -> Response {
     match (state.ask)().await {
-        Some(status) => Html(page::render(&status)).into_response(),
+        Some(status) => {
+            Html(page::Page { status: &status }.render().expect("a page is written into memory")).into_response()
+        }
         None => (StatusCode::SERVICE_UNAVAILABLE, STUCK).into_response(),
     }
 }
