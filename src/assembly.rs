@@ -2,13 +2,7 @@
 //!
 //! It decides nothing and talks to nobody; it only connects.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use tokio::net::TcpListener;
@@ -21,7 +15,7 @@ use crate::{
         ledger_gcs::{GcsConfig, LedgerGcs},
         ledger_sqlite::LedgerSqlite,
         mail::Mailer,
-        web::{self, WebState, metrics::Counter},
+        web::{self, WebState},
     },
     config::{Config, LedgerSettings},
     domain::{LedgerKey, Policy},
@@ -165,7 +159,10 @@ fn engine_config(config: &Config) -> anyhow::Result<EngineConfig> {
 }
 
 fn web_state(engine: &Handle, stats: Option<Arc<AlertmanagerStats>>) -> WebState {
-    let counted = stats.clone();
+    let mut counters = web::metrics::registry();
+    if let Some(stats) = &stats {
+        stats.register(&mut counters);
+    }
     WebState {
         engine: engine.clone(),
         warnings: Arc::new(move || {
@@ -173,20 +170,6 @@ fn web_state(engine: &Handle, stats: Option<Arc<AlertmanagerStats>>) -> WebState
             let warning = || format!("alerts that no validator is mapped to: {}", names.join(", "));
             (!names.is_empty()).then(warning)
         }),
-        extra_metrics: Arc::new(move || counted.as_deref().map(counters).unwrap_or_default()),
+        counters: Arc::new(counters),
     }
-}
-
-fn counters(stats: &AlertmanagerStats) -> Vec<Counter> {
-    let counter = |name, help, value: &AtomicU64| Counter { name, help, value: value.load(Ordering::Relaxed) };
-    vec![
-        counter("alerts_received", "Alerts received, each time", &stats.received),
-        counter("alerts_matched", "Alerts that counted for a validator", &stats.matched),
-        counter("alerts_unmatched", "Alerts that no mapping takes", &stats.unmatched),
-        counter("alerts_truncated", "Alerts that Alertmanager left out", &stats.truncated),
-        counter("webhooks_unauthorised", "Messages without the right credentials", &stats.unauthorised),
-        counter("webhooks_too_large", "Messages that were too large and are lost", &stats.too_large),
-        counter("webhooks_malformed", "Messages that are not payload version 4", &stats.malformed),
-        counter("webhooks_refused", "Messages answered with 503, which come again", &stats.refused),
-    ]
 }

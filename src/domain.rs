@@ -7,9 +7,9 @@
 
 pub mod alerts;
 mod attention;
+mod backoff;
 pub mod chain;
 mod clock_offset;
-mod console;
 pub mod event;
 pub mod gates;
 mod heard;
@@ -30,14 +30,15 @@ pub mod signal;
 pub mod signals;
 pub mod standby;
 mod stuck;
+mod text;
 mod time;
 pub mod world;
 
 pub use alerts::{AlertBook, AlertRecord};
 pub use attention::{Attention, AttentionKind};
+pub use backoff::Backoff;
 pub use chain::{ChainEvidence, ChainHealth, ChainObservation, KeyStates, PublicKey, ValidatorObservation};
 pub use clock_offset::*;
-pub use console::console_tail;
 pub use event::*;
 pub use heard::Heard;
 pub use ids::*;
@@ -55,5 +56,6 @@ pub use signal::*;
 pub use signals::*;
 pub use standby::*;
 pub use stuck::{Stuck, StuckKind};
-pub use time::{Span, Time, TimeExt, elapsed};
+pub use text::{Lines, Text, brief, console_tail, end_of_line, one_line, visible};
+pub use time::{Span, Time, TimeExt, clock, elapsed, human};
 pub use world::*;

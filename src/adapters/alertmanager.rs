@@ -15,17 +15,17 @@ pub mod receiver;
 pub mod stats;
 pub mod store;
 
-use std::{sync::Arc, time::Duration};
+use std::{error::Error as _, sync::Arc, time::Duration};
 
 use axum::{
     Router,
-    body::Body,
+    body::{Body, Bytes, HttpBody},
     extract::{Request, State},
     response::{IntoResponse, Response},
     routing::post,
 };
-use futures::StreamExt;
-use http::{HeaderMap, StatusCode, header};
+use http::{StatusCode, header};
+use http_body_util::LengthLimitError;
 
 pub use api::{Api, ReconcileError};
 pub use auth::{Access, WebhookCredentials, WebhookSecret};
@@ -33,8 +33,6 @@ pub use mapping::{Mapping, Mappings};
 pub use payload::PayloadError;
 pub use receiver::{AlertEvent, Receiver, ReceiverConfig, Reconciled};
 pub use stats::AlertmanagerStats;
-
-use stats::add;
 
 /// The largest body taken. 413 is final for Alertmanager, so it is far above what any real group has.
 pub const MAX_BODY: usize = 16 << 20;
@@ -75,7 +73,7 @@ async fn take(receiver: &Receiver, request: Request) -> Result<(), Refusal> {
     if !(receiver.config.holds_lease)() {
         return Err(receiver::ReceiveError::NotTheHolder.into());
     }
-    let body = tokio::time::timeout(BODY_TIMEOUT, read(&head.headers, body))
+    let body = tokio::time::timeout(BODY_TIMEOUT, read(body))
         .await
         .map_err(|_| Refusal::Interrupted(format!("not within {} s", BODY_TIMEOUT.as_secs())))??;
     let message = payload::parse(&body)?;
@@ -83,22 +81,15 @@ async fn take(receiver: &Receiver, request: Request) -> Result<(), Refusal> {
     Ok(receiver.take(message).await?)
 }
 
-async fn read(headers: &HeaderMap, body: Body) -> Result<Vec<u8>, Refusal> {
-    let announced = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-    if announced.is_some_and(|length| length > MAX_BODY) {
+async fn read(body: Body) -> Result<Bytes, Refusal> {
+    // What is announced as too large is not read first.
+    if body.size_hint().lower() > MAX_BODY as u64 {
         return Err(Refusal::TooLarge);
     }
-    // What is announced is not trusted with memory before it comes.
-    let mut bytes = Vec::with_capacity(announced.unwrap_or(0).min(64 << 10));
-    let mut chunks = body.into_data_stream();
-    while let Some(chunk) = chunks.next().await {
-        let chunk = chunk.map_err(|error| Refusal::Interrupted(error.to_string()))?;
-        if bytes.len() + chunk.len() > MAX_BODY {
-            return Err(Refusal::TooLarge);
-        }
-        bytes.extend_from_slice(&chunk);
-    }
-    Ok(bytes)
+    axum::body::to_bytes(body, MAX_BODY).await.map_err(|error| {
+        let too_large = error.source().is_some_and(|cause| cause.is::<LengthLimitError>());
+        if too_large { Refusal::TooLarge } else { Refusal::Interrupted(error.to_string()) }
+    })
 }
 
 fn refuse(receiver: &Receiver, refusal: &Refusal) -> Response {
@@ -106,30 +97,25 @@ fn refuse(receiver: &Receiver, refusal: &Refusal) -> Response {
     let text = format!("{refusal}\n");
     match refusal {
         Refusal::Unauthorised => {
-            add(&stats.unauthorised, 1);
+            stats.unauthorised.inc();
             tracing::warn!("a message to the Alertmanager webhook had wrong or no credentials");
             let challenge = receiver.access().challenge();
             (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, challenge)], text).into_response()
         }
         Refusal::TooLarge => {
-            add(&stats.too_large, 1);
+            stats.too_large.inc();
             tracing::error!("ALERTS ARE LOST: {refusal}");
             (StatusCode::PAYLOAD_TOO_LARGE, text).into_response()
         }
         Refusal::Malformed(_) => {
-            add(&stats.malformed, 1);
+            stats.malformed.inc();
             tracing::error!("ALERTS ARE LOST: {refusal}");
             (StatusCode::BAD_REQUEST, text).into_response()
         }
         Refusal::Interrupted(_) | Refusal::NotTaken(_) => {
-            add(&stats.refused, 1);
+            stats.refused.inc();
             tracing::warn!("alertmanager has to send a message again: {refusal}");
             (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
         }
     }
-}
-
-/// The beginning of a text from outside, for an error message.
-fn excerpt(text: &str) -> String {
-    crate::domain::alerts::shorten(text, 40).to_string()
 }

@@ -12,7 +12,7 @@ use url::Url;
 
 use crate::{
     domain::{
-        ChainObservation, ChainView, PublicKey, Span, Time, ValidatorId, ValidatorObservation, Verdict,
+        ChainObservation, ChainView, PublicKey, Span, Time, TimeExt, ValidatorId, ValidatorObservation, Verdict,
         chain::{self, ChainTime, Epoch, NodeEpoch, Slot},
     },
     ports::Clock,
@@ -145,7 +145,7 @@ impl BeaconWatch {
             }
             let now = self.clock.now();
             self.tell_once(now, tx).await.ok()?;
-            self.clock.sleep_until(now.checked_add(RETRY).unwrap_or(Time::MAX)).await;
+            self.clock.sleep_until(now.plus(RETRY)).await;
         }
     }
 
@@ -153,7 +153,7 @@ impl BeaconWatch {
     fn next_look(&self, time: &ChainTime) -> (Slot, Time) {
         let now = self.clock.now();
         let into = time.slot().mul_f64(self.into_slot);
-        let at = |slot| time.start_of(slot).checked_add(into).unwrap_or(Time::MAX);
+        let at = |slot| time.start_of(slot).plus(into);
         let slot = time.slot_at(now).unwrap_or(Slot(0));
         if at(slot) > now { (slot, at(slot)) } else { (Slot(slot.0 + 1), at(Slot(slot.0 + 1))) }
     }

@@ -12,7 +12,8 @@ use std::time::Duration;
 use url::Url;
 
 use self::samples::Samples;
-use super::http::{PageError, Pages, shown};
+use super::http::{PageError, Pages};
+use crate::domain::brief;
 
 /// The page of a busy node has some fifty thousand bytes.
 const MAX_BODY: usize = 512 << 10;
@@ -111,7 +112,7 @@ fn read(page: &str) -> Result<CardanoLook, CardanoError> {
     }
     let slot = match samples.get("slotNum") {
         None => None,
-        Some(sample) => Some(sample.whole().ok_or_else(|| CardanoError::BadSlot(shown(sample.value)))?),
+        Some(sample) => Some(sample.whole().ok_or_else(|| CardanoError::BadSlot(brief(sample.value)))?),
     };
     let counted = |name: &&str| samples.get(name).and_then(|sample| sample.whole());
     let peers = PEERS.iter().find(|names| samples.get(names[0]).is_some()).map(|names| {
@@ -132,7 +133,7 @@ fn read(page: &str) -> Result<CardanoLook, CardanoError> {
 
 fn version(samples: &Samples<'_>) -> Option<String> {
     if let Some(version) = samples.get("cardano_build_info").and_then(|info| info.label("version")) {
-        return Some(shown(version));
+        return Some(brief(version));
     }
     let part = |name| samples.get(name).and_then(|sample| sample.whole());
     let major = part("cardano_version_major")?;

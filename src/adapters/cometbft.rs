@@ -11,10 +11,10 @@ use serde_json::Value;
 use url::Url;
 
 use super::{
-    http::{Pages, shown},
+    http::Pages,
     json_rpc::{self, RpcError},
 };
-use crate::domain::Time;
+use crate::domain::{Time, brief};
 
 /// `/status` has some two thousand bytes, `/abci_info` some hundred.
 const MAX_BODY: usize = 64 << 10;
@@ -74,7 +74,7 @@ impl CometbftClient {
         let peers = self.ask::<NetInfo>("net_info", MAX_PEERS).await.map(|info| info.n_peers);
         let info = self.ask::<AbciInfo>("abci_info", MAX_BODY).await.ok();
         let application = info.and_then(|info| info.response.version).filter(|version| !version.is_empty());
-        CometbftLook { status, peers, application: application.map(|version| shown(&version)) }
+        CometbftLook { status, peers, application: application.map(|version| brief(&version)) }
     }
 
     async fn ask<T: DeserializeOwned>(&self, path: &'static str, most: usize) -> Result<T, RpcError> {
@@ -132,7 +132,7 @@ impl From<Status> for CometbftStatus {
     fn from(status: Status) -> Self {
         Self {
             network: status.node_info.network,
-            version: status.node_info.version.map(|version| shown(&version)),
+            version: status.node_info.version.map(|version| brief(&version)),
             height: status.sync_info.latest_block_height,
             latest: status.sync_info.latest_block_time,
             earliest: status.sync_info.earliest_block_time,

@@ -10,9 +10,10 @@ use serde_json::{Value, json};
 use url::Url;
 
 use super::{
-    http::{self, PageError, shown},
+    http::{self, PageError},
     json_rpc::{self, RpcError},
 };
+use crate::domain::brief;
 
 /// All answers together have some two thousand bytes.
 const MAX_BODY: usize = 64 << 10;
@@ -117,7 +118,7 @@ impl Execution {
             syncing,
             block: self.number("eth_blockNumber").await,
             peers: self.number("net_peerCount").await,
-            version: self.ask::<String>("web3_clientVersion").await.map(|version| shown(&version)),
+            version: self.ask::<String>("web3_clientVersion").await.map(|version| brief(&version)),
         }
     }
 

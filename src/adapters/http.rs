@@ -2,7 +2,7 @@
 
 mod page;
 
-pub use page::{PageError, Pages, shown};
+pub use page::{PageError, Pages};
 
 /// Installs the one TLS provider of the process; calling it again changes nothing.
 pub fn install_tls_provider() {

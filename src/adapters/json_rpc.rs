@@ -5,7 +5,8 @@
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::http::{PageError, shown};
+use super::http::PageError;
+use crate::domain::brief;
 
 /// Why a node cannot say. Its text is what comes after the node's name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -43,7 +44,7 @@ pub(super) fn read<T: DeserializeOwned>(question: &'static str, status: u16, bod
     match (status, serde_json::from_slice::<RpcAnswer>(body)) {
         (_, Ok(RpcAnswer { error: Some(error), .. })) => {
             let said = error.data.as_str().unwrap_or(&error.message);
-            Err(RpcError::Refusal { question, message: shown(said) })
+            Err(RpcError::Refusal { question, message: brief(said) })
         }
         (200, Ok(RpcAnswer { result: Some(result), error: None })) => {
             serde_json::from_value(result).map_err(|error| not_rpc(&error))
@@ -57,5 +58,5 @@ pub(super) fn read<T: DeserializeOwned>(question: &'static str, status: u16, bod
 }
 
 pub(super) fn not_rpc(error: &serde_json::Error) -> RpcError {
-    RpcError::NotRpc(shown(&error.to_string()))
+    RpcError::NotRpc(brief(&error.to_string()))
 }

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     domain::{
-        Evidence, Interval, Reading, Span, Verdict,
+        Backoff, Evidence, Interval, Reading, Span, TimeExt, Verdict,
         kube::{Blindness, Cause, Health, PauseNote, Seen, Thresholds, judge},
     },
     ports::Clock,
@@ -58,8 +58,8 @@ const FRESH: Span = Span::from_secs(60);
 /// For how long a replaced pod may look as if nothing were wrong, before that counts.
 const SETTLE: Duration = Duration::from_secs(3);
 
-/// The pauses between readings that fail: the first, and the longest.
-const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+/// The pauses between readings that fail.
+const RETRY: Backoff = Backoff::new(Span::from_secs(1), Span::from_secs(30));
 
 /// Watches all validators that are in the cluster. [`KubeWatch::run`] is one task.
 pub struct KubeWatch {
@@ -181,7 +181,7 @@ impl KubeWatch {
                 }
             }
             Err(why) => {
-                let pause = RETRY.0.saturating_mul(1 << state.failures.min(8)).min(RETRY.1);
+                let pause = RETRY.pause(state.failures).unsigned_abs();
                 state.failures += 1;
                 state.retry_at = Some(now.mono + pause);
                 self.index.blind(&topic, why);
@@ -294,7 +294,7 @@ impl KubeWatch {
                 verdict,
                 evidence: Evidence::Kube,
                 about: Interval { from: proven, to: now.wall },
-                fresh_until: proven.checked_add(FRESH).unwrap_or(now.wall),
+                fresh_until: proven.plus(FRESH),
                 why: words.clone(),
             },
         };

@@ -16,7 +16,7 @@ use serde::Deserialize;
 use url::Url;
 
 use crate::{
-    domain::{Span, Time},
+    domain::{Span, Time, one_line},
     ports::{Expect, Ledger, LedgerError, MAX_RECORD, PutError, Stored, Version},
 };
 
@@ -144,7 +144,7 @@ impl LedgerGcs {
     /// What a refusal means for reading; `None` is "there is no such object".
     async fn refused(&self, response: Response) -> Option<LedgerError> {
         let status = response.status();
-        let text: String = response.text().await.unwrap_or_default().chars().take(300).collect();
+        let text = one_line(&response.text().await.unwrap_or_default(), 300);
         let bucket = &self.config.bucket;
         match status {
             StatusCode::NOT_FOUND if text.contains("bucket does not exist") || text.contains("bucket not found") => {

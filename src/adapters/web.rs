@@ -10,6 +10,9 @@ use axum::{
     routing::get,
 };
 
+use askama::Template as _;
+use prometheus_client::registry::Registry;
+
 use crate::runtime::{Handle, status::Status};
 
 pub mod metrics;
@@ -20,7 +23,7 @@ pub struct WebState {
     pub engine: Handle,
     /// What is to be said beside the engine's own warnings.
     pub warnings: Arc<dyn Fn() -> Option<String> + Send + Sync>,
-    pub extra_metrics: Arc<dyn Fn() -> Vec<metrics::Counter> + Send + Sync>,
+    pub counters: Arc<Registry>,
 }
 
 impl WebState {
@@ -62,12 +65,14 @@ async fn status(State(state): State<WebState>) -> Response {
 
 async fn show(State(state): State<WebState>) -> Response {
     match state.status().await {
-        Some(status) => Html(page::render(&status)).into_response(),
+        Some(status) => {
+            Html(page::Page { status: &status }.render().expect("a page is written into memory")).into_response()
+        }
         None => (StatusCode::SERVICE_UNAVAILABLE, STUCK).into_response(),
     }
 }
 
 async fn show_metrics(State(state): State<WebState>) -> Response {
-    let text = metrics::render(state.status().await.as_ref(), &(state.extra_metrics)());
+    let text = metrics::render(state.status().await.as_ref(), &state.counters);
     ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response()
 }

@@ -23,7 +23,7 @@ use crate::{
         http::PageError,
     },
     config::CardanoNetwork,
-    domain::{Span, Time, human},
+    domain::{Span, Time, elapsed, human},
 };
 
 #[cfg(test)]
@@ -94,7 +94,7 @@ impl CardanoJudge {
         if let Some(ahead) = head::ahead(head, now) {
             return Some(waits(format!("has a head from the future, by {}", human(ahead))));
         }
-        let age = now.duration_since(head).max(Span::ZERO);
+        let age = elapsed(head, now);
         if age > FRESH {
             let stage = format!("Cardano node catches up: slot {slot}, {} behind", human(age));
             return Some(Doing { stage, way: Some(Way { from: self.slots.start(), to: head }) });

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::report::UNKNOWN_CLOCK_OFFSET_MS;
-use crate::domain::{ClockOffset, Span, Time};
+use crate::domain::{ClockOffset, Span, Time, TimeExt};
 
 /// Clocks of virtual machines drift by milliseconds an hour; a comparison costs nine small requests.
 const COMPARE_EVERY: Duration = Duration::from_secs(5 * 60);
@@ -41,7 +41,7 @@ impl ClockState {
     /// The right time, as far as it is known.
     #[must_use]
     pub fn right_time(&self, uptime: Duration, now: Time) -> Time {
-        self.known(uptime, now).and_then(|compared| now.checked_add(compared.ahead).ok()).unwrap_or(now)
+        self.known(uptime, now).map_or(now, |compared| now.plus(compared.ahead))
     }
 
     /// How far ours is ahead, in milliseconds; `None` when that is not known.

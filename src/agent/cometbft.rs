@@ -19,7 +19,7 @@ use crate::{
         http::PageError,
         json_rpc::RpcError,
     },
-    domain::{Span, Time, human},
+    domain::{Span, Time, elapsed, human},
 };
 
 #[cfg(test)]
@@ -85,7 +85,7 @@ impl CometbftJudge {
         if let Some(ahead) = head::ahead(status.latest, now) {
             return Some(waits(format!("has a head from the future, by {}", human(ahead))));
         }
-        let age = now.duration_since(status.latest).max(Span::ZERO);
+        let age = elapsed(status.latest, now);
         let first = *self.first.get_or_insert(status.latest);
         let earliest = status.earliest.filter(|earliest| *earliest <= status.latest && *earliest > Time::UNIX_EPOCH);
         let way = Some(Way { from: earliest.unwrap_or(first.min(status.latest)), to: status.latest });

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::domain::Report;
+use crate::domain::{Report, brief, one_line};
 
 /// A guest attribute may have 256 KiB; nobody needs that for progress.
 pub const MAX_BYTES: usize = 8 << 10;
@@ -13,7 +13,6 @@ pub const UNKNOWN_CLOCK_OFFSET_MS: i64 = 24 * 3600 * 1000;
 
 const MAX_STAGE: usize = 200;
 const MAX_SIGNER: usize = 400;
-const MAX_VERSION: usize = 100;
 const MAX_VERSIONS: usize = 8;
 
 /// Counts reports. It starts at the machine's uptime and never runs behind it, so an agent that is started again goes on
@@ -40,9 +39,9 @@ pub fn bytes(report: &Report) -> Vec<u8> {
     }
     // Only texts full of characters that are written as several bytes come to this.
     written(&Report {
-        stage: shorter(&report.stage, MAX_VERSION),
-        signer: report.signer.map(|signer| shorter(&signer, MAX_VERSION)),
-        signer_hidden: report.signer_hidden.map(|hidden| shorter(&hidden, MAX_VERSION)),
+        stage: brief(&report.stage),
+        signer: report.signer.map(|signer| brief(&signer)),
+        signer_hidden: report.signer_hidden.map(|hidden| brief(&hidden)),
         versions: std::collections::BTreeMap::new(),
         ..report
     })
@@ -53,26 +52,22 @@ pub fn bytes(report: &Report) -> Vec<u8> {
 pub fn bounded(report: &Report) -> Report {
     let versions = report.versions.iter().take(MAX_VERSIONS);
     Report {
-        incident: shorter(&report.incident, MAX_VERSION),
-        boot_id: shorter(&report.boot_id, MAX_VERSION),
-        stage: shorter(&report.stage, MAX_STAGE),
-        genesis_root: shorter(&report.genesis_root, MAX_VERSION),
-        chain_id: report.chain_id.as_ref().map(|id| shorter(id, MAX_VERSION)),
-        signer: report.signer.as_ref().map(|signer| shorter(signer, MAX_SIGNER)),
-        signer_hidden: report.signer_hidden.as_ref().map(|hidden| shorter(hidden, MAX_SIGNER)),
-        versions: versions.map(|(of, version)| (shorter(of, MAX_VERSION), shorter(version, MAX_VERSION))).collect(),
+        incident: name(&report.incident),
+        boot_id: name(&report.boot_id),
+        stage: one_line(&report.stage, MAX_STAGE),
+        genesis_root: name(&report.genesis_root),
+        chain_id: report.chain_id.as_deref().map(name),
+        signer: report.signer.as_ref().map(|signer| one_line(signer, MAX_SIGNER)),
+        signer_hidden: report.signer_hidden.as_ref().map(|hidden| one_line(hidden, MAX_SIGNER)),
+        versions: versions.map(|(of, version)| (brief(of), brief(version))).collect(),
         ..report.clone()
     }
 }
 
-fn shorter(text: &str, most: usize) -> String {
-    let mut plain = text.chars().map(|c| if c.is_control() { ' ' } else { c });
-    let mut short: String = plain.by_ref().take(most).collect();
-    if plain.next().is_some() {
-        short.pop();
-        short.push('…');
-    }
-    short
+/// A text that the watcher compares with one of its own: made plain it must not become one that fits.
+fn name(text: &str) -> String {
+    let plain = brief(text);
+    if plain == text || plain.ends_with('…') { plain } else { format!("{plain}…") }
 }
 
 #[cfg(test)]
@@ -101,6 +96,15 @@ mod tests {
         assert!(stage.starts_with("a [31m b x") && stage.ends_with('…') && stage.chars().count() == 200, "{stage}");
         let short = Report { stage: "synced".into(), ..Report::default() };
         assert_eq!(bounded(&short), short);
+    }
+
+    #[test]
+    fn what_is_compared_does_not_become_another_name_by_being_made_plain() {
+        let chain = |id: &str| bounded(&Report { chain_id: Some(id.into()), ..Report::default() }).chain_id;
+        for other in ["mainnet\u{200b}", " mainnet", "mainnet\n", "main\u{ad}net"] {
+            assert_eq!(chain(other).as_deref(), Some("mainnet…"));
+        }
+        assert_eq!(chain("mainnet").as_deref(), Some("mainnet"));
     }
 
     proptest! {

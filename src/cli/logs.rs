@@ -9,7 +9,7 @@ use anyhow::{Context as _, bail};
 use super::{ConfigPath, Exit};
 use crate::{
     assembly,
-    domain::{InstanceRef, ValidatorId},
+    domain::{InstanceRef, ValidatorId, visible},
     ports::{CloudError, Inspection, Ledger, SerialPort},
     runtime::store,
 };
@@ -111,44 +111,5 @@ impl Reader {
         out.flush()?;
         (self.next, self.read) = (port.next, true);
         Ok(())
-    }
-}
-
-/// A machine may print anything, also what would take over a terminal: only line ends and tabs are obeyed, everything
-/// else that is not text is shown as what it is.
-fn visible(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    let mut rest = text.chars().peekable();
-    while let Some(c) = rest.next() {
-        match c {
-            '\n' | '\t' => shown.push(c),
-            '\r' if rest.peek() == Some(&'\n') => {}
-            '\0'..='\x1f' => {
-                shown.push('^');
-                shown.push(char::from((c as u8) + b'@'));
-            }
-            '\x7f' => shown.push_str("^?"),
-            // The second set of control characters, and what turns the direction of writing or is not seen at all.
-            '\u{80}'..='\u{9f}'
-            | '\u{200b}'..='\u{200f}'
-            | '\u{202a}'..='\u{202e}'
-            | '\u{2066}'..='\u{2069}'
-            | '\u{feff}' => shown.push_str(&format!("<U+{:04X}>", u32::from(c))),
-            other => shown.push(other),
-        }
-    }
-    shown
-}
-
-#[cfg(test)]
-mod tests {
-    use super::visible;
-
-    #[test]
-    fn what_would_take_over_a_terminal_is_shown_and_not_obeyed() {
-        assert_eq!(visible("a\tb\r\nc\n"), "a\tb\nc\n");
-        assert_eq!(visible("\u{1b}[2J\u{1b}]0;title\u{7}"), "^[[2J^[]0;title^G");
-        assert_eq!(visible("over\rwritten\u{8}\u{7f}"), "over^Mwritten^H^?");
-        assert_eq!(visible("\u{9b}31m \u{202e}txt"), "<U+009B>31m <U+202E>txt");
     }
 }

@@ -13,6 +13,7 @@ use super::{
 use crate::domain::{
     Mode, Span, Usd,
     alerts::{MatcherError, Matchers},
+    one_line,
 };
 
 mod compute;
@@ -304,8 +305,8 @@ struct Unique(HashMap<String, Place>);
 impl Unique {
     fn take(&mut self, checker: &mut Checker<'_>, name: &str, place: Place, what: &str) {
         if let Some(first) = self.0.insert(name.to_owned(), place) {
-            let short: String =
-                if name.len() > 70 { name.chars().take(14).chain(['…']).collect() } else { name.to_owned() };
+            // Only a key is longer, and its start says which one it is.
+            let short = one_line(name, if name.len() > 70 { 15 } else { 70 });
             checker.wrong(
                 place,
                 format!("{what} '{short}' stands twice, first on line {}: remove one of them", first.line),

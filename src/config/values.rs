@@ -8,7 +8,7 @@ use jiff::fmt::friendly;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, de};
 
-use crate::domain::{PublicKey, Span};
+use crate::domain::{PublicKey, Span, one_line};
 
 /// Where something stands in the file. Both count from 1; zero is "nowhere", for a default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -183,7 +183,7 @@ pub(super) fn public_key(text: &str) -> Result<PublicKey, String> {
 
 /// The start of a text for an error. Of a key only the start: a private key put here by mistake must not get into a log.
 fn cut(text: &str) -> String {
-    if text.chars().count() <= 12 { text.to_owned() } else { text.chars().take(10).chain(['…']).collect() }
+    one_line(text, 11)
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Evidence, Span, Time, ValidatorId};
+use super::{Evidence, Span, Time, ValidatorId, one_line};
 
 pub use book::{AlertBook, Freshness};
 pub use matchers::{Labels, MatcherError, Matchers};
@@ -37,7 +37,7 @@ pub const DOUBT: Span = Span::from_secs(30);
 /// and an alert that has been firing for a month would look forgotten after a restart.
 pub const REWRITE_AFTER: Span = Span::from_hours(1);
 
-/// Longest text taken over from an alert, in bytes: for one line in a mail, and far below what a record may have.
+/// Longest text taken over from an alert, in characters: for one line in a mail, and far below what a record may have.
 pub const MAX_TEXT: usize = 256;
 
 /// Alertmanager's name of a set of labels: 16 hexadecimal digits.
@@ -179,7 +179,7 @@ pub fn merge(known: Option<&AlertRecord>, alert: &Alert, heard: &Heard) -> Merge
         Word::Firing => firing(&known.state, heard.at),
         Word::Resolved { .. } => resolved(&known.state, heard.at, false),
         Word::Listed => listed(&known.state, heard.at),
-        Word::ListedSilenced { by } => AlertState::Silenced { by: shorten(by, MAX_TEXT) },
+        Word::ListedSilenced { by } => AlertState::Silenced { by: one_line(by, MAX_TEXT).into() },
         Word::NotListed => resolved(&known.state, heard.at, true),
     };
     let ends_at = match &heard.word {
@@ -204,7 +204,7 @@ fn first(alert: &Alert, heard: &Heard) -> Merged {
     let (state, ends_at) = match &heard.word {
         Word::Firing | Word::Listed => (AlertState::Firing { since: bounded_start(alert, heard.at) }, None),
         Word::Resolved { ends_at } => (AlertState::Resolved { at: heard.at, absent: false }, *ends_at),
-        Word::ListedSilenced { by } => (AlertState::Silenced { by: shorten(by, MAX_TEXT) }, None),
+        Word::ListedSilenced { by } => (AlertState::Silenced { by: one_line(by, MAX_TEXT).into() }, None),
         Word::NotListed => (AlertState::Resolved { at: heard.at, absent: true }, None),
     };
     let record =
@@ -242,14 +242,4 @@ fn resolved(known: &AlertState, at: Time, absent: bool) -> AlertState {
 /// A start from outside is never later than now.
 fn bounded_start(alert: &Alert, now: Time) -> Time {
     alert.starts_at.map_or(now, |start| start.min(now))
-}
-
-/// At most so many bytes of a text, cut between characters.
-#[must_use]
-pub fn shorten(text: &str, most: usize) -> Arc<str> {
-    if text.len() <= most {
-        return text.into();
-    }
-    let end = (0..=most.saturating_sub('…'.len_utf8())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
-    format!("{}…", &text[..end]).into()
 }

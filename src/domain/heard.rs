@@ -4,7 +4,7 @@
 
 mod trouble;
 
-use super::{Report, Span, Time, UNKNOWN_HEAD_AGE_SECONDS, elapsed};
+use super::{Report, Span, Time, TimeExt, UNKNOWN_HEAD_AGE_SECONDS, elapsed};
 
 pub use trouble::Trouble;
 
@@ -177,7 +177,7 @@ fn boot(report: &Report) -> String {
 /// When the head it reports was made, by our clock.
 fn head_at(report: &Report, now: Time) -> Time {
     let age = Span::from_secs(i64::try_from(report.head_age_seconds).unwrap_or(i64::MAX).min(LONG));
-    now.checked_sub(age).unwrap_or(Time::MIN)
+    now.minus(age)
 }
 
 /// A hundred years: a head that is older, or a number that is no age, is simply old.

@@ -9,7 +9,7 @@ use std::{borrow::Cow, fmt};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{IncidentId, Time, ValidatorId};
+use super::{IncidentId, Lines, Time, ValidatorId};
 
 mod blocker;
 mod decision;
@@ -21,7 +21,6 @@ mod render;
 mod standby;
 #[cfg(test)]
 mod tests;
-mod text;
 
 pub use blocker::{Blocker, Notifies};
 pub use decision::DecisionNeeded;
@@ -30,7 +29,6 @@ pub use outage::{Offer, Outage, Plan};
 pub use over::{Bill, Over};
 pub use render::{Context, Message, render};
 pub use standby::StandbyNotice;
-pub use text::{Lines, Text};
 
 /// One thing people are notified of, once.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -4,12 +4,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Notice, Span, Text, Time};
+use super::{Backoff, Notice, Span, Text, Time, TimeExt};
 
-/// The first pause after a failed try.
-const FIRST_PAUSE: Span = Span::from_secs(10);
-/// The longest pause: a mail is never more than this late once the server is back.
-const LONGEST_PAUSE: Span = Span::from_mins(10);
+/// A mail is never more than the longest pause late once the server is back.
+const AGAIN: Backoff = Backoff::new(Span::from_secs(10), Span::from_mins(10));
 
 /// A notice that not everybody has yet.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -103,7 +101,7 @@ impl Outgoing {
         }
         let reason = delivery.retry.first().or_else(|| delivery.rejected.first());
         self.last_error = reason.map(|(recipient, why)| format!("{recipient}: {why}").into());
-        self.next_try_at = now.checked_add(pause_after(self.attempts)).unwrap_or(Time::MAX);
+        self.next_try_at = now.plus(AGAIN.pause(self.attempts));
         self.attempts = self.attempts.saturating_add(1);
         self.state()
     }
@@ -113,12 +111,6 @@ impl Outgoing {
         self.waiting_for.retain(|waiting| waiting != recipient);
         self.waiting_for.len() < before
     }
-}
-
-/// 10 s, 20 s, 40 s … and never longer than 10 min.
-fn pause_after(failures_before: u32) -> Span {
-    let factor = 1_i32 << failures_before.min(16);
-    FIRST_PAUSE.checked_mul(factor).unwrap_or(LONGEST_PAUSE).min(LONGEST_PAUSE)
 }
 
 #[cfg(test)]
@@ -165,11 +157,6 @@ mod tests {
         let delivery = Delivery { accepted: vec!["a@x".into()], ..Delivery::default() };
         assert_eq!(mail.settle(&delivery, now), OutboxState::Delivered);
         assert!(!mail.is_due(Time::MAX));
-    }
-
-    #[test]
-    fn the_pause_stays_at_the_cap_for_ever() {
-        assert_eq!(pause_after(u32::MAX), LONGEST_PAUSE);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Rung, Span, Time, TimeExt, Usd, ValidatorId};
+use super::{Backoff, Rung, Span, Time, TimeExt, Usd, ValidatorId};
 
 /// Whether decisions are carried out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize, schemars::JsonSchema)]
@@ -147,11 +147,10 @@ impl Default for Policy {
 }
 
 impl Policy {
-    /// The pause before try number `attempt` (from 0): doubling, never longer than the cap.
+    /// The pause before try number `attempt` (from 0).
     #[must_use]
     pub fn backoff(&self, attempt: u32) -> Span {
-        let factor = 1i32 << attempt.min(16);
-        self.retry_after.checked_mul(factor).unwrap_or(self.retry_cap).min(self.retry_cap)
+        Backoff::new(self.retry_after, self.retry_cap).pause(attempt)
     }
 
     /// What a machine of this rung costs in this time, in dollars; `None` when its price is not known.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Heard, Span, Time, elapsed, human, printable};
+use super::{Heard, Span, Time, elapsed, human, one_line};
 
 /// How many programs' versions are shown, and how much of each: a machine may send anything.
 const VERSIONS: usize = 8;
@@ -45,7 +45,7 @@ impl Progress {
         let versions = report.versions.iter().take(VERSIONS);
         Self {
             percent: report.progress_percent.min(100),
-            stage: printable(&report.stage, 80),
+            stage: one_line(&report.stage, 80),
             percent_per_hour: heard.percent_per_hour(),
             seconds_to_go: report.seconds_to_go,
             reported_at: heard.moved_at,
@@ -55,7 +55,7 @@ impl Progress {
             boots: heard.boots_within(Span::from_hours(24), now),
             disk_free_percent: report.disk_free_percent.map(|percent| percent.min(100)),
             memory_free_percent: report.memory_free_percent.map(|percent| percent.min(100)),
-            versions: versions.map(|(program, version)| (printable(program, 40), printable(version, 80))).collect(),
+            versions: versions.map(|(program, version)| (one_line(program, 40), one_line(version, 80))).collect(),
         }
     }
 

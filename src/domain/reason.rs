@@ -4,7 +4,9 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::{Attention, Blocker, IncidentId, InstanceRef, Rung, Span, Stuck, Time, Topic, Usd, Verdict, View, human};
+use super::{
+    Attention, Blocker, IncidentId, InstanceRef, Rung, Span, Stuck, Time, Topic, Usd, Verdict, View, clock, human,
+};
 
 /// One reason. Its `Display` is what logs, mail, status and `simulate` show.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -177,10 +179,4 @@ pub fn start_word(word: &str) -> String {
         return "its start-up script runs".into();
     }
     format!("its start-up script says: {word}")
-}
-
-/// A moment as people read it: to the second, UTC.
-#[must_use]
-pub fn clock(at: Time) -> String {
-    at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
 }

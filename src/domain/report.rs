@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::one_line;
+
 /// Said where the age of a head is not known: older than anybody takes for fresh.
 pub const UNKNOWN_HEAD_AGE_SECONDS: u64 = 366 * 24 * 3600;
 
@@ -82,8 +84,8 @@ impl Written {
     /// A start-up script's word, made fit to be shown; one that has nothing to show has still been written.
     #[must_use]
     pub fn starting(word: &str) -> Self {
-        let word = printable(word.lines().find(|line| !line.trim().is_empty()).unwrap_or_default(), START_WORD);
-        Self::Starting(word.trim().to_owned())
+        let line = word.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
+        Self::Starting(one_line(line, START_WORD))
     }
 
     /// The report, if it is one.
@@ -102,20 +104,9 @@ impl From<Report> for Written {
     }
 }
 
-/// The first part of a text that a machine wrote, without what controls a terminal, turns the direction of writing or is
-/// not seen at all. A machine may send anything, and people decide by what they read.
-#[must_use]
-pub fn printable(text: &str, chars: usize) -> String {
-    let is_seen = |c: &char| {
-        let hidden = matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
-        !c.is_control() && !hidden
-    };
-    text.chars().filter(is_seen).take(chars).collect()
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{START_WORD, Written, printable};
+    use super::{START_WORD, Written};
 
     #[test]
     fn a_start_up_scripts_word_is_one_short_line_and_an_empty_one_is_still_a_word() {
@@ -123,13 +114,7 @@ mod tests {
         else {
             panic!("a word is a word")
         };
-        assert!(word.starts_with("fetching[2J xxx") && word.chars().count() < START_WORD, "{word}");
+        assert!(word.starts_with("fetching [2J xxx") && word.chars().count() == START_WORD, "{word}");
         assert_eq!(Written::starting("\u{200b}\n"), Written::Starting(String::new()));
-    }
-
-    #[test]
-    fn what_a_machine_wrote_neither_controls_a_terminal_nor_turns_the_line_around() {
-        assert_eq!(printable("a\u{1b}[2Jb\u{202e}c\u{200b}\u{61c}\u{2028}\u{2060}\n", 80), "a[2Jbc");
-        assert_eq!(printable("abc", 2), "ab");
     }
 }

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Span, Time};
+use super::Time;
 
 /// An opinion. *Unknown* is neither down nor safe: it never opens an incident and never satisfies a gate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -141,22 +141,4 @@ impl fmt::Display for Source {
             Self::Probe => "probe",
         })
     }
-}
-
-/// A span as people write it: `2m 10s`. Whole seconds from a minute up, one decimal below ten seconds.
-#[must_use]
-pub fn human(span: Span) -> String {
-    let seconds = span.as_secs_f64();
-    let whole = span.as_secs();
-    match whole {
-        ..=9 => format!("{seconds:.1}s").replace(".0s", "s"),
-        10..=59 => format!("{whole}s"),
-        60..=3599 => two(whole / 60, 'm', whole % 60, 's'),
-        3600..=86_399 => two(whole / 3600, 'h', whole % 3600 / 60, 'm'),
-        _ => two(whole / 86_400, 'd', whole % 86_400 / 3600, 'h'),
-    }
-}
-
-fn two(big: i64, big_unit: char, small: i64, small_unit: char) -> String {
-    if small == 0 { format!("{big}{big_unit}") } else { format!("{big}{big_unit} {small}{small_unit}") }
 }

@@ -1,5 +1,5 @@
 //! Arithmetic on moments that saturates: an absurd configuration or an absurd clock makes a deadline that is never or
-//! always reached, and no panic.
+//! always reached, and no panic. And how people read moments and spans.
 
 /// A point in time by the watcher's own clock.
 pub type Time = jiff::Timestamp;
@@ -34,4 +34,28 @@ impl TimeExt for Time {
 #[must_use]
 pub fn elapsed(from: Time, to: Time) -> Span {
     to.duration_since(from).max(Span::ZERO)
+}
+
+/// A moment as people read it: to the second, UTC.
+#[must_use]
+pub fn clock(at: Time) -> String {
+    at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
+}
+
+/// A span as people write it: `2m 10s`. Whole seconds from a minute up, one decimal below ten seconds.
+#[must_use]
+pub fn human(span: Span) -> String {
+    let seconds = span.as_secs_f64();
+    let whole = span.as_secs();
+    match whole {
+        ..=9 => format!("{seconds:.1}s").replace(".0s", "s"),
+        10..=59 => format!("{whole}s"),
+        60..=3599 => two(whole / 60, 'm', whole % 60, 's'),
+        3600..=86_399 => two(whole / 3600, 'h', whole % 3600 / 60, 'm'),
+        _ => two(whole / 86_400, 'd', whole % 86_400 / 3600, 'h'),
+    }
+}
+
+fn two(big: i64, big_unit: char, small: i64, small_unit: char) -> String {
+    if small == 0 { format!("{big}{big_unit}") } else { format!("{big}{big_unit} {small}{small_unit}") }
 }

@@ -3,20 +3,23 @@
 //! Every record names its writer's lease token and a write id, so that a write whose reply was lost is recognised, and a
 //! writer that has lost the lease finds its next write refused.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::lease::Lease;
 use crate::{
-    domain::{LedgerKey, Time, Validator, ValidatorId},
+    domain::{Backoff, LedgerKey, Span, Time, Validator, ValidatorId},
     ports::{Expect, Ledger, LedgerError, PutError, Version},
     records::{self, RecordError},
 };
 
 /// How a validator's record is laid out. Nothing reads another one.
 pub const FORM: u64 = 3;
+
+/// A write is tried again for as long as the lease lasts, which is seconds.
+const AGAIN: Backoff = Backoff::new(Span::from_millis(50), Span::from_secs(1));
 
 /// A validator's record as the ledger has it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -205,7 +208,7 @@ async fn write_until_known(
 ) -> Result<Version, StoreError> {
     let bytes = records::seal(envelope);
     let expect = version.map_or(Expect::Absent, |version| Expect::Version(version.clone()));
-    let mut pause = Duration::from_millis(50);
+    let mut failures = 0;
     loop {
         if lease.margin().is_zero() {
             return Err(StoreError::OutOfTime { key: key.clone() });
@@ -233,7 +236,7 @@ async fn write_until_known(
                 return Err(LedgerError::Unusable(why).into());
             }
         }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(Duration::from_secs(1));
+        tokio::time::sleep(AGAIN.pause(failures).unsigned_abs()).await;
+        failures += 1;
     }
 }

@@ -109,13 +109,6 @@ impl FakeChain {
         world::GENESIS_ROOT.to_owned()
     }
 
-    /// The slot and the epoch it is in.
-    #[must_use]
-    pub fn slot_and_epoch(&self) -> (u64, u64) {
-        let slot = self.world.slot();
-        (slot, self.world.epoch_of(slot))
-    }
-
     /// From now on these validators attest, or do not.
     pub fn set_attesting(&self, indices: impl IntoIterator<Item = u64>, attesting: bool) {
         self.world.set_attesting(indices, attesting);

@@ -5,6 +5,7 @@
 use std::{collections::BTreeSet, path::Path, time::Duration};
 
 use anyhow::{Context as _, ensure};
+use futures::future::{FutureExt as _, LocalBoxFuture};
 
 use super::{
     Then,
@@ -24,15 +25,36 @@ pub use narrator::Narrator;
 pub struct Story {
     pub name: &'static str,
     pub about: &'static str,
+    run: for<'a> fn(&'a mut Stage, &'a Narrator) -> LocalBoxFuture<'a, anyhow::Result<()>>,
 }
 
 /// All of them; the first is what is told without a name.
 pub const STORIES: &[Story] = &[
-    Story { name: "outage", about: "the plug is pulled, a standby syncs, promotion is refused, home comes back" },
-    Story { name: "lost-reply", about: "the reply to the creation is lost: looked for, found, not created twice" },
-    Story { name: "chain-sick", about: "the chain itself does not finalise: told, and nothing is created" },
-    Story { name: "flap", about: "an alert that comes and goes while the validator attests: nothing is created" },
-    Story { name: "watcher-killed", about: "kill -9 in the middle of the creation: one standby and one mail" },
+    Story {
+        name: "outage",
+        about: "the plug is pulled, a standby syncs, promotion is refused, home comes back",
+        run: |stage, narrator| outage(stage, narrator).boxed_local(),
+    },
+    Story {
+        name: "lost-reply",
+        about: "the reply to the creation is lost: looked for, found, not created twice",
+        run: |stage, narrator| lost_reply(stage, narrator).boxed_local(),
+    },
+    Story {
+        name: "chain-sick",
+        about: "the chain itself does not finalise: told, and nothing is created",
+        run: |stage, narrator| chain_sick(stage, narrator).boxed_local(),
+    },
+    Story {
+        name: "flap",
+        about: "an alert that comes and goes while the validator attests: nothing is created",
+        run: |stage, narrator| flap(stage, narrator).boxed_local(),
+    },
+    Story {
+        name: "watcher-killed",
+        about: "kill -9 in the middle of the creation: one standby and one mail",
+        run: |stage, narrator| watcher_killed(stage, narrator).boxed_local(),
+    },
 ];
 
 /// Plenty for anything that the compressed policy does within seconds.
@@ -62,13 +84,7 @@ pub async fn tell(name: &str, program: &Path, narrator: &Narrator) -> anyhow::Re
         stage.cloud.url(),
         stage.beacon.url()
     ));
-    match story.name {
-        "outage" => outage(&mut stage, narrator).await?,
-        "lost-reply" => lost_reply(&mut stage, narrator).await?,
-        "chain-sick" => chain_sick(&mut stage, narrator).await?,
-        "flap" => flap(&mut stage, narrator).await?,
-        _ => watcher_killed(&mut stage, narrator).await?,
-    }
+    (story.run)(&mut stage, narrator).await?;
     Ok(stage)
 }
 

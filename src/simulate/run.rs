@@ -147,7 +147,7 @@ impl<'a> Simulation<'a> {
                 self.all(Event::Due);
             }
             Statement::Signal { validator, source, verdict, evidence, about, fresh } => {
-                let at = |offset: Span| self.now.checked_add(offset).unwrap_or(self.now);
+                let at = |offset: Span| self.now.plus(offset);
                 let reading = Reading {
                     verdict: *verdict,
                     evidence: *evidence,
@@ -163,7 +163,7 @@ impl<'a> Simulation<'a> {
                 self.happen(Event::KeysSeen(validator.clone(), keys));
             }
             Statement::Hands { validator, why, fresh } => {
-                let fresh_until = self.now.checked_add(*fresh).unwrap_or(Time::MAX);
+                let fresh_until = self.now.plus(*fresh);
                 let hands = why.as_ref().map(|why| Hands { why: why.as_str().into(), fresh_until });
                 self.happen(Event::HandsSeen(validator.clone(), hands));
             }

@@ -13,7 +13,7 @@ use super::EventSource;
 use crate::{
     adapters::kube::{self, Kind, KubeObservation, KubeWatch, Named, PREFIX, Target},
     config::{Config, WorkloadName},
-    domain::{Command, Event, Hands, Request, Source, Span, Time, ValidatorId, kube::PauseNote},
+    domain::{Command, Event, Hands, Request, Source, Span, Time, TimeExt, ValidatorId, kube::PauseNote, one_line},
     ports::{Clock, Finding, FindingState},
     runtime::{Handle, Step},
 };
@@ -90,7 +90,7 @@ async fn report(mut observations: mpsc::Receiver<KubeObservation>, handle: &Hand
             observation = observations.recv() => {
                 let Some(observation) = observation else { return };
                 let now = clock.now();
-                let fresh_until = now.checked_add(HANDS).unwrap_or(now);
+                let fresh_until = now.plus(HANDS);
                 let hands = observation.hold.clone().map(|why| Hands { why, fresh_until });
                 let id = observation.validator.clone();
                 latest.seen.insert(id.clone(), (observation, hands));
@@ -155,10 +155,11 @@ async fn note(mut steps: broadcast::Receiver<Step>, client: &::kube::Client, tar
 /// An annotation as the request it stands for. Its id follows from what is written, so that it is applied once, and a
 /// human who resumes by command is not overruled by what still stands there.
 fn request(validator: &ValidatorId, note: &PauseNote) -> Result<(Time, Request), String> {
-    let until: Time = note.until.trim().parse().map_err(|_| {
-        let written: String = note.until.chars().take(40).collect();
-        format!("'{written}' is not a time like 2026-11-21T18:00:00Z")
-    })?;
+    let until: Time = note
+        .until
+        .trim()
+        .parse()
+        .map_err(|_| format!("'{}' is not a time like 2026-11-21T18:00:00Z", one_line(&note.until, 40)))?;
     let reason = note.reason.clone().unwrap_or_else(|| "no reason is written beside it".into());
     let name = format!("{validator}\n{until}\n{reason}");
     let id = format!("annotation-{}", Uuid::new_v5(&Uuid::NAMESPACE_OID, name.as_bytes()).simple());

@@ -14,7 +14,7 @@ use crate::{
     adapters::generic_probe::GenericProbe,
     config::{Config, ValidatorSettings},
     domain::{
-        Event, Interval, Source, ValidatorId,
+        Event, Interval, Source, ValidatorId, one_line,
         probe::{Answer, Judge, Sight},
     },
     ports::{Clock, Finding, FindingState},
@@ -116,10 +116,7 @@ fn raw(answer: &Answer) -> String {
     match answer {
         Answer::Connected | Answer::Refused | Answer::TimedOut | Answer::Doubtful(_) => String::new(),
         Answer::Http { status, body } => {
-            let text = String::from_utf8_lossy(body);
-            let shown: String = text.chars().filter(|c| !c.is_control()).take(SHOWN).collect();
-            let more = if text.chars().count() > SHOWN { "…" } else { "" };
-            format!("; answered {status}: {shown}{more}")
+            format!("; answered {status}: {}", one_line(&String::from_utf8_lossy(body), SHOWN))
         }
     }
 }

@@ -198,7 +198,7 @@ async fn no_report_makes_a_standby_ready_that_is_not_and_each_says_why() {
     for (words, change) in NOT_READY {
         watcher.reports(counter, change).await;
         let said = watcher.says();
-        assert!(watcher.phase() == "syncing" && said.replace("[2J", "").contains(words), "{words}: {said}");
+        assert!(watcher.phase() == "syncing" && said.replace(" [2J", "").contains(words), "{words}: {said}");
         assert!(!said.chars().any(char::is_control), "{said:?}");
         watcher.becomes_ready(counter + 1).await;
         counter += 100;

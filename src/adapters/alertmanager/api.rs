@@ -11,7 +11,8 @@ use super::{
 };
 use crate::domain::{
     Span, Time,
-    alerts::{Alert, Labels, MAX_TEXT, Word, shorten},
+    alerts::{Alert, Labels, MAX_TEXT, Word},
+    one_line,
 };
 
 /// Longer than any answer inside a cluster takes, shorter than anybody wants to wait.
@@ -175,12 +176,12 @@ fn taken(listed: ListedAlert, mappings: &Mappings) -> Vec<(Alert, Word)> {
     // An inhibited alert still fires: a graver one only speaks in its place.
     let word = match silenced_by.as_slice() {
         [] => Word::Listed,
-        [..] => Word::ListedSilenced { by: shorten(&silenced_by.join(", "), MAX_TEXT) },
+        [..] => Word::ListedSilenced { by: silenced_by.join(", ").into() },
     };
     let fingerprint = fingerprint(listed.fingerprint.as_deref(), &listed.labels);
     let starts_at = listed.starts_at.as_deref().and_then(time);
-    let name: Arc<str> = shorten(listed.labels.get("alertname").map_or("", String::as_str), MAX_TEXT);
-    let summary = shorten(&listed.annotations.unwrap_or_default().into_summary(), MAX_TEXT);
+    let name: Arc<str> = one_line(listed.labels.get("alertname").map_or("", String::as_str), MAX_TEXT).into();
+    let summary: Arc<str> = one_line(&listed.annotations.unwrap_or_default().into_summary(), MAX_TEXT).into();
     let alert = |taken: Taken| Alert {
         validator: taken.validator,
         evidence: taken.evidence,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::domain::{
     Evidence, ValidatorId,
-    alerts::{Alert, Labels, MAX_TEXT, Matchers, shorten},
+    alerts::{Alert, Labels, Matchers},
 };
 
 /// Alerts that meet the matchers count for the validator, as this evidence.
@@ -37,7 +37,7 @@ impl Mappings {
     #[must_use]
     pub fn new(mappings: impl IntoIterator<Item = Mapping>, watchdog: Option<Matchers>) -> Self {
         let named = |mapping: Mapping| {
-            let text = shorten(mapping.matchers.text(), MAX_TEXT);
+            let text = name(mapping.matchers.text());
             (mapping, text)
         };
         Self { all: mappings.into_iter().map(named).collect(), watchdog }
@@ -64,6 +64,16 @@ impl Mappings {
             mapping.validator == alert.validator && mapping.evidence == alert.evidence && *text == alert.mapping
         })
     }
+}
+
+/// What a mapping is called in stored alerts. It is compared with those of an earlier configuration, so its bytes stay as
+/// they are.
+fn name(text: &str) -> Arc<str> {
+    const MOST: usize = 256;
+    if text.len() <= MOST {
+        return text.into();
+    }
+    format!("{}…", &text[..text.floor_char_boundary(MOST - '…'.len_utf8())]).into()
 }
 
 #[cfg(test)]

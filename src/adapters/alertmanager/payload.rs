@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use crate::domain::{
     Time,
     alerts::{Fingerprint, Labels},
+    one_line,
 };
 
 #[derive(Debug)]
@@ -104,7 +105,7 @@ pub(super) fn parse(body: &[u8]) -> Result<WebhookMessage, PayloadError> {
         serde_json::from_slice(body).map_err(|error| PayloadError::NotJson(error.to_string()))?;
     match version {
         Some(serde_json::Value::String(version)) if version == "4" => {}
-        Some(other) => return Err(PayloadError::Version(super::excerpt(&other.to_string()))),
+        Some(other) => return Err(PayloadError::Version(one_line(&other.to_string(), 40))),
         None => return Err(PayloadError::Version("missing".into())),
     }
     let envelope: Envelope = serde_json::from_slice(body).map_err(|error| PayloadError::Shape(error.to_string()))?;

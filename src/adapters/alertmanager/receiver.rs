@@ -11,13 +11,14 @@ use super::{
     load::{Loaded, load},
     mapping::Mappings,
     payload::{AlertStatus, ToldAlert, WebhookMessage},
-    stats::{AlertmanagerStats, add},
+    stats::AlertmanagerStats,
     store::{Store, StoreError},
 };
 use crate::{
     domain::{
         AlertRecord, Time,
-        alerts::{Alert, AlertState, Freshness, Heard, MAX_TEXT, Word, shorten},
+        alerts::{Alert, AlertState, Freshness, Heard, MAX_TEXT, Word},
+        one_line,
     },
     ports::{Ledger, LedgerError},
 };
@@ -27,8 +28,6 @@ use crate::{
 pub enum AlertEvent {
     /// Alerts as they are known now; those that only were repeated have a new `seen_at`.
     Heard {
-        /// When the message came, by the watcher's clock.
-        received_at: Time,
         /// One for each alert and validator.
         records: Vec<Arc<AlertRecord>>,
     },
@@ -144,7 +143,7 @@ impl Receiver {
         }
         // What is durable is told even when the rest is not: the sooner it is known the better.
         if !records.is_empty() {
-            self.tell(AlertEvent::Heard { received_at: now, records }).await?;
+            self.tell(AlertEvent::Heard { records }).await?;
         }
         if watchdog {
             self.tell(AlertEvent::WatchdogSeen(now)).await?;
@@ -157,9 +156,9 @@ impl Receiver {
     }
 
     fn sort(&self, message: WebhookMessage, now: Time) -> (Vec<(Alert, Heard)>, bool) {
-        add(&self.stats.received, message.alerts.len() as u64);
+        self.stats.received.inc_by(message.alerts.len() as u64);
         if message.truncated > 0 {
-            add(&self.stats.truncated, message.truncated);
+            self.stats.truncated.inc_by(message.truncated);
             tracing::warn!(
                 missing = message.truncated,
                 "alertmanager has left alerts out of a message; remove max_alerts from the webhook_config"
@@ -193,9 +192,9 @@ impl Receiver {
             self.stats.unmatched(told.name());
             return;
         };
-        add(&self.stats.matched, 1);
-        let name = shorten(told.name(), MAX_TEXT);
-        let summary = shorten(&told.summary, MAX_TEXT);
+        self.stats.matched.inc();
+        let name: Arc<str> = one_line(told.name(), MAX_TEXT).into();
+        let summary: Arc<str> = one_line(&told.summary, MAX_TEXT).into();
         for taken in taken {
             let alert = Alert {
                 validator: taken.validator,
@@ -278,7 +277,7 @@ impl Receiver {
         let ended = heard.len() - listed;
         let (records, failed) = self.store_all(heard).await;
         if !records.is_empty() {
-            self.tell_later(AlertEvent::Heard { received_at: asked_at, records })?;
+            self.tell_later(AlertEvent::Heard { records })?;
         }
         match failed.into_iter().next() {
             Some(error) => Err(error.into()),

@@ -4,14 +4,13 @@ use std::{
     collections::VecDeque,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicI64, AtomicU64, Ordering},
+        atomic::{AtomicI64, Ordering},
     },
 };
 
-use crate::domain::{
-    Time,
-    alerts::{MAX_TEXT, shorten},
-};
+use prometheus_client::{metrics::counter::Counter, registry::Registry};
+
+use crate::domain::{Time, alerts::MAX_TEXT, one_line};
 
 /// How many names of unmatched alerts are kept: what fits on a status page.
 const KEPT: usize = 20;
@@ -19,27 +18,43 @@ const KEPT: usize = 20;
 /// Counters since the start, and two things worth showing.
 #[derive(Debug, Default)]
 pub struct AlertmanagerStats {
-    pub received: AtomicU64,
+    pub received: Counter,
     /// Of these, counted for at least one validator.
-    pub matched: AtomicU64,
+    pub matched: Counter,
     /// Of these, neither matched nor the Watchdog.
-    pub unmatched: AtomicU64,
+    pub unmatched: Counter,
     /// Alerts that Alertmanager left out because of `max_alerts`.
-    pub truncated: AtomicU64,
+    pub truncated: Counter,
     /// Messages without the right credentials.
-    pub unauthorised: AtomicU64,
+    pub unauthorised: Counter,
     /// Messages larger than we take, which Alertmanager drops for good.
-    pub too_large: AtomicU64,
+    pub too_large: Counter,
     /// Messages that are not payload version 4.
-    pub malformed: AtomicU64,
+    pub malformed: Counter,
     /// Messages refused with 503, which Alertmanager sends again.
-    pub refused: AtomicU64,
+    pub refused: Counter,
     /// In milliseconds since 1970; 0 is never.
     watchdog: AtomicI64,
     names: Mutex<VecDeque<Arc<str>>>,
 }
 
 impl AlertmanagerStats {
+    /// Has its counters exported.
+    pub fn register(&self, registry: &mut Registry) {
+        for (name, help, counter) in [
+            ("alerts_received", "Alerts received, each time", &self.received),
+            ("alerts_matched", "Alerts that counted for a validator", &self.matched),
+            ("alerts_unmatched", "Alerts that no mapping takes", &self.unmatched),
+            ("alerts_truncated", "Alerts that Alertmanager left out", &self.truncated),
+            ("webhooks_unauthorised", "Messages without the right credentials", &self.unauthorised),
+            ("webhooks_too_large", "Messages that were too large and are lost", &self.too_large),
+            ("webhooks_malformed", "Messages that are not payload version 4", &self.malformed),
+            ("webhooks_refused", "Messages answered with 503, which come again", &self.refused),
+        ] {
+            registry.register(name, help, counter.clone());
+        }
+    }
+
     /// When the last Watchdog came.
     #[must_use]
     pub fn last_watchdog(&self) -> Option<Time> {
@@ -61,8 +76,8 @@ impl AlertmanagerStats {
     }
 
     pub(super) fn unmatched(&self, name: &str) {
-        add(&self.unmatched, 1);
-        let name = shorten(name, MAX_TEXT);
+        self.unmatched.inc();
+        let name = one_line(name, MAX_TEXT).into();
         let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
         names.retain(|known| *known != name);
         names.push_back(name);
@@ -70,8 +85,4 @@ impl AlertmanagerStats {
             names.pop_front();
         }
     }
-}
-
-pub(super) fn add(counter: &AtomicU64, number: u64) {
-    counter.fetch_add(number, Ordering::Relaxed);
 }

@@ -9,7 +9,10 @@ use super::{
         Syncing, Versions,
     },
 };
-use crate::domain::chain::{ChainTime, Epoch, SyncStatus, Trouble};
+use crate::domain::{
+    brief,
+    chain::{ChainTime, Epoch, SyncStatus, Trouble},
+};
 
 /// More ids in one GET are refused (beacon API: "max 64").
 const MAX_IDS_IN_URL: usize = 64;
@@ -88,7 +91,7 @@ impl Client {
     /// What it calls itself. The newer `/eth/v2` is not everywhere yet.
     pub(super) async fn version(&self) -> Result<String, Trouble> {
         let answer = self.get::<Data<NodeVersion>>("/eth/v1/node/version").await?;
-        Ok(Trouble::clean(&answer.data.version))
+        Ok(brief(&answer.data.version))
     }
 
     /// The same of any node: where the older call is gone, the newer one is asked.
@@ -96,7 +99,7 @@ impl Client {
         match self.version().await {
             Err(Trouble::Status { status: 404 | 405 | 410 | 501, .. }) => {
                 let program = self.get::<Data<Versions>>("/eth/v2/node/version").await?.data.beacon_node;
-                Ok(Trouble::clean(&format!("{}/{}", program.name, program.version)))
+                Ok(brief(&format!("{}/{}", program.name, program.version)))
             }
             other => other,
         }

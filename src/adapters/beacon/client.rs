@@ -8,7 +8,7 @@ use url::Url;
 
 use crate::{
     adapters::http::{self, BodyError},
-    domain::chain::Trouble,
+    domain::{brief, chain::Trouble},
 };
 
 /// Some 20,000 validators as the API shows them: far more than we ever ask for in one call.
@@ -63,7 +63,7 @@ fn read<T: DeserializeOwned>(status: StatusCode, html: bool, body: &[u8]) -> Res
         return Err(Trouble::Html);
     }
     serde_json::from_slice(body).map_err(|error| {
-        if error.is_eof() { Trouble::HalfJson } else { Trouble::NotBeaconApi(Trouble::clean(&error.to_string())) }
+        if error.is_eof() { Trouble::HalfJson } else { Trouble::NotBeaconApi(brief(&error.to_string())) }
     })
 }
 
@@ -74,8 +74,8 @@ fn message(body: &[u8]) -> String {
         message: String,
     }
     match serde_json::from_slice::<Refusal>(body) {
-        Ok(refusal) => Trouble::clean(&refusal.message),
-        Err(_) => Trouble::clean(&String::from_utf8_lossy(&body[..body.len().min(200)])),
+        Ok(refusal) => brief(&refusal.message),
+        Err(_) => brief(&String::from_utf8_lossy(&body[..body.len().min(200)])),
     }
 }
 
@@ -93,5 +93,5 @@ fn of(error: &reqwest::Error) -> Trouble {
     if refused {
         return Trouble::Refused;
     }
-    Trouble::Broken(Trouble::clean(&root.to_string()))
+    Trouble::Broken(brief(&root.to_string()))
 }

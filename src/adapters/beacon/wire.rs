@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Deserializer, de::Error};
 
-use crate::domain::chain::{ChainTime, Epoch, KeyInfo, KeyStatus, PublicKey, Slot, SyncStatus, Trouble};
+use crate::domain::{
+    brief,
+    chain::{ChainTime, Epoch, KeyInfo, KeyStatus, PublicKey, Slot, SyncStatus, Trouble},
+};
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Data<T> {
@@ -109,9 +112,8 @@ impl StateValidator {
     pub(super) fn info(&self) -> Result<(PublicKey, KeyInfo), Trouble> {
         let key =
             self.validator.pubkey.parse().map_err(|_| Trouble::NotBeaconApi("a pubkey is not 48 bytes".into()))?;
-        let status = KeyStatus::from_api(&self.status, self.validator.slashed).ok_or_else(|| {
-            Trouble::NotBeaconApi(Trouble::clean(&format!("it has the validator status '{}'", self.status)))
-        })?;
+        let status = KeyStatus::from_api(&self.status, self.validator.slashed)
+            .ok_or_else(|| Trouble::NotBeaconApi(brief(&format!("it has the validator status '{}'", self.status))))?;
         Ok((key, KeyInfo { index: self.index, status }))
     }
 

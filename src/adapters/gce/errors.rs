@@ -3,7 +3,10 @@
 use google_cloud_compute_v1::Error;
 use google_cloud_gax::error::rpc::StatusDetails;
 
-use crate::{domain::CreateOutcome, ports::CloudError};
+use crate::{
+    domain::{CreateOutcome, one_line},
+    ports::CloudError,
+};
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Failure {
@@ -31,6 +34,9 @@ pub(super) enum Failure {
     Unanswered(String),
 }
 
+/// As much of Compute Engine's own words as is kept.
+pub(super) const SAID: usize = 300;
+
 pub(super) fn classify(error: &Error) -> Failure {
     let Some(status) = error.http_status_code() else {
         // A connection that was never made has carried nothing; any other may have.
@@ -47,7 +53,7 @@ pub(super) fn classify(error: &Error) -> Failure {
     });
     let reason = reason.unwrap_or_default();
     let message = error.status().map_or_else(|| error.to_string(), |status| status.message.clone());
-    let said = format!("{status} {reason}: {}", message.chars().take(300).collect::<String>());
+    let said = format!("{status} {reason}: {}", one_line(&message, SAID));
     by_code(&reason, &said).unwrap_or_else(|| by_status(status, said))
 }
 

@@ -34,10 +34,7 @@ impl Inspection for Gce {
         let begins = output.start.unwrap_or(start).max(0);
         let length = i64::try_from(contents.len()).unwrap_or(i64::MAX);
         // A server that sends more than it keeps is not followed; what is left out is the beginning.
-        let mut skipped = contents.len().saturating_sub(MOST);
-        while !contents.is_char_boundary(skipped) {
-            skipped += 1;
-        }
+        let skipped = contents.ceil_char_boundary(contents.len().saturating_sub(MOST));
         contents.drain(..skipped);
         let next = output.next.unwrap_or_else(|| begins.saturating_add(length));
         let skipped = i64::try_from(skipped).unwrap_or(i64::MAX);

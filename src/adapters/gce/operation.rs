@@ -6,8 +6,9 @@ use google_cloud_compute_v1::model::{Operation, operation::Status};
 
 use super::{
     Gce,
-    errors::{Failure, by_code},
+    errors::{Failure, SAID, by_code},
 };
+use crate::domain::one_line;
 
 impl Gce {
     /// Until it is done, or until patience ends; then the outcome is unknown.
@@ -47,7 +48,6 @@ fn ended(operation: &Operation) -> Result<(), Failure> {
         };
     };
     let code = first.code.as_deref().unwrap_or_default();
-    let said =
-        format!("{code}: {}", first.message.as_deref().unwrap_or_default().chars().take(300).collect::<String>());
+    let said = format!("{code}: {}", one_line(first.message.as_deref().unwrap_or_default(), SAID));
     Err(by_code(code, &said).unwrap_or(Failure::Refused(said)))
 }

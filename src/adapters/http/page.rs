@@ -7,9 +7,7 @@ use http::HeaderMap;
 use url::Url;
 
 use super::{BodyError, bounded_body, plain_client};
-
-/// As much of a stranger's text as is shown.
-const SHOWN: usize = 100;
+use crate::domain::brief;
 
 /// Why there is no page. Its text is what comes after the name of whoever was asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -50,12 +48,6 @@ impl Pages {
     }
 }
 
-/// What a stranger wrote, fit to be shown: no control characters, and not much of it.
-#[must_use]
-pub fn shown(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(SHOWN).collect()
-}
-
 impl From<BodyError> for PageError {
     fn from(error: BodyError) -> Self {
         match error {
@@ -77,6 +69,6 @@ impl From<reqwest::Error> for PageError {
             refused |= io.is_some_and(|error| error.kind() == std::io::ErrorKind::ConnectionRefused);
             root = cause;
         }
-        if refused { Self::Refused } else { Self::Broken(shown(&root.to_string())) }
+        if refused { Self::Refused } else { Self::Broken(brief(&root.to_string())) }
     }
 }

@@ -14,8 +14,9 @@ use k8s_openapi::{
 };
 
 use crate::domain::{
-    Span, Time,
+    Span, Time, end_of_line,
     kube::{ClaimState, Container, ContainerState, Exit, NodeState, PauseNote, Pod, PodPhase, Ready, Workload},
+    one_line,
 };
 
 /// The names of the annotations that an operator may set begin with this.
@@ -250,27 +251,17 @@ pub(super) fn claim(object: core::PersistentVolumeClaim) -> Item {
     item(&object.metadata, What::Claim(state))
 }
 
-/// The beginning of a text, in one line.
 fn short(text: &str) -> String {
-    let line = one_line(text);
-    match line.char_indices().nth(TEXT) {
-        Some((end, _)) => format!("{}…", &line[..end]),
-        None => line,
-    }
+    one_line(&joined(text), TEXT)
 }
 
-/// The end of what a container left behind: the reason stands last.
 fn last_lines(text: &str) -> String {
-    let line = one_line(text);
-    match line.char_indices().rev().nth(TEXT - 1) {
-        Some((begin, _)) if begin > 0 => format!("…{}", &line[begin..]),
-        Some(_) | None => line,
-    }
+    end_of_line(&joined(text), TEXT)
 }
 
-fn one_line(text: &str) -> String {
-    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-    lines.collect::<Vec<_>>().join(" / ").chars().filter(|c| !c.is_control()).collect()
+/// Several lines as one in which they can still be told apart.
+fn joined(text: &str) -> String {
+    text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" / ")
 }
 
 /// What is kept of a whole list, by name.

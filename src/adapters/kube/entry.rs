@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::convert::{Items, What};
 use crate::domain::{
-    Span, Time,
+    Span, Time, TimeExt,
     kube::{Blindness, Seen},
 };
 
@@ -28,7 +28,7 @@ impl ClockPair {
     /// What the wall clock would have shown then, had it never jumped.
     pub(super) fn wall_at(&self, then: Instant) -> Time {
         let ago = Span::try_from(self.mono.saturating_duration_since(then)).unwrap_or(Span::MAX);
-        self.wall.checked_sub(ago).unwrap_or(Time::MIN)
+        self.wall.minus(ago)
     }
 }
 

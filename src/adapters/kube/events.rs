@@ -18,7 +18,7 @@ use super::{
     Named, Target,
     topic::{Kind, ObjectQuery, READ_TIMEOUT, blindness},
 };
-use crate::domain::{IncidentId, Reason, Time, kube::Blindness};
+use crate::domain::{IncidentId, Reason, Time, kube::Blindness, one_line};
 
 /// The longest note the API takes is a kilobyte.
 const NOTE: usize = 900;
@@ -77,7 +77,7 @@ async fn once(
     kind: &'static str,
 ) -> Result<(), EventError> {
     let regarding = regarding(client, target).await?;
-    let said: String = note.reason.to_string().chars().take(NOTE).collect();
+    let said = one_line(&note.reason.to_string(), NOTE);
     let about = format!("{}\n{:?}\n{word}\n{said}", target.validator, note.incident.map(|id| id.to_string()));
     let name =
         format!("failover-{}-{}", target.validator, Uuid::new_v5(&Uuid::NAMESPACE_OID, about.as_bytes()).simple());

@@ -22,7 +22,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 
 use super::convert::{self, Item};
-use crate::domain::kube::Blindness;
+use crate::domain::{brief, kube::Blindness};
 
 const LEASES: &str = "kube-node-lease";
 
@@ -260,5 +260,5 @@ fn innermost(error: &dyn std::error::Error) -> String {
     while let Some(source) = error.source() {
         error = source;
     }
-    error.to_string().chars().take(120).collect()
+    brief(&error.to_string())
 }

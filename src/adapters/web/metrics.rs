@@ -1,10 +1,13 @@
-//! Metrics: gauges made from the status at the moment they are asked for, and counters kept elsewhere.
+//! Metrics: gauges made from the status at the moment they are asked for, and the counters of those who count.
 
 use std::sync::atomic::AtomicU64;
 
 use prometheus_client::{
-    encoding::{EncodeLabelSet, text::encode},
-    metrics::{counter::ConstCounter, family::Family, gauge::Gauge},
+    encoding::{
+        EncodeLabelSet,
+        text::{encode_eof, encode_registry},
+    },
+    metrics::{family::Family, gauge::Gauge},
     registry::{Registry, Unit},
 };
 
@@ -16,15 +19,6 @@ use standby::Standbys;
 
 /// OpenMetrics, as Prometheus asks for it.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-
-/// A counter kept elsewhere, as it is now.
-#[derive(Clone, Debug)]
-pub struct Counter {
-    /// Without the prefix and without `_total`.
-    pub name: &'static str,
-    pub help: &'static str,
-    pub value: u64,
-}
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Of {
@@ -45,22 +39,27 @@ struct Opinion {
     verdict: String,
 }
 
+/// An empty one; whoever counts registers its counters there once.
+#[must_use]
+pub fn registry() -> Registry {
+    Registry::with_prefix("failover")
+}
+
 /// The text. Without a status only what every process knows. One that waits for the lease says what it sees itself.
 #[must_use]
-pub fn render(status: Option<&Status>, counters: &[Counter]) -> String {
-    let mut registry = Registry::with_prefix("failover");
+pub fn render(status: Option<&Status>, counters: &Registry) -> String {
+    let mut registry = registry();
     let leads: Gauge = Gauge::default();
     leads.set(i64::from(status.is_some_and(|status| status.holds_lease)));
     registry.register("leads", "Whether this process holds the lease", leads);
     if let Some(status) = status {
         gauges(&mut registry, status);
     }
-    for counter in counters {
-        registry.register(counter.name, counter.help, ConstCounter::new(counter.value));
-    }
     let mut text = String::new();
     // Writing into a String does not fail.
-    let _ = encode(&mut text, &registry);
+    let _ = encode_registry(&mut text, &registry);
+    let _ = encode_registry(&mut text, counters);
+    let _ = encode_eof(&mut text);
     text
 }
 

@@ -5,7 +5,10 @@
 use url::Url;
 
 use super::{Checker, Problem, Warning};
-use crate::config::{Place, values::At};
+use crate::{
+    config::{Place, values::At},
+    domain::one_line,
+};
 
 /// Words in the name of a parameter whose value is one's own: keys of an API, and signatures as of a signed download.
 const OWN: [&str; 9] = ["token", "key", "secret", "auth", "pass", "pwd", "sig", "credential", "jwt"];
@@ -95,7 +98,7 @@ fn seems_secret(url: &Url) -> Option<String> {
         !value.is_empty() && OWN.iter().any(|own| name.contains(own)) || is_like_a_token(value)
     });
     if let Some((name, _)) = parameters {
-        return Some(format!("'{}' in its query", name.chars().take(40).collect::<String>()));
+        return Some(format!("'{}' in its query", one_line(&name, 40)));
     }
     let parts: Vec<&str> = url.path_segments().into_iter().flatten().filter(|part| !part.is_empty()).collect();
     let number = parts.iter().enumerate().position(|(index, part)| {

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{AlertRecord, AlertState};
-use crate::domain::{Evidence, Interval, Reading, Span, Time, human};
+use crate::domain::{Evidence, Interval, Reading, Span, Time, TimeExt, human};
 
 /// The most alerts remembered for one validator. More at one time than any rule set has; the rest stays in the ledger.
 pub const MAX_ALERTS: usize = 1_000;
@@ -115,9 +115,9 @@ fn opinion(
 ) -> Reading {
     let fresh_until = |record: &AlertRecord| match freshness {
         Freshness::Watchdog { timeout } => {
-            later(record.seen_at, MAX_SILENCE).min(watchdog_seen.map_or(record.seen_at, |seen| later(seen, *timeout)))
+            record.seen_at.plus(MAX_SILENCE).min(watchdog_seen.map_or(record.seen_at, |seen| seen.plus(*timeout)))
         }
-        Freshness::Repetition { stale_after } => later(record.seen_at, *stale_after),
+        Freshness::Repetition { stale_after } => record.seen_at.plus(*stale_after),
     };
     let mut firing: Option<(Interval, Time, &AlertRecord)> = None;
     for record in records {
@@ -184,8 +184,4 @@ fn unknown_why(records: &[&AlertRecord], now: Time) -> String {
             format!("{name} was no longer listed by Alertmanager at {at:.0}, which is not recovery")
         }
     }
-}
-
-fn later(time: Time, span: Span) -> Time {
-    time.checked_add(span).unwrap_or(Time::MAX)
 }

@@ -194,13 +194,6 @@ fn the_book_is_bounded_and_forgets_what_fires_last() {
     assert_eq!(book.readings(at(1), &REPEAT, None)[0].verdict, Verdict::Down);
 }
 
-#[test]
-fn a_long_text_is_cut_between_characters() {
-    let text = "é".repeat(MAX_TEXT);
-    let cut = shorten(&text, MAX_TEXT);
-    assert!(cut.len() <= MAX_TEXT && cut.ends_with('…') && cut.len() > MAX_TEXT - 5);
-}
-
 fn any_word() -> impl Strategy<Value = Word> {
     prop_oneof![
         3 => Just(Word::Firing),

@@ -7,7 +7,7 @@ use super::{
     ChainHealth, ChainTime, Epoch, EpochRecord, KeyCounts, KeyStates, NodeEpoch, NodeOpinion, PublicKey, Trouble,
     ValidatorObservation, judge, key_states, opinion,
 };
-use crate::domain::{ChainView, Evidence, Interval, Reading, Time, ValidatorId, Verdict};
+use crate::domain::{ChainView, Evidence, Interval, Reading, Time, TimeExt, ValidatorId, Verdict};
 
 /// What the nodes agree on for one validator.
 #[derive(Clone, Debug)]
@@ -148,7 +148,7 @@ impl Agreed {
             verdict: self.verdict,
             evidence: Evidence::Chain,
             about,
-            fresh_until: about.to.checked_add(fresh).unwrap_or(Time::MAX),
+            fresh_until: about.to.plus(fresh),
             why: self.why.as_str().into(),
         }
     }

@@ -169,9 +169,3 @@ fn a_status_of_the_api_is_known_or_refused() {
     assert_eq!(KeyStatus::from_api("withdrawal_possible", false), Some(KeyStatus::Exited));
     assert_eq!(KeyStatus::from_api("asleep", false), None);
 }
-
-#[test]
-fn a_strangers_text_is_shortened_and_made_plain() {
-    let text = Trouble::clean(&format!("a\n\u{1b}[31m{}", "b".repeat(1000)));
-    assert!(text.chars().count() <= 100 && !text.contains('\u{1b}') && text.ends_with('…'), "{text}");
-}

@@ -6,7 +6,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{Interval, Span, Time};
+use crate::domain::{Interval, Span, Time, TimeExt};
 
 /// The smallest unit of the chain's time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -84,7 +84,7 @@ impl ChainTime {
     pub fn start_of(&self, slot: Slot) -> Time {
         let millis = i64::try_from(self.slot.as_millis()).unwrap_or(i64::MAX);
         let offset = i64::try_from(slot.0).unwrap_or(i64::MAX).saturating_mul(millis);
-        self.genesis.checked_add(Span::from_millis(offset)).unwrap_or(Time::MAX)
+        self.genesis.plus(Span::from_millis(offset))
     }
 
     /// The epoch a slot is in.

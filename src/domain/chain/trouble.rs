@@ -79,20 +79,6 @@ pub enum Trouble {
     Unobserved,
 }
 
-/// Short enough for a line on a phone; what a node sends is not to be trusted with more.
-const MAX_TEXT: usize = 100;
-
-impl Trouble {
-    /// A stranger's text, shortened and without control characters.
-    #[must_use]
-    pub fn clean(text: &str) -> String {
-        let start = text.chars().take(4 * MAX_TEXT);
-        let plain: String = start.map(|c| if c.is_control() { ' ' } else { c }).collect();
-        let plain = plain.split_whitespace().collect::<Vec<_>>().join(" ");
-        if plain.chars().count() > MAX_TEXT { plain.chars().take(MAX_TEXT - 1).chain(['…']).collect() } else { plain }
-    }
-}
-
 impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

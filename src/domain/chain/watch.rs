@@ -3,7 +3,7 @@
 //! A node that was down, behind or cut off for a part of an epoch wrongly shows validators as silent in it.
 
 use super::{ChainTime, Epoch, Slot, Trouble};
-use crate::domain::{Interval, Time};
+use crate::domain::{Interval, Time, TimeExt};
 
 /// What a node says of itself (`/eth/v1/node/syncing`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub struct SyncStatus {
 /// # Errors
 /// The first thing that is wrong with it, the most telling first.
 pub fn assess(status: &SyncStatus, time: &ChainTime, now: Time) -> Result<(), Trouble> {
-    let latest = now.checked_add(time.disparity()).unwrap_or(Time::MAX);
+    let latest = now.plus(time.disparity());
     let (Some(clock), Some(latest)) = (time.slot_at(now), time.slot_at(latest)) else {
         return Err(Trouble::BeforeGenesis);
     };

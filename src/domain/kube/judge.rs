@@ -7,7 +7,7 @@ use super::{
     node::{self, NodeView},
     pod::{EVICTION, Look, taken_by},
 };
-use crate::domain::{Time, Verdict};
+use crate::domain::{Time, TimeExt, Verdict};
 
 #[must_use]
 pub fn judge(facts: &Facts, now: Time, thresholds: &Thresholds) -> Health {
@@ -238,7 +238,7 @@ impl<'a> Judge<'a> {
     /// A rollout, while it may take its time.
     fn rollout(&mut self) -> Option<Cause> {
         let since = self.facts.changing_since?;
-        let ends_at = since.checked_add(self.thresholds.rollout_grace).unwrap_or(Time::MAX);
+        let ends_at = since.plus(self.thresholds.rollout_grace);
         if self.now >= ends_at {
             return None;
         }

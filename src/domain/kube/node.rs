@@ -4,7 +4,7 @@
 //! change. Only how far the two clocks are apart is read from it.
 
 use super::{Gone, Lease, Node, Ready, Seen, Unseen};
-use crate::domain::{Span, Time};
+use crate::domain::{Span, Time, TimeExt};
 
 /// Clocks further apart than this are a fault of their own: then silence of the lease alone is not believed.
 const MAX_SKEW: Span = Span::from_secs(60);
@@ -77,7 +77,7 @@ pub fn is_sick(node: &Node, now: Time) -> bool {
 }
 
 fn end_of(lease: &Lease) -> Time {
-    lease.changed_at.checked_add(lease.duration).unwrap_or(Time::MAX)
+    lease.changed_at.plus(lease.duration)
 }
 
 fn silent(node: &Node, lease: &Lease, now: Time) -> NodeView {

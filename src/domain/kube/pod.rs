@@ -5,7 +5,7 @@
 use super::{
     Cause, Changed, ClaimState, Container, ContainerState, End, Exit, Facts, Pod, PodPhase, Thresholds, Unseen,
 };
-use crate::domain::{Span, Time};
+use crate::domain::{Span, Time, TimeExt};
 
 /// The kubelet forgets earlier crashes when a container has run for this long (its back-off is reset then), so until
 /// then a container that runs is a crash loop between two crashes.
@@ -124,7 +124,7 @@ impl Look<'_> {
 
     /// Until when a container that runs counts as one that crashes again and again.
     fn restless(&self, container: &Container) -> Option<Time> {
-        let calm_at = container.restarted_at?.checked_add(CALM).ok()?;
+        let calm_at = container.restarted_at?.plus(CALM);
         (container.restarts >= LOOP && calm_at > self.now).then_some(calm_at)
     }
 
@@ -200,7 +200,7 @@ impl Look<'_> {
     fn starting(&mut self, what: String) -> Cause {
         let pod = self.pod;
         let Some(since) = pod.idle_since else { return Cause::Unseen(Unseen::Unsaid { pod: pod.name.clone() }) };
-        let late_at = since.checked_add(self.thresholds.start_grace).unwrap_or(Time::MAX);
+        let late_at = since.plus(self.thresholds.start_grace);
         if self.now < late_at {
             self.review(late_at);
             return Cause::Starting { pod: pod.name.clone(), what };

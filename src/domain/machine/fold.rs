@@ -1,7 +1,7 @@
 //! The first move: an event becomes part of what is known. Nothing is decided here.
 
 use super::{Transition, request};
-use crate::domain::{Event, Heard, KeyStates, Reason, Role, Seen, Sight, Span, Written, printable};
+use crate::domain::{Event, Heard, KeyStates, Reason, Role, Seen, Sight, Span, Written, one_line};
 
 pub(super) fn fold<'a>(turn: &mut Transition<'a>, event: &'a Event) {
     match event {
@@ -83,7 +83,7 @@ fn hear(turn: &mut Transition<'_>, written: &Written) {
         Written::Report(report) => report,
     };
     if incident.as_deref() != Some(&report.incident) {
-        let other = printable(&report.incident, 64);
+        let other = one_line(&report.incident, 64);
         return ignore(turn, format!("it is of incident {other}"));
     }
     match &mut machine.report {

@@ -2,7 +2,7 @@
 //!
 //! It judges the name of the chain only: how far the node is on it is [`super::ready`]'s matter and [`super::stuck`]'s.
 
-use crate::domain::{ChainView, OtherChain, Policy, Report, ValidatorId, printable};
+use crate::domain::{ChainView, OtherChain, Policy, Report, ValidatorId, one_line};
 
 /// The chain a standby has to follow, as far as it can be judged here.
 #[derive(Clone, Copy, Debug)]
@@ -58,7 +58,7 @@ impl<'a> Expected<'a> {
         match (fits, said.is_empty()) {
             (true, _) => Identity::Fits,
             (false, true) => Identity::Unknown(NOT_SAID),
-            (false, false) => Identity::Other(printable(said, 80)),
+            (false, false) => Identity::Other(one_line(said, 80)),
         }
     }
 }
@@ -99,6 +99,6 @@ mod tests {
     fn what_a_machine_calls_its_chain_is_printable_and_short() {
         let long = format!("a\u{1b}[2J{}", "b".repeat(200));
         let Identity::Other(said) = Expected::Read(Some("x")).judge(&named(Some(&long))) else { panic!("it differs") };
-        assert!(said.starts_with("a[2Jb") && said.chars().count() == 80, "{said}");
+        assert!(said.starts_with("a [2Jb") && said.chars().count() == 80, "{said}");
     }
 }

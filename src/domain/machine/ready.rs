@@ -8,7 +8,7 @@ use super::{
 };
 use crate::domain::{
     ChainView, MachineWatch, Policy, Reason, Report, Span, Standby, Subject, Time, TimeExt, ValidatorId, elapsed,
-    human, printable, start_word,
+    human, one_line, start_word,
 };
 
 /// How many peers a node needs whose kind the agent knows. `min_peers` is about the hundreds of a beacon node; a node of
@@ -123,7 +123,7 @@ pub(super) fn missing(
 fn lacks(report: &Report, policy: &Policy) -> Vec<String> {
     let mut missing = Vec::new();
     if !report.synced {
-        missing.push(format!("{} ({} %)", printable(&report.stage, 80), report.progress_percent.min(100)));
+        missing.push(format!("{} ({} %)", one_line(&report.stage, 80), report.progress_percent.min(100)));
     }
     if Span::from_millis(report.clock_offset_ms.saturating_abs()) > policy.max_clock_offset {
         missing.push(format!("its clock is off by {} ms", report.clock_offset_ms));
@@ -132,7 +132,7 @@ fn lacks(report: &Report, policy: &Policy) -> Vec<String> {
         missing.push("a process that could sign is seen".into());
     }
     if let Some(why) = &report.signer_hidden {
-        missing.push(format!("a signer cannot be ruled out: {}", printable(why, 120)));
+        missing.push(format!("a signer cannot be ruled out: {}", one_line(why, 120)));
     }
     missing
 }

@@ -4,7 +4,7 @@
 //! signer is not among these; one makes the machine untouchable ([`super::follow`]). One that cannot be ruled out is.
 
 use super::identity::{Expected, Identity};
-use crate::domain::{Heard, Policy, Span, Standby, Stuck, Time, UNKNOWN_HEAD_AGE_SECONDS, elapsed, printable};
+use crate::domain::{Heard, Policy, Span, Standby, Stuck, Time, UNKNOWN_HEAD_AGE_SECONDS, elapsed, one_line};
 
 /// How often the clients may be started again within [`Policy::stuck_after`]. systemd starts a client that fails every
 /// few seconds; an update or an operator starts each once or twice.
@@ -61,7 +61,7 @@ pub(super) fn judge(case: &Case<'_>, policy: &Policy, now: Time) -> Option<Stuck
     if let Some(why) = &report.signer_hidden
         && let Some(since) = heard.hidden.since().filter(|since| lasts(*since, long, now))
     {
-        return Some(Stuck::SignerHidden { why: printable(why, 120), since });
+        return Some(Stuck::SignerHidden { why: one_line(why, 120), since });
     }
     if case.chain.is_counted()
         && let Some(since) = heard.peerless.since().filter(|since| lasts(*since, long, now))

@@ -6,7 +6,6 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     About, Scope,
-    layout::utc,
     render::{Writer, usd},
 };
 use crate::domain::{Rung, Time, Usd, clock};
@@ -158,7 +157,7 @@ impl Writer<'_> {
             Blocker::Hands { why } => self.maintenance(why),
             Blocker::Cooldown { until } => self.held_back(&format!(
                 "its last incident ended a short time ago (policy.cooldown, until {})",
-                utc(*until)
+                clock(*until)
             )),
             Blocker::ClosedByOperator => {
                 self.held_back("you ended its last incident while it was down, and it was not seen up since")

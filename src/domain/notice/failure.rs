@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{About, Scope, Text, layout::utc, render::Writer};
-use crate::domain::Time;
+use super::{About, Scope, render::Writer};
+use crate::domain::{Text, Time, clock};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -77,7 +77,7 @@ impl Writer<'_> {
         };
         self.body.say(&what);
         let mut facts = vec![("Answer", detail.to_string())];
-        facts.extend(retry_at.map(|at| ("Next try", utc(at))));
+        facts.extend(retry_at.map(|at| ("Next try", clock(at))));
         self.body.facts(&facts);
         self.next("To see permissions, quotas and places:", "check");
         subject.into()

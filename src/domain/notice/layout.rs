@@ -2,8 +2,6 @@
 //!
 //! It knows no notice; see `render`.
 
-use crate::domain::Time;
-
 /// The longest line of prose. Mail programs on phones break longer ones at places of their own.
 pub(super) const WIDTH: usize = 72;
 
@@ -78,9 +76,4 @@ impl Body {
         self.0.push_str(&line);
         self.0.push('\n');
     }
-}
-
-/// A moment as people write it: `2026-11-21 07:02:10 UTC`.
-pub(super) fn utc(at: Time) -> String {
-    at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
 }

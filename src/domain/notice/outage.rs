@@ -3,11 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    About, Lines, Scope, Text, Topic,
-    layout::utc,
+    About, Scope, Topic,
     render::{SIMULATED, Writer, usd},
 };
-use crate::domain::{InstanceRef, Rung, Span, Time, Usd, human};
+use crate::domain::{InstanceRef, Lines, Rung, Span, Text, Time, Usd, clock, human};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
@@ -89,7 +88,7 @@ impl Writer<'_> {
                     "{id} may be down: one source has said so for {span}, but a second one is needed before a standby \
                      is created. Please look at it."
                 ));
-                self.body.facts(&[("Suspected since", utc(*since))]);
+                self.body.facts(&[("Suspected since", clock(*since))]);
                 self.evidence();
                 let open = format!("open {id} --reason \"I looked: it is down\"");
                 self.next("If it is down, create a standby now:", &open);
@@ -97,7 +96,7 @@ impl Writer<'_> {
             }
             Outage::Confirmed { since, plan, opened_by } => {
                 let what = self.plan(&format!("{id} is down."), plan);
-                self.body.facts(&[("Suspected since", utc(*since))]);
+                self.body.facts(&[("Suspected since", clock(*since))]);
                 self.evidence();
                 if let Some(by) = opened_by {
                     self.body.say(&format!("Opened by {by}."));

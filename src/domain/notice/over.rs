@@ -3,10 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    About, Lines, Scope, Text,
+    About, Scope,
     render::{Writer, usd},
 };
-use crate::domain::{Rung, Span, Usd, human};
+use crate::domain::{Lines, Rung, Span, Text, Usd, human};
 
 /// Home is back: the incident is over, or its machine is kept by the operator.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -2,11 +2,11 @@
 //!
 //! The order is always the same: what happened and what to do, then the evidence, then the exact next command.
 
-use super::{
-    Notice, NoticeKind,
-    layout::{Body, utc},
-};
-use crate::domain::{Time, Usd, ValidatorId};
+use super::{Notice, NoticeKind, layout::Body};
+use crate::domain::{Time, Usd, ValidatorId, clock, one_line};
+
+/// Far more than a mail program shows of a subject, and far less than a header may have.
+const SUBJECT: usize = 400;
 
 /// What the words need beside the notice itself.
 #[derive(Clone, Copy, Debug)]
@@ -35,13 +35,12 @@ pub fn render(notice: &Notice, context: &Context<'_>) -> Message {
     let subject = writer.write();
     let mut facts = vec![("Site", context.site.to_owned()), ("Validator", notice.validator.to_string())];
     facts.extend(notice.incident.map(|incident| ("Incident", incident.to_string())));
-    facts.push(("Written", utc(notice.at)));
-    facts.extend(notice.first_at.map(|first_at| ("Reminder", format!("first reported {}", utc(first_at)))));
+    facts.push(("Written", clock(notice.at)));
+    facts.extend(notice.first_at.map(|first_at| ("Reminder", format!("first reported {}", clock(first_at)))));
     writer.body.facts(&facts);
     let still = if notice.first_at.is_some() { "still: " } else { "" };
     let subject = format!("[failover {}] {}: {still}{subject}", context.site, notice.validator);
-    let subject = subject.chars().filter(|c| !c.is_control()).collect();
-    Message { subject, body: writer.body.finish(), at: notice.at }
+    Message { subject: one_line(&subject, SUBJECT), body: writer.body.finish(), at: notice.at }
 }
 
 /// Each group of notices adds its own words to it.

@@ -4,10 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     About, Lines, Scope,
-    layout::utc,
     render::{SIMULATED, Writer, usd},
 };
-use crate::domain::{InstanceRef, Span, Stuck, Time, Usd, human};
+use crate::domain::{InstanceRef, Span, Stuck, Time, Usd, clock, elapsed, human};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
@@ -81,7 +80,7 @@ impl Writer<'_> {
                 }
                 let mut facts = vec![("Machine", instance.to_string())];
                 facts.extend(per_hour.map(|hour| ("Price", format!("{} an hour", usd(hour)))));
-                facts.push(("Stops itself", utc(*fuse_at)));
+                facts.push(("Stops itself", clock(*fuse_at)));
                 self.body.facts(&facts);
                 self.body.list("What it reports:", report.iter());
                 self.body.say(
@@ -118,12 +117,12 @@ impl Writer<'_> {
                 "a standby did not boot, trying another".into()
             }
             StandbyNotice::FuseSoon { instance, fuse_at, so_far, after_fuse_per_month } => {
-                let left = human(fuse_at.duration_since(self.notice.at).max(Span::ZERO));
+                let left = human(elapsed(self.notice.at, *fuse_at));
                 self.body.say(&format!(
                     "The standby of {id} stops itself in {left}. Nothing is lost with that, but it will not run. Keep \
                      it if you need it."
                 ));
-                let mut facts = vec![("Machine", instance.to_string()), ("Stops itself", utc(*fuse_at))];
+                let mut facts = vec![("Machine", instance.to_string()), ("Stops itself", clock(*fuse_at))];
                 facts.extend(so_far.map(|cost| ("Cost so far", usd(cost))));
                 facts.extend(
                     after_fuse_per_month.map(|month| ("Afterwards", format!("its disk costs {} a month", usd(month)))),

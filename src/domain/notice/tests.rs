@@ -2,7 +2,7 @@
 //! with `UPDATE_GOLDEN=1 cargo test --lib domain::notice` and read the difference.
 
 use super::*;
-use crate::domain::{Attention, AttentionKind, InstanceRef, Rung, Span, Stuck, StuckKind, Usd};
+use crate::domain::{Attention, AttentionKind, InstanceRef, Rung, Span, Stuck, StuckKind, Text, Usd};
 
 const GOLDEN: &str = include_str!("golden.txt");
 

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use super::{Answer, FailsFor, Height, Rule, Sight, WantedValue, height::Progress};
-use crate::domain::{Evidence, Interval, Reading, Span, Time, Verdict, human};
+use crate::domain::{Evidence, Interval, Reading, Span, Time, TimeExt, Verdict, human};
 
 /// The probes of one validator, with what each has shown.
 #[derive(Clone, Debug)]
@@ -111,7 +111,7 @@ impl Probe {
         let stays = verdict == Verdict::Unknown
             && self.opinion.as_ref().is_some_and(|old| old.verdict == Verdict::Up && about.to <= old.fresh_until);
         if !stays {
-            let fresh_until = about.to.checked_add(self.rule.believed_for).unwrap_or(Time::MAX);
+            let fresh_until = about.to.plus(self.rule.believed_for);
             self.opinion = Some(Opinion { verdict, from, fresh_until, why });
         }
     }

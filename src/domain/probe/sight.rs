@@ -5,6 +5,7 @@
 use serde_json::Value;
 
 use super::{Answer, Rule, WantedValue, compare};
+use crate::domain::one_line;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Sight {
@@ -53,16 +54,13 @@ fn found(body: &[u8], status: u16, rule: &Rule) -> Sight {
     let doubt = |error: compare::WrongType| Sight::Doubt(format!("at {pointer}, {error}"));
     match &wanted.value {
         WantedValue::Advances { .. } => compare::height(value).map_or_else(doubt, Sight::Height),
-        WantedValue::Compares(comparison) => match comparison.holds(value) {
-            Ok(true) => Sight::Works(format!("{pointer} is {}", short(value))),
-            Ok(false) => Sight::Fails(format!("{pointer} is {}, not {comparison}", short(value))),
-            Err(error) => doubt(error),
-        },
+        WantedValue::Compares(comparison) => {
+            let short = one_line(&value.to_string(), 60);
+            match comparison.holds(value) {
+                Ok(true) => Sight::Works(format!("{pointer} is {short}")),
+                Ok(false) => Sight::Fails(format!("{pointer} is {short}, not {comparison}")),
+                Err(error) => doubt(error),
+            }
+        }
     }
-}
-
-/// A node may send anything; people get the first part of it. JSON escapes control characters itself.
-fn short(value: &Value) -> String {
-    let text = value.to_string();
-    if text.chars().count() > 60 { text.chars().take(60).chain(['…']).collect() } else { text }
 }

@@ -150,7 +150,7 @@ async fn another_chain_is_said_with_its_name() {
     node.change(|is| is.network = "bepolia-\u{1b}[31m".into());
     let report = agent.report().await.unwrap();
     assert!(!report.synced && report.progress_percent == 0, "{report:?}");
-    assert_eq!(report.chain_id.as_deref(), Some("bepolia- [31m"));
+    assert_eq!(report.chain_id.as_deref(), Some("bepolia- [31m…"));
     assert_eq!(report.stage, format!("CometBFT follows another chain (bepolia- [31m, not {NETWORK})"));
 }
 

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
     time::Duration,
 };
@@ -20,6 +20,7 @@ use failover::{
         alerts::{AlertState, Freshness},
     },
 };
+use prometheus_client::metrics::counter::Counter;
 use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle};
 
 use crate::support::memory_ledger::MemoryLedger;
@@ -99,7 +100,7 @@ impl Rig {
     /// The next event, which is alerts.
     pub fn heard(&mut self) -> Vec<Known> {
         match self.events.try_recv() {
-            Ok(AlertEvent::Heard { records, .. }) => records.into_iter().map(Known).collect(),
+            Ok(AlertEvent::Heard { records }) => records.into_iter().map(Known).collect(),
             other => panic!("expected alerts, got {other:?}"),
         }
     }
@@ -113,8 +114,8 @@ impl Rig {
         wanted.await.unwrap_or_else(|_| panic!("nobody asks for reconciliation: {why}"));
     }
 
-    pub fn count(counter: &AtomicU64) -> u64 {
-        counter.load(Ordering::SeqCst)
+    pub fn count(counter: &Counter) -> u64 {
+        counter.get()
     }
 }
 

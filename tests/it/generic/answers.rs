@@ -143,7 +143,7 @@ async fn check_asks_every_probe_once_and_shows_what_was_answered() {
     );
     assert!(findings[0].detail.contains(r#"answered 200: {"result":{"chain":"main""#), "{}", findings[0].detail);
     assert!(findings[1].detail.starts_with("/result/blocks is 840000, not > 900000"), "{}", findings[1].detail);
-    assert!(findings[2].detail.ends_with("answered 200: <html><p>sign in"), "{}", findings[2].detail);
+    assert!(findings[2].detail.ends_with("answered 200: <html> <p>sign in"), "{}", findings[2].detail);
     assert_eq!((node.asked().len(), broken.asked().len()), (2, 1));
     assert!(chain::probe_chain(&config).await.is_empty(), "no beacon node is missed");
     let evidence = chain::chain_evidence(&config, &config.validators[0].name).await;

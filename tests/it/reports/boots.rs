@@ -84,7 +84,7 @@ async fn a_start_up_scripts_first_word_is_a_boot_and_a_report_comes_before_it() 
     assert_eq!((watcher.phase(), watcher.instance(), watcher.rig.fake.inserts()), ("syncing", first.clone(), 1));
     let said = watcher.says();
     assert!(said.contains("stuck: it has not come to report since"), "{said}");
-    assert!(said.contains("its start-up script says: installing[2J ansible x"), "{said}");
+    assert!(said.contains("its start-up script says: installing [2J ansible x"), "{said}");
     assert!(said.len() < 500 && !said.chars().any(char::is_control), "{said:?}");
     let mails = watcher.mails();
     assert!(mails.iter().any(|mail| mail.get("standby_stuck").is_some()), "{mails:?}");
@@ -92,7 +92,7 @@ async fn a_start_up_scripts_first_word_is_a_boot_and_a_report_comes_before_it() 
         let status = of_world(&watcher.world, "home", &watcher.policy, watcher.now);
         status.validators[0].standby.as_ref().unwrap().starting.clone()
     };
-    assert!(shown(&watcher).is_some_and(|word| word.starts_with("installing[2J ansible x")));
+    assert!(shown(&watcher).is_some_and(|word| word.starts_with("installing [2J ansible x")));
     // It goes on, and its word stays where it is.
     watcher.becomes_ready(1).await;
     assert_eq!(shown(&watcher), None, "a report comes before it");

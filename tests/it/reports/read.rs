@@ -60,7 +60,7 @@ async fn a_chain_of_another_name_is_told_with_it_and_never_ready() {
     }
     assert_eq!(watcher.phase(), "syncing");
     let mail = watcher.mails().last().unwrap()["standby_stuck"].clone();
-    assert_eq!(mail["why"], json!("it follows another chain (provider[2J)"));
+    assert_eq!(mail["why"], json!("it follows another chain (provider [2J)"));
     assert!(mail["advice"].as_str().unwrap().contains("correct the network"), "{mail}");
 }
 
