@@ -27,8 +27,8 @@ use crate::{
         monitor, process_probe,
         web::{self, WebState, metrics::Counter},
     },
-    config::{AlertmanagerSettings, Config, LedgerSettings, WebhookAuth},
-    domain::{Event, Policy, Source, alerts::Freshness},
+    config::{AlertmanagerSettings, Config, LedgerSettings, Login, WebhookAuth},
+    domain::{Event, Source, alerts::Freshness},
     ports::{Clock, Cloud, Ledger, Notifier},
     runtime::{Engine, EngineConfig, Handle, Outside, lease::LeaseConfig},
 };
@@ -45,11 +45,11 @@ pub use probes::ask_once;
 
 /// How often the validator process's own port is asked.
 const PROBE_EVERY: Duration = Duration::from_secs(15);
-
-#[must_use]
-pub fn policy(config: &Config) -> Policy {
-    config.policy(cloud::priced_ladder(config))
-}
+/// How often requests of operators are looked for in the ledger: each time is a request to the bucket, and a person waits.
+const REQUESTS_EVERY: Duration = Duration::from_secs(5);
+/// A jump of the clock, or a gap in observation, of more than this begins every waiting time again. A busy
+/// machine is late by less; more is a machine that was suspended, or a clock that was set.
+const CLOCK_JUMP: Duration = Duration::from_secs(30);
 
 /// The ledger that is configured.
 ///
@@ -193,10 +193,11 @@ fn engine_config(config: &Config) -> anyhow::Result<EngineConfig> {
     Ok(EngineConfig {
         site: config.site.clone(),
         validators: config.validators.iter().map(|validator| validator.name.clone()).collect(),
-        policy: policy(config),
-        requests_every: config.policy.requests_every.try_into().context("policy.requests_every")?,
+        policy: config.policy.clone(),
+        // So that a short lease, which is a wish for a quick watcher, makes this quick as well.
+        requests_every: REQUESTS_EVERY.min(lease.ttl / 6),
         call_timeout: cloud::call_timeout(config),
-        clock_jump: config.policy.clock_jump.try_into().context("policy.clock_jump")?,
+        clock_jump: CLOCK_JUMP,
         cli: "failover".into(),
         lease,
     })
@@ -240,8 +241,8 @@ fn alert_source(
 fn access(auth: &WebhookAuth) -> anyhow::Result<Access> {
     Ok(match auth {
         WebhookAuth::Bearer(file) => Access::Only(vec![Credentials::Bearer(Secret::new(file.read()?.expose())?)]),
-        WebhookAuth::Basic { username, password } => {
-            let password = Secret::new(password.read()?.expose())?;
+        WebhookAuth::Basic(Login { username, password_file }) => {
+            let password = Secret::new(password_file.read()?.expose())?;
             Access::Only(vec![Credentials::Basic { user: username.clone(), password }])
         }
         WebhookAuth::None => Access::Anybody,
@@ -256,7 +257,7 @@ fn process_probes(
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
     let client = http::client(Duration::from_secs(5))?;
-    let every = PROBE_EVERY.min(config.policy.observe_every.try_into().context("policy.observe_every")?);
+    let every = PROBE_EVERY.min(config.policy.observe_every.try_into().context("observe_every")?);
     for validator in &config.validators {
         let Some(url) = validator.process.clone() else { continue };
         let (client, clock, handle, stop) = (client.clone(), clock.clone(), handle.clone(), stop.clone());

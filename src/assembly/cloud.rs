@@ -16,7 +16,7 @@ use crate::{
     },
     bundle::Bundle,
     config::{ComputeSettings, Config, CredentialSettings},
-    domain::{ClockOffset, PricedRung},
+    domain::ClockOffset,
     ports::CALL_TIMEOUT,
 };
 
@@ -99,15 +99,6 @@ fn gce_config(config: &Config, compute: &ComputeSettings, credentials: Credentia
 pub fn call_timeout(config: &Config) -> Duration {
     let lease = Duration::try_from(config.policy.lease).unwrap_or(Duration::ZERO);
     Duration::try_from(CALL_TIMEOUT).unwrap_or(Duration::MAX).min(lease.mul_f32(0.6))
-}
-
-/// The ladder with what each rung costs.
-#[must_use]
-pub fn priced_ladder(config: &Config) -> Vec<PricedRung> {
-    let Some(compute) = &config.compute else { return Vec::new() };
-    let fuse = config.policy.standby_ttl;
-    let price = |rung| compute.prices.price(rung, &compute.disk_type, compute.disk_gb, compute.boot_disk_gb, fuse);
-    compute.ladder.iter().map(price).collect()
 }
 
 /// Where the prices come from; empty without a cloud.

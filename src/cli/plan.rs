@@ -74,8 +74,8 @@ pub(super) async fn run(options: &Options) -> anyhow::Result<Exit> {
         config.compute.is_some(),
         "there is no plan: without a `compute` section nothing can be created; `failover config example` shows one"
     );
-    let policy = assembly::policy(&config);
-    let plan = plan(&policy, assembly::cloud::price_source(&config));
+    let policy = &config.policy;
+    let plan = plan(policy, assembly::cloud::price_source(&config));
     if options.json {
         println!("{}", serde_json::to_string_pretty(&plan)?);
         return Ok(Exit::Done);
