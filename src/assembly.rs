@@ -18,7 +18,7 @@ use crate::{
         web::{self, WebState},
     },
     config::{Config, LedgerSettings},
-    domain::{LedgerKey, Policy},
+    domain::LedgerKey,
     ports::{Cloud, Ledger, Notifier},
     runtime::{
         Deps, Engine, EngineConfig, Handle,
@@ -32,10 +32,11 @@ use crate::{
 
 pub mod cloud;
 
-#[must_use]
-pub fn policy(config: &Config) -> Policy {
-    config.policy(config.priced_ladder())
-}
+/// How often requests of operators are looked for in the ledger: each time is a request to the bucket, and a person waits.
+const REQUESTS_EVERY: Duration = Duration::from_secs(5);
+/// A jump of the clock, or a gap in observation, of more than this begins every waiting time again. A busy
+/// machine is late by less; more is a machine that was suspended, or a clock that was set.
+const CLOCK_JUMP: Duration = Duration::from_secs(30);
 
 /// The ledger that is configured.
 ///
@@ -149,10 +150,11 @@ fn engine_config(config: &Config) -> anyhow::Result<EngineConfig> {
     Ok(EngineConfig {
         site: config.site.clone(),
         validators: config.validators.iter().map(|validator| validator.name.clone()).collect(),
-        policy: policy(config),
-        requests_every: config.policy.requests_every.try_into().context("policy.requests_every")?,
+        policy: config.policy.clone(),
+        // So that a short lease, which is a wish for a quick watcher, makes this quick as well.
+        requests_every: REQUESTS_EVERY.min(lease.ttl / 6),
         call_timeout: cloud::call_timeout(config),
-        clock_jump: config.policy.clock_jump.try_into().context("policy.clock_jump")?,
+        clock_jump: CLOCK_JUMP,
         cli: "failover".into(),
         lease,
     })

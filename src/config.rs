@@ -9,7 +9,6 @@ use std::{
 };
 
 mod error;
-mod policy;
 mod prices;
 mod secret;
 mod validate;
@@ -22,7 +21,7 @@ pub use error::{ConfigError, Problem, Warning};
 pub use secret::{Secret, SecretError, SecretFile};
 pub use validated::*;
 pub use values::{At, Duration, Place, Share};
-pub use written::MailTls;
+pub use written::{CredentialSettings, MailTls};
 
 /// A complete configuration to start from; what `failover config example` prints.
 pub const EXAMPLE: &str = include_str!("../docs/examples/failover.yaml");
@@ -57,13 +56,7 @@ pub fn load(path: &Path, checks: Checks) -> Result<(Config, Vec<Warning>), Confi
 /// # Errors
 /// As [`load`].
 pub fn parse(text: &str, origin: &str, checks: &Checks) -> Result<(Config, Vec<Warning>), ConfigError> {
-    let written: written::Written = serde_saphyr::from_str(text).map_err(|error| {
-        let place =
-            error.location().map_or(Place { line: 1, column: 1 }, |at| Place { line: at.line(), column: at.column() });
-        let message = wording::in_words(&error.without_snippet().to_string());
-        ConfigError::Invalid(vec![Problem::new(origin, text, place, message)])
-    })?;
-    validate::validate(written, text, origin, checks)
+    validate::validate(&read(text, origin)?, text, origin, checks)
 }
 
 /// Checks the probes of a generic validator where they stand alone, as the agent on a standby gets them. `origin` is
@@ -73,13 +66,17 @@ pub fn parse(text: &str, origin: &str, checks: &Checks) -> Result<(Config, Vec<W
 /// As [`load`]; the lines that problems name are those of the list written out.
 pub fn probes_from_json(probes: &serde_json::Value, origin: &str) -> Result<Vec<ProbeSettings>, ConfigError> {
     let text = format!("{probes:#}");
-    let written = serde_saphyr::from_str(&text).map_err(|error| {
+    validate::probes_alone(&read(&text, origin)?, &text, origin)
+}
+
+/// Reads a text for its form only.
+fn read<T: serde::de::DeserializeOwned>(text: &str, origin: &str) -> Result<T, ConfigError> {
+    serde_saphyr::from_str(text).map_err(|error| {
         let place =
             error.location().map_or(Place { line: 1, column: 1 }, |at| Place { line: at.line(), column: at.column() });
         let message = wording::in_words(&error.without_snippet().to_string());
-        ConfigError::Invalid(vec![Problem::new(origin, &text, place, message)])
-    })?;
-    validate::probes_alone(&written, &text, origin)
+        ConfigError::Invalid(vec![Problem::new(origin, text, place, message)])
+    })
 }
 
 /// The JSON schema of the file, for editors.

@@ -304,6 +304,10 @@ fn is_home(record: &[u8]) -> bool {
 /// How long one call to the cloud may take, so that an action ends before the lease it was started under.
 pub const CALL_TIMEOUT: Span = Span::from_secs(20);
 
+/// How long an action may take in all; after that it is looked for instead. Longer than one operation of the cloud is
+/// followed.
+pub const ACTION_TIMEOUT: Span = Span::from_mins(6);
+
 // ---------------------------------------------------------------------------------------------------- mail
 
 /// Something that tells people. Mail is the one there is.

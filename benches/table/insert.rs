@@ -81,7 +81,7 @@ fn config(folder: &Path, port: u16, chain: &FakeChain, beacon: &str, cloud: &str
          compute: {{project: bench, endpoint: '{cloud}', credentials: anonymous, \
          ladder: [{{zone: us-central1-a, machine_type: n2-standard-8}}], disk: {{type: pd-balanced, size_gb: 100}}}}\n\
          budget: {{per_incident_usd: 1000, per_month_usd: 1000000}}\n\
-         policy: {{hold_down: 1ms, max_unhealthy: 1.0, observe_every: 10m, recheck_every: 10m}}\nvalidators:\n",
+         policy: {{hold_down: 1ms, max_unhealthy: 1.0}}\nvalidators:\n",
         folder = folder.display(),
     );
     for number in 0..VALIDATORS {

@@ -18,7 +18,7 @@ use tokio::{net::TcpStream, time::timeout};
 
 use super::http::install_tls_provider;
 use crate::{
-    config::{HttpLogin, HttpQuestion, ProbeSettings, Question},
+    config::{HttpLogin, HttpQuestion, Login, ProbeSettings, Question},
     domain::probe::Answer,
 };
 
@@ -139,7 +139,7 @@ async fn send(client: &Client, question: &HttpQuestion) -> Result<Answer, reqwes
             Ok(token) => request.bearer_auth(token.expose()),
             Err(error) => return Ok(Answer::Doubtful(error.to_string())),
         },
-        Some(HttpLogin::Basic { username, password }) => match password.read() {
+        Some(HttpLogin::Basic(Login { username, password_file })) => match password_file.read() {
             Ok(password) => request.basic_auth(username, Some(password.expose())),
             Err(error) => return Ok(Answer::Doubtful(error.to_string())),
         },

@@ -6,10 +6,7 @@ use comfy_table::{Table, presets};
 use serde::Serialize;
 
 use super::{ConfigPath, Exit};
-use crate::{
-    assembly,
-    domain::{Mode, Policy, PricedRung, Usd, human},
-};
+use crate::domain::{Mode, Policy, PricedRung, Usd, human};
 
 mod bundle;
 
@@ -74,8 +71,8 @@ pub(super) async fn run(options: &Options) -> anyhow::Result<Exit> {
         config.compute.is_some(),
         "there is no plan: without a `compute` section nothing can be created; `failover config example` shows one"
     );
-    let policy = assembly::policy(&config);
-    let plan = plan(&policy, config.price_source());
+    let policy = &config.policy;
+    let plan = plan(policy, config.price_source());
     if options.json {
         println!("{}", serde_json::to_string_pretty(&plan)?);
         return Ok(Exit::Done);

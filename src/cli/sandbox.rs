@@ -1,9 +1,17 @@
 //! `failover sandbox`.
 
+use std::path::PathBuf;
+
 use anyhow::Context as _;
 
-use super::Exit;
-use crate::sandbox::story::{self, Narrator, STORIES};
+use super::{ConfigPath, Exit, serve};
+use crate::{
+    config::CredentialSettings,
+    sandbox::{
+        stage::hurry,
+        story::{self, Narrator, STORIES},
+    },
+};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -21,9 +29,19 @@ pub(super) struct Options {
     /// Leave the world up at the end, until interrupted.
     #[arg(long)]
     keep: bool,
+    /// Be the watcher of a sandbox with this configuration: `serve`, in compressed time. The sandbox starts itself so.
+    #[arg(long, value_name = "CONFIG", hide = true)]
+    watcher: Option<PathBuf>,
 }
 
 pub(super) async fn run(options: Options) -> anyhow::Result<Exit> {
+    if let Some(path) = options.watcher {
+        let mut config = ConfigPath { config: path }.load(true)?;
+        let fake = config.compute.as_ref().is_none_or(|compute| compute.credentials == CredentialSettings::Anonymous);
+        anyhow::ensure!(fake, "the cloud of this configuration is not a sandbox's: use `failover serve`");
+        hurry(&mut config);
+        return serve::watch(&config).await;
+    }
     if options.list {
         for story in STORIES {
             println!("{:16} {}", story.name, story.about);

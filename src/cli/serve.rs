@@ -1,7 +1,7 @@
 //! `failover serve`.
 
 use super::{ConfigPath, Exit, shutdown};
-use crate::{assembly::Watcher, domain::Mode};
+use crate::{assembly::Watcher, config::Config, domain::Mode};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: failover serve --config /etc/failover/failover.yaml")]
@@ -11,15 +11,18 @@ pub(super) struct Options {
 }
 
 pub(super) async fn run(options: Options) -> anyhow::Result<Exit> {
-    let config = options.path.load(true)?;
-    let watcher = Watcher::build(&config).await?;
+    watch(&options.path.load(true)?).await
+}
+
+pub(super) async fn watch(config: &Config) -> anyhow::Result<Exit> {
+    let watcher = Watcher::build(config).await?;
     tracing::info!(
         address = %watcher.address()?,
         validators = config.validators.len(),
         ledger = %config.ledger,
         "watching"
     );
-    if config.mode == Mode::Observe {
+    if config.policy.mode == Mode::Observe {
         tracing::warn!("mode is observe: decides and tells, creates nothing");
     }
     let shutdown = shutdown::on_signal("stopping: what runs may end, then the lease is given back")?;

@@ -109,13 +109,13 @@ async fn from_ledger(
     lease: Option<&LeaseRecord>,
     mut warnings: Vec<String>,
 ) -> anyhow::Result<Status> {
-    let (policy, now) = (assembly::policy(config), Time::now());
+    let (policy, now) = (&config.policy, Time::now());
     let (mut validators, mut unreadable) = (BTreeMap::new(), Vec::new());
     for validator in &config.validators {
         match store::read(ledger, &validator.name).await {
             Ok(found) => {
                 let record = found.map(|(_, envelope)| envelope.validator).unwrap_or_default();
-                let status = status::of_record(&validator.name, &record, &policy, now);
+                let status = status::of_record(&validator.name, &record, policy, now);
                 validators.insert(validator.name.clone(), status);
             }
             Err(store::StoreError::Record(error)) => unreadable.push(error.to_string()),

@@ -14,7 +14,7 @@ pub enum ConfigError {
     #[error("cannot read the configuration {path}: {error}")]
     Unreadable { path: PathBuf, error: io::Error },
     /// Its content cannot be used. Everything that could be found at once.
-    #[error("{}", Listing(.0))]
+    #[error("{}", listing(.0))]
     Invalid(Vec<Problem>),
 }
 
@@ -70,16 +70,6 @@ impl fmt::Display for Warning {
     }
 }
 
-struct Listing<'a>(&'a [Problem]);
-
-impl fmt::Display for Listing<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, problem) in self.0.iter().enumerate() {
-            if index > 0 {
-                f.write_str("\n")?;
-            }
-            write!(f, "{problem}")?;
-        }
-        Ok(())
-    }
+fn listing(problems: &[Problem]) -> String {
+    problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n")
 }

@@ -2,16 +2,21 @@
 //!
 //! It does not know what the values are used for beyond what makes them contradict each other.
 
-use std::{collections::HashMap, net::SocketAddr, path::Path};
+use std::{
+    collections::HashMap,
+    fs::File,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 use super::{
     Checks, Config, ConfigError, Place, Problem, SecretFile, Warning,
     validated::*,
-    values::{At, Duration},
+    values::At,
     written::{self, Written},
 };
 use crate::domain::{
-    Mode, Span, Usd,
+    Mode,
     alerts::{MatcherError, Matchers},
     one_line,
 };
@@ -27,7 +32,7 @@ mod urls;
 mod validators;
 
 pub(super) fn validate(
-    written: Written,
+    written: &Written,
     text: &str,
     origin: &str,
     checks: &Checks,
@@ -56,7 +61,8 @@ pub(super) fn probes_alone(
     if checker.problems.is_empty() { Ok(probes) } else { Err(ConfigError::Invalid(checker.problems)) }
 }
 
-/// Collects what is wrong. A check that fails says so and answers `None`; nothing is built from a file with a problem.
+/// Collects what is wrong. **Invariant:** a check that finds something wrong reports it, so whatever it answers then, `None`
+/// or the value as it is written, is thrown away: nothing is built from a file with a problem.
 struct Checker<'a> {
     text: &'a str,
     origin: &'a str,
@@ -74,87 +80,66 @@ impl Checker<'_> {
         self.warnings.push(Warning(Problem::new(self.origin, self.text, place, message.into())));
     }
 
-    fn config(&mut self, written: Written) -> Option<Config> {
+    fn config(&mut self, written: &Written) -> Option<Config> {
         let site = self.label(&written.site, "site");
         let ledger = self.ledger(&written.ledger);
         let http = self.http(&written.http);
-        let alertmanager =
-            written.alertmanager.as_ref().map(|section| self.alertmanager(section, http.as_ref().map(|h| h.listen)));
+        let listen = http.as_ref().map(|http| http.listen);
+        let alertmanager = written.alertmanager.as_ref().map(|section| self.alertmanager(section, listen));
         let ethereum = written.ethereum.as_ref().map(|section| self.ethereum(section));
         let kubernetes = self.kubernetes(&written.kubernetes);
-        let validators = self.validators(&written);
-        let policy = self.policy(&written.policy);
-        self.boots(&written);
-        let compute = written.compute.as_ref().map(|section| self.compute(section, &written.policy));
-        let standby = written.standby.as_ref().map(|section| self.standby(section));
-        self.standbys_for_all(&written);
-        let (budget_per_incident, budget_per_month) = self.budget(&written.budget);
+        let validators = self.validators(written);
+        let compute = written.compute.as_ref().map(|section| self.compute(section));
+        let standby = written.standby.as_ref().and_then(|section| self.standby(section));
+        self.standbys_for_all(written);
+        let policy = self.policy(written, &validators, compute.as_ref());
         let mail = written.mail.as_ref().map(|section| self.mail(section));
         let monitor = written.monitor.as_ref().map(|section| self.monitor(section));
-        self.mode(&written);
+        self.armed(written);
         Some(Config {
-            site: site?,
-            mode: written.mode.value,
-            ledger: ledger?,
+            site,
+            ledger,
             http: http?,
-            alertmanager: section(alertmanager)?,
-            ethereum: section(ethereum)?,
-            kubernetes: kubernetes?,
-            validators: validators?,
+            alertmanager,
+            ethereum,
+            kubernetes,
+            validators,
             policy,
-            compute: section(compute)?,
-            standby: section(standby)?,
-            budget_per_incident,
-            budget_per_month,
-            mail: section(mail)?,
-            monitor: section(monitor)?,
+            compute,
+            standby,
+            mail,
+            monitor,
         })
     }
 
     /// What has to be there before anything may be created.
-    fn mode(&mut self, written: &Written) {
-        match written.mode.value {
-            Mode::Observe => {}
-            Mode::Armed => {
-                if written.compute.is_none() {
-                    self.wrong(
-                        written.mode.place,
-                        "mode is armed, but there is no compute section to create a standby with: add one, or write \
-                         'mode: observe'",
-                    );
-                }
-                if written.mail.is_none() {
-                    self.warn(
-                        written.mode.place,
-                        "mode is armed, but there is no mail section: nobody is told that a standby is ready",
-                    );
-                }
-            }
+    fn armed(&mut self, written: &Written) {
+        let Mode::Armed = written.mode.value else { return };
+        if written.compute.is_none() {
+            self.wrong(
+                written.mode.place,
+                "mode is armed, but there is no compute section to create a standby with: add one, or write 'mode: \
+                 observe'",
+            );
+        }
+        if written.mail.is_none() {
+            let message = "mode is armed, but there is no mail section: nobody is told that a standby is ready";
+            self.warn(written.mode.place, message);
         }
     }
 
-    fn label(&mut self, text: &At<String>, key: &str) -> Option<String> {
-        let fits = (1..=63).contains(&text.len())
-            && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_');
-        if !fits {
-            self.wrong(text.place, format!("{key} '{}' has to be 1 to 63 of a-z, 0-9, '-' and '_'", text.value));
-        }
-        fits.then(|| text.value.clone())
-    }
-
-    fn ledger(&mut self, ledger: &At<written::Ledger>) -> Option<LedgerSettings> {
+    fn ledger(&mut self, ledger: &At<written::Ledger>) -> LedgerSettings {
         match &ledger.value {
             written::Ledger::Sqlite(sqlite) => {
                 if sqlite.path.as_os_str().is_empty() {
                     self.wrong(ledger.place, "ledger.sqlite.path is empty: name a file");
-                    return None;
                 }
                 self.warn(
                     ledger.place,
                     "the ledger is a file on this machine: it does not survive the loss of the house; use ledger.gcs \
                      for that",
                 );
-                Some(LedgerSettings::Sqlite { path: self.checks.base.join(&sqlite.path) })
+                LedgerSettings::Sqlite { path: self.checks.base.join(&sqlite.path) }
             }
             written::Ledger::Gcs(gcs) => {
                 let bucket = &gcs.bucket;
@@ -164,46 +149,33 @@ impl Checker<'_> {
                     self.wrong(bucket.place, format!("'{}' is not the name of a bucket", bucket.value));
                 }
                 let prefix = gcs.prefix.trim_matches('/');
-                let prefix = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
-                let endpoint = gcs.endpoint.as_ref().map(|url| self.url(url, "ledger.gcs.endpoint"));
-                let credentials = self.credentials(&gcs.credentials, gcs.endpoint.as_ref());
-                Some(LedgerSettings::Gcs {
-                    bucket: fits.then(|| bucket.value.clone())?,
-                    prefix,
-                    endpoint: section(endpoint)?,
-                    credentials: credentials?,
-                })
+                LedgerSettings::Gcs {
+                    bucket: bucket.value.clone(),
+                    prefix: if prefix.is_empty() { String::new() } else { format!("{prefix}/") },
+                    endpoint: self.optional_url(gcs.endpoint.as_ref(), "ledger.gcs.endpoint"),
+                    credentials: self.credentials(&gcs.credentials, gcs.endpoint.as_ref()),
+                }
             }
         }
     }
 
     fn http(&mut self, http: &written::Http) -> Option<HttpSettings> {
-        let listen = http.listen.parse::<SocketAddr>().ok();
-        if listen.is_none() {
+        let address = self.optional_url(http.address.as_ref(), "http.address");
+        let Ok(listen) = http.listen.parse::<SocketAddr>() else {
             self.wrong(
                 http.listen.place,
                 format!("'{}' is not an address with a port: write 0.0.0.0:8080 or [::]:8080", http.listen.value),
             );
-        }
-        let address = http.address.as_ref().map(|url| self.url(url, "http.address"));
-        Some(HttpSettings { listen: listen?, address: section(address)? })
+            return None;
+        };
+        Some(HttpSettings { listen, address })
     }
 
-    fn alertmanager(
-        &mut self,
-        written: &written::Alertmanager,
-        listen: Option<SocketAddr>,
-    ) -> Option<AlertmanagerSettings> {
+    fn alertmanager(&mut self, written: &written::Alertmanager, listen: Option<SocketAddr>) -> AlertmanagerSettings {
         let place = written.auth.place;
         let auth = match &written.auth.value {
-            written::Auth::BearerFile(path) => self.secret(path, place).map(WebhookAuth::Bearer),
-            written::Auth::Basic(basic) => {
-                if basic.username.is_empty() || basic.username.contains(':') {
-                    self.wrong(place, "alertmanager.auth.basic.username has to be there and without ':'");
-                }
-                self.secret(&basic.password_file, place)
-                    .map(|password| WebhookAuth::Basic { username: basic.username.clone(), password })
-            }
+            written::Auth::BearerFile(path) => WebhookAuth::Bearer(self.secret(path, place)),
+            written::Auth::Basic(basic) => WebhookAuth::Basic(self.login(basic, place, "alertmanager.auth.basic")),
             written::Auth::None => {
                 if let Some(listen) = listen.filter(|listen| !listen.ip().is_loopback()) {
                     self.wrong(
@@ -214,91 +186,106 @@ impl Checker<'_> {
                         ),
                     );
                 }
-                Some(WebhookAuth::None)
+                WebhookAuth::None
             }
         };
-        let url = written.url.as_ref().map(|url| self.url(url, "alertmanager.url"));
-        let watchdog = written.watchdog.as_ref().map(|watchdog| {
-            self.matchers(&watchdog.matchers)
-                .map(|matchers| WatchdogSettings { matchers, timeout: watchdog.timeout.value.0 })
+        let watchdog = written.watchdog.as_ref().map(|watchdog| WatchdogSettings {
+            matchers: self.matchers(&watchdog.matchers),
+            timeout: watchdog.timeout.span(),
         });
-        Some(AlertmanagerSettings {
-            auth: auth?,
-            url: section(url)?,
-            watchdog: section(watchdog)?,
-            stale_after: written.stale_after.value.0,
-        })
+        let url = self.optional_url(written.url.as_ref(), "alertmanager.url");
+        AlertmanagerSettings { auth, url, watchdog, stale_after: written.stale_after.span() }
     }
 
-    fn matchers(&mut self, matchers: &At<String>) -> Option<Matchers> {
-        matchers.value.parse().map_err(|error: MatcherError| self.wrong(matchers.place, error.to_string())).ok()
-    }
-
-    fn ethereum(&mut self, written: &written::Ethereum) -> Option<EthereumSettings> {
+    fn ethereum(&mut self, written: &written::Ethereum) -> EthereumSettings {
         if written.beacon_nodes.is_empty() {
             self.wrong(written.beacon_nodes.place, "ethereum.beacon_nodes is empty: name at least one node");
         }
         let mut names = Unique::default();
-        let mut nodes = Vec::new();
+        let mut beacon_nodes = Vec::new();
         for node in &written.beacon_nodes.value {
             names.take(self, &node.name.value, node.name.place, "beacon node");
             let name = self.label(&node.name, "the name of a beacon node");
             let url = self.url(&node.url, "the url of a beacon node");
-            nodes.extend(name.zip(url).map(|(name, url)| BeaconNodeSettings { name, url }));
+            beacon_nodes.extend(url.map(|url| BeaconNodeSettings { name, url }));
         }
         let genesis_root = written.genesis_root.as_ref().map(|root| {
             let digits = root.strip_prefix("0x").unwrap_or_default();
-            let fits = digits.len() == 64 && digits.chars().all(|c| c.is_ascii_hexdigit());
-            if !fits {
+            if digits.len() != 64 || !digits.chars().all(|c| c.is_ascii_hexdigit()) {
                 self.wrong(root.place, "ethereum.genesis_root has to be 0x and 64 hexadecimal digits");
             }
-            fits.then(|| root.to_ascii_lowercase())
+            root.to_ascii_lowercase()
         });
-        Some(EthereumSettings { beacon_nodes: nodes, genesis_root: section(genesis_root)? })
+        EthereumSettings { beacon_nodes, genesis_root }
     }
 
-    fn monitor(&mut self, written: &written::Monitor) -> Option<MonitorSettings> {
+    fn monitor(&mut self, written: &written::Monitor) -> MonitorSettings {
         let place = written.ping_url_file.place;
-        let file = self.secret(&written.ping_url_file.value, place)?;
-        if self.checks.files {
-            let is_url = file.read().is_ok_and(|secret| {
-                url::Url::parse(secret.expose()).is_ok_and(|url| matches!(url.scheme(), "http" | "https"))
-            });
-            if !is_url {
-                self.wrong(place, format!("{} holds no http or https URL", file.path().display()));
-                return None;
-            }
+        let ping_url_file = self.secret(&written.ping_url_file.value, place);
+        // One that cannot be read has been reported already.
+        if self.checks.files
+            && let Ok(secret) = ping_url_file.read()
+            && !url::Url::parse(secret.expose()).is_ok_and(|url| matches!(url.scheme(), "http" | "https"))
+        {
+            self.wrong(place, format!("{} holds no http or https URL", ping_url_file.path().display()));
         }
-        Some(MonitorSettings { ping_url_file: file, every: written.every.value.0 })
+        MonitorSettings { ping_url_file, every: written.every.span() }
     }
 
-    fn secret(&mut self, path: &Path, place: Place) -> Option<SecretFile> {
+    fn label(&mut self, text: &At<String>, key: &str) -> String {
+        let fits = (1..=63).contains(&text.len())
+            && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_');
+        if !fits {
+            self.wrong(text.place, format!("{key} '{}' has to be 1 to 63 of a-z, 0-9, '-' and '_'", text.value));
+        }
+        text.value.clone()
+    }
+
+    fn matchers(&mut self, matchers: &At<String>) -> Matchers {
+        matchers.value.parse().unwrap_or_else(|error: MatcherError| {
+            self.wrong(matchers.place, error.to_string());
+            Matchers::default()
+        })
+    }
+
+    fn login(&mut self, basic: &written::Basic, place: Place, key: &str) -> Login {
+        if basic.username.is_empty() || basic.username.contains(':') {
+            self.wrong(place, format!("{key}.username has to be there and without ':'"));
+        }
+        Login { username: basic.username.clone(), password_file: self.secret(&basic.password_file, place) }
+    }
+
+    fn secret(&mut self, path: &Path, place: Place) -> SecretFile {
         let file = SecretFile::new(self.checks.base.join(path));
         if self.checks.files {
             if let Err(error) = file.read() {
                 self.wrong(place, format!("{error}; write the secret into it, readable by this program only"));
-                return None;
-            }
-            if file.is_world_readable() {
+            } else if file.is_world_readable() {
                 let path = file.path().display().to_string();
                 self.warn(place, format!("every user of this machine can read the secret in {path}: chmod o-r {path}"));
             }
         }
-        Some(file)
+        file
+    }
+
+    /// A file that has to be there, whatever is in it.
+    fn file(&mut self, path: &Path, place: Place, key: &str, remedy: &str) -> PathBuf {
+        let path = self.checks.base.join(path);
+        if self.checks.files
+            && let Err(error) = File::open(&path)
+        {
+            self.wrong(place, format!("{key} {} cannot be read: {error}; {remedy}", path.display()));
+        }
+        path
+    }
+
+    /// A private certificate authority, for what speaks TLS.
+    fn ca_file(&mut self, file: &At<PathBuf>, key: &str) -> PathBuf {
+        self.file(&file.value, file.place, key, "name one in PEM form, or remove it to trust the system's alone")
     }
 }
 
-/// A section that is not there is fine; one that is wrong is not.
-#[allow(clippy::option_option, reason = "absent, wrong and fine are three things")]
-fn section<T>(section: Option<Option<T>>) -> Option<Option<T>> {
-    match section {
-        None => Some(None),
-        Some(None) => None,
-        Some(Some(value)) => Some(Some(value)),
-    }
-}
-
-/// Finds what stands twice, and says where it stood first.
+/// Finds duplicates, and says where the first one stands.
 #[derive(Default)]
 struct Unique(HashMap<String, Place>);
 
@@ -307,9 +294,10 @@ impl Unique {
         if let Some(first) = self.0.insert(name.to_owned(), place) {
             // Only a key is longer, and its start says which one it is.
             let short = one_line(name, if name.len() > 70 { 15 } else { 70 });
+            let line = first.line;
             checker.wrong(
                 place,
-                format!("{what} '{short}' stands twice, first on line {}: remove one of them", first.line),
+                format!("duplicate {what} '{short}' (first defined on line {line}); change or remove one"),
             );
         }
     }
@@ -318,12 +306,4 @@ impl Unique {
 fn is_loopback(host: &str) -> bool {
     let host = host.trim_start_matches('[').trim_end_matches(']');
     host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
-}
-
-fn span(duration: &At<Duration>) -> Span {
-    duration.value.0
-}
-
-fn usd(amount: &At<f64>) -> Usd {
-    Usd(amount.value)
 }

@@ -7,9 +7,9 @@ use std::{fmt, net::SocketAddr, path::PathBuf};
 
 use url::Url;
 
-use super::{MailTls, SecretFile};
+use super::{CredentialSettings, MailTls, SecretFile};
 use crate::domain::{
-    Evidence, Mode, PriceTable, PublicKey, Rung, Span, Usd, ValidatorId, alerts::Matchers, kube::Thresholds,
+    Evidence, Policy, PriceTable, PublicKey, Rung, Span, ValidatorId, alerts::Matchers, kube::Thresholds,
 };
 
 mod node;
@@ -23,8 +23,6 @@ pub use standby::*;
 #[derive(Clone, Debug)]
 pub struct Config {
     pub site: String,
-    /// Decide only, or act as well.
-    pub mode: Mode,
     pub ledger: LedgerSettings,
     pub http: HttpSettings,
     pub alertmanager: Option<AlertmanagerSettings>,
@@ -33,14 +31,11 @@ pub struct Config {
     pub kubernetes: KubernetesSettings,
     /// What is watched, in the order written; names and keys are unique.
     pub validators: Vec<ValidatorSettings>,
-    pub policy: PolicySettings,
+    /// What decisions go by, whatever section says it.
+    pub policy: Policy,
     pub compute: Option<ComputeSettings>,
     /// What a standby becomes; without it a machine is only a rehearsal.
     pub standby: Option<StandbySettings>,
-    /// The most one incident may cost.
-    pub budget_per_incident: Option<Usd>,
-    /// The most 30 days may cost.
-    pub budget_per_month: Option<Usd>,
     pub mail: Option<MailSettings>,
     pub monitor: Option<MonitorSettings>,
 }
@@ -69,15 +64,6 @@ impl fmt::Display for LedgerSettings {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum CredentialSettings {
-    ApplicationDefault,
-    /// A key file or a workload identity configuration.
-    KeyFile(PathBuf),
-    /// None; the endpoint is on this machine.
-    Anonymous,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpSettings {
     pub listen: SocketAddr,
     pub address: Option<Url>,
@@ -97,10 +83,7 @@ pub struct AlertmanagerSettings {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WebhookAuth {
     Bearer(SecretFile),
-    Basic {
-        username: String,
-        password: SecretFile,
-    },
+    Basic(Login),
     /// Not at all; the port is on loopback.
     None,
 }
@@ -203,35 +186,6 @@ pub struct AlertSettings {
     pub evidence: Evidence,
 }
 
-/// Thresholds; `docs/configuration.md` says what each is for.
-#[derive(Clone, Debug)]
-pub struct PolicySettings {
-    pub hold_down: Span,
-    pub suspected_mail_after: Span,
-    pub healthy_delay: Span,
-    pub max_unhealthy: f64,
-    pub cooldown: Span,
-    pub max_incidents_per_day: u32,
-    pub standby_ttl: Span,
-    pub report_stale_after: Span,
-    pub ready_hold: Span,
-    pub stuck_after: Span,
-    pub boot_deadline: Span,
-    pub max_boot_attempts: u32,
-    pub provisioning_deadline: Span,
-    pub lease: Span,
-    pub observe_every: Span,
-    pub recheck_every: Span,
-    pub requests_every: Span,
-    pub retry_after: Span,
-    pub retry_cap: Span,
-    pub action_timeout: Span,
-    pub clock_jump: Span,
-    pub min_peers: u32,
-    pub max_head_age: Span,
-    pub max_clock_offset: Span,
-}
-
 #[derive(Clone, Debug)]
 pub struct ComputeSettings {
     pub project: String,
@@ -260,7 +214,7 @@ pub struct MailSettings {
     /// A private authority beside the system's.
     pub ca_file: Option<PathBuf>,
     /// The login, if it wants one.
-    pub login: Option<MailLogin>,
+    pub login: Option<Login>,
     /// Who writes: an address, or a name and an address in `<…>`.
     pub from: String,
     /// Plain addresses; at least one, none twice.
@@ -269,9 +223,9 @@ pub struct MailSettings {
     pub timeout: Span,
 }
 
-/// User name and password of the mail server.
+/// User name and password.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MailLogin {
+pub struct Login {
     pub username: String,
     pub password_file: SecretFile,
 }

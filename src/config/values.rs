@@ -2,13 +2,13 @@
 //!
 //! Whether values fit together is decided in [`super::validate`].
 
-use std::{borrow::Cow, fmt, ops::Deref};
+use std::{borrow::Cow, fmt, ops::Deref, str::FromStr};
 
 use jiff::fmt::friendly;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, de};
 
-use crate::domain::{PublicKey, Span, one_line};
+use crate::domain::{PublicKey, Span, one_line, probe::FailsFor};
 
 /// Where something stands in the file. Both count from 1; zero is "nowhere", for a default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -31,6 +31,12 @@ pub struct At<T> {
 impl<T> From<T> for At<T> {
     fn from(value: T) -> Self {
         Self { value, place: Place::default() }
+    }
+}
+
+impl At<Duration> {
+    pub(in crate::config) fn span(&self) -> Span {
+        self.value.0
     }
 }
 
@@ -70,12 +76,42 @@ impl<T: JsonSchema> JsonSchema for At<T> {
     }
 }
 
+/// What is written as one word: `FromStr` reads it, `Display` writes it, and its schema is this.
+macro_rules! one_word {
+    ($type:ident, $schema:tt) => {
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+            }
+        }
+
+        impl Serialize for $type {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl JsonSchema for $type {
+            fn inline_schema() -> bool {
+                true
+            }
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($type).into()
+            }
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!($schema)
+            }
+        }
+    };
+}
+
 /// A span of time as it is written: `5m`, `4h10m`, `200ms`. Never zero, never negative.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Duration(pub Span);
 
-impl Duration {
-    pub(in crate::config) fn parse(text: &str) -> Result<Self, String> {
+impl FromStr for Duration {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
         const FORM: &str = "a duration is written like 30s, 5m, 4h10m or 200ms";
         static PARSER: friendly::SpanParser = friendly::SpanParser::new();
         let span = PARSER.parse_duration(text.trim()).map_err(|_| format!("'{text}' is not a duration: {FORM}"))?;
@@ -90,17 +126,21 @@ impl Duration {
     }
 }
 
-impl<'de> Deserialize<'de> for Duration {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        Self::parse(&text).map_err(de::Error::custom)
+impl From<Span> for Duration {
+    fn from(span: Span) -> Self {
+        Self(span)
     }
 }
 
-impl Serialize for Duration {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&self)
+impl From<Duration> for Span {
+    fn from(duration: Duration) -> Self {
+        duration.0
     }
+}
+
+/// A default.
+pub(super) fn seconds<const N: i64>() -> At<Duration> {
+    Duration(Span::from_secs(N)).into()
 }
 
 impl fmt::Display for Duration {
@@ -109,24 +149,15 @@ impl fmt::Display for Duration {
     }
 }
 
-impl JsonSchema for Duration {
-    fn inline_schema() -> bool {
-        true
-    }
-    fn schema_name() -> Cow<'static, str> {
-        "Duration".into()
-    }
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({"type": "string", "examples": ["30s", "5m", "4h10m"]})
-    }
-}
+one_word!(Duration, {"type": "string", "examples": ["30s", "5m", "4h10m"]});
 
 /// A share, written `50%` or `0.5`.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
 pub struct Share(pub f64);
 
-impl Share {
-    fn parse(text: &str) -> Result<Self, String> {
+impl FromStr for Share {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
         let text = text.trim();
         let share = match text.strip_suffix('%') {
             Some(percent) => percent.trim().parse::<f64>().map(|percent| percent / 100.0),
@@ -139,30 +170,55 @@ impl Share {
     }
 }
 
-impl<'de> Deserialize<'de> for Share {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        Self::parse(&text).map_err(de::Error::custom)
+impl From<f64> for Share {
+    fn from(share: f64) -> Self {
+        Self(share)
     }
 }
 
-impl Serialize for Share {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&format_args!("{}%", self.0 * 100.0))
+impl From<Share> for f64 {
+    fn from(share: Share) -> Self {
+        share.0
     }
 }
 
-impl JsonSchema for Share {
-    fn inline_schema() -> bool {
-        true
-    }
-    fn schema_name() -> Cow<'static, str> {
-        "Share".into()
-    }
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({"type": ["string", "number"], "examples": ["50%", 0.5]})
+impl fmt::Display for Share {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}%", self.0 * 100.0)
     }
 }
+
+one_word!(Share, {"type": ["string", "number"], "examples": ["50%", 0.5]});
+
+/// How often, `3`, or for how long, `2m`, a probe may fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Failures(pub FailsFor);
+
+impl FromStr for Failures {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let form = "write how many times in a row, like 3, or for how long, like 2m";
+        match text.trim().parse::<u32>() {
+            Ok(0) => Err(format!("'0' failures are none: {form}")),
+            Ok(times) => Ok(Self(FailsFor::Times(times))),
+            Err(_) => match text.parse() {
+                Ok(Duration(span)) => Ok(Self(FailsFor::Time(span))),
+                Err(_) => Err(format!("'{text}' is neither a number from 1 nor a duration: {form}")),
+            },
+        }
+    }
+}
+
+impl fmt::Display for Failures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            FailsFor::Times(times) => write!(f, "{times}"),
+            FailsFor::Time(span) => write!(f, "{}", Duration(span)),
+        }
+    }
+}
+
+one_word!(Failures, {"type": ["string", "integer"], "minimum": 1, "examples": [3, "2m"]});
 
 /// A public key, or what is wrong with it.
 ///
@@ -192,27 +248,27 @@ mod tests {
 
     #[test]
     fn a_duration_needs_a_unit_and_is_longer_than_zero() {
-        assert_eq!(Duration::parse("4h10m"), Ok(Duration(Span::from_mins(250))));
-        assert_eq!(Duration::parse("200ms"), Ok(Duration(Span::from_millis(200))));
+        assert_eq!(Duration::from_str("4h10m"), Ok(Duration(Span::from_mins(250))));
+        assert_eq!(Duration::from_str("200ms"), Ok(Duration(Span::from_millis(200))));
         for bad in ["-5m", "0s", "5", "", "5 parsecs", "99999h", "5m ago"] {
-            assert!(Duration::parse(bad).is_err(), "{bad} was taken");
+            assert!(Duration::from_str(bad).is_err(), "{bad} was taken");
         }
     }
 
     #[test]
     fn a_duration_is_read_back_as_it_is_shown() {
         for text in ["5m", "4h10m", "200ms", "72h", "1m30s"] {
-            let duration = Duration::parse(text).unwrap();
-            assert_eq!(Duration::parse(&duration.to_string()), Ok(duration), "{duration}");
+            let duration = text.parse::<Duration>().unwrap();
+            assert_eq!(duration.to_string().parse(), Ok(duration), "{duration}");
         }
     }
 
     #[test]
     fn a_share_is_a_part_of_the_whole() {
-        assert_eq!(Share::parse("50%"), Ok(Share(0.5)));
-        assert_eq!(Share::parse("0.25"), Ok(Share(0.25)));
+        assert_eq!(Share::from_str("50%"), Ok(Share(0.5)));
+        assert_eq!(Share::from_str("0.25"), Ok(Share(0.25)));
         for bad in ["101%", "-1%", "half", "2", "NaN", "%"] {
-            assert!(Share::parse(bad).is_err(), "{bad} was taken");
+            assert!(Share::from_str(bad).is_err(), "{bad} was taken");
         }
     }
 

@@ -9,7 +9,7 @@ pub(super) fn in_words(complaint: &str) -> String {
     let complaint = complaint.rfind(" at line ").map_or(complaint, |end| &complaint[..end]).trim_end();
     if let Some((key, _)) = complaint.strip_prefix("duplicate mapping key: ").and_then(|rest| rest.split_once(", set "))
     {
-        return format!("the key '{key}' stands twice in this section: remove one of them");
+        return format!("duplicate key '{key}' in this section; remove one of them");
     }
     if let Some((key, choice)) = unknown(complaint, "unknown field `", "`, expected ") {
         let near = nearest(key, choice).map(|near| format!("did you mean '{near}'? ")).unwrap_or_default();
@@ -24,7 +24,7 @@ pub(super) fn in_words(complaint: &str) -> String {
     match complaint {
         "invalid floating point" => "this has to be a number".into(),
         "invalid u16" => "this has to be a whole number from 0 to 65535".into(),
-        "invalid u32" => "this has to be a whole number, 0 or more".into(),
+        "invalid u32" | "invalid u64" => "this has to be a whole number, 0 or more".into(),
         "expected mapping start" => "this has to be a section: lines 'key: value', or {key: value}".into(),
         "expected sequence start" => "this has to be a list: lines '- …', or […]".into(),
         "expected end of mapping after enum variant value" => {
@@ -42,27 +42,10 @@ fn unknown<'a>(complaint: &'a str, start: &str, middle: &str) -> Option<(&'a str
 fn nearest<'a>(key: &str, known: &'a str) -> Option<&'a str> {
     let known = known.trim_start_matches("one of ").split(", ").map(|key| key.trim_matches('`'));
     known
-        .map(|known| (distance(key, known), known))
+        .map(|known| (strsim::levenshtein(key, known), known))
         .filter(|(distance, _)| *distance <= 3)
         .min()
         .map(|(_, known)| known)
-}
-
-/// How many letters have to be put in, taken out or changed.
-fn distance(one: &str, other: &str) -> usize {
-    let other: Vec<char> = other.chars().collect();
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (i, a) in one.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, b) in other.iter().enumerate() {
-            let above = row[j + 1];
-            let changed = diagonal + usize::from(a != *b);
-            row[j + 1] = changed.min(above + 1).min(row[j] + 1);
-            diagonal = above;
-        }
-    }
-    row[other.len()]
 }
 
 #[cfg(test)]

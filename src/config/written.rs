@@ -8,9 +8,9 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::values::{At, Duration};
+use super::values::{At, Duration, seconds};
 use crate::domain::{
-    Evidence, Mode, Span,
+    Evidence, Mode,
     kube::{OnCrash, Thresholds},
 };
 
@@ -96,13 +96,13 @@ pub struct Gcs {
     pub endpoint: Option<At<String>>,
     /// Who we are to Google.
     #[serde(default)]
-    pub credentials: At<Credentials>,
+    pub credentials: At<CredentialSettings>,
 }
 
 /// Who we are to Google.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum Credentials {
+pub enum CredentialSettings {
     /// What the environment offers: workload identity, a metadata server, gcloud's login.
     #[default]
     ApplicationDefault,
@@ -139,12 +139,8 @@ pub struct Alertmanager {
     /// An alert that always fires, routed to us: without it a silent Alertmanager looks like a quiet one.
     pub watchdog: Option<Watchdog>,
     /// An alert that was not repeated for this long is unknown. Longer than Alertmanager's `repeat_interval`.
-    #[serde(default = "stale_after")]
+    #[serde(default = "seconds::<{ 250 * 60 }>")]
     pub stale_after: At<Duration>,
-}
-
-fn stale_after() -> At<Duration> {
-    Duration(Span::from_mins(250)).into()
 }
 
 /// How Alertmanager shows that it is Alertmanager: exactly one of these.
@@ -176,12 +172,8 @@ pub struct Watchdog {
     /// Which alert it is, as matchers of Alertmanager.
     pub matchers: At<String>,
     /// Without it for this long the alert source is unknown.
-    #[serde(default = "watchdog_timeout")]
+    #[serde(default = "seconds::<300>")]
     pub timeout: At<Duration>,
-}
-
-fn watchdog_timeout() -> At<Duration> {
-    Duration(Span::from_mins(5)).into()
 }
 
 /// The chain source of validators of kind ethereum.
@@ -240,7 +232,7 @@ pub struct Validator {
     /// Its name: a DNS label of at most 32 characters.
     pub name: At<String>,
     /// What it is: `ethereum` is seen by beacon nodes, `generic` by the probes of its own ports.
-    pub kind: At<String>,
+    pub kind: At<Kind>,
     /// Its public keys, `0x…` with 48 bytes each. Only for kind ethereum.
     pub public_keys: Option<At<Vec<At<String>>>>,
     /// A file with one public key on each line, instead of `public_keys`.
@@ -256,6 +248,14 @@ pub struct Validator {
     pub kubernetes: Option<At<Workload>>,
     /// What its standby runs. Only for kind generic; of the others the section `standby` says it.
     pub standby: Option<At<GenericStandby>>,
+}
+
+/// What a validator is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    Ethereum,
+    Generic,
 }
 
 /// What a validator is in the cluster: a namespace and exactly one of statefulset, deployment and selector.

@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     domain::{Policy, ValidatorId, World},
-    ports::{Clock, Cloud, Ledger, Notifier},
+    ports::{ACTION_TIMEOUT, Clock, Cloud, Ledger, Notifier},
 };
 
 /// How many events are taken at once at the most; one batch is persisted together.
@@ -226,6 +226,6 @@ pub(super) fn executor(config: &EngineConfig, deps: &Deps, lease: &Lease) -> Opt
         ledger: deps.ledger.clone(),
         lease: lease.clone(),
         call_timeout: config.call_timeout,
-        action_timeout: config.policy.action_timeout.try_into().unwrap_or(Duration::MAX),
+        action_timeout: ACTION_TIMEOUT.try_into().unwrap_or(Duration::MAX),
     })
 }

@@ -1,7 +1,7 @@
 //! The stage of a story: every far end on loopback, and the real program as a process of its own between them.
 
 use std::{
-    fs, io,
+    fs, io, mem,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::Arc,
@@ -20,7 +20,8 @@ use super::{
 };
 use crate::{
     adapters::clock::SystemClock,
-    domain::{Span, Time},
+    config::Config,
+    domain::{Policy, Span, Time},
     runtime::status::Status,
 };
 
@@ -30,7 +31,7 @@ pub const ZONES: [&str; 3] = ["us-central1-a", "us-central1-b", "europe-west4-a"
 pub const OURS: std::ops::Range<u64> = 0..8;
 const TOKEN: &str = "sandbox-token";
 
-/// How fast time passes on a stage. Compressed through the policy and the chain's own `config/spec`, nowhere else.
+/// How fast time passes on a stage. Compressed through the policy, the chain's own `config/spec` and [`hurry`], nowhere else.
 #[derive(Clone, Debug)]
 pub struct Pace {
     pub slot: Duration,
@@ -56,10 +57,8 @@ impl Pace {
             operation: Span::from_millis(900),
             report_every: Duration::from_millis(250),
             percent_per_report: 7,
-            policy: "hold_down: 2s, healthy_delay: 3s, cooldown: 5s, lease: 1500ms, observe_every: 300ms, \
-                     recheck_every: 3s, requests_every: 300ms, retry_after: 500ms, retry_cap: 2s, \
-                     report_stale_after: 4s, action_timeout: 20s, provisioning_deadline: 60s, \
-                     suspected_mail_after: 60s, ready_hold: 1s",
+            policy: "hold_down: 2s, healthy_delay: 3s, cooldown: 5s, lease: 1500ms, suspected_mail_after: 60s, \
+                     ready_hold: 1s",
             bucket: false,
         }
     }
@@ -74,12 +73,26 @@ impl Pace {
             operation: Span::from_millis(150),
             report_every: Duration::from_millis(80),
             percent_per_report: 34,
-            policy: "hold_down: 200ms, healthy_delay: 3s, cooldown: 5s, lease: 900ms, observe_every: 100ms, \
-                     recheck_every: 1s, requests_every: 300ms, retry_after: 100ms, retry_cap: 400ms, \
-                     report_stale_after: 4s, action_timeout: 20s, provisioning_deadline: 60s, \
-                     suspected_mail_after: 60s, ready_hold: 100ms",
+            policy: "hold_down: 200ms, healthy_delay: 3s, cooldown: 5s, lease: 900ms, suspected_mail_after: 60s, \
+                     ready_hold: 100ms",
             bucket: true,
         }
+    }
+}
+
+/// Shortens what no file can, because no house needs it shorter: how often a standby is polled, how soon what has failed is
+/// tried again. A watcher on a stage is the real one but for this.
+pub fn hurry(config: &mut Config) {
+    config.policy = Policy {
+        observe_every: Span::from_millis(100),
+        recheck_every: Span::from_secs(1),
+        retry_after: Span::from_millis(100),
+        retry_cap: Span::from_millis(400),
+        report_stale_after: Span::from_secs(4),
+        ..mem::take(&mut config.policy)
+    };
+    if let Some(compute) = &mut config.compute {
+        compute.operation_timeout = Span::from_secs(10);
     }
 }
 
@@ -190,7 +203,7 @@ impl Stage {
                process: {{url: '{home}'}}\n\
              policy: {{{policy}}}\n\
              compute:\n  project: sandbox\n  endpoint: '{cloud}'\n  credentials: anonymous\n  \
-               ladder: [{ladder}]\n  disk: {{type: pd-balanced, size_gb: 2048}}\n  operation_timeout: 10s\n\
+               ladder: [{ladder}]\n  disk: {{type: pd-balanced, size_gb: 2048}}\n\
              standby:\n  failover: {{url: 'https://releases.example/failover', sha256: '{digest}'}}\n  \
                ethereum:\n    checkpoint_sync_url: 'https://checkpoint.example'\n    \
                  geth: {{url: 'https://releases.example/geth.tar.gz', sha256: '{digest}'}}\n    \
@@ -211,14 +224,14 @@ impl Stage {
         )
     }
 
-    /// Starts the real program.
+    /// Starts the real program, in a process of its own so that it can be killed.
     ///
     /// # Errors
     /// When it cannot be started.
     pub fn start_watcher(&mut self) -> io::Result<()> {
         let log = fs::OpenOptions::new().create(true).append(true).open(self.log_path())?;
         let child = Command::new(&self.program)
-            .args(["serve", "--config"])
+            .args(["sandbox", "--watcher"])
             .arg(self.config_path())
             .stdin(Stdio::null())
             .stdout(Stdio::null())

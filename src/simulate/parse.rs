@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, str::FromStr};
 
 use crate::domain::{
     ChainHealth, Evidence, MachineState, Mode, OtherChain, Owner, Policy, PricedRung, Role, Rung, Source, Span, Usd,
-    ValidatorId, Verdict,
+    ValidatorId, Verdict, policy_keys,
 };
 
 #[derive(Clone, Debug)]
@@ -206,23 +206,12 @@ pub(super) fn policy(policy: &mut Policy, words: &[String]) -> Result<(), String
             }
         }
         "needed" => policy.needed = number(value)?,
-        "hold_down" => policy.hold_down = span(value)?,
-        "suspected_mail_after" => policy.suspected_mail_after = span(value)?,
         "remind_every" => policy.remind_every = span(value)?,
-        "healthy_delay" => policy.healthy_delay = span(value)?,
-        "max_unhealthy" => policy.max_unhealthy = number(value)?,
-        "cooldown" => policy.cooldown = span(value)?,
-        "max_incidents_per_day" => policy.max_incidents_per_day = number(value)?,
         "retry_after" => policy.retry_after = span(value)?,
         "retry_cap" => policy.retry_cap = span(value)?,
-        "standby_ttl" => policy.standby_ttl = span(value)?,
         "report_stale_after" => policy.report_stale_after = span(value)?,
         "observe_every" => policy.observe_every = span(value)?,
         "recheck_every" => policy.recheck_every = span(value)?,
-        "ready_hold" => policy.ready_hold = span(value)?,
-        "stuck_after" => policy.stuck_after = span(value)?,
-        "boot_deadline" => policy.boot_deadline = span(value)?,
-        "max_boot_attempts" => policy.max_boot_attempts = number(value)?,
         "simulated" => policy.simulated = value == "yes",
         "probed" => {
             policy.other_chains.insert(validator(value)?, OtherChain::Probed);
@@ -231,10 +220,33 @@ pub(super) fn policy(policy: &mut Policy, words: &[String]) -> Result<(), String
         "budget_per_incident" => policy.budget_per_incident = Some(Usd(number(value)?)),
         "budget_per_month" => policy.budget_per_month = Some(Usd(number(value)?)),
         "mail_to" => policy.mail_to.push(value.clone()),
-        other => return Err(format!("no policy is called '{other}'")),
+        other => return threshold(policy, other, value),
     }
     Ok(())
 }
+
+macro_rules! read {
+    (Span, $value:ident) => {
+        span($value)?
+    };
+    ($number:ident, $value:ident) => {
+        number::<$number>($value)?
+    };
+}
+
+macro_rules! threshold {
+    ($($(#[$meaning:meta])* $key:ident: $type:ident = $default:expr;)*) => {
+        /// Changes one of the thresholds that the file has.
+        fn threshold(policy: &mut Policy, key: &str, value: &str) -> Result<(), String> {
+            match key {
+                $(stringify!($key) => policy.$key = read!($type, value),)*
+                other => return Err(format!("no policy is called '{other}'")),
+            }
+            Ok(())
+        }
+    };
+}
+policy_keys!(threshold);
 
 fn rung(words: &[String]) -> Result<PricedRung, String> {
     let (zone, machine_type, price) = match words {

@@ -94,7 +94,8 @@ impl Scene {
             .unwrap();
         let log = folder.join("log");
         let child = Command::new(env!("CARGO_BIN_EXE_failover"))
-            .args(["serve", "--config"])
+            // Far ends on this machine, polled at their pace.
+            .args(["sandbox", "--watcher"])
             .arg(config)
             .env("RUST_LOG", "info")
             .stdin(Stdio::null())
@@ -120,8 +121,7 @@ impl Scene {
         format!(
             "site: {name}\nmode: armed\nledger: {{{ledger}}}\nhttp: {{listen: '127.0.0.1:{port}'}}\n\
              alertmanager: {{auth: none}}\nkubernetes: {{kubeconfig: '{kubeconfig}'}}\n\
-             policy: {{lease: {lease}ms, hold_down: 300ms, requests_every: 200ms, observe_every: 300ms, \
-             recheck_every: 1s, retry_after: 200ms, retry_cap: 500ms, max_unhealthy: 1.0}}\n\
+             policy: {{lease: {lease}ms, hold_down: 300ms, max_unhealthy: 1.0}}\n\
              compute: {{project: home, endpoint: '{cloud}', credentials: anonymous, \
              ladder: [{{zone: us-central1-a, machine_type: n2-standard-8}}, \
              {{zone: us-central1-b, machine_type: n2-standard-8}}], disk: {{type: pd-balanced, size_gb: 100}}}}\n\

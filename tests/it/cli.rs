@@ -96,6 +96,14 @@ fn a_plan_without_a_cloud_says_what_to_add() {
 }
 
 #[test]
+fn the_watcher_of_a_sandbox_takes_no_cloud_but_a_fake_one() {
+    let house = House::new("compute: {project: p, ladder: [{zone: a-b-c, machine_type: m}]}\n");
+    let refused = failover(&["sandbox", "--watcher", house.config().to_str().unwrap()]);
+    assert_eq!(refused.code, 1);
+    assert!(refused.err.contains("is not a sandbox's: use `failover serve`"), "{}", refused.err);
+}
+
+#[test]
 fn a_scenario_without_an_expectation_shows_nothing_and_ends_with_1() {
     let folder = tempfile::tempdir().unwrap();
     let simulate = |text: &str| {

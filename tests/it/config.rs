@@ -51,10 +51,10 @@ fn warned(text: &str, says: &str) {
 #[test]
 fn the_example_is_a_configuration_and_nothing_in_it_is_doubtful() {
     let (config, warnings) = parse(EXAMPLE).unwrap();
-    assert_eq!(config.mode, Mode::Observe, "nobody arms it by copying");
+    assert_eq!(config.policy.mode, Mode::Observe, "nobody arms it by copying");
     assert_eq!(warnings, []);
     let armed = EXAMPLE.replace("\nmode: observe", "\nmode: armed");
-    assert_eq!(parse(&armed).unwrap().0.mode, Mode::Armed);
+    assert_eq!(parse(&armed).unwrap().0.policy.mode, Mode::Armed);
 }
 
 #[test]
@@ -71,7 +71,7 @@ fn the_example_is_what_the_schema_describes() {
 #[test]
 fn what_is_not_written_has_the_documented_default() {
     let (config, _) = parse(&smallest()).unwrap();
-    assert_eq!(config.mode, Mode::Observe);
+    assert_eq!(config.policy.mode, Mode::Observe);
     assert_eq!(config.http.listen.to_string(), "0.0.0.0:8080");
     assert_eq!(config.policy.hold_down, Span::from_mins(5));
     assert_eq!(config.policy.standby_ttl, Span::from_hours(72));
@@ -97,7 +97,7 @@ fn an_unknown_key_is_refused_everywhere() {
 
 #[test]
 fn a_key_that_stands_twice_or_a_wrong_type_is_refused() {
-    refused(&with("site: other\n"), "site: other", &["the key 'site' stands twice"]);
+    refused(&with("site: other\n"), "site: other", &["duplicate key 'site'", "remove one"]);
     refused(&with("budget: {per_month_usd: much}\n"), "much", &["a number"]);
     refused(&with("mode: arm\n"), "arm\n", &["'arm' is not one of the choices", "armed"]);
     refused(&with("http: []\n"), "[]", &["has to be a section"]);
@@ -117,7 +117,7 @@ fn a_duplicate_validator_and_a_duplicate_key_are_refused_even_across_validators(
     refused(
         &twice,
         "eth-0, kind",
-        &["validator 'eth-0' stands twice", "first on line 4", "public key '0x93247f2209ab…'"],
+        &["duplicate validator 'eth-0' (first defined on line 4)", "duplicate public key '0x93247f2209ab…'"],
     );
 }
 
@@ -150,7 +150,7 @@ fn every_problem_is_reported_at_once_and_in_the_order_of_the_file() {
 #[test]
 fn thresholds_that_contradict_each_other_are_refused() {
     refused(&with("policy: {hold_down: 100h}\n"), "100h", &["policy.hold_down", "policy.standby_ttl (72h)"]);
-    refused(&with("policy: {standby_ttl: 1m}\n"), "1m}", &["policy.hold_down", "policy.provisioning_deadline"]);
+    refused(&with("policy: {standby_ttl: 1m}\n"), "1m}", &["policy.hold_down", "at least 30m"]);
     refused(&with("policy: {max_boot_attempts: 0}\n"), "0}", &["policy.max_boot_attempts", "1 to 10"]);
     let sha = "ab".repeat(32);
     let hasty = |standby: &str| with(&format!("policy: {{boot_deadline: 170s}}\n{standby}"));
@@ -159,8 +159,8 @@ fn thresholds_that_contradict_each_other_are_refused() {
     assert!(parse(&hasty("")).is_ok(), "a machine that is a rehearsal never speaks, and is not given up");
     refused(&with("policy: {ready_hold: 100h}\n"), "100h", &["policy.ready_hold", "policy.standby_ttl (72h)"]);
     refused(&with("policy: {lease: 100ms}\n"), "100ms", &["200ms"]);
-    refused(&with("policy: {retry_after: 1h}\n"), "1h", &["policy.retry_cap"]);
-    refused(&with("policy: {observe_every: 20m}\n"), "20m", &["policy.report_stale_after"]);
+    refused(&with("policy: {standby_ttl: 2881h}\n"), "2881h", &["policy.standby_ttl", "at most 2880h"]);
+    refused(&with("policy: {observe_every: 20m}\n"), "observe_every", &["unknown key"]);
     refused(&with("policy: {max_unhealthy: 150%}\n"), "150%", &["50%"]);
     refused(&with("budget: {per_incident_usd: 60, per_month_usd: 50}\n"), "60", &["per_month_usd"]);
     refused(&with("budget: {per_incident_usd: -1}\n"), "-1", &["more than 0"]);
@@ -210,17 +210,21 @@ fn mail_that_nobody_can_get_is_refused() {
     let mail = |more: &str| with(&format!("mail: {{host: smtp.x.y, from: a@x.y, {more}}}\n"));
     refused(&mail("to: []"), "[]", &["mail.to is empty"]);
     refused(&mail("to: [me]"), "me]", &["'me' is not a plain mail address"]);
-    refused(&mail("to: [b@x.y, b@x.y]"), "b@x.y]", &["stands twice"]);
+    refused(&mail("to: [b@x.y, b@x.y]"), "b@x.y]", &["duplicate recipient"]);
     refused(&mail("to: [b@x.y], username: me"), "me}", &["mail.password_file"]);
 }
 
 #[test]
 fn a_kind_or_a_ladder_that_cannot_be_used_is_refused() {
-    refused(&smallest().replace("kind: ethereum", "kind: cardano"), "cardano", &["'ethereum' or 'generic'"]);
+    refused(
+        &smallest().replace("kind: ethereum", "kind: cardano"),
+        "cardano",
+        &["'cardano' is not one of the choices", "write one of: ethereum, generic"],
+    );
     let compute = |ladder: &str| with(&format!("compute: {{project: p, ladder: {ladder}}}\n"));
     refused(&compute("[]"), "[]", &["compute.ladder is empty"]);
     let rung = "{zone: us-central1-a, machine_type: m}";
-    refused(&compute(&format!("[{rung}, {rung} ]")), "{zone: us-central1-a, machine_type: m} ]", &["stands twice"]);
+    refused(&compute(&format!("[{rung}, {rung} ]")), "{zone: us-central1-a, machine_type: m} ]", &["duplicate rung"]);
     refused(&compute("[{zone: us-central1, machine_type: m}]"), "{zone", &["not a zone"]);
 }
 
@@ -412,7 +416,7 @@ fn two_validators_never_name_the_same_workload() {
     );
     parse(&text).unwrap();
     let text = text.replace("statefulset: vc-0", "statefulset: 'vc'");
-    refused(&text, "'vc'", &["workload 'statefulset eth/vc' stands twice, first on line 7"]);
+    refused(&text, "'vc'", &["duplicate workload 'statefulset eth/vc' (first defined on line 7)"]);
 }
 
 #[test]

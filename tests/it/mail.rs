@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use failover::{
     adapters::mail::Mailer,
-    config::{MailLogin, MailSettings, MailTls, SecretFile},
+    config::{Login, MailSettings, MailTls, SecretFile},
     domain::{
         Blocker, Context, Delivery, Lines, Message, Notice, NoticeKind, OutboxState, Outgoing, Span, Time, ValidatorId,
         render,
@@ -173,7 +173,7 @@ async fn a_refused_login_keeps_the_mail_waiting_and_a_new_password_is_read_at_th
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("password");
     std::fs::write(&file, "wrong\n").unwrap();
-    let login = MailLogin { username: "fo".into(), password_file: SecretFile::new(&file) };
+    let login = Login { username: "fo".into(), password_file: SecretFile::new(&file) };
     let mailer = Mailer::new(MailSettings { login: Some(login), ..settings(&sink, &["me@x.example"]) }).unwrap();
     let delivery = mailer.send(&message(), ID, &mailer.recipients()).await;
     assert_eq!(names(&delivery.retry), ["me@x.example"]);

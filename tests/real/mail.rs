@@ -8,7 +8,7 @@ use std::{
 
 use failover::{
     adapters::mail::Mailer,
-    config::{MailLogin, MailSettings, MailTls, SecretFile},
+    config::{Login, MailSettings, MailTls, SecretFile},
     domain::{Delivery, Message, Span, Time},
     ports::{FindingState, Notifier},
 };
@@ -72,7 +72,7 @@ impl Server {
             port: self.port,
             tls,
             ca_file: Some(self.folder.path().join("ca.pem")),
-            login: Some(MailLogin { username: "fo".into(), password_file: SecretFile::new(password_file) }),
+            login: Some(Login { username: "fo".into(), password_file: SecretFile::new(password_file) }),
             from: "failover <failover@home.example>".into(),
             to: vec!["bad@x.example".into(), "me@x.example".into()],
             timeout: Span::from_secs(20),

@@ -26,7 +26,7 @@ fn config(folder: &Path, port: u16, beacon: &str, keys: &[String], cloud: &str) 
          ethereum: {{beacon_nodes: [{{name: home, url: '{beacon}'}}]}}\n\
          validators:\n  - name: eth-0\n    kind: ethereum\n    public_keys: [{keys}]\n    \
          alerts: [{{matchers: '{{alertname=\"ValidatorDown\"}}', evidence: process}}]\n\
-         policy: {{hold_down: 5s, lease: 3s, observe_every: 1s}}\n\
+         policy: {{hold_down: 5s, lease: 3s}}\n\
          compute:\n  project: devnet\n  endpoint: '{cloud}'\n  credentials: anonymous\n  \
          ladder: [{{zone: us-central1-a, machine_type: n2-standard-8}}]\n  disk: {{type: pd-balanced, size_gb: 100}}\n"
     )

@@ -180,8 +180,7 @@ async fn config(
          ethereum: {{beacon_nodes: [{{name: home, url: '{beacon}'}}], genesis_root: '{root}'}}\n\
          validators:\n  - name: eth-0\n    kind: ethereum\n    public_keys: [{keys}]\n    \
            alerts: [{{matchers: '{{alertname=\"ValidatorDown\"}}', evidence: process}}]\n\
-         policy: {{hold_down: 5s, lease: 3s, observe_every: 1s, min_peers: 1, max_head_age: 30s, ready_hold: 40s, \
-           stuck_after: 5m}}\n\
+         policy: {{hold_down: 5s, lease: 3s, min_peers: 1, max_head_age: 30s, ready_hold: 40s, stuck_after: 5m}}\n\
          compute:\n  project: devnet\n  endpoint: '{cloud}'\n  credentials: anonymous\n  \
            ladder: [{{zone: {ZONE}, machine_type: n2-standard-8}}]\n  disk: {{type: pd-balanced, size_gb: 100}}\n\
          mail: {{host: 127.0.0.1, port: {smtp}, tls: none, from: failover@home.example, to: [me@home.example]}}\n\

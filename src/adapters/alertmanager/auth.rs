@@ -7,7 +7,7 @@ use http::HeaderValue;
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
 
-use crate::config::{SecretError, SecretFile, WebhookAuth};
+use crate::config::{Login, SecretError, SecretFile, WebhookAuth};
 
 /// Bytes that only Alertmanager and we know. `Debug` shows nothing of them.
 #[derive(Clone)]
@@ -68,8 +68,8 @@ impl Access {
         let secret = |file: &SecretFile| file.read().map(|read| WebhookSecret(read.expose().into()));
         Ok(match auth {
             WebhookAuth::Bearer(file) => Self::Only(vec![WebhookCredentials::Bearer(secret(file)?)]),
-            WebhookAuth::Basic { username, password } => {
-                Self::Only(vec![WebhookCredentials::Basic { user: username.clone(), password: secret(password)? }])
+            WebhookAuth::Basic(Login { username, password_file }) => {
+                Self::Only(vec![WebhookCredentials::Basic { user: username.clone(), password: secret(password_file)? }])
             }
             WebhookAuth::None => Self::Anybody,
         })

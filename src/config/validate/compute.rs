@@ -2,25 +2,28 @@
 
 use std::collections::BTreeMap;
 
-use super::{Checker, ComputeSettings, CredentialSettings, Unique, is_loopback, section, span};
+use super::{Checker, ComputeSettings, Unique, is_loopback};
 use crate::{
     config::{
+        CredentialSettings,
         values::At,
-        written::{Compute, Credentials, Policy, Prices},
+        written::{Compute, Prices},
     },
-    domain::{PriceSource, PriceTable},
+    domain::{PriceSource, PriceTable, Span},
 };
 
+/// How long one operation is followed before its outcome counts as unknown. A creation takes about a minute, and an action
+/// ([`crate::ports::ACTION_TIMEOUT`]) has to outlast the operation that it waits for.
+const OPERATION_TIMEOUT: Span = Span::from_mins(5);
+
 impl Checker<'_> {
-    pub(super) fn compute(&mut self, written: &Compute, policy: &Policy) -> Option<ComputeSettings> {
+    pub(super) fn compute(&mut self, written: &Compute) -> ComputeSettings {
         let project = &written.project;
         if project.is_empty()
             || !project.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "-.:".contains(c))
         {
             self.wrong(project.place, format!("'{}' is not the id of a project", project.value));
         }
-        let endpoint = written.endpoint.as_ref().map(|url| self.url(url, "compute.endpoint"));
-        let credentials = self.credentials(&written.credentials, written.endpoint.as_ref());
         if written.ladder.is_empty() {
             self.wrong(written.ladder.place, "compute.ladder is empty: name at least one zone and machine_type");
         }
@@ -48,12 +51,10 @@ impl Checker<'_> {
         for tag in &written.tags {
             self.label(tag, "compute.tags:");
         }
-        let operation = ("compute.operation_timeout", &written.operation_timeout);
-        self.not_longer(operation, ("policy.action_timeout", &policy.action_timeout));
-        Some(ComputeSettings {
+        ComputeSettings {
             project: project.value.clone(),
-            endpoint: section(endpoint)?,
-            credentials: credentials?,
+            endpoint: self.optional_url(written.endpoint.as_ref(), "compute.endpoint"),
+            credentials: self.credentials(&written.credentials, written.endpoint.as_ref()),
             ladder: written.ladder.value.iter().map(|rung| rung.value.clone()).collect(),
             disk_type: written.disk.kind.value.clone(),
             disk_gb: written.disk.size_gb.value,
@@ -61,9 +62,9 @@ impl Checker<'_> {
             image: written.image.value.clone(),
             subnetwork: written.subnetwork.as_ref().map(|name| name.value.clone()),
             tags: written.tags.iter().map(|tag| tag.value.clone()).collect(),
-            operation_timeout: span(&written.operation_timeout),
+            operation_timeout: OPERATION_TIMEOUT,
             prices: written.prices.as_ref().map_or_else(PriceTable::builtin, |own| self.prices(own)),
-        })
+        }
     }
 
     fn prices(&mut self, own: &Prices) -> PriceTable {
@@ -95,22 +96,16 @@ impl Checker<'_> {
 
     pub(super) fn credentials(
         &mut self,
-        written: &At<Credentials>,
+        written: &At<CredentialSettings>,
         endpoint: Option<&At<String>>,
-    ) -> Option<CredentialSettings> {
+    ) -> CredentialSettings {
         match &written.value {
-            Credentials::ApplicationDefault => Some(CredentialSettings::ApplicationDefault),
-            Credentials::KeyFile(path) => {
-                let path = self.checks.base.join(path);
-                if self.checks.files
-                    && let Err(error) = std::fs::File::open(&path)
-                {
-                    self.wrong(written.place, format!("cannot read the key file {}: {error}", path.display()));
-                    return None;
-                }
-                Some(CredentialSettings::KeyFile(path))
+            CredentialSettings::ApplicationDefault => CredentialSettings::ApplicationDefault,
+            CredentialSettings::KeyFile(path) => {
+                let remedy = "name the key of a service account, or use application_default";
+                CredentialSettings::KeyFile(self.file(path, written.place, "key_file", remedy))
             }
-            Credentials::Anonymous => {
+            CredentialSettings::Anonymous => {
                 let host = endpoint.and_then(|url| url::Url::parse(url).ok());
                 if host.as_ref().and_then(url::Url::host_str).is_none_or(|host| !is_loopback(host)) {
                     self.wrong(
@@ -119,7 +114,7 @@ impl Checker<'_> {
                          (http://127.0.0.1:…): use application_default or key_file",
                     );
                 }
-                Some(CredentialSettings::Anonymous)
+                CredentialSettings::Anonymous
             }
         }
     }

@@ -2,8 +2,6 @@
 //!
 //! Whether anything of that name exists is found out by `failover check`, not here.
 
-use std::fs::File;
-
 use super::{Checker, Unique};
 use crate::{
     config::{KubernetesSettings, WorkloadName, WorkloadSettings, values::At, written},
@@ -11,53 +9,34 @@ use crate::{
 };
 
 impl Checker<'_> {
-    pub(super) fn kubernetes(&mut self, written: &written::Kubernetes) -> Option<KubernetesSettings> {
-        let kubeconfig = match &written.kubeconfig {
-            None => None,
-            Some(file) => {
-                let path = self.checks.base.join(&file.value);
-                if self.checks.files
-                    && let Err(error) = File::open(&path)
-                {
-                    self.wrong(
-                        file.place,
-                        format!(
-                            "kubernetes.kubeconfig {} cannot be read: {error}; leave it out to use the service account \
-                             of the pod this runs in",
-                            path.display()
-                        ),
-                    );
-                    return None;
-                }
-                Some(path)
-            }
-        };
-        let thresholds = Thresholds {
-            crash: written.crash_loop,
-            crash_after_change: written.crash_loop_after_change,
-            rollout_grace: written.rollout_grace.value.0,
-            start_grace: written.start_grace.value.0,
-        };
-        Some(KubernetesSettings { kubeconfig, thresholds })
+    pub(super) fn kubernetes(&mut self, written: &written::Kubernetes) -> KubernetesSettings {
+        let remedy = "remove it to use the service account of the pod this runs in";
+        let kubeconfig = written.kubeconfig.as_ref();
+        KubernetesSettings {
+            kubeconfig: kubeconfig.map(|file| self.file(&file.value, file.place, "kubernetes.kubeconfig", remedy)),
+            thresholds: Thresholds {
+                crash: written.crash_loop,
+                crash_after_change: written.crash_loop_after_change,
+                rollout_grace: written.rollout_grace.span(),
+                start_grace: written.start_grace.span(),
+            },
+        }
     }
 
     pub(super) fn workload(&mut self, written: &At<written::Workload>, seen: &mut Unique) -> Option<WorkloadSettings> {
         let namespace = self.object_name(&written.namespace, "kubernetes.namespace", 63);
-        let container = match &written.container {
-            None => Some(None),
-            Some(name) => self.object_name(name, "kubernetes.container", 63).map(Some),
-        };
+        let container = written.container.as_ref().map(|name| self.object_name(name, "kubernetes.container", 63));
         let (named, place, kind) = match (&written.statefulset, &written.deployment, &written.selector) {
             (Some(name), None, None) => {
                 let found = self.object_name(name, "kubernetes.statefulset", 253);
-                (found.map(WorkloadName::StatefulSet), name.place, "statefulset")
+                (WorkloadName::StatefulSet(found), name.place, "statefulset")
             }
             (None, Some(name), None) => {
                 let found = self.object_name(name, "kubernetes.deployment", 253);
-                (found.map(WorkloadName::Deployment), name.place, "deployment")
+                (WorkloadName::Deployment(found), name.place, "deployment")
             }
             (None, None, Some(selector)) => {
-                (self.selector(selector).map(WorkloadName::Selector), selector.place, "selector")
+                (WorkloadName::Selector(self.selector(selector)), selector.place, "selector")
             }
             (None, None, None) => {
                 self.wrong(
@@ -74,13 +53,12 @@ impl Checker<'_> {
                 return None;
             }
         };
-        let (namespace, named) = (namespace?, named?);
         let (WorkloadName::StatefulSet(name) | WorkloadName::Deployment(name) | WorkloadName::Selector(name)) = &named;
         seen.take(self, &format!("{kind} {namespace}/{name}"), place, "workload");
-        Some(WorkloadSettings { namespace, named, container: container? })
+        Some(WorkloadSettings { namespace, named, container })
     }
 
-    fn object_name(&mut self, name: &At<String>, key: &str, longest: usize) -> Option<String> {
+    fn object_name(&mut self, name: &At<String>, key: &str, longest: usize) -> String {
         let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
         let fits = (1..=longest).contains(&name.len())
             && name.chars().all(|c| inner(c) || c == '-' || (c == '.' && longest > 63))
@@ -92,24 +70,22 @@ impl Checker<'_> {
                 format!("{key} '{}' is not a name in Kubernetes: a-z, 0-9 and '-', at most {longest}", name.value),
             );
         }
-        fits.then(|| name.value.clone())
+        name.value.clone()
     }
 
     /// One selector that is empty would match every pod of the namespace.
-    fn selector(&mut self, selector: &At<String>) -> Option<String> {
+    fn selector(&mut self, selector: &At<String>) -> String {
         let terms = terms(&selector.value);
         if terms.is_empty() {
             self.wrong(selector.place, "kubernetes.selector is empty, and would match every pod of the namespace");
-            return None;
         }
         if let Some(term) = terms.iter().find(|term| !is_requirement(term)) {
             self.wrong(
                 selector.place,
                 format!("'{}' is no requirement on labels: write app=validator, or app in (a,b)", term.trim()),
             );
-            return None;
         }
-        Some(selector.value.trim().to_owned())
+        selector.value.trim().to_owned()
     }
 }
 

@@ -1,14 +1,12 @@
 //! The mail section.
 
-use std::fs::File;
-
 use lettre::{Address, message::Mailbox};
 
-use super::{Checker, MailLogin, MailSettings, Unique, is_loopback, span};
+use super::{Checker, Login, MailSettings, Unique, is_loopback};
 use crate::config::written::{Mail, MailTls};
 
 impl Checker<'_> {
-    pub(super) fn mail(&mut self, written: &Mail) -> Option<MailSettings> {
+    pub(super) fn mail(&mut self, written: &Mail) -> MailSettings {
         if written.host.trim().is_empty() || written.host.contains(['/', ':', '@', ' ']) && !is_loopback(&written.host)
         {
             self.wrong(
@@ -22,18 +20,13 @@ impl Checker<'_> {
                 format!("mail.tls is none, but {} is another machine: use starttls or tls", written.host.value),
             );
         }
-        let ca_file = written.ca_file.as_ref().map(|path| (self.checks.base.join(&path.value), path.place));
-        if let Some((path, place)) = &ca_file {
+        let ca_file = written.ca_file.as_ref().map(|file| {
             if written.tls.value == MailTls::None {
-                self.wrong(*place, "mail.ca_file is of no use with 'tls: none': remove one of them");
-            } else if self.checks.files
-                && let Err(error) = File::open(path)
-            {
-                self.wrong(*place, format!("cannot read mail.ca_file {}: {error}", path.display()));
+                self.wrong(file.place, "mail.ca_file is of no use with 'tls: none': remove one of them");
             }
-        }
-        let from_is_valid = written.from.parse::<Mailbox>().is_ok();
-        if !from_is_valid {
+            self.ca_file(file, "mail.ca_file")
+        });
+        if written.from.parse::<Mailbox>().is_err() {
             self.wrong(written.from.place, format!("'{}' is not a mail address", written.from.value));
         }
         if written.to.is_empty() {
@@ -49,8 +42,8 @@ impl Checker<'_> {
         let login = match (&written.username, &written.password_file) {
             (None, None) => None,
             (Some(username), Some(file)) => {
-                let password_file = self.secret(&file.value, file.place)?;
-                Some(MailLogin { username: username.value.clone(), password_file })
+                let password_file = self.secret(&file.value, file.place);
+                Some(Login { username: username.value.clone(), password_file })
             }
             (Some(username), None) => {
                 self.wrong(username.place, "mail.username needs mail.password_file beside it");
@@ -65,16 +58,16 @@ impl Checker<'_> {
         if let Some(port) = written.port.as_ref().filter(|port| port.value == 0) {
             self.wrong(port.place, "mail.port cannot be 0");
         }
-        from_is_valid.then(|| MailSettings {
+        MailSettings {
             host: written.host.value.clone(),
             port,
             tls: written.tls.value,
-            ca_file: ca_file.map(|(path, _)| path),
+            ca_file,
             login,
             from: written.from.value.clone(),
             to: written.to.value.iter().map(|to| to.value.clone()).collect(),
-            timeout: span(&written.timeout),
-        })
+            timeout: written.timeout.span(),
+        }
     }
 }
 

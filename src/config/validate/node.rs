@@ -3,6 +3,7 @@
 //! Exactly one of the two: two judges of one node could differ, and nobody could say which of them is right. Nothing is
 //! asked here.
 
+use strum::VariantNames as _;
 use url::Url;
 
 use super::{Checker, is_loopback};
@@ -12,22 +13,16 @@ use crate::config::{
     written::{Cardano, Cometbft, GenericStandby, Node},
 };
 
-/// The networks of Cardano, as they are written.
-const CARDANO: [(&str, CardanoNetwork); 3] =
-    [("mainnet", CardanoNetwork::Mainnet), ("preprod", CardanoNetwork::Preprod), ("preview", CardanoNetwork::Preview)];
 /// The longest chain id: `MaxChainIDLen` of CometBFT (`types/genesis.go`), which refuses a genesis with a longer one.
 const CHAIN_ID: usize = 50;
 
-/// How it is found out whether a generic standby has synced.
-pub(super) struct Judge {
-    /// A node of a known kind.
-    pub(super) node: Option<NodeSettings>,
-    /// Its own probes, as they are written; empty beside a node.
-    pub(super) health: Vec<serde_json::Value>,
-}
-
 impl Checker<'_> {
-    pub(super) fn judge(&mut self, written: &At<GenericStandby>) -> Option<Judge> {
+    /// How it is found out whether a generic standby has synced: a node of a known kind, or its own probes as they are
+    /// written.
+    pub(super) fn judge(
+        &mut self,
+        written: &At<GenericStandby>,
+    ) -> Option<(Option<NodeSettings>, Vec<serde_json::Value>)> {
         match (&written.probes, &written.node) {
             (Some(_), Some(node)) => {
                 let message = "there are probes and node: keep node if the kind of this node is known, else probes";
@@ -40,7 +35,7 @@ impl Checker<'_> {
                 self.wrong(written.place, message);
                 None
             }
-            (None, Some(node)) => Some(Judge { node: Some(self.node(node)?), health: Vec::new() }),
+            (None, Some(node)) => Some((Some(self.node(node)?), Vec::new())),
             (Some(probes), None) => {
                 for probe in &probes.value {
                     self.probe_without_secret(probe);
@@ -48,8 +43,7 @@ impl Checker<'_> {
                 }
                 // Judged as those of the home are; the machine gets them as they are written.
                 self.probes(Some(probes), written.place);
-                let health = probes.iter().filter_map(|probe| serde_json::to_value(probe).ok()).collect();
-                Some(Judge { node: None, health })
+                Some((None, probes.iter().filter_map(|probe| serde_json::to_value(probe).ok()).collect()))
             }
         }
     }
@@ -73,8 +67,7 @@ impl Checker<'_> {
         let rpc = self.on_the_machine(&written.rpc, "node.cometbft.rpc", "http://127.0.0.1:26657");
         let network = &written.network;
         self.no_expression(network);
-        let fits = (1..=CHAIN_ID).contains(&network.len()) && network.chars().all(|c| c.is_ascii_graphic());
-        if !fits {
+        if !(1..=CHAIN_ID).contains(&network.len()) || !network.chars().all(|c| c.is_ascii_graphic()) {
             let message = format!(
                 "'{}' is not a chain id: write `chain_id` of the chain's genesis, like mainnet-beacon-80094, at most \
                  {CHAIN_ID} letters, digits and signs",
@@ -82,14 +75,14 @@ impl Checker<'_> {
             );
             self.wrong(network.place, message);
         }
-        Some(CometbftNode { rpc: rpc?, network: fits.then(|| network.value.clone())? })
+        Some(CometbftNode { rpc: rpc?, network: network.value.clone() })
     }
 
     fn cardano(&mut self, written: &At<Cardano>) -> Option<CardanoNode> {
         let metrics = self.on_the_machine(&written.metrics, "node.cardano.metrics", "http://127.0.0.1:12798/metrics");
-        let network = CARDANO.iter().find(|(name, _)| *name == written.network.value).map(|(_, network)| *network);
+        let network = written.network.parse().ok();
         if network.is_none() {
-            let known = CARDANO.map(|(name, _)| name).join(", ");
+            let known = CardanoNetwork::VARIANTS.join(", ");
             let message = format!(
                 "'{}' is not a network whose slots have a known time: write one of {known}; of another one the standby \
                  is judged by probes",
@@ -107,20 +100,18 @@ impl Checker<'_> {
         if url.scheme() != "http" {
             let message = format!("{key} is asked on the machine itself, without https: write it like {like}");
             self.wrong(written.place, message);
-            return None;
         }
-        self.of_itself(written, Some(&url)).then_some(url)
+        self.of_itself(written, Some(&url));
+        Some(url)
     }
 
     /// Another machine's health would say nothing of this one's, and its firewall lets nothing out to be asked.
-    pub(super) fn of_itself(&mut self, written: &At<String>, url: Option<&Url>) -> bool {
-        let fits = url.and_then(Url::host_str).is_some_and(is_loopback);
-        if !fits {
+    pub(super) fn of_itself(&mut self, written: &At<String>, url: Option<&Url>) {
+        if !url.and_then(Url::host_str).is_some_and(is_loopback) {
             let message =
                 format!("'{}' is another machine: a standby is asked about itself, on 127.0.0.1", written.value);
             self.wrong(written.place, message);
         }
-        fits
     }
 
     /// What travels to the machine is read by ansible, which evaluates expressions wherever it finds them.

@@ -2,17 +2,14 @@
 //!
 //! Nothing is asked here.
 
-use super::{Checker, HttpLogin, HttpQuestion, ProbeSettings, Question, Unique, section, span};
+use super::{Checker, HttpLogin, HttpQuestion, ProbeSettings, Question, Unique};
 use crate::{
     config::{
         Place,
         values::At,
         written::{HttpProbe, Json, Method, Probe, TcpProbe},
     },
-    domain::{
-        Span,
-        probe::{Rule, Wanted, WantedValue},
-    },
+    domain::probe::{Rule, Wanted, WantedValue},
 };
 
 impl Checker<'_> {
@@ -37,13 +34,13 @@ impl Checker<'_> {
         let name = self.label(&written.name, "the name of a probe");
         let place = written.name.place;
         let json = written.http.as_ref().and_then(|http| http.json.as_ref());
-        let wanted = json.map(|json| self.wanted(json, written));
+        let wanted = json.and_then(|json| self.wanted(json, written));
         if let (None, Some(stalled_after)) = (json, &written.stalled_after) {
             self.wrong(stalled_after.place, "stalled_after goes with 'json: {…, compare: advances}': remove it");
         }
         let question = match (&written.http, &written.tcp) {
             (Some(http), None) => self.http_question(http),
-            (None, Some(tcp)) => self.tcp_question(tcp),
+            (None, Some(tcp)) => Some(self.tcp_question(tcp)),
             (Some(_), Some(tcp)) => {
                 self.wrong(tcp.address.place, "this probe has http and tcp: make it two probes");
                 None
@@ -53,10 +50,10 @@ impl Checker<'_> {
                 None
             }
         };
-        let (every, timeout) = (span(&written.every), span(&written.timeout));
+        let (every, timeout) = (written.every.span(), written.timeout.span());
         let rule = Rule {
-            name: name?,
-            wanted: section(wanted)?,
+            name,
+            wanted,
             fails_for: written.fails_for.value.0,
             // One lost answer is nothing; two in a row are.
             believed_for: every * 5 / 2 + timeout,
@@ -66,8 +63,7 @@ impl Checker<'_> {
 
     fn wanted(&mut self, json: &Json, probe: &Probe) -> Option<Wanted> {
         let pointer = &json.pointer;
-        let fits = pointer.is_empty() || pointer.starts_with('/');
-        if !fits {
+        if !pointer.is_empty() && !pointer.starts_with('/') {
             let message =
                 format!("'{0}' is not a JSON pointer (RFC 6901): it begins with a slash, '/{0}'", pointer.value);
             self.wrong(pointer.place, message);
@@ -86,7 +82,7 @@ impl Checker<'_> {
                 .ok()
                 .map(WantedValue::Compares)
         };
-        Some(Wanted { pointer: fits.then(|| pointer.value.clone())?, value: value? })
+        Some(Wanted { pointer: pointer.value.clone(), value: value? })
     }
 
     /// How long a height may stand still differs from chain to chain, so there is no default that is right.
@@ -99,15 +95,13 @@ impl Checker<'_> {
             );
             return None;
         };
-        let at_least: Span = span(&probe.every) * 2;
-        if span(stalled_after) < at_least {
+        if stalled_after.span() < probe.every.span() * 2 {
             self.wrong(
                 stalled_after.place,
                 "stalled_after is shorter than twice every: a pause could not be seen in it",
             );
-            return None;
         }
-        Some(WantedValue::Advances { stalled_after: span(stalled_after) })
+        Some(WantedValue::Advances { stalled_after: stalled_after.span() })
     }
 
     fn http_question(&mut self, written: &HttpProbe) -> Option<Question> {
@@ -125,38 +119,26 @@ impl Checker<'_> {
             );
         }
         let login = match (&written.bearer_file, &written.basic) {
-            (None, None) => Some(None),
-            (Some(file), None) => self.secret(&file.value, file.place).map(|file| Some(HttpLogin::Bearer(file))),
-            (None, Some(basic)) => {
-                let username = basic.username.clone();
-                let password = self.secret(&basic.password_file, basic.place);
-                if username.is_empty() || username.contains(':') {
-                    self.wrong(basic.place, "the username of a probe has to be there and without ':'");
-                }
-                password.map(|password| Some(HttpLogin::Basic { username, password }))
-            }
+            (None, None) => None,
+            (Some(file), None) => Some(HttpLogin::Bearer(self.secret(&file.value, file.place))),
+            (None, Some(basic)) => Some(HttpLogin::Basic(self.login(basic, basic.place, "basic"))),
             (Some(_), Some(basic)) => {
                 self.wrong(basic.place, "there are bearer_file and basic: keep one of them");
                 None
             }
         };
         let ca_file = written.ca_file.as_ref().map(|file| {
-            let path = self.checks.base.join(&file.value);
             if url.as_ref().is_some_and(|url| url.scheme() != "https") {
                 self.wrong(file.place, "ca_file is of no use with http: write https in url, or remove it");
-            } else if self.checks.files
-                && let Err(error) = std::fs::read(&path)
-            {
-                self.wrong(file.place, format!("cannot read ca_file {}: {error}", path.display()));
             }
-            path
+            self.ca_file(file, "ca_file")
         });
         let post = method.map_or(written.body.is_some(), |(method, _)| method == Method::Post);
         let body = written.body.as_ref().map(|body| body.value.clone());
-        Some(Question::Http(Box::new(HttpQuestion { url: url?, post, body, login: login?, ca_file })))
+        Some(Question::Http(Box::new(HttpQuestion { url: url?, post, body, login, ca_file })))
     }
 
-    fn tcp_question(&mut self, written: &TcpProbe) -> Option<Question> {
+    fn tcp_question(&mut self, written: &TcpProbe) -> Question {
         let address = &written.address;
         let (host, port) = address.rsplit_once(':').unwrap_or_default();
         let port_fits = port.parse::<u16>().is_ok_and(|port| port > 0);
@@ -168,8 +150,7 @@ impl Checker<'_> {
             let message =
                 format!("'{}' is not a host and a port: write node.btc.svc:8333 or [::1]:8333", address.value);
             self.wrong(address.place, message);
-            return None;
         }
-        Some(Question::Tcp { address: address.value.clone() })
+        Question::Tcp { address: address.value.clone() }
     }
 }

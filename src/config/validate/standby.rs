@@ -4,11 +4,11 @@
 
 use super::{
     Checker, ConsensusSettings, DownloadSettings, EthereumStandbySettings, GenericStandbySettings, GethSettings,
-    LighthouseSettings, PrysmSettings, StandbySettings, node::Judge, section,
+    LighthouseSettings, PrysmSettings, StandbySettings,
 };
 use crate::config::{
     values::At,
-    written::{Download, EthereumStandby, GenericStandby, Probe, Standby, Written},
+    written::{Download, EthereumStandby, GenericStandby, Kind, Probe, Standby, Written},
 };
 
 /// Networks whose genesis the clients know.
@@ -33,15 +33,15 @@ const ABOUT_KEYS: [&str; 13] = [
 impl Checker<'_> {
     pub(super) fn standby(&mut self, written: &At<Standby>) -> Option<StandbySettings> {
         let failover = self.download(&written.failover.url, &written.failover.sha256);
-        let mirror = written.mirror.as_ref().map(|url| {
+        let mirror = written.mirror.as_ref().and_then(|url| {
             let mut mirror = self.url_for_all(url, "standby.mirror")?;
             if !mirror.path().ends_with('/') {
                 mirror.set_path(&format!("{}/", mirror.path()));
             }
             Some(mirror)
         });
-        let ethereum = written.ethereum.as_ref().map(|ethereum| self.ethereum_standby(ethereum));
-        Some(StandbySettings { failover: failover?, mirror: section(mirror)?, ethereum: section(ethereum)? })
+        let ethereum = written.ethereum.as_ref().and_then(|ethereum| self.ethereum_standby(ethereum));
+        Some(StandbySettings { failover: failover?, mirror, ethereum })
     }
 
     /// Every validator has to have something that its standby runs, if there is to be a real one at all.
@@ -63,21 +63,20 @@ impl Checker<'_> {
         };
         for validator in &written.validators.value {
             let (place, name) = (validator.kind.place, &validator.name.value);
-            match (validator.kind.value.as_str(), &validator.standby) {
-                ("ethereum", Some(own)) => {
+            match (validator.kind.value, &validator.standby) {
+                (Kind::Ethereum, Some(own)) => {
                     self.wrong(own.place, "what an ethereum standby runs stands in `standby.ethereum`: remove this");
                 }
-                ("ethereum", None) if standby.ethereum.is_none() => {
+                (Kind::Ethereum, None) if standby.ethereum.is_none() => {
                     let message = format!("validator '{name}' is of kind ethereum: add standby.ethereum for it");
                     self.wrong(standby.place, message);
                 }
-                ("generic", None) => {
+                (Kind::Generic, None) => {
                     let message =
                         format!("validator '{name}' is of kind generic: add `standby` to it, next to its kind");
                     self.wrong(place, message);
                 }
-                // Of an unknown kind something has been said already.
-                _ => {}
+                (Kind::Ethereum, None) | (Kind::Generic, Some(_)) => {}
             }
         }
     }
@@ -86,14 +85,14 @@ impl Checker<'_> {
         let network = &written.network;
         let known = NETWORKS.contains(&network.as_str());
         let url = written.checkpoint_sync_url.as_ref();
-        let checkpoint_sync_url = url.map(|url| self.url_for_all(url, "standby.ethereum.checkpoint_sync_url"));
+        let checkpoint_sync_url = url.and_then(|url| self.url_for_all(url, "standby.ethereum.checkpoint_sync_url"));
         if known && url.is_none() {
             let message = "standby.ethereum.checkpoint_sync_url is missing: without it a sync takes weeks";
             self.wrong(written.place, message);
         }
         let geth = &written.geth;
         let download = self.download(&geth.url, &geth.sha256);
-        let genesis = geth.genesis.as_ref().map(|genesis| self.file(genesis));
+        let genesis = geth.genesis.as_ref().and_then(|genesis| self.named_download(genesis));
         let geth_args = self.args(&geth.extra_args);
         if !known && geth.genesis.is_none() {
             let names = NETWORKS.join(", ");
@@ -101,13 +100,13 @@ impl Checker<'_> {
             self.wrong(network.place, message);
         }
         let consensus = self.consensus(written, known);
-        let p2p_ports = self.ports(&written.p2p_ports);
+        self.ports(&written.p2p_ports);
         Some(EthereumStandbySettings {
             network: network.value.clone(),
-            checkpoint_sync_url: section(checkpoint_sync_url)?,
-            geth: GethSettings { download: download?, extra_args: geth_args, genesis: section(genesis)? },
+            checkpoint_sync_url,
+            geth: GethSettings { download: download?, extra_args: geth_args, genesis },
             consensus: consensus?,
-            p2p_ports: p2p_ports?,
+            p2p_ports: written.p2p_ports.value.clone(),
         })
     }
 
@@ -128,13 +127,13 @@ impl Checker<'_> {
                 }
                 let download = self.download(&prysm.url, &prysm.sha256);
                 let extra_args = self.args(&prysm.extra_args);
-                let config = prysm.config.as_ref().map(|file| self.file(file));
-                let genesis_state = prysm.genesis_state.as_ref().map(|file| self.file(file));
+                let config = prysm.config.as_ref().and_then(|file| self.named_download(file));
+                let genesis_state = prysm.genesis_state.as_ref().and_then(|file| self.named_download(file));
                 Some(ConsensusSettings::Prysm(Box::new(PrysmSettings {
                     download: download?,
                     extra_args,
-                    config: section(config)?,
-                    genesis_state: section(genesis_state)?,
+                    config,
+                    genesis_state,
                 })))
             }
             (Some(_), Some(prysm)) => {
@@ -153,23 +152,23 @@ impl Checker<'_> {
         let download = self.download(&written.url, &written.sha256);
         let binary = &written.binary;
         let simple = |part: &str| !part.is_empty() && part != ".." && part != ".";
-        let fits =
-            binary.split('/').all(simple) && binary.chars().all(|c| c.is_ascii_graphic() && !"\\\"'$%".contains(c));
-        if !fits {
+        if !binary.split('/').all(simple) || !binary.chars().all(|c| c.is_ascii_graphic() && !"\\\"'$%".contains(c)) {
             let message = format!("'{}' is not a path within the release, like bin/node", binary.value);
             self.wrong(binary.place, message);
         }
         let args = self.args(&written.args);
         let judge = self.judge(written);
-        let p2p_ports = if written.p2p_ports.is_empty() { Some(Vec::new()) } else { self.ports(&written.p2p_ports) };
-        let Judge { node, health } = judge?;
+        if !written.p2p_ports.is_empty() {
+            self.ports(&written.p2p_ports);
+        }
+        let (node, health) = judge?;
         Some(GenericStandbySettings {
             download: download?,
             binary: binary.value.clone(),
             args,
             node,
             health,
-            p2p_ports: p2p_ports?,
+            p2p_ports: written.p2p_ports.value.clone(),
         })
     }
 
@@ -194,7 +193,7 @@ impl Checker<'_> {
         }
     }
 
-    fn file(&mut self, written: &Download) -> Option<DownloadSettings> {
+    fn named_download(&mut self, written: &Download) -> Option<DownloadSettings> {
         self.download(&written.url, &written.sha256)
     }
 
@@ -204,11 +203,10 @@ impl Checker<'_> {
             self.wrong(url.place, "the url of a download has to end with the name of a file");
         }
         let digest = sha256.to_ascii_lowercase();
-        let fits = digest.len() == 64 && digest.chars().all(|c| c.is_ascii_hexdigit());
-        if !fits {
+        if digest.len() != 64 || !digest.chars().all(|c| c.is_ascii_hexdigit()) {
             self.wrong(sha256.place, "sha256 has to be 64 hexadecimal digits: `sha256sum FILE` prints them");
         }
-        Some(DownloadSettings { url: parsed?, sha256: fits.then_some(digest)? })
+        Some(DownloadSettings { url: parsed?, sha256: digest })
     }
 
     fn args(&mut self, args: &[At<String>]) -> Vec<String> {
@@ -228,14 +226,12 @@ impl Checker<'_> {
         args.iter().map(|arg| arg.value.clone()).collect()
     }
 
-    fn ports(&mut self, ports: &At<Vec<u16>>) -> Option<Vec<u16>> {
+    fn ports(&mut self, ports: &At<Vec<u16>>) {
         let mut sorted = ports.value.clone();
         sorted.sort_unstable();
         sorted.dedup();
-        let fits = !sorted.is_empty() && !sorted.contains(&0) && sorted.len() == ports.len();
-        if !fits {
+        if sorted.is_empty() || sorted.contains(&0) || sorted.len() != ports.len() {
             self.wrong(ports.place, "p2p_ports has to name at least one port, none of them 0 or twice");
         }
-        fits.then(|| ports.value.clone())
     }
 }

@@ -32,6 +32,10 @@ impl Checker<'_> {
         }
     }
 
+    pub(super) fn optional_url(&mut self, text: Option<&At<String>>, key: &str) -> Option<Url> {
+        text.and_then(|text| self.url(text, key))
+    }
+
     /// An address that is written into the machine's metadata. There is no file that a secret could be in instead.
     pub(super) fn url_for_all(&mut self, text: &At<String>, key: &str) -> Option<Url> {
         if Url::parse(text).is_ok_and(|url| has_login(&url)) {

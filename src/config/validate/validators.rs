@@ -2,18 +2,18 @@
 
 use std::fs;
 
-use super::{AlertSettings, Checker, Unique, ValidatorKind, ValidatorSettings, section};
+use super::{AlertSettings, Checker, Unique, ValidatorKind, ValidatorSettings};
 use crate::{
     config::{
         Place,
         values::public_key,
-        written::{self, Written},
+        written::{self, Kind, Written},
     },
     domain::{Evidence, Mode, PublicKey, ValidatorId},
 };
 
 impl Checker<'_> {
-    pub(super) fn validators(&mut self, written: &Written) -> Option<Vec<ValidatorSettings>> {
+    pub(super) fn validators(&mut self, written: &Written) -> Vec<ValidatorSettings> {
         if written.validators.is_empty() {
             self.wrong(written.validators.place, "validators is empty: name at least one");
         }
@@ -29,26 +29,21 @@ impl Checker<'_> {
                 if written.alertmanager.is_none() {
                     self.wrong(mapping.matchers.place, "there are alerts, but no alertmanager section to take them");
                 }
-                alerts.extend(
-                    self.matchers(&mapping.matchers)
-                        .map(|matchers| AlertSettings { matchers, evidence: mapping.evidence }),
-                );
+                let matchers = self.matchers(&mapping.matchers);
+                alerts.push(AlertSettings { matchers, evidence: mapping.evidence });
             }
             self.enough_sources(validator, written);
-            let process = validator.process.as_ref().map(|process| self.url(&process.url, "process.url"));
-            let kubernetes = validator.kubernetes.as_ref().map(|workload| self.workload(workload, &mut workloads));
-            let fine = (name, kind, section(process), section(kubernetes));
-            if let (Some(name), Some(kind), Some(process), Some(kubernetes)) = fine {
-                validators.push(ValidatorSettings { name, kind, alerts, process, kubernetes });
-            }
+            let process = self.optional_url(validator.process.as_ref().map(|process| &process.url), "process.url");
+            let kubernetes = validator.kubernetes.as_ref().and_then(|workload| self.workload(workload, &mut workloads));
+            validators.extend(name.map(|name| ValidatorSettings { name, kind, alerts, process, kubernetes }));
         }
-        Some(validators)
+        validators
     }
 
-    fn kind(&mut self, validator: &written::Validator, written: &Written, keys: &mut Unique) -> Option<ValidatorKind> {
+    fn kind(&mut self, validator: &written::Validator, written: &Written, keys: &mut Unique) -> ValidatorKind {
         let place = validator.kind.place;
-        match validator.kind.value.as_str() {
-            "ethereum" => {
+        match validator.kind.value {
+            Kind::Ethereum => {
                 if written.ethereum.is_none() {
                     self.warn(place, "there is no ethereum section, so the chain is not asked about this validator");
                 }
@@ -56,20 +51,16 @@ impl Checker<'_> {
                     let message = "probes go with 'kind: generic'; beacon nodes see this validator: remove the probes";
                     self.wrong(probes.place, message);
                 }
-                Some(ValidatorKind::Ethereum { public_keys: self.public_keys(validator, keys) })
+                ValidatorKind::Ethereum { public_keys: self.public_keys(validator, keys) }
             }
-            "generic" => {
+            Kind::Generic => {
                 let keys = validator.public_keys.as_ref().map(|keys| keys.place);
                 for place in keys.into_iter().chain(validator.public_keys_file.as_ref().map(|file| file.place)) {
                     self.wrong(place, "a validator of kind generic has no public keys here: remove them");
                 }
                 let probes = self.probes(validator.probes.as_ref(), place);
-                let standby = validator.standby.as_ref().map(|standby| self.generic_standby(standby).map(Box::new));
-                Some(ValidatorKind::Generic { probes, standby: section(standby)? })
-            }
-            other => {
-                self.wrong(place, format!("kind '{other}' is not supported: write 'ethereum' or 'generic'"));
-                None
+                let standby = validator.standby.as_ref().and_then(|standby| self.generic_standby(standby));
+                ValidatorKind::Generic { probes, standby: standby.map(Box::new) }
             }
         }
     }
@@ -77,7 +68,7 @@ impl Checker<'_> {
     /// Two sources with different evidence have to say down. All alerts are one source, however many there are: they
     /// come through one Alertmanager. Alerts that rest on what another source rests on are no second opinion to it.
     fn enough_sources(&mut self, validator: &written::Validator, written: &Written) {
-        let generic = validator.kind.value == "generic";
+        let generic = validator.kind.value == Kind::Generic;
         let mut sources = Vec::new();
         if written.ethereum.is_some() && !generic {
             sources.push(("the chain", "chain", Evidence::Chain));

@@ -34,8 +34,9 @@ pub struct CardanoNode {
 }
 
 /// The networks of Cardano whose slots have a known time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, strum::EnumString, strum::VariantNames)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum CardanoNetwork {
     Mainnet,
     Preprod,

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use url::Url;
 
 use crate::{
-    config::SecretFile,
+    config::{Login, SecretFile},
     domain::{Span, probe},
 };
 
@@ -44,5 +44,5 @@ pub struct HttpQuestion {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HttpLogin {
     Bearer(SecretFile),
-    Basic { username: String, password: SecretFile },
+    Basic(Login),
 }

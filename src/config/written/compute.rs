@@ -7,11 +7,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::Credentials;
-use crate::{
-    config::values::{At, Duration},
-    domain::{Rung, Span},
-};
+use super::CredentialSettings;
+use crate::{config::values::At, domain::Rung};
 
 /// Where standbys are created.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -23,7 +20,7 @@ pub struct Compute {
     pub endpoint: Option<At<String>>,
     /// Who we are to Google.
     #[serde(default)]
-    pub credentials: At<Credentials>,
+    pub credentials: At<CredentialSettings>,
     /// Where to create, and on what, in order of preference.
     pub ladder: At<Vec<At<Rung>>>,
     /// The disk for the chain's data.
@@ -40,9 +37,6 @@ pub struct Compute {
     /// Network tags, for firewall rules.
     #[serde(default)]
     pub tags: Vec<At<String>>,
-    /// How long one operation is followed.
-    #[serde(default = "operation_timeout")]
-    pub operation_timeout: At<Duration>,
     /// Prices of your own, over the built-in ones.
     pub prices: Option<Prices>,
 }
@@ -72,10 +66,6 @@ fn boot_disk_gb() -> At<u32> {
 
 fn image() -> At<String> {
     "projects/debian-cloud/global/images/family/debian-12".to_owned().into()
-}
-
-fn operation_timeout() -> At<Duration> {
-    Duration(Span::from_mins(5)).into()
 }
 
 /// The disk for the chain's data.

@@ -4,13 +4,13 @@
 
 use std::path::PathBuf;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::Basic;
 use crate::{
-    config::values::{At, Duration},
-    domain::{Span, probe::FailsFor},
+    config::values::{At, Duration, Failures, seconds},
+    domain::probe::FailsFor,
 };
 
 /// A question that shows whether a generic validator works: exactly one of http and tcp.
@@ -24,10 +24,10 @@ pub struct Probe {
     /// A connection, and nothing more.
     pub tcp: Option<TcpProbe>,
     /// How often it is asked.
-    #[serde(default = "every")]
+    #[serde(default = "seconds::<15>")]
     pub every: At<Duration>,
     /// How long the answer may take.
-    #[serde(default = "timeout")]
+    #[serde(default = "seconds::<5>")]
     pub timeout: At<Duration>,
     /// It says down when it fails this many times in a row, `3`, or throughout this long, `2m`.
     #[serde(default = "fails_for")]
@@ -84,61 +84,7 @@ pub enum Method {
     Post,
 }
 
-fn every() -> At<Duration> {
-    Duration(Span::from_secs(15)).into()
-}
-
-fn timeout() -> At<Duration> {
-    Duration(Span::from_secs(5)).into()
-}
-
 fn fails_for() -> At<Failures> {
     // One lost answer is nothing, two may be a restart; what has lasted is then held for `policy.hold_down` as well.
     Failures(FailsFor::Times(3)).into()
-}
-
-/// How often, `3`, or for how long, `2m`, a probe may fail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Failures(pub FailsFor);
-
-impl Failures {
-    fn parse(text: &str) -> Result<Self, String> {
-        let form = "write how many times in a row, like 3, or for how long, like 2m";
-        match text.trim().parse::<u32>() {
-            Ok(0) => Err(format!("'0' failures are none: {form}")),
-            Ok(times) => Ok(Self(FailsFor::Times(times))),
-            Err(_) => match Duration::parse(text) {
-                Ok(Duration(span)) => Ok(Self(FailsFor::Time(span))),
-                Err(_) => Err(format!("'{text}' is neither a number from 1 nor a duration: {form}")),
-            },
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Failures {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        Self::parse(&text).map_err(de::Error::custom)
-    }
-}
-
-impl Serialize for Failures {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self.0 {
-            FailsFor::Times(times) => serializer.collect_str(&times),
-            FailsFor::Time(span) => Duration(span).serialize(serializer),
-        }
-    }
-}
-
-impl JsonSchema for Failures {
-    fn inline_schema() -> bool {
-        true
-    }
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "Failures".into()
-    }
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({"type": ["string", "integer"], "minimum": 1, "examples": [3, "2m"]})
-    }
 }

@@ -7,10 +7,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    config::values::{At, Duration},
-    domain::Span,
-};
+use crate::config::values::{At, Duration, seconds};
 
 /// Who is told, and how.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -34,12 +31,8 @@ pub struct Mail {
     /// Who is told.
     pub to: At<Vec<At<String>>>,
     /// How long the server may take for one mail.
-    #[serde(default = "mail_timeout")]
+    #[serde(default = "seconds::<30>")]
     pub timeout: At<Duration>,
-}
-
-fn mail_timeout() -> At<Duration> {
-    Duration(Span::from_secs(30)).into()
 }
 
 /// How the connection to the mail server is protected.
@@ -62,10 +55,6 @@ pub struct Monitor {
     /// The file that holds the URL to call while all is well. Whoever knows the URL can pretend to be us.
     pub ping_url_file: At<PathBuf>,
     /// How often it is called.
-    #[serde(default = "ping_every")]
+    #[serde(default = "seconds::<60>")]
     pub every: At<Duration>,
-}
-
-fn ping_every() -> At<Duration> {
-    Duration(Span::from_mins(1)).into()
 }

@@ -23,7 +23,7 @@ const MAX_TEXT: usize = 4_096;
 const MAX_REGEX: usize = 1 << 20;
 
 /// One or more conditions, all of which an alert has to meet.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Matchers {
     all: Vec<Matcher>,
     text: Arc<str>,

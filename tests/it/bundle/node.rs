@@ -111,7 +111,7 @@ fn the_schema_takes_both_kinds_and_no_other() {
 #[test]
 fn the_watcher_judges_a_standby_by_what_its_agent_can_tell() {
     let judged = |text: &str| {
-        let policy = parse(text).unwrap().policy(Vec::new());
+        let policy = parse(text).unwrap().policy;
         policy.other_chains.into_iter().map(|(id, chain)| (id.to_string(), chain)).collect::<Vec<_>>()
     };
     let read = |chain_id: Option<&str>| OtherChain::Read { chain_id: chain_id.map(str::to_owned) };

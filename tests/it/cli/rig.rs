@@ -50,7 +50,7 @@ impl House {
     fn smallest(listen: &str) -> String {
         format!(
             "site: home\nledger: {{sqlite: {{path: ledger.sqlite}}}}\nhttp: {{listen: '{listen}'}}\n\
-             alertmanager: {{auth: none}}\npolicy: {{lease: 3s, requests_every: 100ms}}\nvalidators:\n  \
+             alertmanager: {{auth: none}}\npolicy: {{lease: 3s}}\nvalidators:\n  \
              - name: eth-0\n    kind: ethereum\n    public_keys: ['0x{:096x}']\n    \
              alerts: [{{matchers: '{{validator=\"eth-0\"}}', evidence: process}}]\n",
             7

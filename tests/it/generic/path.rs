@@ -16,7 +16,7 @@ use failover::{
     config::{self, Checks},
     domain::{Report, Span, Time},
     runtime::{Handle, status::ValidatorStatus},
-    sandbox::{compute::FakeCompute, home::FakeAlertmanager},
+    sandbox::{compute::FakeCompute, home::FakeAlertmanager, stage::hurry},
 };
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -55,15 +55,15 @@ impl Rig {
                  every: 40ms\n        timeout: 2s\n        stalled_after: {stalled_after}\n      \
                - {{name: p2p, tcp: {{address: '{node}'}}, every: 40ms, timeout: 2s, fails_for: 3}}\n    \
                alerts: [{{matchers: '{{alertname=\"NodeDown\"}}', evidence: host}}]\n\
-             policy: {{hold_down: 200ms, healthy_delay: 300ms, lease: 5s, observe_every: 50ms, recheck_every: 1s, \
-               requests_every: 200ms, retry_after: 100ms, retry_cap: 400ms, action_timeout: 20s}}\n\
-             compute: {{project: p, endpoint: '{cloud}', credentials: anonymous, operation_timeout: 10s, \
+             policy: {{hold_down: 200ms, healthy_delay: 300ms, lease: 5s}}\n\
+             compute: {{project: p, endpoint: '{cloud}', credentials: anonymous, \
                ladder: [{{zone: us-central1-a, machine_type: n2-standard-8}}]}}\n",
             node = node.address,
             cloud = cloud.url(),
         );
         let checks = Checks { base: folder.path().to_owned(), ..Checks::default() };
-        let (config, _) = config::parse(&text, "failover.yaml", &checks).unwrap();
+        let (mut config, _) = config::parse(&text, "failover.yaml", &checks).unwrap();
+        hurry(&mut config);
         let watcher = Watcher::build(&config).await.unwrap();
         let webhook = format!("http://{}/webhook/alertmanager", watcher.address().unwrap());
         let (handle, stop) = (watcher.handle().clone(), CancellationToken::new());

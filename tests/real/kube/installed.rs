@@ -40,7 +40,7 @@ fn values(namespace: &str) -> String {
                 "alerts": [{ "matchers": "{alertname=\"HostDown\"}", "evidence": "host" }],
                 "kubernetes": { "namespace": namespace, "statefulset": "vc", "container": "validator" },
             }],
-            "policy": { "hold_down": "5s", "lease": "3s", "observe_every": "1s" },
+            "policy": { "hold_down": "5s", "lease": "3s" },
             "compute": {
                 "project": "home",
                 "ladder": [{ "zone": "us-central1-a", "machine_type": "n2-standard-8" }],
