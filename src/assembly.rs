@@ -28,7 +28,7 @@ use crate::{
     ports::{Cloud, Ledger, Notifier},
     runtime::{Engine, EngineConfig, Handle, Outside, lease::LeaseConfig},
     sources::{
-        Sources, alerts::AlertSource, chain::ChainSource, kube::KubeSource, monitor::Monitor, probes::probes,
+        Sources, alerts::AlertSource, chain::ChainSource, kube::KubeSource, monitor::MonitorPing, probes::probes,
         process::process_ports,
     },
 };
@@ -103,7 +103,7 @@ impl Watcher {
         sources.spawn_all(KubeSource::new(config, &outside.clock).await?);
         sources.spawn_all(process_ports(config, &outside.clock)?);
         sources.spawn_all(probes(config, &outside.clock)?);
-        sources.spawn_all(config.monitor.as_ref().map(Monitor::new).transpose()?);
+        sources.spawn_all(config.monitor.as_ref().map(MonitorPing::new).transpose()?);
         let router = router.merge(web::routes(web_state(&handle, stats)));
         Ok(Self { engine, handle, sources, router, listener })
     }
