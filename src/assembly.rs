@@ -25,7 +25,7 @@ use crate::{
         lease::{LeaseConfig, LeaseHolder},
     },
     sources::{
-        Sources, alerts::AlertSource, chain::ChainSource, kube::KubeSource, monitor::Monitor, probes::probes,
+        Sources, alerts::AlertSource, chain::ChainSource, kube::KubeSource, monitor::MonitorPing, probes::probes,
         process::process_ports,
     },
 };
@@ -101,7 +101,7 @@ impl Watcher {
         sources.spawn_all(KubeSource::new(config, &deps.clock).await?);
         sources.spawn_all(process_ports(config, &deps.clock)?);
         sources.spawn_all(probes(config, &deps.clock)?);
-        sources.spawn_all(config.monitor.as_ref().map(Monitor::new).transpose()?);
+        sources.spawn_all(config.monitor.as_ref().map(MonitorPing::new).transpose()?);
         let router = router.merge(web::routes(web_state(&handle, stats)));
         Ok(Self { engine, handle, sources, router, listener })
     }

@@ -31,7 +31,7 @@ pub use probe::{NodeProbe, probe};
 
 use client::Client;
 use control::Sampler;
-use node::BeaconNode;
+use node::WatchedNode;
 
 /// Fails when nobody listens any more.
 type Told = Result<(), mpsc::error::SendError<ChainObservation>>;
@@ -65,7 +65,7 @@ impl BeaconConfig {
 
 /// Watches all validators on all nodes. [`BeaconWatch::run`] is one task.
 pub struct BeaconWatch {
-    nodes: Vec<BeaconNode>,
+    nodes: Vec<WatchedNode>,
     validators: Vec<(ValidatorId, Vec<PublicKey>)>,
     all_keys: Vec<PublicKey>,
     into_slot: f64,
@@ -94,7 +94,7 @@ impl BeaconWatch {
         for node in config.nodes {
             let client = Client::new(&node.url, config.timeout)?;
             let (expected, sampler) = (config.genesis_root.clone(), Sampler::new(rng.fork()));
-            nodes.push(BeaconNode::new(node.name, client, expected, config.timeout, sampler, clock.clone()));
+            nodes.push(WatchedNode::new(node.name, client, expected, config.timeout, sampler, clock.clone()));
         }
         let mut all_keys: Vec<PublicKey> = validators.iter().flat_map(|(_, keys)| keys).copied().collect();
         all_keys.sort_unstable();
@@ -139,8 +139,8 @@ impl BeaconWatch {
     /// Waits for the first node that says which chain it follows.
     async fn find_chain(&mut self, tx: &mpsc::Sender<ChainObservation>) -> Option<ChainTime> {
         loop {
-            join_all(self.nodes.iter_mut().map(BeaconNode::connect)).await;
-            if let Some(time) = self.nodes.iter().find_map(BeaconNode::chain_time) {
+            join_all(self.nodes.iter_mut().map(WatchedNode::connect)).await;
+            if let Some(time) = self.nodes.iter().find_map(WatchedNode::chain_time) {
                 return Some(time);
             }
             let now = self.clock.now();
@@ -174,7 +174,7 @@ impl BeaconWatch {
     /// Before the first epoch is judged, says why there is no opinion; again only when the reason changes.
     async fn tell_once(&mut self, at: Time, tx: &mpsc::Sender<ChainObservation>) -> Told {
         let alone = self.nodes.len() == 1;
-        let name = |node: &BeaconNode| if alone { "its node".into() } else { format!("node {}", node.name) };
+        let name = |node: &WatchedNode| if alone { "its node".into() } else { format!("node {}", node.name) };
         let why: Vec<String> = self
             .nodes
             .iter()

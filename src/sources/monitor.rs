@@ -14,14 +14,14 @@ use crate::{
     runtime::Handle,
 };
 
-pub struct Monitor {
+pub struct MonitorPing {
     client: reqwest::Client,
     /// The URL is a secret and never logged.
     url: SecretFile,
     every: Duration,
 }
 
-impl Monitor {
+impl MonitorPing {
     /// # Errors
     /// When no HTTP client can be made.
     pub fn new(settings: &MonitorSettings) -> anyhow::Result<Self> {
@@ -30,7 +30,7 @@ impl Monitor {
     }
 }
 
-impl EventSource for Monitor {
+impl EventSource for MonitorPing {
     fn name(&self) -> String {
         "the outside monitor".into()
     }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     client::Client,
     wire::{
-        AttestationRewards, Checkpoints, Data, Genesis, Liveness, NodeVersion, PeerCount, Spec, StateValidator,
+        AttestationRewards, Checkpoints, Data, Genesis, LivenessAnswer, NodeVersion, PeerCount, Spec, StateValidator,
         Syncing, Versions,
     },
 };
@@ -71,7 +71,7 @@ impl Client {
     /// Who was live. An index that was asked for and is not in the answer is not in the map.
     pub(super) async fn liveness(&self, epoch: Epoch, asked: &BTreeSet<u64>) -> Result<BTreeMap<u64, bool>, Trouble> {
         let path = format!("/eth/v1/validator/liveness/{epoch}");
-        let answer = self.post::<Data<Vec<Liveness>>>(&path, &texts(asked)).await?;
+        let answer = self.post::<Data<Vec<LivenessAnswer>>>(&path, &texts(asked)).await?;
         let live = answer.data.iter().map(|live| (live.index, live.is_live));
         Ok(live.filter(|(index, _)| asked.contains(index)).collect())
     }

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// A node and all that is known of it.
-pub(super) struct BeaconNode {
+pub(super) struct WatchedNode {
     pub(super) name: String,
     client: Client,
     expected: Option<String>,
@@ -37,7 +37,7 @@ struct Answers {
     liveness: Liveness,
 }
 
-impl BeaconNode {
+impl WatchedNode {
     pub(super) fn new(
         name: String,
         client: Client,

@@ -128,7 +128,7 @@ impl StateValidator {
 }
 
 #[derive(Debug, Deserialize)]
-pub(super) struct Liveness {
+pub(super) struct LivenessAnswer {
     #[serde(deserialize_with = "number")]
     pub(super) index: u64,
     pub(super) is_live: bool,
