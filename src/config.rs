@@ -82,5 +82,5 @@ fn read<T: serde::de::DeserializeOwned>(text: &str, origin: &str) -> Result<T, C
 /// The JSON schema of the file, for editors.
 #[must_use]
 pub fn schema() -> serde_json::Value {
-    schemars::schema_for!(written::Written).into()
+    schemars::schema_for!(written::ConfigFile).into()
 }

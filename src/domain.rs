@@ -40,7 +40,7 @@ pub use backoff::Backoff;
 pub use chain::{ChainEvidence, ChainHealth, ChainObservation, KeyStates, PublicKey, ValidatorObservation};
 pub use clock_offset::*;
 pub use event::*;
-pub use heard::Heard;
+pub use heard::ReportHistory;
 pub use ids::*;
 pub use ledger_key::{LedgerKey, stamp, stamped};
 pub use machine::{explain, step};

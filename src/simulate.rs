@@ -6,5 +6,5 @@
 mod parse;
 mod run;
 
-pub use parse::{Answer, Expect, Line, ParseError, Scenario, Statement, Wrote, parse};
-pub use run::{Report, Tamper, run, run_with};
+pub use parse::{Expectation, Line, ParseError, Scenario, ScriptedAnswer, Statement, Wrote, parse};
+pub use run::{SimulationReport, Tamper, run, run_with};

@@ -19,7 +19,7 @@ use tokio::{net::TcpStream, time::timeout};
 use super::http::install_tls_provider;
 use crate::{
     config::{HttpLogin, HttpQuestion, Login, ProbeSettings, Question},
-    domain::probe::Answer,
+    domain::probe::ProbeAnswer,
 };
 
 mod failure;
@@ -71,18 +71,18 @@ impl GenericProbe {
     }
 
     /// Asks once. It takes no longer than twice the time-out: once for the name, once for the answer.
-    pub async fn ask(&self) -> Answer {
+    pub async fn ask(&self) -> ProbeAnswer {
         match &self.asks {
             Asks::Tcp { address } => match lookup(address, self.timeout).await {
                 Ok(addresses) => connect(&addresses, self.timeout).await,
-                Err(why) => Answer::Doubtful(why),
+                Err(why) => ProbeAnswer::Doubtful(why),
             },
             Asks::Http { client, question, found } => {
                 let host = question.url.host_str().unwrap_or_default();
                 let port = question.url.port_or_known_default().unwrap_or_default();
                 match lookup(&format!("{host}:{port}"), self.timeout).await {
                     Ok(addresses) => found.set(addresses),
-                    Err(why) => return Answer::Doubtful(why),
+                    Err(why) => return ProbeAnswer::Doubtful(why),
                 }
                 match send(client, question).await {
                     Ok(answer) => answer,
@@ -107,27 +107,27 @@ async fn lookup(address: &str, patience: Duration) -> Result<Vec<SocketAddr>, St
 }
 
 /// Tries every address. One that takes the connection is enough; of failures the one that says most about the node.
-async fn connect(addresses: &[SocketAddr], patience: Duration) -> Answer {
+async fn connect(addresses: &[SocketAddr], patience: Duration) -> ProbeAnswer {
     let mut failures = Vec::new();
     // All within the same time, or a node with several addresses could take several times as long.
     let until = tokio::time::Instant::now() + patience;
     for address in addresses {
         match tokio::time::timeout_at(until, TcpStream::connect(address)).await {
-            Ok(Ok(_)) => return Answer::Connected,
+            Ok(Ok(_)) => return ProbeAnswer::Connected,
             Ok(Err(error)) => failures.push(failure::of_io(&error)),
-            Err(_) => failures.push(Answer::TimedOut),
+            Err(_) => failures.push(ProbeAnswer::TimedOut),
         }
     }
     let says_most = failures.into_iter().max_by_key(|failure| match failure {
-        Answer::Doubtful(_) => 0,
-        Answer::TimedOut => 1,
-        Answer::Refused => 2,
-        Answer::Connected | Answer::Http { .. } => 3,
+        ProbeAnswer::Doubtful(_) => 0,
+        ProbeAnswer::TimedOut => 1,
+        ProbeAnswer::Refused => 2,
+        ProbeAnswer::Connected | ProbeAnswer::Http { .. } => 3,
     });
-    says_most.unwrap_or_else(|| Answer::Doubtful("there is no address to connect to".into()))
+    says_most.unwrap_or_else(|| ProbeAnswer::Doubtful("there is no address to connect to".into()))
 }
 
-async fn send(client: &Client, question: &HttpQuestion) -> Result<Answer, reqwest::Error> {
+async fn send(client: &Client, question: &HttpQuestion) -> Result<ProbeAnswer, reqwest::Error> {
     let mut request = if question.post { client.post(question.url.clone()) } else { client.get(question.url.clone()) };
     if let Some(body) = &question.body {
         request = request.header(http::header::CONTENT_TYPE, "application/json").body(body.clone());
@@ -137,11 +137,11 @@ async fn send(client: &Client, question: &HttpQuestion) -> Result<Answer, reqwes
         None => request,
         Some(HttpLogin::Bearer(file)) => match file.read() {
             Ok(token) => request.bearer_auth(token.expose()),
-            Err(error) => return Ok(Answer::Doubtful(error.to_string())),
+            Err(error) => return Ok(ProbeAnswer::Doubtful(error.to_string())),
         },
         Some(HttpLogin::Basic(Login { username, password_file })) => match password_file.read() {
             Ok(password) => request.basic_auth(username, Some(password.expose())),
-            Err(error) => return Ok(Answer::Doubtful(error.to_string())),
+            Err(error) => return Ok(ProbeAnswer::Doubtful(error.to_string())),
         },
     };
     let mut response = request.send().await?;
@@ -153,10 +153,10 @@ async fn send(client: &Client, question: &HttpQuestion) -> Result<Answer, reqwes
     {
         body.extend_from_slice(&part);
         if body.len() > MAX_BODY {
-            return Ok(Answer::Doubtful("its answer is longer than 1 MiB".into()));
+            return Ok(ProbeAnswer::Doubtful("its answer is longer than 1 MiB".into()));
         }
     }
-    Ok(Answer::Http { status: status.as_u16(), body })
+    Ok(ProbeAnswer::Http { status: status.as_u16(), body })
 }
 
 fn client(question: &HttpQuestion, found: Found, timeout: Duration) -> Result<Client, GenericProbeError> {

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     domain::{
         Backoff, Evidence, Interval, Reading, Span, TimeExt, Verdict,
-        kube::{Blindness, Cause, Health, PauseNote, Seen, Thresholds, judge},
+        kube::{Blindness, Cause, Health, Known, PauseNote, Thresholds, judge},
     },
     ports::Clock,
 };
@@ -39,7 +39,7 @@ pub use client::{ClientError, connect};
 pub use convert::PREFIX;
 pub use events::{EventError, Note, write};
 pub use target::{KubeObservation, Named, Target};
-pub use topic::Kind;
+pub use topic::WorkloadKind;
 
 use convert::Item;
 use entry::ClockPair;
@@ -207,8 +207,8 @@ impl KubeWatch {
             }
             let told = self.index.watched[target].told.as_ref();
             let pause = match &facts.workload {
-                Some(Seen::Is(workload)) => workload.pause.clone(),
-                Some(Seen::NotYet | Seen::Missing | Seen::Removed | Seen::Blind(_)) | None => None,
+                Some(Known::Is(workload)) => workload.pause.clone(),
+                Some(Known::NotYet | Known::Missing | Known::Removed | Known::Blind(_)) | None => None,
             };
             let due_at = told.map_or(now.mono, |told| told.at + REPEAT);
             let changed = told.is_none_or(|told| is_news(&told.health, &health) || told.pause != pause);

@@ -9,7 +9,7 @@ use crate::{
     config::Config,
     domain::{
         Time, ValidatorId,
-        gates::{Evidence, Gate, GateState, gates},
+        gates::{Gate, GateEvidence, GateState, gates},
     },
     ports::{Machines as _, Scope},
     runtime::store,
@@ -67,7 +67,7 @@ pub(crate) fn show(validator: &ValidatorId, gates: &[Gate]) -> String {
     text
 }
 
-async fn gather(config: &Config, validator: &ValidatorId) -> anyhow::Result<Evidence> {
+async fn gather(config: &Config, validator: &ValidatorId) -> anyhow::Result<GateEvidence> {
     let mut evidence = chain::chain_evidence(config, validator).await;
     if let Ok(ledger) = assembly::ledger(config)
         && let Ok(found) = store::read(&*ledger, validator).await

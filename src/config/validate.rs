@@ -13,7 +13,7 @@ use super::{
     Checks, Config, ConfigError, Place, Problem, SecretFile, Warning,
     validated::*,
     values::At,
-    written::{self, Written},
+    written::{self, ConfigFile},
 };
 use crate::domain::{
     Mode,
@@ -32,7 +32,7 @@ mod urls;
 mod validators;
 
 pub(super) fn validate(
-    written: &Written,
+    written: &ConfigFile,
     text: &str,
     origin: &str,
     checks: &Checks,
@@ -80,7 +80,7 @@ impl Checker<'_> {
         self.warnings.push(Warning(Problem::new(self.origin, self.text, place, message.into())));
     }
 
-    fn config(&mut self, written: &Written) -> Option<Config> {
+    fn config(&mut self, written: &ConfigFile) -> Option<Config> {
         let site = self.label(&written.site, "site");
         let ledger = self.ledger(&written.ledger);
         let http = self.http(&written.http);
@@ -113,7 +113,7 @@ impl Checker<'_> {
     }
 
     /// What has to be there before anything may be created.
-    fn armed(&mut self, written: &Written) {
+    fn armed(&mut self, written: &ConfigFile) {
         let Mode::Armed = written.mode.value else { return };
         if written.compute.is_none() {
             self.wrong(
@@ -128,9 +128,9 @@ impl Checker<'_> {
         }
     }
 
-    fn ledger(&mut self, ledger: &At<written::Ledger>) -> LedgerSettings {
+    fn ledger(&mut self, ledger: &At<written::LedgerSection>) -> LedgerSettings {
         match &ledger.value {
-            written::Ledger::Sqlite(sqlite) => {
+            written::LedgerSection::Sqlite(sqlite) => {
                 if sqlite.path.as_os_str().is_empty() {
                     self.wrong(ledger.place, "ledger.sqlite.path is empty: name a file");
                 }
@@ -141,7 +141,7 @@ impl Checker<'_> {
                 );
                 LedgerSettings::Sqlite { path: self.checks.base.join(&sqlite.path) }
             }
-            written::Ledger::Gcs(gcs) => {
+            written::LedgerSection::Gcs(gcs) => {
                 let bucket = &gcs.bucket;
                 let fits = (3..=222).contains(&bucket.len())
                     && bucket.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_.".contains(c));

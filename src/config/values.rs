@@ -192,9 +192,9 @@ one_word!(Share, {"type": ["string", "number"], "examples": ["50%", 0.5]});
 
 /// How often, `3`, or for how long, `2m`, a probe may fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Failures(pub FailsFor);
+pub struct FailureCount(pub FailsFor);
 
-impl FromStr for Failures {
+impl FromStr for FailureCount {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
         let form = "write how many times in a row, like 3, or for how long, like 2m";
@@ -209,7 +209,7 @@ impl FromStr for Failures {
     }
 }
 
-impl fmt::Display for Failures {
+impl fmt::Display for FailureCount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             FailsFor::Times(times) => write!(f, "{times}"),
@@ -218,7 +218,7 @@ impl fmt::Display for Failures {
     }
 }
 
-one_word!(Failures, {"type": ["string", "integer"], "minimum": 1, "examples": [3, "2m"]});
+one_word!(FailureCount, {"type": ["string", "integer"], "minimum": 1, "examples": [3, "2m"]});
 
 /// A public key, or what is wrong with it.
 ///

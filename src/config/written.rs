@@ -29,14 +29,14 @@ pub use told::*;
 /// The configuration of `failover`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Written {
+pub struct ConfigFile {
     /// The name of this home, in mail, metrics and labels.
     pub site: At<String>,
     /// Whether decisions are carried out.
     #[serde(default)]
     pub mode: At<Mode>,
     /// Where the state is kept.
-    pub ledger: At<Ledger>,
+    pub ledger: At<LedgerSection>,
     /// The port of the watcher.
     #[serde(default)]
     pub http: Http,
@@ -48,14 +48,14 @@ pub struct Written {
     #[serde(default)]
     pub kubernetes: Kubernetes,
     /// What is watched.
-    pub validators: At<Vec<Validator>>,
+    pub validators: At<Vec<ValidatorSection>>,
     /// Thresholds of decisions.
     #[serde(default)]
-    pub policy: Policy,
+    pub policy: PolicySection,
     /// Where standbys are created.
     pub compute: Option<Compute>,
     /// What a standby becomes. If missing, a machine is created that follows no chain: a rehearsal.
-    pub standby: Option<At<Standby>>,
+    pub standby: Option<At<StandbySection>>,
     /// Limits on money.
     #[serde(default)]
     pub budget: Budget,
@@ -68,7 +68,7 @@ pub struct Written {
 /// Where the state is kept: exactly one of these.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum Ledger {
+pub enum LedgerSection {
     /// A file on this machine. It does not survive the loss of the house.
     Sqlite(Sqlite),
     /// A bucket of Google Cloud Storage.
@@ -228,11 +228,11 @@ impl Default for Kubernetes {
 /// What is watched: one signing process and its keys.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Validator {
+pub struct ValidatorSection {
     /// Its name: a DNS label of at most 32 characters.
     pub name: At<String>,
     /// What it is: `ethereum` is seen by beacon nodes, `generic` by the probes of its own ports.
-    pub kind: At<Kind>,
+    pub kind: At<KindName>,
     /// Its public keys, `0x…` with 48 bytes each. Only for kind ethereum.
     pub public_keys: Option<At<Vec<At<String>>>>,
     /// A file with one public key on each line, instead of `public_keys`.
@@ -245,7 +245,7 @@ pub struct Validator {
     /// The process's own port. It can say that the process is up, or nothing.
     pub process: Option<Process>,
     /// What it is in the cluster.
-    pub kubernetes: Option<At<Workload>>,
+    pub kubernetes: Option<At<WorkloadSection>>,
     /// What its standby runs. Only for kind generic; of the others the section `standby` says it.
     pub standby: Option<At<GenericStandby>>,
 }
@@ -253,7 +253,7 @@ pub struct Validator {
 /// What a validator is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Kind {
+pub enum KindName {
     Ethereum,
     Generic,
 }
@@ -261,7 +261,7 @@ pub enum Kind {
 /// What a validator is in the cluster: a namespace and exactly one of statefulset, deployment and selector.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Workload {
+pub struct WorkloadSection {
     /// In which namespace.
     pub namespace: At<String>,
     /// The statefulset's name. It has one replica.

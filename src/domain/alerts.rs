@@ -135,7 +135,7 @@ pub enum AlertState {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Heard {
+pub struct AlertUpdate {
     pub word: Word,
     /// When, by the watcher's clock. Of a listing: when it was asked for, so that it never outweighs a later message.
     pub at: Time,
@@ -169,7 +169,7 @@ pub struct Merged {
 /// **Invariant:** of words heard within [`DOUBT`] of each other the verdict depends only on which there were, not on
 /// their order or number; and after a last word *resolved* the alert never counts as firing.
 #[must_use]
-pub fn merge(known: Option<&AlertRecord>, alert: &Alert, heard: &Heard) -> Merged {
+pub fn merge(known: Option<&AlertRecord>, alert: &Alert, heard: &AlertUpdate) -> Merged {
     let Some(known) = known else { return first(alert, heard) };
     let state = match &heard.word {
         // A list that was asked for before the last message came says nothing new.
@@ -200,7 +200,7 @@ pub fn merge(known: Option<&AlertRecord>, alert: &Alert, heard: &Heard) -> Merge
     Merged { record, write }
 }
 
-fn first(alert: &Alert, heard: &Heard) -> Merged {
+fn first(alert: &Alert, heard: &AlertUpdate) -> Merged {
     let (state, ends_at) = match &heard.word {
         Word::Firing | Word::Listed => (AlertState::Firing { since: bounded_start(alert, heard.at) }, None),
         Word::Resolved { ends_at } => (AlertState::Resolved { at: heard.at, absent: false }, *ends_at),

@@ -20,7 +20,7 @@ pub use judge::{KeyInfo, KeyStatus, Liveness, NodeEpoch, NodeOpinion, key_states
 pub use key::{BadKey, PublicKey};
 pub use record::{ChainEvidence, Control, EpochRecord, KeyCounts, Rewards};
 pub use time::{BadTiming, ChainTime, Epoch, Slot};
-pub use trouble::Trouble;
+pub use trouble::NodeTrouble;
 pub use watch::{NodeWatch, SyncStatus, assess};
 
 use super::{ChainView, Reading, ValidatorId};

@@ -32,7 +32,7 @@ pub struct Gate {
 
 /// Everything the gates are judged by. `None` is "could not be found out".
 #[derive(Clone, Debug, Default)]
-pub struct Evidence {
+pub struct GateEvidence {
     /// Of kind `generic`: beacon nodes know nothing of it.
     pub generic: bool,
     pub record: Option<Validator>,
@@ -74,7 +74,7 @@ pub const CLOCK: Span = Span::from_millis(500);
 
 /// Judges every gate, in the order in which an operator can do something about them.
 #[must_use]
-pub fn gates(evidence: &Evidence, now: Time) -> Vec<Gate> {
+pub fn gates(evidence: &GateEvidence, now: Time) -> Vec<Gate> {
     vec![
         ready(evidence),
         keys(evidence),
@@ -94,7 +94,7 @@ fn gate(name: &'static str, state: GateState, evidence: impl Into<String>, next:
     Gate { name, state, evidence: evidence.into(), next }
 }
 
-fn ready(evidence: &Evidence) -> Gate {
+fn ready(evidence: &GateEvidence) -> Gate {
     let name = "the standby is ready";
     let next = "wait until it is ready: failover status --watch";
     let fine =
@@ -117,7 +117,7 @@ fn ready(evidence: &Evidence) -> Gate {
     gate(name, state, seen, next)
 }
 
-fn keys(evidence: &Evidence) -> Gate {
+fn keys(evidence: &GateEvidence) -> Gate {
     let name = "all keys are active or exited, none is slashed";
     if evidence.generic {
         return generic(name);
@@ -139,7 +139,7 @@ fn keys(evidence: &Evidence) -> Gate {
     }
 }
 
-fn finalising(evidence: &Evidence) -> Gate {
+fn finalising(evidence: &GateEvidence) -> Gate {
     let name = "the chain finalises";
     if evidence.generic {
         return generic(name);
@@ -152,7 +152,7 @@ fn finalising(evidence: &Evidence) -> Gate {
     }
 }
 
-fn silent(evidence: &Evidence, now: Time) -> Gate {
+fn silent(evidence: &GateEvidence, now: Time) -> Gate {
     let name = "nothing has signed with these keys for 5 epochs";
     if evidence.generic {
         return generic(name);
@@ -199,7 +199,7 @@ fn fenced() -> Gate {
     )
 }
 
-fn only_one(evidence: &Evidence) -> Gate {
+fn only_one(evidence: &GateEvidence) -> Gate {
     let name = "there is no other standby";
     let next = "let the watcher remove the others: failover status";
     match &evidence.machines {
@@ -214,7 +214,7 @@ fn watermark() -> Gate {
     gate("the slashing protection has a watermark", GateState::NotChecked, "not checked by this version", next)
 }
 
-fn no_pause(evidence: &Evidence, now: Time) -> Gate {
+fn no_pause(evidence: &GateEvidence, now: Time) -> Gate {
     let name = "nobody has asked for quiet";
     let Some(record) = &evidence.record else {
         return gate(name, GateState::Unknown, "the ledger could not be read", "reach the ledger");
@@ -228,7 +228,7 @@ fn no_pause(evidence: &Evidence, now: Time) -> Gate {
     }
 }
 
-fn clock_right(evidence: &Evidence) -> Gate {
+fn clock_right(evidence: &GateEvidence) -> Gate {
     let name = "this machine's clock is right";
     let next = "set the clock (chrony, systemd-timesyncd) and try again";
     let Some(offset) = evidence.clock_offset else {
@@ -248,7 +248,7 @@ mod tests {
 
     #[test]
     fn nothing_known_passes_nothing() {
-        let gates = gates(&Evidence::default(), Time::UNIX_EPOCH);
+        let gates = gates(&GateEvidence::default(), Time::UNIX_EPOCH);
         assert_eq!(gates.len(), 10);
         assert!(gates.iter().all(|gate| gate.state != GateState::Pass), "{gates:?}");
         assert!(gates.iter().all(|gate| !gate.next.is_empty()), "every refusal names the next thing to do");
@@ -259,7 +259,7 @@ mod tests {
         let now = Time::UNIX_EPOCH;
         let state = |count, nodes, seen_at| {
             let silent_epochs = Some(SilentEpochs { count, last: 9, nodes, seen_at });
-            silent(&Evidence { silent_epochs, ..Evidence::default() }, now).state
+            silent(&GateEvidence { silent_epochs, ..GateEvidence::default() }, now).state
         };
         assert_eq!(state(4, 2, now), GateState::Unknown);
         assert_eq!(state(5, 1, now), GateState::Unknown);
@@ -274,7 +274,7 @@ mod tests {
     fn a_clock_passes_only_when_it_is_surely_right() {
         let state = |least_ms, most_ms| {
             let clock_offset = Some(ClockOffset { least_ms, most_ms });
-            clock_right(&Evidence { clock_offset, ..Evidence::default() }).state
+            clock_right(&GateEvidence { clock_offset, ..GateEvidence::default() }).state
         };
         assert_eq!(state(-100, 120), GateState::Pass);
         assert_eq!(state(400, 600), GateState::Unknown);
@@ -285,7 +285,7 @@ mod tests {
     fn what_only_beacon_nodes_could_show_is_not_checked_for_a_generic_validator() {
         let silent_epochs = Some(SilentEpochs { count: 9, last: 9, nodes: 2, seen_at: Time::UNIX_EPOCH });
         let chain = ChainView { health: ChainHealth::Finalising, genesis_root: None };
-        let evidence = Evidence { generic: true, silent_epochs, chain, ..Evidence::default() };
+        let evidence = GateEvidence { generic: true, silent_epochs, chain, ..GateEvidence::default() };
         for gate in [keys(&evidence), finalising(&evidence), silent(&evidence, Time::UNIX_EPOCH)] {
             assert_eq!(gate.state, GateState::NotChecked, "{gate:?}");
             assert!(gate.evidence.contains("kind generic") && !gate.next.is_empty(), "{gate:?}");

@@ -6,7 +6,7 @@ mod trouble;
 
 use super::{Report, Span, Time, TimeExt, UNKNOWN_HEAD_AGE_SECONDS, elapsed};
 
-pub use trouble::Trouble;
+pub use trouble::ReportTrouble;
 
 /// A head that is newer by less than this is not newer: a report is up to two looks old when it is read, so the moment
 /// of its head is known no better than that.
@@ -18,7 +18,7 @@ const KEPT: usize = 16;
 
 /// A machine's last report, and what its reports have shown since it was first heard.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Heard {
+pub struct ReportHistory {
     pub report: Report,
     /// When its counter last grew or its boot id changed, by our clock. `None` for the first one seen: it may be days old.
     pub moved_at: Option<Time>,
@@ -28,11 +28,11 @@ pub struct Heard {
     pub progress_at: Time,
     /// When the percentage last grew.
     pub percent_at: Time,
-    pub peerless: Trouble,
+    pub peerless: ReportTrouble,
     /// It cannot rule a signer out.
-    pub hidden: Trouble,
+    pub hidden: ReportTrouble,
     /// Its clock is off by more than is allowed.
-    pub clock_off: Trouble,
+    pub clock_off: ReportTrouble,
     best_percent: u8,
     head_at: Time,
     /// Boot ids that are over, oldest first.
@@ -45,7 +45,7 @@ pub struct Heard {
     percents: Vec<(Time, u8)>,
 }
 
-impl Heard {
+impl ReportHistory {
     /// The first report of a machine. It may be days old, so it only counts once it moves.
     #[must_use]
     pub fn first(report: Report, now: Time) -> Self {
@@ -55,9 +55,9 @@ impl Heard {
             since: now,
             progress_at: now,
             percent_at: now,
-            peerless: Trouble::default(),
-            hidden: Trouble::default(),
-            clock_off: Trouble::default(),
+            peerless: ReportTrouble::default(),
+            hidden: ReportTrouble::default(),
+            clock_off: ReportTrouble::default(),
             best_percent: percent,
             head_at: head_at(&report, now),
             past_boots: Vec::new(),
@@ -202,13 +202,13 @@ mod tests {
         Time::UNIX_EPOCH + Span::from_mins(minutes)
     }
 
-    fn hear(heard: &mut Heard, report: &Report, minutes: i64) {
+    fn hear(heard: &mut ReportHistory, report: &Report, minutes: i64) {
         heard.hear(report, Span::from_millis(500), at(minutes));
     }
 
     #[test]
     fn the_percentage_is_progress_when_it_grows_and_a_slip_of_rounding_is_not() {
-        let mut heard = Heard::first(report(1, 40), at(0));
+        let mut heard = ReportHistory::first(report(1, 40), at(0));
         for (minutes, percent) in [(10, 39), (20, 40), (30, 39), (40, 40)] {
             hear(
                 &mut heard,
@@ -223,7 +223,7 @@ mod tests {
 
     #[test]
     fn after_a_step_back_of_our_clock_only_a_new_report_is_fresh() {
-        let mut heard = Heard::first(report(1, 40), at(60));
+        let mut heard = ReportHistory::first(report(1, 40), at(60));
         hear(&mut heard, &report(2, 40), 61);
         assert!(heard.is_fresh(Span::from_mins(10), at(61)));
         heard.interrupt(at(10));
@@ -235,7 +235,7 @@ mod tests {
     #[test]
     fn an_age_that_is_not_known_is_no_head_that_moves() {
         let unknown = |counter| Report { head_age_seconds: UNKNOWN_HEAD_AGE_SECONDS, ..report(counter, 40) };
-        let mut heard = Heard::first(unknown(1), at(0));
+        let mut heard = ReportHistory::first(unknown(1), at(0));
         for minutes in [10, 20, 30] {
             hear(&mut heard, &unknown(minutes), minutes as i64);
         }
@@ -244,7 +244,7 @@ mod tests {
 
     #[test]
     fn a_sync_that_began_again_is_measured_anew() {
-        let mut heard = Heard::first(report(1, 80), at(0));
+        let mut heard = ReportHistory::first(report(1, 80), at(0));
         hear(&mut heard, &report(2, 3), 10);
         hear(&mut heard, &report(3, 4), 70);
         assert_eq!(heard.percent_at, at(70));
@@ -253,7 +253,7 @@ mod tests {
 
     #[test]
     fn the_same_or_an_older_report_moves_nothing() {
-        let mut heard = Heard::first(report(5, 40), at(0));
+        let mut heard = ReportHistory::first(report(5, 40), at(0));
         hear(&mut heard, &report(5, 90), 10);
         hear(&mut heard, &report(4, 90), 20);
         assert_eq!((heard.moved_at, heard.report.progress_percent), (None, 40));
@@ -262,7 +262,7 @@ mod tests {
     #[test]
     fn a_boot_is_counted_and_an_earlier_one_is_known_however_long_its_name() {
         let long = "x".repeat(10_000);
-        let mut heard = Heard::first(Report { boot_id: long.clone(), ..report(9, 1) }, at(0));
+        let mut heard = ReportHistory::first(Report { boot_id: long.clone(), ..report(9, 1) }, at(0));
         hear(&mut heard, &report(1, 1), 5);
         assert_eq!((heard.boots_within(Span::from_hours(1), at(6)), heard.moved_at), (1, Some(at(5))));
         assert_eq!(heard.boots_within(Span::from_mins(1), at(60)), 0);
@@ -272,7 +272,7 @@ mod tests {
 
     #[test]
     fn restarts_are_counted_within_a_span_and_anew_with_every_boot() {
-        let mut heard = Heard::first(Report { restarts: 7, ..report(1, 1) }, at(0));
+        let mut heard = ReportHistory::first(Report { restarts: 7, ..report(1, 1) }, at(0));
         hear(&mut heard, &Report { restarts: 9, ..report(2, 1) }, 5);
         hear(&mut heard, &Report { restarts: 10, ..report(3, 1) }, 50);
         assert_eq!(heard.restarts_within(Span::from_hours(1), at(50)), 3, "the first seven may be days old");
@@ -283,7 +283,7 @@ mod tests {
 
     #[test]
     fn whatever_a_machine_sends_little_is_kept() {
-        let mut heard = Heard::first(report(0, 0), at(0));
+        let mut heard = ReportHistory::first(report(0, 0), at(0));
         for number in 1..10_000u32 {
             let boot_id = number.to_string().repeat(100);
             let report =
@@ -296,7 +296,7 @@ mod tests {
 
     #[test]
     fn after_a_jump_of_our_clock_everything_is_counted_from_then() {
-        let mut heard = Heard::first(Report { clock_offset_ms: 9000, ..report(1, 40) }, at(0));
+        let mut heard = ReportHistory::first(Report { clock_offset_ms: 9000, ..report(1, 40) }, at(0));
         hear(&mut heard, &Report { clock_offset_ms: 9000, ..report(2, 40) }, 1);
         heard.interrupt(at(600));
         assert_eq!((heard.progress_at, heard.percent_at), (at(600), at(600)));

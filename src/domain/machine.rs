@@ -23,8 +23,8 @@ mod stuck;
 use std::borrow::Cow;
 
 use super::{
-    Action, ActionId, Case, Decision, Event, Incident, Live, MachineWatch, Mode, Outcome, Pending, Policy, Reason,
-    Rejected, Scope, Stage, Standby, Time, Validator, ValidatorId, World,
+    Action, ActionId, Case, Decision, Event, Incident, Lifetime, Live, MachineWatch, Mode, Outcome, Pending, Policy,
+    Reason, Rejected, Stage, Standby, Time, Validator, ValidatorId, World,
 };
 
 pub use explain::explain;
@@ -175,7 +175,7 @@ impl<'a> Transition<'a> {
     /// What was observed of one machine, and said about it, is nothing about the next.
     fn forget_machine(&mut self) {
         self.live.machine = None;
-        self.forget_notified(|scope| scope == Scope::Machine);
+        self.forget_notified(|scope| scope == Lifetime::Machine);
     }
 
     /// Starts what is pending, if nothing else runs and its time has come.

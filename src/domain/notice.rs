@@ -86,18 +86,18 @@ pub struct About {
     /// In scenarios and logs.
     pub name: &'static str,
     pub topic: Topic,
-    pub scope: Scope,
+    pub scope: Lifetime,
     /// What is dropped last when more mail waits than can be kept.
     pub urgent: bool,
 }
 
 impl About {
-    fn new(name: &'static str, topic: impl Into<Topic>, scope: Scope) -> Self {
+    fn new(name: &'static str, topic: impl Into<Topic>, scope: Lifetime) -> Self {
         Self { name, topic: topic.into(), scope, urgent: false }
     }
 
     /// One of several of this name, each with a topic of its own.
-    fn one_of(name: &'static str, which: &str, scope: Scope) -> Self {
+    fn one_of(name: &'static str, which: &str, scope: Lifetime) -> Self {
         Self { name, topic: Topic(format!("{name}/{which}").into()), scope, urgent: false }
     }
 
@@ -138,7 +138,7 @@ impl fmt::Display for Topic {
 /// How long it is remembered that people were notified of a topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Scope {
+pub enum Lifetime {
     /// For as long as the keys are in that state, whatever becomes of outages and incidents.
     Keys,
     /// Until the validator was calm for a while, so that one that flaps does not send a mail with every flap.

@@ -14,7 +14,7 @@ mod tests;
 pub use compare::{Comparison, ComparisonError, Order, WrongType};
 pub use height::Height;
 pub use judge::Judge;
-pub use sight::Sight;
+pub use sight::ProbeObservation;
 
 use super::Span;
 
@@ -59,7 +59,7 @@ pub enum FailsFor {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum ProbeAnswer {
     /// The connection was made; nothing more was asked.
     Connected,
     Http {

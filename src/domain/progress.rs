@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Heard, Span, Time, elapsed, human, one_line};
+use super::{ReportHistory, Span, Time, elapsed, human, one_line};
 
 /// How many programs' versions are shown, and how much of each: a machine may send anything.
 const VERSIONS: usize = 8;
@@ -40,7 +40,7 @@ pub struct Progress {
 impl Progress {
     /// What was heard of a machine, as of now.
     #[must_use]
-    pub fn of(heard: &Heard, now: Time) -> Self {
+    pub fn of(heard: &ReportHistory, now: Time) -> Self {
         let report = &heard.report;
         let versions = report.versions.iter().take(VERSIONS);
         Self {

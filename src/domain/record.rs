@@ -10,8 +10,8 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Action, ActionId, Attention, IncidentId, InstanceRef, Outgoing, PublicKey, Rung, Scope, Span, Step, Time, TimeExt,
-    Topic, Usd,
+    Action, ActionId, Attention, IncidentId, InstanceRef, Lifetime, Outgoing, PublicKey, Rung, Span, Step, Time,
+    TimeExt, Topic, Usd,
 };
 
 /// Everything the ledger keeps of one validator.
@@ -228,7 +228,7 @@ pub struct Pending {
 #[serde(deny_unknown_fields)]
 pub struct Notified {
     pub topic: Topic,
-    pub scope: Scope,
+    pub scope: Lifetime,
     /// When first, since it was last forgotten.
     pub first_at: Time,
     /// When last.

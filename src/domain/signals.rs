@@ -12,12 +12,12 @@ const AHEAD: Span = Span::from_secs(60);
 /// The current opinion of each source on each kind of evidence.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Signals {
-    slots: Vec<Slot>,
+    slots: Vec<SignalSlot>,
 }
 
 /// One source's current opinion on one kind of evidence, and since when it has been that.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Slot {
+pub struct SignalSlot {
     pub source: Source,
     pub reading: Reading,
     /// Since when, by our clock, the verdict has been this one without a break.
@@ -52,7 +52,7 @@ impl Signals {
         let Some(slot) =
             self.slots.iter_mut().find(|slot| slot.source == source && slot.reading.evidence == reading.evidence)
         else {
-            self.slots.push(Slot { source, reading, since: now });
+            self.slots.push(SignalSlot { source, reading, since: now });
             return;
         };
         if reading.about.to < slot.reading.about.to {
@@ -103,8 +103,8 @@ impl Signals {
     /// **Invariant:** a hold belongs to the opinions that make it up. What another one does beside them, however often it
     /// changes, neither begins it again nor ends it.
     fn enough_since(&self, needed: usize, now: Time) -> Option<Time> {
-        let down = |slot: &&Slot| slot.source.says_down() && slot.reading.verdict_at(now) == Verdict::Down;
-        let mut downs: Vec<&Slot> = self.slots.iter().filter(down).collect();
+        let down = |slot: &&SignalSlot| slot.source.says_down() && slot.reading.verdict_at(now) == Verdict::Down;
+        let mut downs: Vec<&SignalSlot> = self.slots.iter().filter(down).collect();
         downs.sort_by_key(|slot| slot.since);
         let mut evidence_of = [0u8; SOURCES];
         for slot in downs {
@@ -174,7 +174,7 @@ pub struct View {
     pub why: Arc<str>,
 }
 
-impl Slot {
+impl SignalSlot {
     fn view(&self, now: Time) -> View {
         let verdict = self.reading.verdict_at(now);
         let stale = verdict != self.reading.verdict;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    ActionId, ChainView, Decision, Hands, Heard, KeyStates, MachineState, Signals, Span, Stuck, Time, TimeExt,
+    ActionId, ChainView, Decision, Hands, KeyStates, MachineState, ReportHistory, Signals, Span, Stuck, Time, TimeExt,
     Validator, ValidatorId,
 };
 
@@ -62,7 +62,7 @@ pub struct MachineWatch {
     /// When all zones are searched next.
     pub next_list_at: Time,
     /// When it was last seen, and how.
-    pub seen: Option<Sight>,
+    pub seen: Option<LastPoll>,
     /// It does not exist any more.
     pub gone: bool,
     /// The operator keeps it, as its label or its protection says; `None` before it was looked at.
@@ -70,7 +70,7 @@ pub struct MachineWatch {
     /// Since when every poll has failed.
     pub failing_since: Option<Time>,
     /// Its last usable report, and what its reports have shown so far.
-    pub report: Option<Heard>,
+    pub report: Option<ReportHistory>,
     /// What its start-up script said last; `None` once there is a report.
     pub boot_status: Option<String>,
     /// Why what it wrote last is no report of its own: another incident's, an earlier boot's, unreadable.
@@ -83,7 +83,7 @@ pub struct MachineWatch {
 
 /// One look at a machine that succeeded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sight {
+pub struct LastPoll {
     pub at: Time,
     pub state: MachineState,
     /// It has written something, whatever it is.
@@ -135,7 +135,7 @@ impl Live {
 
     /// The machine's last usable report.
     #[must_use]
-    pub fn report(&self) -> Option<&Heard> {
+    pub fn report(&self) -> Option<&ReportHistory> {
         self.machine.as_ref()?.report.as_ref()
     }
 }

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     executor::Executor,
     handle::{Handle, Input, STEPS, Step},
-    heard::Heard,
+    heard::LastObservations,
     leadership::Leadership,
     lease::{self, Keeper, Lease, LeaseConfig, LeaseError},
     requests,
@@ -92,7 +92,7 @@ impl Engine {
     /// # Errors
     /// [`EngineError`] when the ledger cannot be used at all.
     pub async fn run(mut self, shutdown: CancellationToken) -> Result<(), EngineError> {
-        let mut heard = Heard::new(&self.config.site, &self.config.validators, &self.config.policy);
+        let mut heard = LastObservations::new(&self.config.site, &self.config.validators, &self.config.policy);
         loop {
             let taken = self.wait(&mut heard, &shutdown).await;
             let (lease, keeper) = match taken {
@@ -112,7 +112,11 @@ impl Engine {
     }
 
     /// Waits for the lease, and hears and answers meanwhile.
-    async fn wait(&mut self, heard: &mut Heard, shutdown: &CancellationToken) -> Result<(Lease, Keeper), LeaseError> {
+    async fn wait(
+        &mut self,
+        heard: &mut LastObservations,
+        shutdown: &CancellationToken,
+    ) -> Result<(Lease, Keeper), LeaseError> {
         let (deps, config) = (self.deps.clone(), self.config.lease.clone());
         let acquiring = lease::acquire(&deps.ledger, &config, shutdown);
         tokio::pin!(acquiring);
@@ -138,7 +142,13 @@ impl Engine {
         }
     }
 
-    async fn lead(&mut self, lease: Lease, keeper: Keeper, heard: Heard, shutdown: &CancellationToken) -> Heard {
+    async fn lead(
+        &mut self,
+        lease: Lease,
+        keeper: Keeper,
+        heard: LastObservations,
+        shutdown: &CancellationToken,
+    ) -> LastObservations {
         let identity = tokio::select! {
             identity = store::identity(&*self.deps.ledger) => identity,
             () = lease.lost() => Err(StoreError::OutOfTime { key: lease.key().clone() }),
@@ -192,7 +202,7 @@ impl Engine {
 impl Engine {
     /// Gives the lease back without having led. Whoever is next may have more luck; trying again at once would only load
     /// the ledger.
-    async fn step_aside(&self, error: &StoreError, keeper: Keeper, heard: Heard) -> Heard {
+    async fn step_aside(&self, error: &StoreError, keeper: Keeper, heard: LastObservations) -> LastObservations {
         tracing::warn!(%error, "the records could not be taken over");
         keeper.release().await;
         tokio::time::sleep(self.config.lease.ttl / 3).await;

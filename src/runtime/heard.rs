@@ -30,7 +30,7 @@ enum About {
 }
 
 #[derive(Debug)]
-pub(super) struct Heard {
+pub(super) struct LastObservations {
     site: String,
     policy: Policy,
     ids: Vec<ValidatorId>,
@@ -38,7 +38,7 @@ pub(super) struct Heard {
     said: BTreeMap<(About, Option<ValidatorId>), (Time, Event)>,
 }
 
-impl Heard {
+impl LastObservations {
     pub(super) fn new(site: &str, ids: &[ValidatorId], policy: &Policy) -> Self {
         Self { site: site.into(), policy: policy.clone(), ids: ids.to_vec(), said: BTreeMap::new() }
     }

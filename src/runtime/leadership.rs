@@ -18,7 +18,7 @@ use uuid::Uuid;
 use super::{
     Deps, Engine, EngineConfig, Input, Step,
     engine::{BATCH, executor},
-    heard::Heard,
+    heard::LastObservations,
     journal,
     lease::Lease,
     status::{self, Status},
@@ -38,7 +38,7 @@ pub(super) struct Leadership {
     lease: Lease,
     store: Store,
     world: World,
-    heard: Heard,
+    heard: LastObservations,
     unreadable: Vec<String>,
     timers: Timers,
     running: JoinSet<()>,
@@ -54,7 +54,7 @@ impl Leadership {
         store: Store,
         world: World,
         unreadable: Vec<String>,
-        heard: Heard,
+        heard: LastObservations,
     ) -> Self {
         let now = engine.deps.clock.now();
         Self {
@@ -266,7 +266,7 @@ impl Leadership {
     }
 
     /// Lets what runs end: at least for as long as a change may be under way, and a moment for mail and journal.
-    pub(super) async fn finish(mut self, changes_end_in: Duration) -> Heard {
+    pub(super) async fn finish(mut self, changes_end_in: Duration) -> LastObservations {
         let all = async { while self.running.join_next().await.is_some() {} };
         // A mail that is cut off is sent again by the successor under the same id.
         let _ = tokio::time::timeout(changes_end_in.max(A_MOMENT), all).await;

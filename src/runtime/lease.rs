@@ -63,8 +63,8 @@ pub struct LeaseConfig<T = LeaseHolder> {
 }
 
 /// What a holder can say about itself.
-pub trait About: Clone + Serialize + DeserializeOwned + Send + Sync + 'static {}
-impl<T: Clone + Serialize + DeserializeOwned + Send + Sync + 'static> About for T {}
+pub trait HolderInfo: Clone + Serialize + DeserializeOwned + Send + Sync + 'static {}
+impl<T: Clone + Serialize + DeserializeOwned + Send + Sync + 'static> HolderInfo for T {}
 
 /// A lease that is held, as long as it is renewed.
 #[derive(Clone, Debug)]
@@ -144,7 +144,7 @@ impl Lease {
 ///
 /// # Errors
 /// [`LeaseError`]: the ledger cannot be used, or the record cannot be read.
-pub async fn acquire<T: About>(
+pub async fn acquire<T: HolderInfo>(
     ledger: &Arc<dyn Ledger>,
     config: &LeaseConfig<T>,
     shutdown: &CancellationToken,
@@ -169,7 +169,7 @@ enum Attempt<T> {
     Wait(Duration),
 }
 
-async fn try_take<T: About>(
+async fn try_take<T: HolderInfo>(
     ledger: &Arc<dyn Ledger>,
     config: &LeaseConfig<T>,
     seen: &mut Option<(Version, Instant)>,
@@ -244,7 +244,7 @@ impl Keeper {
     }
 }
 
-fn keep<T: About>(
+fn keep<T: HolderInfo>(
     ledger: Arc<dyn Ledger>,
     config: LeaseConfig<T>,
     record: LeaseRecord<T>,
@@ -280,7 +280,7 @@ async fn over(until: watch::Receiver<Deadline>) {
     }
 }
 
-async fn renew<T: About>(
+async fn renew<T: HolderInfo>(
     ledger: Arc<dyn Ledger>,
     config: LeaseConfig<T>,
     mut record: LeaseRecord<T>,
@@ -319,7 +319,7 @@ async fn renew<T: About>(
     }
 }
 
-fn is_same<T: About>(key: &LedgerKey, found: &Stored, ours: &LeaseRecord<T>) -> bool {
+fn is_same<T: HolderInfo>(key: &LedgerKey, found: &Stored, ours: &LeaseRecord<T>) -> bool {
     records::decode::<LeaseRecord<T>>(key, &found.bytes)
         .is_ok_and(|found| found.holder == ours.holder && found.token == ours.token)
 }

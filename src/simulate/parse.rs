@@ -59,18 +59,18 @@ pub enum Statement {
         owner: Owner,
     },
     Policy(Vec<String>),
-    Answer {
+    ScriptedAnswer {
         validator: ValidatorId,
-        answer: Answer,
+        answer: ScriptedAnswer,
     },
     Restart,
     ClockJump(Span),
-    Expect(Expect),
+    Expectation(Expectation),
 }
 
 /// How the action under way ends.
 #[derive(Clone, Debug)]
-pub enum Answer {
+pub enum ScriptedAnswer {
     Found(Vec<(Role, MachineState, Option<u64>)>),
     Created,
     Exists,
@@ -98,7 +98,7 @@ pub enum Wrote {
 
 /// What must hold at that moment.
 #[derive(Clone, Debug)]
-pub enum Expect {
+pub enum Expectation {
     Phase(ValidatorId, String),
     Says(ValidatorId, String),
     Asked(ValidatorId, String),
@@ -292,7 +292,7 @@ fn statement(words: &[String]) -> Result<Statement, String> {
         "request" => request(rest),
         "answer" => {
             let (name, rest) = rest.split_first().ok_or("write: answer VALIDATOR ANSWER")?;
-            Ok(Statement::Answer { validator: validator(name)?, answer: answer(rest)? })
+            Ok(Statement::ScriptedAnswer { validator: validator(name)?, answer: answer(rest)? })
         }
         "restart" => Ok(Statement::Restart),
         "clock-jump" => match rest {
@@ -315,7 +315,7 @@ fn statement(words: &[String]) -> Result<Statement, String> {
             };
             Ok(Statement::Owner { validator: validator(name)?, owner })
         }
-        "expect" => expect(rest).map(Statement::Expect),
+        "expect" => expect(rest).map(Statement::Expectation),
         other => Err(format!("no statement is called '{other}'")),
     }
 }
@@ -374,24 +374,24 @@ fn request(words: &[String]) -> Result<Statement, String> {
     Ok(Statement::Request { validator: validator(name)?, id, ask: ask.clone(), until, incident, written })
 }
 
-fn answer(words: &[String]) -> Result<Answer, String> {
+fn answer(words: &[String]) -> Result<ScriptedAnswer, String> {
     let Some((verb, rest)) = words.split_first() else { return Err("an answer is missing".into()) };
     Ok(match verb.as_str() {
-        "found" => Answer::Found(
+        "found" => ScriptedAnswer::Found(
             rest.iter().filter(|word| *word != "none").map(|word| listed(word)).collect::<Result<_, _>>()?,
         ),
-        "created" => Answer::Created,
-        "exists" => Answer::Exists,
-        "out-of-stock" => Answer::OutOfStock,
-        "quota" => Answer::Quota,
-        "refused" => Answer::Refused,
-        "unknown" => Answer::Unknown,
-        "gone" => Answer::Gone,
-        "deleted" => Answer::Deleted,
-        "untouchable" => Answer::Untouchable,
-        "failed" => Answer::Failed,
-        "console" => Answer::Console(rest.join("\n")),
-        "disks" => Answer::Disks(rest.iter().filter(|word| *word != "none").cloned().collect()),
+        "created" => ScriptedAnswer::Created,
+        "exists" => ScriptedAnswer::Exists,
+        "out-of-stock" => ScriptedAnswer::OutOfStock,
+        "quota" => ScriptedAnswer::Quota,
+        "refused" => ScriptedAnswer::Refused,
+        "unknown" => ScriptedAnswer::Unknown,
+        "gone" => ScriptedAnswer::Gone,
+        "deleted" => ScriptedAnswer::Deleted,
+        "untouchable" => ScriptedAnswer::Untouchable,
+        "failed" => ScriptedAnswer::Failed,
+        "console" => ScriptedAnswer::Console(rest.join("\n")),
+        "disks" => ScriptedAnswer::Disks(rest.iter().filter(|word| *word != "none").cloned().collect()),
         "seen" => {
             let (kind, rest) = rest.split_first().ok_or("write: answer VALIDATOR seen running [report counter=1 …]")?;
             let (role, state) = machine(kind)?;
@@ -407,7 +407,7 @@ fn answer(words: &[String]) -> Result<Answer, String> {
                     return Err(format!("'report', 'unreadable' or 'starting \"TEXT\"' is expected, not '{word}'"));
                 }
             };
-            Answer::Seen { state, role, written }
+            ScriptedAnswer::Seen { state, role, written }
         }
         other => return Err(format!("no answer is called '{other}'")),
     })
@@ -434,11 +434,11 @@ fn machine(word: &str) -> Result<(Role, MachineState), String> {
     })
 }
 
-fn expect(words: &[String]) -> Result<Expect, String> {
+fn expect(words: &[String]) -> Result<Expectation, String> {
     if let [what, count] = words
         && what == "incidents"
     {
-        return Ok(Expect::Incidents(number(count)?));
+        return Ok(Expectation::Incidents(number(count)?));
     }
     let [name, what, rest @ ..] = words else {
         return Err("write: expect VALIDATOR phase|says|asked|created|mails|reminders …".into());
@@ -447,12 +447,12 @@ fn expect(words: &[String]) -> Result<Expect, String> {
     let text = rest.join(" ");
     let kinds = || rest.iter().filter(|word| *word != "none").cloned().collect();
     Ok(match what.as_str() {
-        "phase" => Expect::Phase(name, text),
-        "says" => Expect::Says(name, text),
-        "asked" => Expect::Asked(name, text),
-        "created" => Expect::Created(name, number(&text)?),
-        "mails" => Expect::Mails(name, kinds()),
-        "reminders" => Expect::Reminders(name, kinds()),
+        "phase" => Expectation::Phase(name, text),
+        "says" => Expectation::Says(name, text),
+        "asked" => Expectation::Asked(name, text),
+        "created" => Expectation::Created(name, number(&text)?),
+        "mails" => Expectation::Mails(name, kinds()),
+        "reminders" => Expectation::Reminders(name, kinds()),
         other => return Err(format!("'{other}' cannot be expected")),
     })
 }

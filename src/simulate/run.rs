@@ -4,14 +4,14 @@ mod answers;
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
-use super::{Expect, Scenario, Statement, parse};
+use super::{Expectation, Scenario, Statement, parse};
 use crate::domain::{
     Action, ActionId, ChainView, Command, Event, Hands, IncidentId, Interval, KeyStates, Outgoing, Policy, PublicKey,
     REQUEST_LIFETIME, Reading, Reason, Request, Span, Time, TimeExt, ValidatorId, World, explain, step,
 };
 
 #[derive(Clone, Debug, Default, serde::Serialize)]
-pub struct Report {
+pub struct SimulationReport {
     /// Decisions and checked expectations, in order, to be printed.
     pub transcript: String,
     pub checked: usize,
@@ -37,13 +37,13 @@ impl Tamper for Honest {}
 
 /// Runs a scenario as it stands.
 #[must_use]
-pub fn run(scenario: &Scenario) -> Report {
+pub fn run(scenario: &Scenario) -> SimulationReport {
     run_with(scenario, &Honest)
 }
 
 /// Runs a scenario with something changed on the way.
 #[must_use]
-pub fn run_with(scenario: &Scenario, tamper: &dyn Tamper) -> Report {
+pub fn run_with(scenario: &Scenario, tamper: &dyn Tamper) -> SimulationReport {
     let mut policy = scenario.policy.clone();
     tamper.policy(&mut policy);
     let mut simulation = Simulation::new(scenario, policy, tamper);
@@ -75,7 +75,7 @@ struct Simulation<'a> {
     opened: usize,
     machines: u64,
     last_said: BTreeMap<ValidatorId, String>,
-    report: Report,
+    report: SimulationReport,
 }
 
 impl<'a> Simulation<'a> {
@@ -102,7 +102,7 @@ impl<'a> Simulation<'a> {
             opened: 0,
             machines: 100,
             last_said: BTreeMap::new(),
-            report: Report::default(),
+            report: SimulationReport::default(),
         }
     }
 
@@ -125,7 +125,7 @@ impl<'a> Simulation<'a> {
 
     fn state(&mut self, line: usize, statement: &Statement) {
         match statement {
-            Statement::Expect(expect) => self.check(line, expect),
+            Statement::Expectation(expect) => self.check(line, expect),
             Statement::Restart => self.restart(),
             Statement::ClockJump(by) => {
                 self.clock_off = self.clock_off.saturating_add(*by);
@@ -188,7 +188,7 @@ impl<'a> Simulation<'a> {
                 };
                 self.happen(Event::Requested(validator.clone(), request));
             }
-            Statement::Answer { validator, answer } => match self.under_way.remove(validator) {
+            Statement::ScriptedAnswer { validator, answer } => match self.under_way.remove(validator) {
                 Some((id, action)) => {
                     let outcome = self.outcome(validator, id, &action, answer);
                     self.happen(Event::Finished(validator.clone(), id, outcome));
@@ -283,36 +283,36 @@ impl<'a> Simulation<'a> {
         explain(&self.world, id, self.now, &self.policy).map(|reason| reason.to_string()).unwrap_or_default()
     }
 
-    fn check(&mut self, line: usize, expect: &Expect) {
+    fn check(&mut self, line: usize, expect: &Expectation) {
         self.report.checked += 1;
         let (what, wanted, seen) = match expect {
-            Expect::Phase(id, wanted) => {
+            Expectation::Phase(id, wanted) => {
                 let seen = self.world.get(id).map(|subject| subject.record.phase().to_string()).unwrap_or_default();
                 (format!("{id} phase"), wanted.clone(), seen)
             }
-            Expect::Says(id, wanted) => {
+            Expectation::Says(id, wanted) => {
                 let seen = self.standing(id);
                 let seen = if seen.contains(wanted.as_str()) { wanted.clone() } else { seen };
                 (format!("{id} says"), wanted.clone(), seen)
             }
-            Expect::Asked(id, wanted) => {
+            Expectation::Asked(id, wanted) => {
                 let seen = self.under_way.get(id).map_or_else(|| "nothing".to_owned(), |(_, action)| name_of(action));
                 let seen = if seen.starts_with(wanted.as_str()) { wanted.clone() } else { seen };
                 (format!("{id} asked"), wanted.clone(), seen)
             }
-            Expect::Created(id, wanted) => {
+            Expectation::Created(id, wanted) => {
                 let seen = self.created.get(id).copied().unwrap_or_default();
                 (format!("{id} created"), wanted.to_string(), seen.to_string())
             }
-            Expect::Mails(id, wanted) => {
+            Expectation::Mails(id, wanted) => {
                 let seen = self.mails.get(id).cloned().unwrap_or_default();
                 (format!("{id} mails"), wanted.join(" "), seen.join(" "))
             }
-            Expect::Reminders(id, wanted) => {
+            Expectation::Reminders(id, wanted) => {
                 let seen = self.reminders.get(id).cloned().unwrap_or_default();
                 (format!("{id} reminders"), wanted.join(" "), seen.join(" "))
             }
-            Expect::Incidents(wanted) => ("incidents".to_owned(), wanted.to_string(), self.opened.to_string()),
+            Expectation::Incidents(wanted) => ("incidents".to_owned(), wanted.to_string(), self.opened.to_string()),
         };
         if wanted == seen {
             self.print(&format!("as expected: {what} {wanted}"));

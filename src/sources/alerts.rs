@@ -126,7 +126,7 @@ impl AlertSource {
         loop {
             let changed = tokio::select! {
                 Some(event) = self.events.recv() => match event {
-                    AlertEvent::Heard { records } => take(&mut books, records),
+                    AlertEvent::AlertUpdate { records } => take(&mut books, records),
                     AlertEvent::WatchdogSeen(_) => books.keys().cloned().collect(),
                 },
                 _ = review.tick() => books.keys().cloned().collect(),

@@ -16,7 +16,7 @@ use crate::{
     domain::{
         ChainEvidence, ChainHealth, ChainObservation, ChainView, Event, LedgerKey, PublicKey, Source, Time,
         ValidatorId,
-        gates::{Evidence, SilentEpochs},
+        gates::{GateEvidence, SilentEpochs},
     },
     ports::{Expect, Finding, FindingState, Ledger, PutError},
     records,
@@ -174,12 +174,12 @@ async fn probe(node: &NodeConfig, settings: &EthereumSettings, keys: &[PublicKey
 }
 
 /// What the chain shows of one validator now, for the gates.
-pub async fn chain_evidence(config: &Config, validator: &ValidatorId) -> Evidence {
-    let mut evidence = Evidence::default();
+pub async fn chain_evidence(config: &Config, validator: &ValidatorId) -> GateEvidence {
+    let mut evidence = GateEvidence::default();
     let Some(ours) = config.validators.iter().find(|found| found.name == *validator) else { return evidence };
     let keys = match &ours.kind {
         ValidatorKind::Ethereum { public_keys } => public_keys,
-        ValidatorKind::Generic { .. } => return Evidence { generic: true, ..evidence },
+        ValidatorKind::Generic { .. } => return GateEvidence { generic: true, ..evidence },
     };
     let Some(settings) = &config.ethereum else { return evidence };
     for node in nodes(settings) {

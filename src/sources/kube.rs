@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::EventSource;
 use crate::{
-    adapters::kube::{self, Kind, KubeObservation, KubeWatch, Named, PREFIX, Target},
+    adapters::kube::{self, KubeObservation, KubeWatch, Named, PREFIX, Target, WorkloadKind},
     config::{Config, WorkloadName},
     domain::{Command, Event, Hands, Request, Source, Span, Time, TimeExt, ValidatorId, kube::PauseNote, one_line},
     ports::{Clock, Finding, FindingState},
@@ -27,8 +27,8 @@ pub fn targets(config: &Config) -> Vec<Target> {
     let target = |validator: &crate::config::ValidatorSettings| {
         let workload = validator.kubernetes.as_ref()?;
         let named = match &workload.named {
-            WorkloadName::StatefulSet(name) => Named::Workload { kind: Kind::StatefulSet, name: name.clone() },
-            WorkloadName::Deployment(name) => Named::Workload { kind: Kind::Deployment, name: name.clone() },
+            WorkloadName::StatefulSet(name) => Named::Workload { kind: WorkloadKind::StatefulSet, name: name.clone() },
+            WorkloadName::Deployment(name) => Named::Workload { kind: WorkloadKind::Deployment, name: name.clone() },
             WorkloadName::Selector(selector) => Named::Selector(selector.clone()),
         };
         let (validator, namespace) = (validator.name.clone(), workload.namespace.clone());

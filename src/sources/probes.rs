@@ -15,7 +15,7 @@ use crate::{
     config::{Config, ValidatorSettings},
     domain::{
         Event, Interval, Source, ValidatorId, one_line,
-        probe::{Answer, Judge, Sight},
+        probe::{Judge, ProbeAnswer, ProbeObservation},
     },
     ports::{Clock, Finding, FindingState},
     runtime::Handle,
@@ -98,11 +98,13 @@ async fn ask_validator(validator: &ValidatorSettings) -> Vec<Finding> {
             Err(error) => (FindingState::Problem, format!("{:#}", anyhow::Error::from(error))),
             Ok(probe) => {
                 let answer = probe.ask().await;
-                match Sight::of(&answer, &settings.rule) {
-                    Sight::Works(why) => (FindingState::Ok, why + &raw(&answer)),
-                    Sight::Height(height) => (FindingState::Ok, format!("its height is {height}{}", raw(&answer))),
-                    Sight::Fails(why) => (FindingState::Problem, why + &raw(&answer)),
-                    Sight::Doubt(why) => (FindingState::Unknown, why + &raw(&answer)),
+                match ProbeObservation::of(&answer, &settings.rule) {
+                    ProbeObservation::Works(why) => (FindingState::Ok, why + &raw(&answer)),
+                    ProbeObservation::Height(height) => {
+                        (FindingState::Ok, format!("its height is {height}{}", raw(&answer)))
+                    }
+                    ProbeObservation::Fails(why) => (FindingState::Problem, why + &raw(&answer)),
+                    ProbeObservation::Doubt(why) => (FindingState::Unknown, why + &raw(&answer)),
                 }
             }
         };
@@ -112,10 +114,12 @@ async fn ask_validator(validator: &ValidatorSettings) -> Vec<Finding> {
 }
 
 /// The answer as it came, for whoever has to find the right pointer in it.
-fn raw(answer: &Answer) -> String {
+fn raw(answer: &ProbeAnswer) -> String {
     match answer {
-        Answer::Connected | Answer::Refused | Answer::TimedOut | Answer::Doubtful(_) => String::new(),
-        Answer::Http { status, body } => {
+        ProbeAnswer::Connected | ProbeAnswer::Refused | ProbeAnswer::TimedOut | ProbeAnswer::Doubtful(_) => {
+            String::new()
+        }
+        ProbeAnswer::Http { status, body } => {
             format!("; answered {status}: {}", one_line(&String::from_utf8_lossy(body), SHOWN))
         }
     }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use failover::{
     adapters::{
         clock::SystemClock,
-        kube::{self, Kind, KubeObservation, KubeWatch, Named, Target},
+        kube::{self, KubeObservation, KubeWatch, Named, Target, WorkloadKind},
     },
     domain::{Time, ValidatorId, Verdict, kube::Thresholds},
     sandbox::kube::{FakeApiServer, Mood, objects},
@@ -27,7 +27,7 @@ fn target(validator: &str, named: Named) -> Target {
 }
 
 fn stateful_set(name: &str) -> Named {
-    Named::Workload { kind: Kind::StatefulSet, name: name.into() }
+    Named::Workload { kind: WorkloadKind::StatefulSet, name: name.into() }
 }
 
 /// A cluster with one validator on one node, and everything a controller would have written.
@@ -242,7 +242,7 @@ async fn a_deployments_pod_is_found_through_its_replica_set() {
             json!({"conditions": [{"type": "Progressing", "status": "True", "reason": "ReplicaSetUpdated"}]});
         object
     });
-    let deployment = Named::Workload { kind: Kind::Deployment, name: "vc".into() };
+    let deployment = Named::Workload { kind: WorkloadKind::Deployment, name: "vc".into() };
     let mut watching = Watching::start(&api, vec![target("eth-0", deployment)]).await;
     let seen = watching.says("a changed template is being rolled out").await;
     assert!(seen.hold.is_some(), "the pod of the statefulset is not the deployment's");

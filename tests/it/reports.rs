@@ -284,7 +284,7 @@ async fn after_a_release_nothing_is_left_or_it_is_told() {
         watcher.happen(Event::Requested(validator(), request));
         watcher.settle().await;
         assert_eq!((watcher.phase(), watcher.rig.fake.machines().len()), ("watching", 0));
-        let left = watcher.mails().last().unwrap()["recovered"]["left"].clone();
+        let left = watcher.mails().last().unwrap()["over"]["left"].clone();
         let expected =
             if keeps_a_disk { json!([format!("disk {name}-1 in {} (2048 GB)", ZONES[0])]) } else { json!([]) };
         assert_eq!(left, expected);

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
-use failover::simulate::{self, Report, Tamper};
+use failover::simulate::{self, SimulationReport, Tamper};
 
 mod limits;
 mod off;
@@ -19,7 +19,7 @@ fn text_of(name: &str) -> String {
     fs::read_to_string(folder.join(format!("{name}.txt"))).unwrap()
 }
 
-fn run(name: &str, tamper: &dyn Tamper) -> Report {
+fn run(name: &str, tamper: &dyn Tamper) -> SimulationReport {
     let scenario = simulate::parse(&text_of(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
     simulate::run_with(&scenario, tamper)
 }

@@ -36,43 +36,6 @@ const IMPURE: &[&str] = &["env", "fs", "io", "net", "os", "process", "thread"];
 
 const MAX_LINES: usize = 500;
 
-/// Exported names that are there twice, to be renamed. The list only gets shorter.
-const TWICE: &[&str] = &[
-    "Answer",
-    "Ask",
-    "Cardano",
-    "Cometbft",
-    "Counter",
-    "Credentials",
-    "Ethereum",
-    "Evidence",
-    "Exit",
-    "Expect",
-    "Facts",
-    "Failures",
-    "Health",
-    "Heard",
-    "Lease",
-    "Ledger",
-    "Machine",
-    "Node",
-    "Policy",
-    "Process",
-    "Progress",
-    "Report",
-    "Secret",
-    "Seen",
-    "Sight",
-    "Slot",
-    "Standby",
-    "Step",
-    "StoreError",
-    "Trouble",
-    "Validator",
-    "Workload",
-    "Written",
-];
-
 #[test]
 fn a_layer_imports_only_what_is_below_it() {
     nothing(layers(tree("src/")));
@@ -100,7 +63,7 @@ fn nothing_is_left_unfinished() {
 
 #[test]
 fn an_exported_name_is_one_thing() {
-    nothing(names(tree("src/"), TWICE));
+    nothing(names(tree("src/")));
 }
 
 fn nothing(complaints: Vec<String>) {
@@ -175,19 +138,15 @@ fn unfinished(sources: &[Source]) -> Vec<String> {
     sources.iter().flat_map(complain).collect()
 }
 
-fn names(sources: &[Source], twice: &[&str]) -> Vec<String> {
+fn names(sources: &[Source]) -> Vec<String> {
     let mut places = BTreeMap::<String, Vec<&str>>::new();
     for source in sources.iter().filter(|source| !source.name.starts_with("src/sandbox")) {
         for name in source.exported() {
             places.entry(name).or_default().push(&source.name);
         }
     }
-    let several = |name: &str| places.get(name).is_some_and(|places| places.len() > 1);
-    let stale = twice.iter().filter(|name| !several(name));
-    let stale = stale.map(|name| format!("`{name}` is unique by now: take it off the list of exceptions"));
-    let new = places.iter().filter(|(name, places)| places.len() > 1 && !twice.contains(&name.as_str()));
-    let new = new.map(|(name, places)| format!("`{name}` is several things, in {places:?}: rename all but one"));
-    new.chain(stale).collect()
+    let several = places.iter().filter(|(_, places)| places.len() > 1);
+    several.map(|(name, places)| format!("`{name}` is several things, in {places:?}: rename all but one")).collect()
 }
 
 /// Each rule, on text that breaks it. Without this a rule that sees nothing would pass for a tidy tree.
@@ -216,7 +175,6 @@ fn each_rule_notices_what_it_forbids() {
     red(unfinished(&in_file("src/x.rs", "fn f() { dbg!(1); }")));
 
     let two = [Source::new("src/a.rs", "pub struct Twin;"), Source::new("src/b.rs", "pub enum Twin { A }")];
-    red(names(&two, &[]));
-    nothing(names(&two, &["Twin"]));
-    red(names(&two[..1], &["Twin"]));
+    red(names(&two));
+    nothing(names(&two[..1]));
 }

@@ -76,7 +76,7 @@ async fn a_message_of_10_000_alerts_is_taken_whole() {
     alertmanager.fire_many("ValidatorDown", 10_000).await;
     let mut heard = BTreeSet::new();
     while heard.len() < 10_000 {
-        if let AlertEvent::Heard { records } = home.event().await {
+        if let AlertEvent::AlertUpdate { records } = home.event().await {
             heard.extend(records.iter().map(|record| record.alert.key()));
         }
     }

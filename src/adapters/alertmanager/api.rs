@@ -48,7 +48,7 @@ pub enum ReconcileError {
     NotTheHolder,
     /// The list is here, but not everything of it is in the ledger.
     #[error(transparent)]
-    Store(#[from] super::store::StoreError),
+    AlertStore(#[from] super::store::AlertStoreError),
     #[error("nobody takes the alerts any more")]
     Closed,
 }

@@ -12,12 +12,12 @@ use super::{
     mapping::Mappings,
     payload::{AlertStatus, ToldAlert, WebhookMessage},
     stats::AlertmanagerStats,
-    store::{Store, StoreError},
+    store::{AlertStore, AlertStoreError},
 };
 use crate::{
     domain::{
         AlertRecord, Time,
-        alerts::{Alert, AlertState, Freshness, Heard, MAX_TEXT, Word},
+        alerts::{Alert, AlertState, AlertUpdate, Freshness, MAX_TEXT, Word},
         one_line,
     },
     ports::{Ledger, LedgerError},
@@ -27,7 +27,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub enum AlertEvent {
     /// Alerts as they are known now; those that only were repeated have a new `seen_at`.
-    Heard {
+    AlertUpdate {
         /// One for each alert and validator.
         records: Vec<Arc<AlertRecord>>,
     },
@@ -51,7 +51,7 @@ pub struct ReceiverConfig {
 pub struct Receiver {
     pub(super) config: ReceiverConfig,
     access: RwLock<Arc<Access>>,
-    store: Store,
+    store: AlertStore,
     events: mpsc::Sender<AlertEvent>,
     stats: Arc<AlertmanagerStats>,
     reconcile_wanted: Notify,
@@ -65,12 +65,12 @@ pub enum ReceiveError {
     NotTheHolder,
     /// The ledger does not have it.
     #[error("the ledger does not have {missing} of {all} alerts: {error}")]
-    Store {
+    AlertStore {
         /// How many are missing.
         missing: usize,
         all: usize,
         /// Why, for the first of them.
-        error: StoreError,
+        error: AlertStoreError,
     },
     /// The runtime is gone; the ledger has it, but nobody would act on it.
     #[error("failover is shutting down")]
@@ -91,7 +91,7 @@ impl Receiver {
     /// Makes a receiver; [`super::routes`] connects it to HTTP.
     #[must_use]
     pub fn new(config: ReceiverConfig, ledger: Arc<dyn Ledger>, events: mpsc::Sender<AlertEvent>) -> Self {
-        let (store, stats) = (Store::new(ledger), Arc::default());
+        let (store, stats) = (AlertStore::new(ledger), Arc::default());
         let access = RwLock::new(Arc::new(config.access.clone()));
         Self { config, access, store, events, stats, reconcile_wanted: Notify::new() }
     }
@@ -143,7 +143,7 @@ impl Receiver {
         }
         // What is durable is told even when the rest is not: the sooner it is known the better.
         if !records.is_empty() {
-            self.tell(AlertEvent::Heard { records }).await?;
+            self.tell(AlertEvent::AlertUpdate { records }).await?;
         }
         if watchdog {
             self.tell(AlertEvent::WatchdogSeen(now)).await?;
@@ -151,11 +151,11 @@ impl Receiver {
         let missing = failed.len();
         match failed.into_iter().next() {
             None => Ok(()),
-            Some(error) => Err(ReceiveError::Store { missing, all, error }),
+            Some(error) => Err(ReceiveError::AlertStore { missing, all, error }),
         }
     }
 
-    fn sort(&self, message: WebhookMessage, now: Time) -> (Vec<(Alert, Heard)>, bool) {
+    fn sort(&self, message: WebhookMessage, now: Time) -> (Vec<(Alert, AlertUpdate)>, bool) {
         self.stats.received.inc_by(message.alerts.len() as u64);
         if message.truncated > 0 {
             self.stats.truncated.inc_by(message.truncated);
@@ -181,7 +181,7 @@ impl Receiver {
         (heard, watchdog)
     }
 
-    fn sort_one(&self, told: ToldAlert, now: Time, heard: &mut Vec<(Alert, Heard)>) {
+    fn sort_one(&self, told: ToldAlert, now: Time, heard: &mut Vec<(Alert, AlertUpdate)>) {
         let taken = self.config.mappings.take(&told.labels);
         let word = match told.status {
             AlertStatus::Firing => Some(Word::Firing),
@@ -205,7 +205,7 @@ impl Receiver {
                 name: Arc::clone(&name),
                 summary: Arc::clone(&summary),
             };
-            heard.push((alert, Heard { word: word.clone(), at: now }));
+            heard.push((alert, AlertUpdate { word: word.clone(), at: now }));
         }
     }
 
@@ -219,7 +219,7 @@ impl Receiver {
     }
 
     /// All at once; the store bounds how many are under way.
-    async fn store_all(&self, heard: Vec<(Alert, Heard)>) -> (Vec<Arc<AlertRecord>>, Vec<StoreError>) {
+    async fn store_all(&self, heard: Vec<(Alert, AlertUpdate)>) -> (Vec<Arc<AlertRecord>>, Vec<AlertStoreError>) {
         let mut records = Vec::with_capacity(heard.len());
         let mut failed = Vec::new();
         let mut writes = stream::iter(heard)
@@ -265,19 +265,19 @@ impl Receiver {
         }
         let listed = listing.alerts.len();
         let mut heard: Vec<_> =
-            listing.alerts.into_iter().map(|(alert, word)| (alert, Heard { word, at: asked_at })).collect();
+            listing.alerts.into_iter().map(|(alert, word)| (alert, AlertUpdate { word, at: asked_at })).collect();
         if listing.complete {
             let there: std::collections::HashSet<String> = heard.iter().map(|(alert, _)| alert.key()).collect();
             for record in self.store.unresolved() {
                 if record.seen_at <= asked_at && !there.contains(&record.alert.key()) {
-                    heard.push((record.alert.clone(), Heard { word: Word::NotListed, at: asked_at }));
+                    heard.push((record.alert.clone(), AlertUpdate { word: Word::NotListed, at: asked_at }));
                 }
             }
         }
         let ended = heard.len() - listed;
         let (records, failed) = self.store_all(heard).await;
         if !records.is_empty() {
-            self.tell_later(AlertEvent::Heard { records })?;
+            self.tell_later(AlertEvent::AlertUpdate { records })?;
         }
         match failed.into_iter().next() {
             Some(error) => Err(error.into()),

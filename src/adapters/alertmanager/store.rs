@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 use crate::{
     domain::{
         AlertRecord,
-        alerts::{Alert, AlertState, Heard, merge},
+        alerts::{Alert, AlertState, AlertUpdate, merge},
     },
     ports::{Expect, Ledger, LedgerError, PutError, Version},
     records::{RecordError, decode, encode},
@@ -27,7 +27,7 @@ const ATTEMPTS: u32 = 8;
 
 /// Why an alert is not in the ledger.
 #[derive(Debug, thiserror::Error)]
-pub enum StoreError {
+pub enum AlertStoreError {
     #[error(transparent)]
     Ledger(#[from] LedgerError),
     /// Others change the same record all the time.
@@ -44,7 +44,7 @@ pub enum StoreError {
     TooLarge { key: String, bytes: usize },
 }
 
-pub(super) struct Store {
+pub(super) struct AlertStore {
     ledger: Arc<dyn Ledger>,
     cache: Mutex<Cache>,
     writes: Semaphore,
@@ -56,7 +56,7 @@ struct Cache {
     order: VecDeque<Arc<str>>,
 }
 
-impl Store {
+impl AlertStore {
     pub(super) fn new(ledger: Arc<dyn Ledger>) -> Self {
         Self { ledger, cache: Mutex::default(), writes: Semaphore::new(MAX_WRITES) }
     }
@@ -82,7 +82,7 @@ impl Store {
     }
 
     /// Answers when the word is durable, with the record it made.
-    pub(super) async fn record(&self, alert: &Alert, heard: &Heard) -> Result<Arc<AlertRecord>, StoreError> {
+    pub(super) async fn record(&self, alert: &Alert, heard: &AlertUpdate) -> Result<Arc<AlertRecord>, AlertStoreError> {
         let key: Arc<str> = alert.key().into();
         let _permit = self.writes.acquire().await.expect("it is never closed");
         for _ in 0..ATTEMPTS {
@@ -109,13 +109,15 @@ impl Store {
                 Err(PutError::Conflict { found: None }) => self.forget(&key),
                 Err(PutError::UnknownOutcome(reason)) => {
                     self.forget(&key);
-                    return Err(StoreError::UnknownOutcome { key: key.to_string(), reason });
+                    return Err(AlertStoreError::UnknownOutcome { key: key.to_string(), reason });
                 }
                 Err(PutError::Failed(error)) => return Err(error.into()),
-                Err(PutError::TooLarge(bytes)) => return Err(StoreError::TooLarge { key: key.to_string(), bytes }),
+                Err(PutError::TooLarge(bytes)) => {
+                    return Err(AlertStoreError::TooLarge { key: key.to_string(), bytes });
+                }
             }
         }
-        Err(StoreError::Contended(key.to_string()))
+        Err(AlertStoreError::Contended(key.to_string()))
     }
 
     fn forget(&self, key: &Arc<str>) {

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::domain::{
     brief,
-    chain::{ChainTime, Epoch, SyncStatus, Trouble},
+    chain::{ChainTime, Epoch, NodeTrouble, SyncStatus},
 };
 
 /// More ids in one GET are refused (beacon API: "max 64").
@@ -26,29 +26,29 @@ pub(super) struct Chain {
 
 impl Client {
     /// Chain and time. If `expected` is given, a node of another chain is in trouble.
-    pub(super) async fn chain(&self, expected: Option<&str>) -> Result<Chain, Trouble> {
+    pub(super) async fn chain(&self, expected: Option<&str>) -> Result<Chain, NodeTrouble> {
         let genesis = self.get::<Data<Genesis>>("/eth/v1/beacon/genesis").await?.data;
         let genesis_root = genesis.root()?;
         if expected.is_some_and(|expected| !expected.eq_ignore_ascii_case(&genesis_root)) {
-            return Err(Trouble::OtherChain { genesis_root });
+            return Err(NodeTrouble::OtherChain { genesis_root });
         }
         let spec = self.get::<Data<Spec>>("/eth/v1/config/spec").await?.data;
         Ok(Chain { genesis_root, time: spec.time(&genesis)? })
     }
 
     /// Whether it still follows this chain: behind one address another node may stand by now.
-    pub(super) async fn still_on(&self, chain: &Chain) -> Result<(), Trouble> {
+    pub(super) async fn still_on(&self, chain: &Chain) -> Result<(), NodeTrouble> {
         let genesis_root = self.get::<Data<Genesis>>("/eth/v1/beacon/genesis").await?.data.root()?;
-        if genesis_root == chain.genesis_root { Ok(()) } else { Err(Trouble::OtherChain { genesis_root }) }
+        if genesis_root == chain.genesis_root { Ok(()) } else { Err(NodeTrouble::OtherChain { genesis_root }) }
     }
 
-    pub(super) async fn syncing(&self) -> Result<SyncStatus, Trouble> {
+    pub(super) async fn syncing(&self) -> Result<SyncStatus, NodeTrouble> {
         let answer = self.get::<Data<Syncing>>("/eth/v1/node/syncing").await?;
         Ok(SyncStatus::from(&answer.data))
     }
 
     /// The validators of these ids (public keys or indices) at the head. Those it does not know are left out.
-    pub(super) async fn validators(&self, ids: &[String]) -> Result<Vec<StateValidator>, Trouble> {
+    pub(super) async fn validators(&self, ids: &[String]) -> Result<Vec<StateValidator>, NodeTrouble> {
         const PATH: &str = "/eth/v1/beacon/states/head/validators";
         if ids.is_empty() {
             // An empty list asks for all there are.
@@ -57,7 +57,7 @@ impl Client {
         let body = serde_json::json!({ "ids": ids });
         match self.post::<Data<Vec<StateValidator>>>(PATH, &body).await {
             // Older nodes have the GET only.
-            Err(Trouble::Status { status: 404 | 405 | 415 | 501, .. }) => {}
+            Err(NodeTrouble::Status { status: 404 | 405 | 415 | 501, .. }) => {}
             other => return other.map(|answer| answer.data),
         }
         let mut all = Vec::new();
@@ -69,7 +69,11 @@ impl Client {
     }
 
     /// Who was live. An index that was asked for and is not in the answer is not in the map.
-    pub(super) async fn liveness(&self, epoch: Epoch, asked: &BTreeSet<u64>) -> Result<BTreeMap<u64, bool>, Trouble> {
+    pub(super) async fn liveness(
+        &self,
+        epoch: Epoch,
+        asked: &BTreeSet<u64>,
+    ) -> Result<BTreeMap<u64, bool>, NodeTrouble> {
         let path = format!("/eth/v1/validator/liveness/{epoch}");
         let answer = self.post::<Data<Vec<LivenessAnswer>>>(&path, &texts(asked)).await?;
         let live = answer.data.iter().map(|live| (live.index, live.is_live));
@@ -77,27 +81,27 @@ impl Client {
     }
 
     /// The reward for the right target in this epoch, by index.
-    pub(super) async fn rewards(&self, epoch: Epoch, asked: &BTreeSet<u64>) -> Result<BTreeMap<u64, i64>, Trouble> {
+    pub(super) async fn rewards(&self, epoch: Epoch, asked: &BTreeSet<u64>) -> Result<BTreeMap<u64, i64>, NodeTrouble> {
         let path = format!("/eth/v1/beacon/rewards/attestations/{epoch}");
         let answer = self.post::<Data<AttestationRewards>>(&path, &texts(asked)).await?;
         Ok(answer.data.total_rewards.iter().map(|reward| (reward.validator_index, reward.target)).collect())
     }
 
-    pub(super) async fn finalised(&self) -> Result<Epoch, Trouble> {
+    pub(super) async fn finalised(&self) -> Result<Epoch, NodeTrouble> {
         let path = "/eth/v1/beacon/states/head/finality_checkpoints";
         Ok(self.get::<Data<Checkpoints>>(path).await?.data.finalised())
     }
 
     /// What it calls itself. The newer `/eth/v2` is not everywhere yet.
-    pub(super) async fn version(&self) -> Result<String, Trouble> {
+    pub(super) async fn version(&self) -> Result<String, NodeTrouble> {
         let answer = self.get::<Data<NodeVersion>>("/eth/v1/node/version").await?;
         Ok(brief(&answer.data.version))
     }
 
     /// The same of any node: where the older call is gone, the newer one is asked.
-    pub(super) async fn any_version(&self) -> Result<String, Trouble> {
+    pub(super) async fn any_version(&self) -> Result<String, NodeTrouble> {
         match self.version().await {
-            Err(Trouble::Status { status: 404 | 405 | 410 | 501, .. }) => {
+            Err(NodeTrouble::Status { status: 404 | 405 | 410 | 501, .. }) => {
                 let program = self.get::<Data<Versions>>("/eth/v2/node/version").await?.data.beacon_node;
                 Ok(brief(&format!("{}/{}", program.name, program.version)))
             }
@@ -105,7 +109,7 @@ impl Client {
         }
     }
 
-    pub(super) async fn peers(&self) -> Result<u64, Trouble> {
+    pub(super) async fn peers(&self) -> Result<u64, NodeTrouble> {
         Ok(self.get::<Data<PeerCount>>("/eth/v1/node/peer_count").await?.data.connected)
     }
 }

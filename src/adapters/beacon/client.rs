@@ -1,4 +1,4 @@
-//! HTTP to one beacon node: bounded in time and size, every failure a [`Trouble`]. It knows no meaning of an answer.
+//! HTTP to one beacon node: bounded in time and size, every failure a [`NodeTrouble`]. It knows no meaning of an answer.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use url::Url;
 
 use crate::{
     adapters::http::{self, BodyError},
-    domain::{brief, chain::Trouble},
+    domain::{brief, chain::NodeTrouble},
 };
 
 /// Some 20,000 validators as the API shows them: far more than we ever ask for in one call.
@@ -32,38 +32,38 @@ impl Client {
         Self { http, base: base.as_str().trim_end_matches('/').to_owned(), max_body }
     }
 
-    pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Trouble> {
+    pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, NodeTrouble> {
         self.ask(self.http.get(format!("{}{path}", self.base))).await
     }
 
-    pub(super) async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, Trouble> {
+    pub(super) async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, NodeTrouble> {
         self.ask(self.http.post(format!("{}{path}", self.base)).json(body)).await
     }
 
-    async fn ask<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, Trouble> {
+    async fn ask<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, NodeTrouble> {
         let mut response = request.header("accept", "application/json").send().await.map_err(|error| of(&error))?;
         let status = response.status();
         let html = response.headers().get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
         let body = http::bounded_body(&mut response, self.max_body).await.map_err(|error| match error {
-            BodyError::TooLarge(_) => Trouble::TooLarge,
+            BodyError::TooLarge(_) => NodeTrouble::TooLarge,
             BodyError::Broken(error) => of(&error),
         })?;
         read(status, html, &body)
     }
 }
 
-fn read<T: DeserializeOwned>(status: StatusCode, html: bool, body: &[u8]) -> Result<T, Trouble> {
+fn read<T: DeserializeOwned>(status: StatusCode, html: bool, body: &[u8]) -> Result<T, NodeTrouble> {
     let html = html || body.trim_ascii_start().starts_with(b"<");
     // 206 is how the beacon API says "syncing"; what comes with it is not a whole answer.
     if !status.is_success() || status == StatusCode::PARTIAL_CONTENT {
         let message = if html { "HTML".into() } else { message(body) };
-        return Err(Trouble::Status { status: status.as_u16(), message });
+        return Err(NodeTrouble::Status { status: status.as_u16(), message });
     }
     if html {
-        return Err(Trouble::Html);
+        return Err(NodeTrouble::Html);
     }
     serde_json::from_slice(body).map_err(|error| {
-        if error.is_eof() { Trouble::HalfJson } else { Trouble::NotBeaconApi(brief(&error.to_string())) }
+        if error.is_eof() { NodeTrouble::HalfJson } else { NodeTrouble::NotBeaconApi(brief(&error.to_string())) }
     })
 }
 
@@ -79,10 +79,10 @@ fn message(body: &[u8]) -> String {
     }
 }
 
-fn of(error: &reqwest::Error) -> Trouble {
+fn of(error: &reqwest::Error) -> NodeTrouble {
     use std::{error::Error, io};
     if error.is_timeout() {
-        return Trouble::NoAnswer;
+        return NodeTrouble::NoAnswer;
     }
     let mut refused = false;
     let mut root: &dyn Error = error;
@@ -91,7 +91,7 @@ fn of(error: &reqwest::Error) -> Trouble {
         root = cause;
     }
     if refused {
-        return Trouble::Refused;
+        return NodeTrouble::Refused;
     }
-    Trouble::Broken(brief(&root.to_string()))
+    NodeTrouble::Broken(brief(&root.to_string()))
 }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{client::Client, wire::StateValidator};
 use crate::domain::{
     PublicKey,
-    chain::{KeyInfo, Trouble},
+    chain::{KeyInfo, NodeTrouble},
 };
 
 /// How many others are asked about. With 32, two thirds are missed by chance less than once in a million epochs while
@@ -35,7 +35,7 @@ impl Sampler {
         &mut self,
         client: &Client,
         ours: &[PublicKey],
-    ) -> Result<(BTreeMap<PublicKey, KeyInfo>, Vec<u64>), Trouble> {
+    ) -> Result<(BTreeMap<PublicKey, KeyInfo>, Vec<u64>), NodeTrouble> {
         let bound = match self.bound {
             Some(bound) => bound,
             None => *self.bound.insert(find_bound(client).await?),
@@ -71,7 +71,7 @@ impl Sampler {
 }
 
 /// Indices are given out in order, so of the powers of two exactly those below the number of validators exist.
-async fn find_bound(client: &Client) -> Result<u64, Trouble> {
+async fn find_bound(client: &Client) -> Result<u64, NodeTrouble> {
     let powers: Vec<String> = (0..=MAX_POWER).map(|power| (1u64 << power).to_string()).collect();
     let answer = client.validators(&powers).await?;
     Ok(answer.iter().map(StateValidator::index).max().map_or(2, |largest| largest.saturating_mul(2)))

@@ -10,7 +10,7 @@ use url::Url;
 use super::{api::Chain, client::Client};
 use crate::{
     adapters::http,
-    domain::chain::{ChainTime, SyncStatus, Trouble},
+    domain::chain::{ChainTime, NodeTrouble, SyncStatus},
 };
 
 /// What is asked here is answered in a few hundred bytes; a specification has some ten thousand.
@@ -27,10 +27,10 @@ pub struct LocalNode {
 #[derive(Clone, Debug)]
 pub struct LocalLook {
     /// The chain's genesis validators root and its time.
-    pub chain: Result<(String, ChainTime), Trouble>,
-    pub status: Result<SyncStatus, Trouble>,
-    pub peers: Result<u64, Trouble>,
-    pub version: Result<String, Trouble>,
+    pub chain: Result<(String, ChainTime), NodeTrouble>,
+    pub status: Result<SyncStatus, NodeTrouble>,
+    pub peers: Result<u64, NodeTrouble>,
+    pub version: Result<String, NodeTrouble>,
 }
 
 impl LocalNode {
@@ -53,7 +53,7 @@ impl LocalNode {
         LocalLook { chain: chain.map(|chain| (chain.genesis_root, chain.time)), status, peers, version }
     }
 
-    async fn chain(&self) -> Result<Chain, Trouble> {
+    async fn chain(&self) -> Result<Chain, NodeTrouble> {
         match &self.chain {
             // Its specification does not change while it runs; its genesis is what tells chains apart.
             Some(chain) => self.client.still_on(chain).await.map(|()| chain.clone()),

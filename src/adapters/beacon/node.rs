@@ -12,7 +12,7 @@ use super::{api::Chain, client::Client, control::Sampler};
 use crate::{
     domain::{
         PublicKey,
-        chain::{ChainTime, Epoch, KeyInfo, KeyStatus, Liveness, NodeEpoch, NodeWatch, Trouble},
+        chain::{ChainTime, Epoch, KeyInfo, KeyStatus, Liveness, NodeEpoch, NodeTrouble, NodeWatch},
     },
     ports::Clock,
 };
@@ -25,7 +25,7 @@ pub(super) struct WatchedNode {
     timeout: Duration,
     chain: Option<Chain>,
     /// Why there is no `chain`, as of the last try.
-    pub(super) trouble: Trouble,
+    pub(super) trouble: NodeTrouble,
     watch: NodeWatch,
     sampler: Sampler,
     clock: Arc<dyn Clock>,
@@ -46,7 +46,7 @@ impl WatchedNode {
         sampler: Sampler,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        let (watch, trouble) = (NodeWatch::default(), Trouble::NotAsked);
+        let (watch, trouble) = (NodeWatch::default(), NodeTrouble::NotAsked);
         Self { name, client, expected, timeout, chain: None, trouble, watch, sampler, clock }
     }
 
@@ -59,12 +59,12 @@ impl WatchedNode {
     }
 
     /// Finds out which chain it follows, once.
-    pub(super) async fn connect(&mut self) -> Result<(), Trouble> {
+    pub(super) async fn connect(&mut self) -> Result<(), NodeTrouble> {
         if self.chain.is_some() {
             return Ok(());
         }
         let answer = timeout(self.timeout, self.client.chain(self.expected.as_deref())).await;
-        match answer.unwrap_or(Err(Trouble::NoAnswer)) {
+        match answer.unwrap_or(Err(NodeTrouble::NoAnswer)) {
             Ok(chain) => {
                 self.chain = Some(chain);
                 Ok(())
@@ -78,19 +78,19 @@ impl WatchedNode {
 
     /// One look at how it is, within `budget`.
     pub(super) async fn look(&mut self, time: &ChainTime, budget: Duration) {
-        let answer = timeout(budget, self.ask_status(time)).await.unwrap_or(Err(Trouble::NoAnswer));
+        let answer = timeout(budget, self.ask_status(time)).await.unwrap_or(Err(NodeTrouble::NoAnswer));
         self.heard(answer, time);
     }
 
-    async fn ask_status(&mut self, time: &ChainTime) -> Result<crate::domain::chain::SyncStatus, Trouble> {
+    async fn ask_status(&mut self, time: &ChainTime) -> Result<crate::domain::chain::SyncStatus, NodeTrouble> {
         self.connect().await?;
         if let Some(chain) = self.chain.as_ref().filter(|chain| chain.time != *time) {
-            return Err(Trouble::OtherChain { genesis_root: chain.genesis_root.clone() });
+            return Err(NodeTrouble::OtherChain { genesis_root: chain.genesis_root.clone() });
         }
         self.client.syncing().await
     }
 
-    fn heard(&mut self, answer: Result<crate::domain::chain::SyncStatus, Trouble>, time: &ChainTime) {
+    fn heard(&mut self, answer: Result<crate::domain::chain::SyncStatus, NodeTrouble>, time: &ChainTime) {
         self.watch.heard(answer.as_ref().map_err(Clone::clone), time, self.clock.now());
     }
 
@@ -98,7 +98,7 @@ impl WatchedNode {
     pub(super) async fn ask(&mut self, epoch: Epoch, ours: &[PublicKey], time: &ChainTime) -> NodeEpoch {
         let end = time.interval(Epoch(epoch.0 + 1)).to;
         let budget = Duration::try_from(end.duration_since(self.clock.now())).unwrap_or_default();
-        let asked = timeout(budget, self.ask_liveness(epoch, ours, time)).await.unwrap_or(Err(Trouble::NoAnswer));
+        let asked = timeout(budget, self.ask_liveness(epoch, ours, time)).await.unwrap_or(Err(NodeTrouble::NoAnswer));
         let (keys, liveness) = match asked {
             Ok((answers, judged)) => (Some(answers.keys), judged.map(|()| answers.liveness)),
             Err(trouble) => (None, Err(trouble)),
@@ -107,16 +107,16 @@ impl WatchedNode {
         let indices: BTreeSet<u64> = liveness.as_ref().map(|l| l.live.keys().copied().collect()).unwrap_or_default();
         let (rewards, finalised) = if well {
             let rewards = async {
-                let before = epoch.previous().ok_or(Trouble::NotAsked)?;
+                let before = epoch.previous().ok_or(NodeTrouble::NotAsked)?;
                 if indices.is_empty() {
-                    return Err(Trouble::NotAsked);
+                    return Err(NodeTrouble::NotAsked);
                 }
                 self.client.rewards(before, &indices).await
             };
             let both = timeout(self.timeout, async { tokio::join!(rewards, self.client.finalised()) }).await;
-            both.unwrap_or((Err(Trouble::NoAnswer), Err(Trouble::NoAnswer)))
+            both.unwrap_or((Err(NodeTrouble::NoAnswer), Err(NodeTrouble::NoAnswer)))
         } else {
-            (Err(Trouble::NotAsked), Err(Trouble::NotAsked))
+            (Err(NodeTrouble::NotAsked), Err(NodeTrouble::NotAsked))
         };
         NodeEpoch {
             node: self.name.clone(),
@@ -138,7 +138,7 @@ impl WatchedNode {
         epoch: Epoch,
         ours: &[PublicKey],
         time: &ChainTime,
-    ) -> Result<(Answers, Result<(), Trouble>), Trouble> {
+    ) -> Result<(Answers, Result<(), NodeTrouble>), NodeTrouble> {
         self.status_now(time).await?;
         if let Some(chain) = &self.chain
             && let Err(trouble) = self.client.still_on(chain).await
@@ -158,16 +158,16 @@ impl WatchedNode {
         self.status_now(time).await?;
         let judged = match live {
             Err(trouble) => Err(trouble),
-            Ok(_) if time.epoch_at(self.clock.now()) != Some(Epoch(epoch.0 + 1)) => Err(Trouble::TooLate),
+            Ok(_) if time.epoch_at(self.clock.now()) != Some(Epoch(epoch.0 + 1)) => Err(NodeTrouble::TooLate),
             Ok(live) if live.len() < asked.len() => {
-                Err(Trouble::Incomplete { answered: live.len(), asked: asked.len() })
+                Err(NodeTrouble::Incomplete { answered: live.len(), asked: asked.len() })
             }
             Ok(live) => return Ok((Answers { keys, liveness: Liveness { live, control } }, Ok(()))),
         };
         Ok((Answers { keys, liveness: Liveness::default() }, judged))
     }
 
-    async fn status_now(&mut self, time: &ChainTime) -> Result<(), Trouble> {
+    async fn status_now(&mut self, time: &ChainTime) -> Result<(), NodeTrouble> {
         let answer = self.ask_status(time).await;
         let now = answer.clone();
         self.heard(answer, time);

@@ -9,12 +9,12 @@ use super::{NodeConfig, client::Client, wire::StateValidator};
 use crate::{
     domain::{
         PublicKey, Time,
-        chain::{ChainHealth, KeyStates, Trouble, assess, key_states},
+        chain::{ChainHealth, KeyStates, NodeTrouble, assess, key_states},
     },
     ports::Clock,
 };
 
-type Asked<T> = Result<T, Trouble>;
+type Asked<T> = Result<T, NodeTrouble>;
 
 /// What a node shows of itself. What could not be found out carries the reason.
 #[derive(Clone, Debug, Serialize)]
@@ -47,7 +47,7 @@ pub async fn probe(
     };
     // Each call has its own limit; this is for all of them together.
     let asked = timeout(limit.saturating_mul(4), ask(&node.name, &client, expected_root, keys, &*clock)).await;
-    asked.unwrap_or_else(|_| NodeProbe::failed(&node.name, &Trouble::NoAnswer.to_string()))
+    asked.unwrap_or_else(|_| NodeProbe::failed(&node.name, &NodeTrouble::NoAnswer.to_string()))
 }
 
 async fn ask(
@@ -71,7 +71,7 @@ async fn ask(
         (_, Err(trouble)) => Err(trouble),
         (Err(trouble), _) => Err(trouble.clone()),
     };
-    let text = |trouble: Trouble| trouble.to_string();
+    let text = |trouble: NodeTrouble| trouble.to_string();
     let finality = match (&chain, finalised) {
         (Ok(chain), Ok(finalised)) => {
             Ok(chain.time.epoch_at(now).map_or(ChainHealth::Unknown, |current| ChainHealth::of(current, finalised)))

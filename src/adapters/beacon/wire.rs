@@ -4,7 +4,7 @@ use serde::{Deserialize, Deserializer, de::Error};
 
 use crate::domain::{
     brief,
-    chain::{ChainTime, Epoch, KeyInfo, KeyStatus, PublicKey, Slot, SyncStatus, Trouble},
+    chain::{ChainTime, Epoch, KeyInfo, KeyStatus, NodeTrouble, PublicKey, Slot, SyncStatus},
 };
 
 #[derive(Debug, Deserialize)]
@@ -35,13 +35,13 @@ pub(super) struct Genesis {
 
 impl Genesis {
     /// The root, checked: it is shown to people and compared.
-    pub(super) fn root(&self) -> Result<String, Trouble> {
+    pub(super) fn root(&self) -> Result<String, NodeTrouble> {
         let root = self.genesis_validators_root.to_ascii_lowercase();
         let digits = root.strip_prefix("0x").unwrap_or_default();
         if digits.len() == 64 && digits.bytes().all(|c| c.is_ascii_hexdigit()) {
             Ok(root)
         } else {
-            Err(Trouble::NotBeaconApi("its genesis_validators_root is not 32 bytes".into()))
+            Err(NodeTrouble::NotBeaconApi("its genesis_validators_root is not 32 bytes".into()))
         }
     }
 }
@@ -62,11 +62,11 @@ fn some_number<'de, D: Deserializer<'de>>(input: D) -> Result<Option<u64>, D::Er
 }
 
 impl Spec {
-    pub(super) fn time(&self, genesis: &Genesis) -> Result<ChainTime, Trouble> {
+    pub(super) fn time(&self, genesis: &Genesis) -> Result<ChainTime, NodeTrouble> {
         let slot_ms = self.slot_duration_ms.or(self.seconds_per_slot.map(|seconds| seconds.saturating_mul(1000)));
-        let slot_ms = slot_ms.ok_or_else(|| Trouble::NotBeaconApi("its spec has no slot duration".into()))?;
+        let slot_ms = slot_ms.ok_or_else(|| NodeTrouble::NotBeaconApi("its spec has no slot duration".into()))?;
         ChainTime::new(genesis.genesis_time, slot_ms, self.slots_per_epoch)
-            .map_err(|error| Trouble::NotBeaconApi(error.to_string()))
+            .map_err(|error| NodeTrouble::NotBeaconApi(error.to_string()))
     }
 }
 
@@ -109,11 +109,12 @@ struct ValidatorPart {
 }
 
 impl StateValidator {
-    pub(super) fn info(&self) -> Result<(PublicKey, KeyInfo), Trouble> {
+    pub(super) fn info(&self) -> Result<(PublicKey, KeyInfo), NodeTrouble> {
         let key =
-            self.validator.pubkey.parse().map_err(|_| Trouble::NotBeaconApi("a pubkey is not 48 bytes".into()))?;
-        let status = KeyStatus::from_api(&self.status, self.validator.slashed)
-            .ok_or_else(|| Trouble::NotBeaconApi(brief(&format!("it has the validator status '{}'", self.status))))?;
+            self.validator.pubkey.parse().map_err(|_| NodeTrouble::NotBeaconApi("a pubkey is not 48 bytes".into()))?;
+        let status = KeyStatus::from_api(&self.status, self.validator.slashed).ok_or_else(|| {
+            NodeTrouble::NotBeaconApi(brief(&format!("it has the validator status '{}'", self.status)))
+        })?;
         Ok((key, KeyInfo { index: self.index, status }))
     }
 

@@ -5,27 +5,27 @@
 
 use std::{error::Error, io};
 
-use crate::domain::probe::Answer;
+use crate::domain::probe::ProbeAnswer;
 
-pub(super) fn of_io(error: &io::Error) -> Answer {
+pub(super) fn of_io(error: &io::Error) -> ProbeAnswer {
     match error.kind() {
-        io::ErrorKind::ConnectionRefused => Answer::Refused,
-        io::ErrorKind::TimedOut => Answer::TimedOut,
-        _ => Answer::Doubtful(format!("it cannot be asked ({error})")),
+        io::ErrorKind::ConnectionRefused => ProbeAnswer::Refused,
+        io::ErrorKind::TimedOut => ProbeAnswer::TimedOut,
+        _ => ProbeAnswer::Doubtful(format!("it cannot be asked ({error})")),
     }
 }
 
 /// Of a request. What the system says lies deep in the chain of causes.
-pub(super) fn of_http(error: &reqwest::Error) -> Answer {
+pub(super) fn of_http(error: &reqwest::Error) -> ProbeAnswer {
     if error.is_timeout() {
-        return Answer::TimedOut;
+        return ProbeAnswer::TimedOut;
     }
     let mut last: &dyn Error = error;
     let mut cause: Option<&dyn Error> = Some(error);
     while let Some(error) = cause {
         // Errors of TLS come as an `io::Error` too, but of a kind of their own.
         if let Some(error) = error.downcast_ref::<io::Error>()
-            && let answer @ (Answer::Refused | Answer::TimedOut) = of_io(error)
+            && let answer @ (ProbeAnswer::Refused | ProbeAnswer::TimedOut) = of_io(error)
         {
             return answer;
         }
@@ -33,5 +33,5 @@ pub(super) fn of_http(error: &reqwest::Error) -> Answer {
         cause = error.source();
     }
     let what = if error.is_connect() { "no connection can be made" } else { "its answer is not whole" };
-    Answer::Doubtful(format!("{what} ({last})"))
+    ProbeAnswer::Doubtful(format!("{what} ({last})"))
 }

@@ -10,7 +10,7 @@ use kube::{Api, Client, api::PostParams};
 
 use super::{
     Named, Target,
-    topic::{Kind, ObjectQuery, READ_TIMEOUT, blindness},
+    topic::{ObjectQuery, READ_TIMEOUT, WorkloadKind, blindness},
 };
 use crate::ports::{Finding, FindingState};
 
@@ -65,8 +65,8 @@ fn permissions(targets: &[Target]) -> BTreeSet<Permission> {
         add("", "pods", namespace, &SEE);
         add("", "persistentvolumeclaims", namespace, &SEE);
         match &target.named {
-            Named::Workload { kind: Kind::StatefulSet, .. } => add("apps", "statefulsets", namespace, &SEE),
-            Named::Workload { kind: Kind::Deployment, .. } => add("apps", "deployments", namespace, &SEE),
+            Named::Workload { kind: WorkloadKind::StatefulSet, .. } => add("apps", "statefulsets", namespace, &SEE),
+            Named::Workload { kind: WorkloadKind::Deployment, .. } => add("apps", "deployments", namespace, &SEE),
             Named::Selector(_) => {}
         }
         add("events.k8s.io", "events", namespace, &["create"]);

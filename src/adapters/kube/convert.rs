@@ -15,7 +15,9 @@ use k8s_openapi::{
 
 use crate::domain::{
     Span, Time, end_of_line,
-    kube::{ClaimState, Container, ContainerState, Exit, NodeState, PauseNote, Pod, PodPhase, Ready, Workload},
+    kube::{
+        ClaimState, Container, ContainerExit, ContainerState, NodeState, PauseNote, Pod, PodPhase, Ready, WorkloadFacts,
+    },
     one_line,
 };
 
@@ -36,7 +38,7 @@ pub(super) struct Item {
 #[derive(Clone, Debug)]
 #[allow(clippy::large_enum_variant, reason = "there are a handful, and every second one is a pod")]
 pub(super) enum What {
-    Workload { workload: Workload, selector: Option<String> },
+    Workload { workload: WorkloadFacts, selector: Option<String> },
     Pod { pod: Pod, owner: Option<OwnerRef> },
     Node(NodeState),
     Lease { renewed_at: Option<Time>, duration: Option<Span> },
@@ -45,7 +47,7 @@ pub(super) enum What {
 
 /// Each topic holds one kind of thing, so every reader asks for that kind.
 impl What {
-    pub(super) fn workload(&self) -> Option<(&Workload, &Option<String>)> {
+    pub(super) fn workload(&self) -> Option<(&WorkloadFacts, &Option<String>)> {
         if let Self::Workload { workload, selector } = self { Some((workload, selector)) } else { None }
     }
 
@@ -82,7 +84,7 @@ pub(super) fn stateful_set(object: StatefulSet) -> Item {
     let status = object.status.unwrap_or_default();
     // The controller makes both the same when every pod of the new revision is ready.
     let unproven = status.update_revision.is_some() && status.current_revision != status.update_revision;
-    let workload = Workload {
+    let workload = WorkloadFacts {
         replicas: spec.replicas.unwrap_or(1),
         unproven,
         revision: status.update_revision,
@@ -98,7 +100,7 @@ pub(super) fn deployment(object: Deployment) -> Item {
     // Stays so until the template changes again, whatever becomes of the pods.
     let proven = conditions.iter().find(|condition| condition.type_ == "Progressing");
     let unproven = proven.is_some_and(|condition| condition.reason.as_deref() != Some("NewReplicaSetAvailable"));
-    let workload = Workload {
+    let workload = WorkloadFacts {
         replicas: spec.replicas.unwrap_or(1),
         unproven,
         revision: None,
@@ -204,8 +206,8 @@ fn container(status: ContainerStatus, init: bool) -> Container {
     }
 }
 
-fn exit(ended: ContainerStateTerminated) -> Exit {
-    Exit {
+fn exit(ended: ContainerStateTerminated) -> ContainerExit {
+    ContainerExit {
         code: ended.exit_code,
         reason: ended.reason.unwrap_or_default(),
         message: last_lines(&ended.message.unwrap_or_default()),

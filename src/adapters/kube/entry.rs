@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::convert::{Items, What};
 use crate::domain::{
     Span, Time, TimeExt,
-    kube::{Blindness, Seen},
+    kube::{Blindness, Known},
 };
 
 /// How long a lease holds that does not say (the kubelet's `nodeLeaseDurationSeconds`).
@@ -66,14 +66,14 @@ impl QueryState {
         self.refused.take_if(|(_, at)| now.duration_since(*at) > REFUSED);
     }
 
-    pub(super) fn state(&self) -> Seen<()> {
+    pub(super) fn state(&self) -> Known<()> {
         let blind = self.blind.as_ref().or(self.refused.as_ref().map(|(why, _)| why));
         match (blind, self.answered, self.items.is_empty()) {
-            (Some(why), _, _) => Seen::Blind(why.clone()),
-            (None, false, _) => Seen::NotYet,
-            (None, true, false) => Seen::Is(()),
-            (None, true, true) if self.was_there => Seen::Removed,
-            (None, true, true) => Seen::Missing,
+            (Some(why), _, _) => Known::Blind(why.clone()),
+            (None, false, _) => Known::NotYet,
+            (None, true, false) => Known::Is(()),
+            (None, true, true) if self.was_there => Known::Removed,
+            (None, true, true) => Known::Missing,
         }
     }
 
@@ -96,14 +96,14 @@ impl QueryState {
     }
 }
 
-impl Seen<()> {
-    pub(super) fn with<T>(self, value: Option<T>) -> Seen<T> {
+impl Known<()> {
+    pub(super) fn with<T>(self, value: Option<T>) -> Known<T> {
         match (self, value) {
-            (Seen::Is(()), Some(value)) => Seen::Is(value),
-            (Seen::Is(()) | Seen::NotYet, _) => Seen::NotYet,
-            (Seen::Missing, _) => Seen::Missing,
-            (Seen::Removed, _) => Seen::Removed,
-            (Seen::Blind(why), _) => Seen::Blind(why),
+            (Known::Is(()), Some(value)) => Known::Is(value),
+            (Known::Is(()) | Known::NotYet, _) => Known::NotYet,
+            (Known::Missing, _) => Known::Missing,
+            (Known::Removed, _) => Known::Removed,
+            (Known::Blind(why), _) => Known::Blind(why),
         }
     }
 }

@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use super::{
     Named, Target,
-    topic::{Kind, ObjectQuery, READ_TIMEOUT, blindness},
+    topic::{ObjectQuery, READ_TIMEOUT, WorkloadKind, blindness},
 };
 use crate::domain::{IncidentId, Reason, Time, kube::Blindness, one_line};
 
@@ -113,8 +113,8 @@ async fn regarding(client: &Client, target: &Target) -> Result<ObjectReference, 
     let (topic, api_version, kind) = match &target.named {
         Named::Workload { kind, name } => {
             let word = match kind {
-                Kind::StatefulSet => "StatefulSet",
-                Kind::Deployment => "Deployment",
+                WorkloadKind::StatefulSet => "StatefulSet",
+                WorkloadKind::Deployment => "Deployment",
             };
             (ObjectQuery::Workload { kind: *kind, namespace, name: name.clone() }, "apps/v1", word)
         }

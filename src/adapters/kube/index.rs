@@ -12,10 +12,10 @@ use super::{
     convert::{Item, Items, OwnerRef, What},
     entry::{ClockPair, QueryState},
     memory::Memory,
-    topic::{Kind, ObjectQuery, WatchEvent},
+    topic::{ObjectQuery, WatchEvent, WorkloadKind},
 };
 use crate::domain::kube::{
-    self, Blindness, Claim, ClaimState, Facts, Health, Lease, Node, PauseNote, Pod, Seen, Workload,
+    self, Blindness, Claim, ClaimState, Facts, Health, Known, NodeFacts, NodeLease, PauseNote, Pod, WorkloadFacts,
 };
 
 pub(super) struct Index {
@@ -163,12 +163,12 @@ impl Index {
         let Watched { target, memory, .. } = watched;
         let entry = watched.pods_topic().and_then(|topic| self.topics.get(&topic));
         let pods = match entry {
-            None => Seen::NotYet,
+            None => Known::NotYet,
             Some(entry) => match entry.state() {
-                Seen::Blind(why) => Seen::Blind(why),
-                Seen::NotYet => Seen::NotYet,
-                Seen::Missing | Seen::Removed | Seen::Is(()) => {
-                    Seen::Is(self.pods(watched).into_iter().map(|pod| memory.recall(pod, at)).collect())
+                Known::Blind(why) => Known::Blind(why),
+                Known::NotYet => Known::NotYet,
+                Known::Missing | Known::Removed | Known::Is(()) => {
+                    Known::Is(self.pods(watched).into_iter().map(|pod| memory.recall(pod, at)).collect())
                 }
             },
         };
@@ -187,18 +187,18 @@ impl Index {
         }
     }
 
-    fn workload(&self, topic: &ObjectQuery) -> Seen<Workload> {
-        let Some(entry) = self.topics.get(topic) else { return Seen::NotYet };
+    fn workload(&self, topic: &ObjectQuery) -> Known<WorkloadFacts> {
+        let Some(entry) = self.topics.get(topic) else { return Known::NotYet };
         entry.state().with(entry.only(What::workload).map(|(workload, _)| workload.clone()))
     }
 
-    fn node(&self, name: &str, at: ClockPair) -> Node {
+    fn node(&self, name: &str, at: ClockPair) -> NodeFacts {
         let object = self
             .topics
             .get(&ObjectQuery::Node(name.to_owned()))
-            .map_or(Seen::NotYet, |entry| entry.state().with(entry.only(What::node).cloned()));
-        let lease = self.topics.get(&ObjectQuery::Lease(name.to_owned())).map_or(Seen::NotYet, |entry| {
-            let lease = entry.lease.as_ref().map(|renewal| Lease {
+            .map_or(Known::NotYet, |entry| entry.state().with(entry.only(What::node).cloned()));
+        let lease = self.topics.get(&ObjectQuery::Lease(name.to_owned())).map_or(Known::NotYet, |entry| {
+            let lease = entry.lease.as_ref().map(|renewal| NodeLease {
                 changed_at: at.wall_at(renewal.changed_at),
                 seen_alive: renewal.seen_alive,
                 duration: renewal.duration,
@@ -206,7 +206,7 @@ impl Index {
             });
             entry.state().with(lease)
         });
-        Node { name: name.to_owned(), object, lease }
+        NodeFacts { name: name.to_owned(), object, lease }
     }
 
     fn claims(&self, watched: &Watched) -> Vec<Claim> {
@@ -216,9 +216,9 @@ impl Index {
             let topic = ObjectQuery::Claim { namespace: namespace.clone(), name: name.to_owned() };
             let Some(entry) = self.topics.get(&topic) else { return ClaimState::Unknown };
             match entry.state() {
-                Seen::NotYet | Seen::Blind(_) => ClaimState::Unknown,
-                Seen::Missing | Seen::Removed => ClaimState::Missing,
-                Seen::Is(()) => entry.only(What::claim).unwrap_or(ClaimState::Unknown),
+                Known::NotYet | Known::Blind(_) => ClaimState::Unknown,
+                Known::Missing | Known::Removed => ClaimState::Missing,
+                Known::Is(()) => entry.only(What::claim).unwrap_or(ClaimState::Unknown),
             }
         };
         names.into_iter().map(|name| Claim { name: name.clone(), state: state(name) }).collect()
@@ -252,7 +252,7 @@ impl Index {
                 continue;
             }
             let node = pod.node.as_ref().map(|name| self.node(name, at));
-            let node_was_cordoned = node.as_ref().is_some_and(Node::is_cordoned);
+            let node_was_cordoned = node.as_ref().is_some_and(NodeFacts::is_cordoned);
             let node_was_sick = node.is_some_and(|node| kube::is_sick(&node, at.wall));
             let gone = kube::GonePod { pod, at: at.wall, node_was_sick, node_was_cordoned };
             self.watched[number].memory.gone = Some(gone);
@@ -306,10 +306,10 @@ fn pod_of<'a>(target: &Target, item: &'a Item) -> Option<&'a Pod> {
     let (pod, owner) = item.what.pod()?;
     let ours = match (&target.named, owner) {
         (Named::Selector(_), _) => true,
-        (Named::Workload { kind: Kind::StatefulSet, name }, Some(OwnerRef { kind, name: owner })) => {
+        (Named::Workload { kind: WorkloadKind::StatefulSet, name }, Some(OwnerRef { kind, name: owner })) => {
             kind == "StatefulSet" && owner == name
         }
-        (Named::Workload { kind: Kind::Deployment, name }, Some(OwnerRef { kind, name: owner })) => {
+        (Named::Workload { kind: WorkloadKind::Deployment, name }, Some(OwnerRef { kind, name: owner })) => {
             let hash = owner.strip_prefix(name.as_str()).and_then(|rest| rest.strip_prefix('-'));
             kind == "ReplicaSet" && hash.is_some_and(|hash| !hash.is_empty() && !hash.contains('-'))
         }

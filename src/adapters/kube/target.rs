@@ -4,7 +4,7 @@
 
 use std::{fmt, sync::Arc};
 
-use super::topic::Kind;
+use super::topic::WorkloadKind;
 use crate::domain::{
     Reading, ValidatorId,
     kube::{Health, PauseNote},
@@ -24,7 +24,7 @@ pub struct Target {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Named {
     Workload {
-        kind: Kind,
+        kind: WorkloadKind,
         name: String,
     },
     /// The pod that matches this selector.
@@ -35,8 +35,8 @@ impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let namespace = &self.namespace;
         match &self.named {
-            Named::Workload { kind: Kind::StatefulSet, name } => write!(f, "statefulset {namespace}/{name}"),
-            Named::Workload { kind: Kind::Deployment, name } => write!(f, "deployment {namespace}/{name}"),
+            Named::Workload { kind: WorkloadKind::StatefulSet, name } => write!(f, "statefulset {namespace}/{name}"),
+            Named::Workload { kind: WorkloadKind::Deployment, name } => write!(f, "deployment {namespace}/{name}"),
             Named::Selector(selector) => write!(f, "selector {selector} in namespace {namespace}"),
         }
     }

@@ -37,14 +37,14 @@ pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(5);
 const PAGE: u32 = 100;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kind {
+pub enum WorkloadKind {
     StatefulSet,
     Deployment,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum ObjectQuery {
-    Workload { kind: Kind, namespace: String, name: String },
+    Workload { kind: WorkloadKind, namespace: String, name: String },
     Pods { namespace: String, selector: String },
     Node(String),
     Lease(String),
@@ -70,10 +70,10 @@ impl ObjectQuery {
     /// The permission this takes, without its verb.
     pub(super) fn object(&self) -> String {
         match self {
-            Self::Workload { kind: Kind::StatefulSet, namespace, .. } => {
+            Self::Workload { kind: WorkloadKind::StatefulSet, namespace, .. } => {
                 format!("statefulsets.apps in namespace {namespace}")
             }
-            Self::Workload { kind: Kind::Deployment, namespace, .. } => {
+            Self::Workload { kind: WorkloadKind::Deployment, namespace, .. } => {
                 format!("deployments.apps in namespace {namespace}")
             }
             Self::Pods { namespace, .. } => format!("pods in namespace {namespace}"),
@@ -86,11 +86,11 @@ impl ObjectQuery {
     /// Watches until nobody listens.
     pub(super) async fn watch(self, client: Client, tx: mpsc::Sender<(ObjectQuery, WatchEvent)>) {
         match &self {
-            Self::Workload { kind: Kind::StatefulSet, namespace, name } => {
+            Self::Workload { kind: WorkloadKind::StatefulSet, namespace, name } => {
                 let api = Api::<StatefulSet>::namespaced(client, namespace);
                 watch(api, by_name(name), &self, convert::stateful_set, tx).await
             }
-            Self::Workload { kind: Kind::Deployment, namespace, name } => {
+            Self::Workload { kind: WorkloadKind::Deployment, namespace, name } => {
                 let api = Api::<Deployment>::namespaced(client, namespace);
                 watch(api, by_name(name), &self, convert::deployment, tx).await
             }
@@ -114,10 +114,10 @@ impl ObjectQuery {
         let named = |name: &str| ListParams::default().fields(&format!("metadata.name={name}"));
         let read = async {
             match self {
-                Self::Workload { kind: Kind::StatefulSet, namespace, name } => {
+                Self::Workload { kind: WorkloadKind::StatefulSet, namespace, name } => {
                     read(Api::<StatefulSet>::namespaced(client, namespace), named(name), convert::stateful_set).await
                 }
-                Self::Workload { kind: Kind::Deployment, namespace, name } => {
+                Self::Workload { kind: WorkloadKind::Deployment, namespace, name } => {
                     read(Api::<Deployment>::namespaced(client, namespace), named(name), convert::deployment).await
                 }
                 Self::Pods { namespace, selector } => {

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     adapters::{http::PageError, json_rpc::RpcError},
-    domain::chain::{Slot, Trouble},
+    domain::chain::{NodeTrouble, Slot},
 };
 
 const ROOT: &str = "0x5ca1ab1e5ca1ab1e5ca1ab1e5ca1ab1e5ca1ab1e5ca1ab1e5ca1ab1e5ca1ab1e";
@@ -31,7 +31,7 @@ fn status(behind: u64) -> SyncStatus {
     }
 }
 
-fn beacon(status: Result<SyncStatus, Trouble>) -> LocalLook {
+fn beacon(status: Result<SyncStatus, NodeTrouble>) -> LocalLook {
     LocalLook { chain: Ok((ROOT.into(), time())), status, peers: Ok(55), version: Ok("Prysm/v5".into()) }
 }
 
@@ -93,7 +93,7 @@ fn eth_syncing_false_before_the_sync_began_is_not_synced() {
 fn each_way_of_not_being_synced_says_why() {
     let fine = execution(ExecutionSync::NotSyncing, 21_900_000);
     let other = LocalLook { chain: Ok((format!("0x{}", "ab".repeat(32)), time())), ..beacon(Ok(status(0))) };
-    let no_chain = LocalLook { chain: Err(Trouble::Html), ..beacon(Ok(status(0))) };
+    let no_chain = LocalLook { chain: Err(NodeTrouble::Html), ..beacon(Ok(status(0))) };
     let dead = |error: RpcError| ExecutionLook {
         syncing: Err(error.clone()),
         block: Err(error.clone()),
@@ -110,8 +110,8 @@ fn each_way_of_not_being_synced_says_why() {
     };
     let state = SyncProgress { healing_trienodes: 0, synced_accounts: 12, ..healing };
     for (look, execution, says) in [
-        (beacon(Err(Trouble::Refused)), &fine, "beacon node refuses connections"),
-        (beacon(Err(Trouble::Status { status: 503, message: String::new() })), &fine, "beacon node answered 503"),
+        (beacon(Err(NodeTrouble::Refused)), &fine, "beacon node refuses connections"),
+        (beacon(Err(NodeTrouble::Status { status: 503, message: String::new() })), &fine, "beacon node answered 503"),
         (no_chain, &fine, "beacon node answered HTML"),
         (other, &fine, "beacon node follows another chain (0xabab"),
         (beacon(Ok(status(0))), &dead(RpcError::Page(PageError::Refused)), "execution client refuses connections"),

@@ -23,7 +23,11 @@ impl Checker<'_> {
         }
     }
 
-    pub(super) fn workload(&mut self, written: &At<written::Workload>, seen: &mut Unique) -> Option<WorkloadSettings> {
+    pub(super) fn workload(
+        &mut self,
+        written: &At<written::WorkloadSection>,
+        seen: &mut Unique,
+    ) -> Option<WorkloadSettings> {
         let namespace = self.object_name(&written.namespace, "kubernetes.namespace", 63);
         let container = written.container.as_ref().map(|name| self.object_name(name, "kubernetes.container", 63));
         let (named, place, kind) = match (&written.statefulset, &written.deployment, &written.selector) {

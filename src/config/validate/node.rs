@@ -10,7 +10,7 @@ use super::{Checker, is_loopback};
 use crate::config::{
     CardanoNetwork, CardanoNode, CometbftNode, NodeSettings,
     values::At,
-    written::{Cardano, Cometbft, GenericStandby, Node},
+    written::{Cardano, Cometbft, GenericStandby, NodeSection},
 };
 
 /// The longest chain id: `MaxChainIDLen` of CometBFT (`types/genesis.go`), which refuses a genesis with a longer one.
@@ -48,7 +48,7 @@ impl Checker<'_> {
         }
     }
 
-    fn node(&mut self, written: &At<Node>) -> Option<NodeSettings> {
+    fn node(&mut self, written: &At<NodeSection>) -> Option<NodeSettings> {
         match (&written.cometbft, &written.cardano) {
             (Some(cometbft), None) => self.cometbft(cometbft).map(NodeSettings::Cometbft),
             (None, Some(cardano)) => self.cardano(cardano).map(NodeSettings::Cardano),

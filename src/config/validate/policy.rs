@@ -4,7 +4,7 @@ use super::{Checker, ComputeSettings, GenericStandbySettings, NodeSettings, Vali
 use crate::{
     config::{
         values::At,
-        written::{Budget, Written},
+        written::{Budget, ConfigFile},
     },
     domain::{Contradiction, OtherChain, Policy, Usd},
 };
@@ -12,7 +12,7 @@ use crate::{
 impl Checker<'_> {
     pub(super) fn policy(
         &mut self,
-        written: &Written,
+        written: &ConfigFile,
         validators: &[ValidatorSettings],
         compute: Option<&ComputeSettings>,
     ) -> Policy {

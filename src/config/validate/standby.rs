@@ -8,7 +8,7 @@ use super::{
 };
 use crate::config::{
     values::At,
-    written::{Download, EthereumStandby, GenericStandby, Kind, Probe, Standby, Written},
+    written::{ConfigFile, Download, EthereumStandby, GenericStandby, KindName, Probe, StandbySection},
 };
 
 /// Networks whose genesis the clients know.
@@ -31,7 +31,7 @@ const ABOUT_KEYS: [&str; 13] = [
 ];
 
 impl Checker<'_> {
-    pub(super) fn standby(&mut self, written: &At<Standby>) -> Option<StandbySettings> {
+    pub(super) fn standby(&mut self, written: &At<StandbySection>) -> Option<StandbySettings> {
         let failover = self.download(&written.failover.url, &written.failover.sha256);
         let mirror = written.mirror.as_ref().and_then(|url| {
             let mut mirror = self.url_for_all(url, "standby.mirror")?;
@@ -45,7 +45,7 @@ impl Checker<'_> {
     }
 
     /// Every validator has to have something that its standby runs, if there is to be a real one at all.
-    pub(super) fn standbys_for_all(&mut self, written: &Written) {
+    pub(super) fn standbys_for_all(&mut self, written: &ConfigFile) {
         let armed = written.mode.value == crate::domain::Mode::Armed;
         let Some(standby) = &written.standby else {
             if armed {
@@ -64,19 +64,19 @@ impl Checker<'_> {
         for validator in &written.validators.value {
             let (place, name) = (validator.kind.place, &validator.name.value);
             match (validator.kind.value, &validator.standby) {
-                (Kind::Ethereum, Some(own)) => {
+                (KindName::Ethereum, Some(own)) => {
                     self.wrong(own.place, "what an ethereum standby runs stands in `standby.ethereum`: remove this");
                 }
-                (Kind::Ethereum, None) if standby.ethereum.is_none() => {
+                (KindName::Ethereum, None) if standby.ethereum.is_none() => {
                     let message = format!("validator '{name}' is of kind ethereum: add standby.ethereum for it");
                     self.wrong(standby.place, message);
                 }
-                (Kind::Generic, None) => {
+                (KindName::Generic, None) => {
                     let message =
                         format!("validator '{name}' is of kind generic: add `standby` to it, next to its kind");
                     self.wrong(place, message);
                 }
-                (Kind::Ethereum, None) | (Kind::Generic, Some(_)) => {}
+                (KindName::Ethereum, None) | (KindName::Generic, Some(_)) => {}
             }
         }
     }

@@ -7,13 +7,13 @@ use crate::{
     config::{
         Place,
         values::public_key,
-        written::{self, Kind, Written},
+        written::{self, ConfigFile, KindName},
     },
     domain::{Evidence, Mode, PublicKey, ValidatorId},
 };
 
 impl Checker<'_> {
-    pub(super) fn validators(&mut self, written: &Written) -> Vec<ValidatorSettings> {
+    pub(super) fn validators(&mut self, written: &ConfigFile) -> Vec<ValidatorSettings> {
         if written.validators.is_empty() {
             self.wrong(written.validators.place, "validators is empty: name at least one");
         }
@@ -40,10 +40,15 @@ impl Checker<'_> {
         validators
     }
 
-    fn kind(&mut self, validator: &written::Validator, written: &Written, keys: &mut Unique) -> ValidatorKind {
+    fn kind(
+        &mut self,
+        validator: &written::ValidatorSection,
+        written: &ConfigFile,
+        keys: &mut Unique,
+    ) -> ValidatorKind {
         let place = validator.kind.place;
         match validator.kind.value {
-            Kind::Ethereum => {
+            KindName::Ethereum => {
                 if written.ethereum.is_none() {
                     self.warn(place, "there is no ethereum section, so the chain is not asked about this validator");
                 }
@@ -53,7 +58,7 @@ impl Checker<'_> {
                 }
                 ValidatorKind::Ethereum { public_keys: self.public_keys(validator, keys) }
             }
-            Kind::Generic => {
+            KindName::Generic => {
                 let keys = validator.public_keys.as_ref().map(|keys| keys.place);
                 for place in keys.into_iter().chain(validator.public_keys_file.as_ref().map(|file| file.place)) {
                     self.wrong(place, "a validator of kind generic has no public keys here: remove them");
@@ -67,8 +72,8 @@ impl Checker<'_> {
 
     /// Two sources with different evidence have to say down. All alerts are one source, however many there are: they
     /// come through one Alertmanager. Alerts that rest on what another source rests on are no second opinion to it.
-    fn enough_sources(&mut self, validator: &written::Validator, written: &Written) {
-        let generic = validator.kind.value == Kind::Generic;
+    fn enough_sources(&mut self, validator: &written::ValidatorSection, written: &ConfigFile) {
+        let generic = validator.kind.value == KindName::Generic;
         let mut sources = Vec::new();
         if written.ethereum.is_some() && !generic {
             sources.push(("the chain", "chain", Evidence::Chain));
@@ -101,7 +106,7 @@ impl Checker<'_> {
         }
     }
 
-    fn public_keys(&mut self, validator: &written::Validator, seen: &mut Unique) -> Vec<PublicKey> {
+    fn public_keys(&mut self, validator: &written::ValidatorSection, seen: &mut Unique) -> Vec<PublicKey> {
         let texts: Vec<(String, Place)> = match (&validator.public_keys, &validator.public_keys_file) {
             (Some(_), Some(file)) => {
                 self.wrong(file.place, "there are public_keys and public_keys_file: keep one of them");

@@ -28,18 +28,18 @@ macro_rules! section {
         /// Thresholds of decisions.
         #[derive(Debug, Deserialize, JsonSchema)]
         #[serde(deny_unknown_fields, default)]
-        pub struct Policy {
+        pub struct PolicySection {
             $($(#[$meaning])* $key: At<written!($type)>,)*
         }
 
-        impl Default for Policy {
+        impl Default for PolicySection {
             fn default() -> Self {
                 let default = domain::Policy::default();
                 Self { $($key: At::from(<written!($type)>::from(default.$key)),)* }
             }
         }
 
-        impl Policy {
+        impl PolicySection {
             /// The domain's policy with these thresholds.
             pub fn thresholds(&self) -> domain::Policy {
                 domain::Policy { $($key: self.$key.value.into(),)* ..domain::Policy::default() }

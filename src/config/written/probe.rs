@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Basic;
 use crate::{
-    config::values::{At, Duration, Failures, seconds},
+    config::values::{At, Duration, FailureCount, seconds},
     domain::probe::FailsFor,
 };
 
@@ -31,7 +31,7 @@ pub struct Probe {
     pub timeout: At<Duration>,
     /// It says down when it fails this many times in a row, `3`, or throughout this long, `2m`.
     #[serde(default = "fails_for")]
-    pub fails_for: At<Failures>,
+    pub fails_for: At<FailureCount>,
     /// For `compare: advances`: a height that stays the same for this long says down.
     pub stalled_after: Option<At<Duration>>,
 }
@@ -84,7 +84,7 @@ pub enum Method {
     Post,
 }
 
-fn fails_for() -> At<Failures> {
+fn fails_for() -> At<FailureCount> {
     // One lost answer is nothing, two may be a restart; what has lasted is then held for `policy.hold_down` as well.
-    Failures(FailsFor::Times(3)).into()
+    FailureCount(FailsFor::Times(3)).into()
 }

@@ -12,7 +12,7 @@ use crate::config::values::At;
 /// What a standby becomes.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Standby {
+pub struct StandbySection {
     /// This program, for the machine: the static binary. Its agent reports progress.
     pub failover: At<Download>,
     /// An address that holds the same files by name; it is tried first. The digests decide, so anybody may run one.
@@ -121,7 +121,7 @@ pub struct GenericStandby {
     /// The questions that show, on the machine itself, whether it has synced: for a node that is not one of `node`.
     pub probes: Option<At<Vec<Probe>>>,
     /// Which kind of node it is, instead of `probes`: then its height, its peers and the time to go are seen as well.
-    pub node: Option<At<Node>>,
+    pub node: Option<At<NodeSection>>,
     /// The ports that other nodes connect to; the only ones that are open.
     #[serde(default)]
     pub p2p_ports: At<Vec<u16>>,
@@ -130,7 +130,7 @@ pub struct GenericStandby {
 /// A node whose kind is known: exactly one of these.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Node {
+pub struct NodeSection {
     /// A node of CometBFT, or of a chain that is built on it.
     pub cometbft: Option<At<Cometbft>>,
     /// A node of Cardano.

@@ -37,7 +37,7 @@ fn resolved_word() -> Word {
 fn told(words: &[(Word, i64)]) -> AlertRecord {
     let mut known = None;
     for (word, seconds) in words {
-        known = Some(merge(known.as_ref(), &process(), &Heard { word: word.clone(), at: at(*seconds) }).record);
+        known = Some(merge(known.as_ref(), &process(), &AlertUpdate { word: word.clone(), at: at(*seconds) }).record);
     }
     known.expect("at least one word")
 }
@@ -111,10 +111,10 @@ fn a_silenced_alert_is_unknown_and_says_by_what() {
 #[test]
 fn a_repetition_writes_nothing_but_once_an_hour() {
     let known = told(&[(Word::Firing, 0)]);
-    let soon = merge(Some(&known), &process(), &Heard { word: Word::Firing, at: at(300) });
+    let soon = merge(Some(&known), &process(), &AlertUpdate { word: Word::Firing, at: at(300) });
     assert!(!soon.write);
     assert_eq!((soon.record.seen_at, soon.record.revision), (at(300), 1));
-    assert!(merge(Some(&soon.record), &process(), &Heard { word: Word::Firing, at: at(3_600) }).write);
+    assert!(merge(Some(&soon.record), &process(), &AlertUpdate { word: Word::Firing, at: at(3_600) }).write);
 }
 
 #[test]
@@ -157,7 +157,7 @@ const MAX_SILENCE_SECONDS: i64 = book::MAX_SILENCE.as_secs();
 #[test]
 fn any_firing_alert_of_an_evidence_says_down_and_another_evidence_speaks_for_itself() {
     let mut book = AlertBook::default();
-    let word = |word, seconds| Heard { word, at: at(seconds) };
+    let word = |word, seconds| AlertUpdate { word, at: at(seconds) };
     let take = |book: &mut AlertBook, alert: Alert, heard| book.apply(Arc::new(merge(None, &alert, &heard).record));
     take(&mut book, alert("aaaaaaaaaaaaaaaa", Evidence::Process), word(resolved_word(), 9));
     take(&mut book, alert("bbbbbbbbbbbbbbbb", Evidence::Process), word(Word::Firing, 3));
@@ -171,7 +171,7 @@ fn any_firing_alert_of_an_evidence_says_down_and_another_evidence_speaks_for_its
 fn a_start_in_the_future_is_now_and_absurd_times_do_not_panic() {
     for starts_at in [None, Some(Time::MAX), Some(Time::MIN)] {
         let alert = Alert { starts_at, ..process() };
-        let record = merge(None, &alert, &Heard { word: Word::Firing, at: at(0) }).record;
+        let record = merge(None, &alert, &AlertUpdate { word: Word::Firing, at: at(0) }).record;
         let reading = opinion_of(record.clone(), 1, &REPEAT, None);
         assert_eq!(reading.verdict, Verdict::Down);
         assert!(reading.about.from <= at(0));
@@ -184,7 +184,7 @@ fn the_book_is_bounded_and_forgets_what_fires_last() {
     let mut book = AlertBook::default();
     let mut apply = |number: usize, word: Word| {
         let alert = alert(&format!("{number:016x}"), Evidence::Chain);
-        book.apply(Arc::new(merge(None, &alert, &Heard { word, at: at(0) }).record));
+        book.apply(Arc::new(merge(None, &alert, &AlertUpdate { word, at: at(0) }).record));
     };
     apply(0, Word::Firing);
     for number in 1..=book::MAX_ALERTS + 10 {
@@ -247,7 +247,7 @@ proptest! {
         let mut states = Vec::new();
         let mut known: Option<AlertRecord> = None;
         for (word, seconds) in words.into_iter().zip((0..).step_by(20)) {
-            let merged = merge(known.as_ref(), &process(), &Heard { word, at: at(seconds) });
+            let merged = merge(known.as_ref(), &process(), &AlertUpdate { word, at: at(seconds) });
             states.push(Arc::new(merged.record.clone()));
             known = Some(merged.record);
         }

@@ -4,7 +4,7 @@
 //! otherwise the weakest of the nodes would decide whether the chain is a signal at all.
 
 use super::{
-    ChainHealth, ChainTime, Epoch, EpochRecord, KeyCounts, KeyStates, NodeEpoch, NodeOpinion, PublicKey, Trouble,
+    ChainHealth, ChainTime, Epoch, EpochRecord, KeyCounts, KeyStates, NodeEpoch, NodeOpinion, NodeTrouble, PublicKey,
     ValidatorObservation, judge, key_states, opinion,
 };
 use crate::domain::{ChainView, Evidence, Interval, Reading, Time, TimeExt, ValidatorId, Verdict};
@@ -25,7 +25,7 @@ const FRESH_EPOCHS: i32 = 3;
 /// How many silent keys are named one by one.
 const MAX_NAMED: usize = 4;
 
-type Voice<'a> = (&'a NodeEpoch, Result<Option<NodeOpinion>, Trouble>);
+type Voice<'a> = (&'a NodeEpoch, Result<Option<NodeOpinion>, NodeTrouble>);
 
 /// One validator by all nodes, each judged alone first.
 #[must_use]

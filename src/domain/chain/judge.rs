@@ -1,10 +1,10 @@
 //! One node's opinion of one validator in one epoch, from the raw answers.
 //!
-//! Every doubt ends in a [`Trouble`], which counts for nothing; *silent* is only said with the control group live.
+//! Every doubt ends in a [`NodeTrouble`], which counts for nothing; *silent* is only said with the control group live.
 
 use std::collections::BTreeMap;
 
-use super::{Control, Epoch, KeyStates, PublicKey, Rewards, Trouble};
+use super::{Control, Epoch, KeyStates, NodeTrouble, PublicKey, Rewards};
 use crate::domain::{Time, Verdict};
 
 /// What a beacon state says of one key.
@@ -68,10 +68,10 @@ pub struct NodeEpoch {
     /// The keys it knows of those that were asked for. `None` when it could not say.
     pub keys: Option<BTreeMap<PublicKey, KeyInfo>>,
     /// Who was live, or why that cannot be known.
-    pub liveness: Result<Liveness, Trouble>,
+    pub liveness: Result<Liveness, NodeTrouble>,
     /// The reward for the right target in the epoch *before* the judged one, by index: below zero it was missed on the
     /// canonical chain.
-    pub rewards: Result<BTreeMap<u64, i64>, Trouble>,
+    pub rewards: Result<BTreeMap<u64, i64>, NodeTrouble>,
     /// The last finalised epoch, if the node is well and said.
     pub finalised: Option<Epoch>,
     pub observed_at: Time,
@@ -80,7 +80,7 @@ pub struct NodeEpoch {
 /// What one node's answers mean for one validator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeOpinion {
-    /// Up, partial or down. There is no opinion *unknown*: that is a [`Trouble`].
+    /// Up, partial or down. There is no opinion *unknown*: that is a [`NodeTrouble`].
     pub verdict: Verdict,
     /// How many active keys were live.
     pub live: usize,
@@ -96,17 +96,17 @@ const MIN_CONTROL: usize = 8;
 ///
 /// # Errors
 /// Why its answer counts for nothing.
-pub fn opinion(look: &NodeEpoch, keys: &[PublicKey]) -> Result<Option<NodeOpinion>, Trouble> {
+pub fn opinion(look: &NodeEpoch, keys: &[PublicKey]) -> Result<Option<NodeOpinion>, NodeTrouble> {
     let liveness = look.liveness.as_ref().map_err(Clone::clone)?;
-    let known = look.keys.as_ref().ok_or(Trouble::NotAsked)?;
+    let known = look.keys.as_ref().ok_or(NodeTrouble::NotAsked)?;
     let control = Control::of(liveness);
     if control.total < MIN_CONTROL {
-        return Err(Trouble::NoControl { found: control.total });
+        return Err(NodeTrouble::NoControl { found: control.total });
     }
     // The chain itself needs two thirds to finalise: a node that sees less of a random sample sees a sick chain or
     // only a part of it, and in both cases our silence is not ours.
     if control.live * 3 < control.total * 2 {
-        return Err(Trouble::ControlSilent { live: control.live, total: control.total });
+        return Err(NodeTrouble::ControlSilent { live: control.live, total: control.total });
     }
     let (mut live, mut silent, mut unanswered) = (0, Vec::new(), 0);
     for key in keys {
@@ -119,7 +119,7 @@ pub fn opinion(look: &NodeEpoch, keys: &[PublicKey]) -> Result<Option<NodeOpinio
     }
     let asked = live + silent.len() + unanswered;
     if unanswered > 0 {
-        return Err(Trouble::Incomplete { answered: asked - unanswered, asked });
+        return Err(NodeTrouble::Incomplete { answered: asked - unanswered, asked });
     }
     if asked == 0 {
         return Ok(None);

@@ -37,7 +37,7 @@ fn look(node: &str, live: &[u8], control: u64) -> NodeEpoch {
         well_since: Some(at(0, 0)),
         keys: Some(keys),
         liveness: Ok(Liveness { live: ours.chain(others).collect(), control: (100..132).collect() }),
-        rewards: Err(Trouble::NotAsked),
+        rewards: Err(NodeTrouble::NotAsked),
         finalised: Some(Epoch(8)),
         observed_at: at(351, 4),
     }
@@ -52,34 +52,34 @@ fn a_head_that_has_not_come_means_a_clock_behind_the_chain() {
     assert_eq!(assess(&well(100), &mainnet(), at(100, 0)), Ok(()));
     assert_eq!(assess(&well(101), &mainnet(), at(101, 0) - super::super::Span::from_millis(400)), Ok(()));
     let ahead = assess(&well(400), &mainnet(), at(100, 0));
-    assert_eq!(ahead, Err(Trouble::ClockBehind { head: Slot(400), slots: 300 }));
-    assert_eq!(assess(&well(0), &mainnet(), Time::UNIX_EPOCH), Err(Trouble::BeforeGenesis));
+    assert_eq!(ahead, Err(NodeTrouble::ClockBehind { head: Slot(400), slots: 300 }));
+    assert_eq!(assess(&well(0), &mainnet(), Time::UNIX_EPOCH), Err(NodeTrouble::BeforeGenesis));
 }
 
 #[test]
 fn some_empty_slots_are_not_behind() {
     let status = |behind| SyncStatus { distance: behind, ..well(100 - behind) };
     assert_eq!(assess(&status(4), &mainnet(), at(100, 4)), Ok(()));
-    assert_eq!(assess(&status(5), &mainnet(), at(100, 4)), Err(Trouble::Behind { slots: 5 }));
+    assert_eq!(assess(&status(5), &mainnet(), at(100, 4)), Err(NodeTrouble::Behind { slots: 5 }));
     let lying = SyncStatus { distance: 0, ..status(9) };
-    assert_eq!(assess(&lying, &mainnet(), at(100, 4)), Err(Trouble::ClocksDiffer { slots: 9 }));
+    assert_eq!(assess(&lying, &mainnet(), at(100, 4)), Err(NodeTrouble::ClocksDiffer { slots: 9 }));
 }
 
 #[test]
 fn one_lost_answer_breaks_no_watch_and_four_do() {
     let (time, mut watch) = (mainnet(), NodeWatch::default());
     for slot in 64..100 {
-        let answer = if slot == 70 || slot == 71 { Err(Trouble::NoAnswer) } else { Ok(well(slot)) };
+        let answer = if slot == 70 || slot == 71 { Err(NodeTrouble::NoAnswer) } else { Ok(well(slot)) };
         watch.heard(answer.as_ref().map_err(Clone::clone), &time, at(slot, 4));
     }
     assert_eq!(watch.well_since(), Some(at(64, 4)));
     for slot in 100..104 {
-        watch.heard(Err(Trouble::NoAnswer), &time, at(slot, 4));
+        watch.heard(Err(NodeTrouble::NoAnswer), &time, at(slot, 4));
     }
-    assert_eq!(watch.well_throughout(time.interval(Epoch(3)), &time), Err(Trouble::NoAnswer));
+    assert_eq!(watch.well_throughout(time.interval(Epoch(3)), &time), Err(NodeTrouble::NoAnswer));
     watch.heard(Ok(&well(104)), &time, at(104, 4));
     let since = watch.well_throughout(time.interval(Epoch(3)), &time);
-    assert_eq!(since, Err(Trouble::WellSince { epoch: Epoch(3), before: Some(Box::new(Trouble::NoAnswer)) }));
+    assert_eq!(since, Err(NodeTrouble::WellSince { epoch: Epoch(3), before: Some(Box::new(NodeTrouble::NoAnswer)) }));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use super::{Epoch, Slot};
 
 /// Why a node's answer counts for nothing. Its text is what comes after "its node": "is 9 slots behind".
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Trouble {
+pub enum NodeTrouble {
     /// It has not been asked yet.
     NotAsked,
     Refused,
@@ -55,7 +55,7 @@ pub enum Trouble {
         /// The epoch in which that began.
         epoch: Epoch,
         /// What was wrong before, if it is known.
-        before: Option<Box<Trouble>>,
+        before: Option<Box<NodeTrouble>>,
     },
     /// Its answer came when the next epoch had begun; then it is wrong about the one asked for.
     TooLate,
@@ -79,7 +79,7 @@ pub enum Trouble {
     Unobserved,
 }
 
-impl fmt::Display for Trouble {
+impl fmt::Display for NodeTrouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotAsked => f.write_str("has not been asked yet"),

@@ -2,7 +2,7 @@
 //!
 //! A node that was down, behind or cut off for a part of an epoch wrongly shows validators as silent in it.
 
-use super::{ChainTime, Epoch, Slot, Trouble};
+use super::{ChainTime, Epoch, NodeTrouble, Slot};
 use crate::domain::{Interval, Time, TimeExt};
 
 /// What a node says of itself (`/eth/v1/node/syncing`).
@@ -23,33 +23,33 @@ pub struct SyncStatus {
 ///
 /// # Errors
 /// The first thing that is wrong with it, the most telling first.
-pub fn assess(status: &SyncStatus, time: &ChainTime, now: Time) -> Result<(), Trouble> {
+pub fn assess(status: &SyncStatus, time: &ChainTime, now: Time) -> Result<(), NodeTrouble> {
     let latest = now.plus(time.disparity());
     let (Some(clock), Some(latest)) = (time.slot_at(now), time.slot_at(latest)) else {
-        return Err(Trouble::BeforeGenesis);
+        return Err(NodeTrouble::BeforeGenesis);
     };
     if status.head > latest {
-        return Err(Trouble::ClockBehind { head: status.head, slots: status.head.0 - clock.0 });
+        return Err(NodeTrouble::ClockBehind { head: status.head, slots: status.head.0 - clock.0 });
     }
     if status.el_offline {
-        return Err(Trouble::ExecutionOffline);
+        return Err(NodeTrouble::ExecutionOffline);
     }
     let behind = clock.0.saturating_sub(status.head.0);
     if status.syncing {
-        return Err(Trouble::Syncing { distance: status.distance.max(behind) });
+        return Err(NodeTrouble::Syncing { distance: status.distance.max(behind) });
     }
     if status.optimistic {
-        return Err(Trouble::Optimistic);
+        return Err(NodeTrouble::Optimistic);
     }
     let allowed = time.lag_allowed();
     if status.distance > allowed {
-        return Err(Trouble::Behind { slots: status.distance });
+        return Err(NodeTrouble::Behind { slots: status.distance });
     }
     if behind > allowed {
         return Err(if status.distance == 0 {
-            Trouble::ClocksDiffer { slots: behind }
+            NodeTrouble::ClocksDiffer { slots: behind }
         } else {
-            Trouble::Behind { slots: behind }
+            NodeTrouble::Behind { slots: behind }
         });
     }
     Ok(())
@@ -63,7 +63,7 @@ pub struct NodeWatch {
     /// When it was last heard to be well.
     heard: Option<Time>,
     /// What is wrong now, or was before `since`.
-    trouble: Option<Trouble>,
+    trouble: Option<NodeTrouble>,
 }
 
 /// After so many slots without a word nobody knows what was in between. One lost answer is nothing; a process that was
@@ -72,12 +72,12 @@ const MAX_GAP_SLOTS: i32 = 3;
 
 impl NodeWatch {
     /// Takes one look in: how the node answered, at `now`.
-    pub fn heard(&mut self, answer: Result<&SyncStatus, Trouble>, time: &ChainTime, now: Time) {
+    pub fn heard(&mut self, answer: Result<&SyncStatus, NodeTrouble>, time: &ChainTime, now: Time) {
         let gap = time.slot().saturating_mul(MAX_GAP_SLOTS);
         if self.heard.is_some_and(|heard| now < heard || now.duration_since(heard) > gap) {
             self.since = None;
             self.heard = None;
-            self.trouble = Some(Trouble::Unobserved);
+            self.trouble = Some(NodeTrouble::Unobserved);
         }
         match answer.and_then(|status| assess(status, time, now)) {
             Ok(()) => {
@@ -88,9 +88,9 @@ impl NodeWatch {
         }
     }
 
-    fn fail(&mut self, trouble: Trouble) {
+    fn fail(&mut self, trouble: NodeTrouble) {
         // A lost answer is not an answer: only if several are lost, the gap above breaks the watch.
-        let lost = matches!(trouble, Trouble::NoAnswer | Trouble::Broken(_));
+        let lost = matches!(trouble, NodeTrouble::NoAnswer | NodeTrouble::Broken(_));
         if !lost || self.since.is_none() {
             self.since = None;
             self.heard = None;
@@ -108,14 +108,14 @@ impl NodeWatch {
     ///
     /// # Errors
     /// What is wrong, or since when it is right.
-    pub fn well_throughout(&self, epoch: Interval, time: &ChainTime) -> Result<Time, Trouble> {
+    pub fn well_throughout(&self, epoch: Interval, time: &ChainTime) -> Result<Time, NodeTrouble> {
         match self.since {
             Some(since) if since <= epoch.from => Ok(since),
             Some(since) => {
                 let epoch = time.epoch_at(since).unwrap_or(Epoch(0));
-                Err(Trouble::WellSince { epoch, before: self.trouble.clone().map(Box::new) })
+                Err(NodeTrouble::WellSince { epoch, before: self.trouble.clone().map(Box::new) })
             }
-            None => Err(self.trouble.clone().unwrap_or(Trouble::NotAsked)),
+            None => Err(self.trouble.clone().unwrap_or(NodeTrouble::NotAsked)),
         }
     }
 }

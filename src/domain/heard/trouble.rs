@@ -8,7 +8,7 @@ const OVER: Span = Span::from_mins(5);
 
 /// Something that is wrong, over time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Trouble(Option<Lasting>);
+pub struct ReportTrouble(Option<Lasting>);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Lasting {
@@ -19,7 +19,7 @@ struct Lasting {
     shown: bool,
 }
 
-impl Trouble {
+impl ReportTrouble {
     /// Since when it has been so; `None` while the last report does not show it.
     #[must_use]
     pub fn since(&self) -> Option<Time> {
@@ -52,7 +52,7 @@ mod tests {
 
     #[test]
     fn what_comes_and_goes_lasts_and_what_stays_away_is_over() {
-        let mut trouble = Trouble::default();
+        let mut trouble = ReportTrouble::default();
         trouble.hear(false, at(0));
         for minute in 1..=20 {
             let shown = minute % 2 == 1;
@@ -66,9 +66,9 @@ mod tests {
 
     #[test]
     fn after_a_jump_of_our_clock_it_is_counted_from_then() {
-        let mut trouble = Trouble::default();
+        let mut trouble = ReportTrouble::default();
         trouble.interrupt(at(3));
-        assert_eq!(trouble, Trouble::default(), "nothing does not begin by it");
+        assert_eq!(trouble, ReportTrouble::default(), "nothing does not begin by it");
         trouble.hear(true, at(5));
         trouble.interrupt(at(600));
         assert_eq!(trouble.since(), Some(at(600)));

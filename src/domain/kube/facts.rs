@@ -10,12 +10,12 @@ pub struct Facts {
     /// What the configuration names, for people: `statefulset eth/validator`.
     pub named: String,
     /// The statefulset or deployment; `None` for a plain selector.
-    pub workload: Option<Seen<Workload>>,
-    pub pods: Seen<Vec<Pod>>,
+    pub workload: Option<Known<WorkloadFacts>>,
+    pub pods: Known<Vec<Pod>>,
     /// The container that signs, if the configuration names one; otherwise all of the pod's containers count.
     pub container: Option<String>,
     /// The nodes its pods stand on, and the node of the last one that went.
-    pub nodes: Vec<Node>,
+    pub nodes: Vec<NodeFacts>,
     pub claims: Vec<Claim>,
     /// The pod that was there last and is gone, until another one stands on a node.
     pub gone: Option<GonePod>,
@@ -27,7 +27,7 @@ pub struct Facts {
 
 /// What is known of something that was asked for.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub enum Seen<T> {
+pub enum Known<T> {
     #[default]
     NotYet,
     /// It is not there and was not since we watch.
@@ -53,7 +53,7 @@ pub enum Blindness {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Workload {
+pub struct WorkloadFacts {
     /// How many pods it should have.
     pub replicas: i32,
     /// Its template has changed and no pod of the new one has been ready yet.
@@ -128,7 +128,7 @@ pub struct Container {
     /// When we last saw it started again; `None` when not since we watch. The adapter keeps it over changes.
     pub restarted_at: Option<Time>,
     /// How it ended the last time.
-    pub last_exit: Option<Exit>,
+    pub last_exit: Option<ContainerExit>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -138,13 +138,13 @@ pub enum ContainerState {
         reason: String,
         message: String,
     },
-    Ended(Exit),
+    Ended(ContainerExit),
     #[default]
     Unsaid,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Exit {
+pub struct ContainerExit {
     pub code: i32,
     pub reason: String,
     /// The last lines of what it left behind.
@@ -152,10 +152,10 @@ pub struct Exit {
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Node {
+pub struct NodeFacts {
     pub name: String,
-    pub object: Seen<NodeState>,
-    pub lease: Seen<Lease>,
+    pub object: Known<NodeState>,
+    pub lease: Known<NodeLease>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -182,7 +182,7 @@ pub enum Ready {
 
 /// A node's lease, as seen by our own clock.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Lease {
+pub struct NodeLease {
     /// When we last saw it change; when we first saw it, before that.
     pub changed_at: Time,
     /// We have seen it change, so `changed_at` is a sign of life and not only the beginning of watching.

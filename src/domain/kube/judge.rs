@@ -3,7 +3,7 @@
 //! Every doubt ends in [`Cause::Unseen`], and that is *unknown*: it opens nothing and excuses nothing.
 
 use super::{
-    Cause, Changed, Facts, GonePod, Health, Node, OnCrash, Pod, Seen, Thresholds, Unseen, Workload,
+    Cause, Changed, Facts, GonePod, Health, Known, NodeFacts, OnCrash, Pod, Thresholds, Unseen, WorkloadFacts,
     node::{self, NodeView},
     pod::{EVICTION, Look, taken_by},
 };
@@ -112,25 +112,25 @@ impl<'a> Judge<'a> {
         let named = || facts.named.clone();
         match &facts.workload {
             None => {}
-            Some(Seen::NotYet) => return Cause::Unseen(Unseen::NotYet { what: named() }),
-            Some(Seen::Missing) => return Cause::Unseen(Unseen::Missing { named: named() }),
-            Some(Seen::Blind(why)) => return Cause::Unseen(Unseen::Blind { what: named(), why: why.clone() }),
-            Some(Seen::Removed) => return Cause::Deleted { what: named() },
-            Some(Seen::Is(workload)) if workload.deleting => return Cause::Deleted { what: named() },
-            Some(Seen::Is(workload)) if workload.replicas == 0 => return Cause::ScaledToZero,
-            Some(Seen::Is(workload)) if workload.replicas > 1 => {
+            Some(Known::NotYet) => return Cause::Unseen(Unseen::NotYet { what: named() }),
+            Some(Known::Missing) => return Cause::Unseen(Unseen::Missing { named: named() }),
+            Some(Known::Blind(why)) => return Cause::Unseen(Unseen::Blind { what: named(), why: why.clone() }),
+            Some(Known::Removed) => return Cause::Deleted { what: named() },
+            Some(Known::Is(workload)) if workload.deleting => return Cause::Deleted { what: named() },
+            Some(Known::Is(workload)) if workload.replicas == 0 => return Cause::ScaledToZero,
+            Some(Known::Is(workload)) if workload.replicas > 1 => {
                 let pods = usize::try_from(workload.replicas).unwrap_or(usize::MAX);
                 return Cause::Unseen(Unseen::ManyPods { named: named(), pods });
             }
-            Some(Seen::Is(_)) => {}
+            Some(Known::Is(_)) => {}
         }
         let pods = match &facts.pods {
-            Seen::NotYet => return Cause::Unseen(Unseen::NotYet { what: format!("the pods of {}", named()) }),
-            Seen::Blind(why) => {
+            Known::NotYet => return Cause::Unseen(Unseen::NotYet { what: format!("the pods of {}", named()) }),
+            Known::Blind(why) => {
                 return Cause::Unseen(Unseen::Blind { what: format!("the pods of {}", named()), why: why.clone() });
             }
-            Seen::Missing | Seen::Removed => &[],
-            Seen::Is(pods) => pods.as_slice(),
+            Known::Missing | Known::Removed => &[],
+            Known::Is(pods) => pods.as_slice(),
         };
         let Some(pod) = self.choose(pods) else { return self.without_pod() };
         if !facts.shared_with.is_empty() {
@@ -151,7 +151,7 @@ impl<'a> Judge<'a> {
     fn of_pod(&mut self, pod: &Pod) -> Cause {
         let mut pressure = None;
         if let Some(name) = &pod.node {
-            let unheard = Node { name: name.clone(), ..Node::default() };
+            let unheard = NodeFacts { name: name.clone(), ..NodeFacts::default() };
             let known = self.facts.nodes.iter().find(|node| node.name == *name).unwrap_or(&unheard);
             let (view, ends_at) = node::view(known, self.now);
             self.review(ends_at);
@@ -188,8 +188,8 @@ impl<'a> Judge<'a> {
 
     /// Somebody wants the pod away, and its node is well.
     fn of_deleted(&mut self, pod: &Pod) -> Cause {
-        let stands_on = |node: &&Node| pod.node.as_ref() == Some(&node.name);
-        let cordoned = self.facts.nodes.iter().find(stands_on).is_some_and(Node::is_cordoned);
+        let stands_on = |node: &&NodeFacts| pod.node.as_ref() == Some(&node.name);
+        let cordoned = self.facts.nodes.iter().find(stands_on).is_some_and(NodeFacts::is_cordoned);
         if cordoned && may_be_human(pod) {
             return Cause::Drained { pod: pod.name.clone(), node: pod.node.clone() };
         }
@@ -249,12 +249,14 @@ impl<'a> Judge<'a> {
     /// Whether what is wrong with this pod began with a change: it is of the new template, which was never ready.
     fn changed(&self, pod: &Pod) -> Changed {
         match &self.facts.workload {
-            Some(Seen::Is(Workload { unproven: true, revision, .. }))
+            Some(Known::Is(WorkloadFacts { unproven: true, revision, .. }))
                 if revision.is_none() || *revision == pod.revision =>
             {
                 Changed::Yes
             }
-            None | Some(Seen::Is(_) | Seen::NotYet | Seen::Missing | Seen::Removed | Seen::Blind(_)) => Changed::No,
+            None | Some(Known::Is(_) | Known::NotYet | Known::Missing | Known::Removed | Known::Blind(_)) => {
+                Changed::No
+            }
         }
     }
 
@@ -267,7 +269,7 @@ impl<'a> Judge<'a> {
 
     fn evidence(&self) -> Vec<String> {
         let mut lines = vec![self.facts.named.clone()];
-        if let Seen::Is(pods) = &self.facts.pods {
+        if let Known::Is(pods) = &self.facts.pods {
             for pod in pods {
                 let node = pod.node.as_deref().unwrap_or("no node");
                 let ready = if pod.ready { "ready" } else { "not ready" };
@@ -275,7 +277,7 @@ impl<'a> Judge<'a> {
             }
         }
         for node in &self.facts.nodes {
-            if let Seen::Is(state) = &node.object {
+            if let Known::Is(state) = &node.object {
                 lines.push(format!("node {}: Ready {:?} {}", node.name, state.ready, state.message).trim_end().into());
             }
         }

@@ -3,7 +3,7 @@
 //! A lease's own time is not compared with our clock to find out whether it is old: what counts is when we last saw it
 //! change. Only how far the two clocks are apart is read from it.
 
-use super::{Gone, Lease, Node, Ready, Seen, Unseen};
+use super::{Gone, Known, NodeFacts, NodeLease, Ready, Unseen};
 use crate::domain::{Span, Time, TimeExt};
 
 /// Clocks further apart than this are a fault of their own: then silence of the lease alone is not believed.
@@ -22,24 +22,24 @@ pub(super) enum NodeView {
 }
 
 /// Judges a node, and says when its lease runs out if nothing is heard until then.
-pub(super) fn view(node: &Node, now: Time) -> (NodeView, Option<Time>) {
+pub(super) fn view(node: &NodeFacts, now: Time) -> (NodeView, Option<Time>) {
     let state = match &node.object {
-        Seen::NotYet => return (unseen_yet(node), None),
-        Seen::Blind(why) => {
+        Known::NotYet => return (unseen_yet(node), None),
+        Known::Blind(why) => {
             let what = format!("node {}", node.name);
             return (NodeView::Unseen(Unseen::Blind { what, why: why.clone() }), None);
         }
-        Seen::Missing | Seen::Removed => return (NodeView::Gone(Gone::Removed), None),
-        Seen::Is(state) => state,
+        Known::Missing | Known::Removed => return (NodeView::Gone(Gone::Removed), None),
+        Known::Is(state) => state,
     };
     if state.ready == Ready::Unknown {
         return (NodeView::Gone(Gone::ReadyUnknown { why: state.message.clone() }), None);
     }
     let ends_at = match &node.lease {
-        Seen::NotYet => return (unseen_yet(node), None),
+        Known::NotYet => return (unseen_yet(node), None),
         // A node without a lease, or one we may not read: its conditions have to do.
-        Seen::Missing | Seen::Removed | Seen::Blind(_) => None,
-        Seen::Is(lease) => {
+        Known::Missing | Known::Removed | Known::Blind(_) => None,
+        Known::Is(lease) => {
             let ends_at = end_of(lease);
             if now >= ends_at {
                 return (silent(node, lease, now), None);
@@ -56,38 +56,38 @@ pub(super) fn view(node: &Node, now: Time) -> (NodeView, Option<Time>) {
     (view, ends_at)
 }
 
-impl Node {
+impl NodeFacts {
     /// Whether somebody has closed it for new pods.
     #[must_use]
     pub fn is_cordoned(&self) -> bool {
         match &self.object {
-            Seen::Is(state) => state.cordoned,
-            Seen::NotYet | Seen::Missing | Seen::Removed | Seen::Blind(_) => false,
+            Known::Is(state) => state.cordoned,
+            Known::NotYet | Known::Missing | Known::Removed | Known::Blind(_) => false,
         }
     }
 }
 
 /// Whether the node was gone or not ready: a pod that goes with it has not been deleted by a human.
 #[must_use]
-pub fn is_sick(node: &Node, now: Time) -> bool {
+pub fn is_sick(node: &NodeFacts, now: Time) -> bool {
     match view(node, now).0 {
         NodeView::Sick(_) | NodeView::Gone(_) => true,
         NodeView::Well | NodeView::Pressed(_) | NodeView::Unseen(_) => false,
     }
 }
 
-fn end_of(lease: &Lease) -> Time {
+fn end_of(lease: &NodeLease) -> Time {
     lease.changed_at.plus(lease.duration)
 }
 
-fn silent(node: &Node, lease: &Lease, now: Time) -> NodeView {
+fn silent(node: &NodeFacts, lease: &NodeLease, now: Time) -> NodeView {
     if lease.skew.abs() > MAX_SKEW && (lease.seen_alive || !lease.skew.is_negative()) {
         return NodeView::Unseen(Unseen::ClockSkew { node: node.name.clone(), skew: lease.skew });
     }
     NodeView::Gone(Gone::LeaseStale { silent: now.duration_since(lease.changed_at) })
 }
 
-fn unseen_yet(node: &Node) -> NodeView {
+fn unseen_yet(node: &NodeFacts) -> NodeView {
     NodeView::Unseen(Unseen::NotYet { what: format!("node {} and its lease", node.name) })
 }
 

@@ -3,7 +3,7 @@
 //! What that means is decided in [`super::judge()`]; how the pod's node is, in [`mod@super::node`].
 
 use super::{
-    Cause, Changed, ClaimState, Container, ContainerState, End, Exit, Facts, Pod, PodPhase, Thresholds, Unseen,
+    Cause, Changed, ClaimState, Container, ContainerExit, ContainerState, End, Facts, Pod, PodPhase, Thresholds, Unseen,
 };
 use crate::domain::{Span, Time, TimeExt};
 
@@ -226,8 +226,8 @@ impl Look<'_> {
     }
 }
 
-impl From<&Exit> for End {
-    fn from(exit: &Exit) -> Self {
+impl From<&ContainerExit> for End {
+    fn from(exit: &ContainerExit) -> Self {
         Self { code: Some(exit.code), out_of_memory: exit.reason == "OOMKilled", message: exit.message.clone() }
     }
 }

@@ -17,8 +17,12 @@ fn seconds(n: i64) -> Span {
 fn well() -> Facts {
     Facts {
         named: "statefulset eth/validator".into(),
-        workload: Some(Seen::Is(Workload { replicas: 1, revision: Some("r1".into()), ..Workload::default() })),
-        pods: Seen::Is(vec![Pod {
+        workload: Some(Known::Is(WorkloadFacts {
+            replicas: 1,
+            revision: Some("r1".into()),
+            ..WorkloadFacts::default()
+        })),
+        pods: Known::Is(vec![Pod {
             name: "validator-0".into(),
             uid: "1".into(),
             node: Some("attic".into()),
@@ -35,10 +39,10 @@ fn well() -> Facts {
             claims: vec!["data-validator-0".into()],
             ..Pod::default()
         }]),
-        nodes: vec![Node {
+        nodes: vec![NodeFacts {
             name: "attic".into(),
-            object: Seen::Is(NodeState { ready: Ready::True, ..NodeState::default() }),
-            lease: Seen::Is(Lease {
+            object: Known::Is(NodeState { ready: Ready::True, ..NodeState::default() }),
+            lease: Known::Is(NodeLease {
                 changed_at: ago(seconds(3)),
                 seen_alive: true,
                 duration: seconds(40),
@@ -56,7 +60,7 @@ fn judged(facts: &Facts) -> Health {
 
 fn with_pod(change: impl FnOnce(&mut Pod)) -> Facts {
     let mut facts = well();
-    let Seen::Is(pods) = &mut facts.pods else { unreachable!() };
+    let Known::Is(pods) = &mut facts.pods else { unreachable!() };
     change(&mut pods[0]);
     facts
 }
@@ -69,29 +73,29 @@ fn with_container(change: impl FnOnce(&mut Container)) -> Facts {
     })
 }
 
-fn with_node(change: impl FnOnce(&mut Node)) -> Facts {
+fn with_node(change: impl FnOnce(&mut NodeFacts)) -> Facts {
     let mut facts = well();
     change(&mut facts.nodes[0]);
     facts
 }
 
-fn with_workload(change: impl FnOnce(&mut Workload)) -> Facts {
+fn with_workload(change: impl FnOnce(&mut WorkloadFacts)) -> Facts {
     let mut facts = well();
-    let Some(Seen::Is(workload)) = &mut facts.workload else { unreachable!() };
+    let Some(Known::Is(workload)) = &mut facts.workload else { unreachable!() };
     change(workload);
     facts
 }
 
 /// Its template has changed for longer than a rollout may take, and its pod is of the new one.
 fn changed(mut facts: Facts) -> Facts {
-    let Some(Seen::Is(workload)) = &mut facts.workload else { unreachable!() };
+    let Some(Known::Is(workload)) = &mut facts.workload else { unreachable!() };
     workload.unproven = true;
     facts.changing_since = Some(ago(Span::from_hours(1)));
     facts
 }
 
 fn without_pods() -> Facts {
-    Facts { pods: Seen::Is(Vec::new()), ..well() }
+    Facts { pods: Known::Is(Vec::new()), ..well() }
 }
 
 fn waiting(reason: &str, message: &str) -> ContainerState {
@@ -102,7 +106,7 @@ fn crashing() -> Facts {
     with_container(|container| {
         container.state = waiting("CrashLoopBackOff", "back-off 5m0s");
         container.restarts = 7;
-        container.last_exit = Some(Exit { code: 1, reason: "Error".into(), message: "disk I/O error".into() });
+        container.last_exit = Some(ContainerExit { code: 1, reason: "Error".into(), message: "disk I/O error".into() });
     })
 }
 
@@ -144,7 +148,7 @@ fn not_ready_alone_says_little() {
 fn a_lease_not_renewed_is_a_node_gone() {
     let silent = |span| {
         with_node(|node| {
-            let Seen::Is(lease) = &mut node.lease else { unreachable!() };
+            let Known::Is(lease) = &mut node.lease else { unreachable!() };
             lease.changed_at = ago(span);
         })
     };
@@ -155,7 +159,7 @@ fn a_lease_not_renewed_is_a_node_gone() {
 #[test]
 fn ready_unknown_is_a_node_gone() {
     let facts = with_node(|node| {
-        node.object = Seen::Is(NodeState {
+        node.object = Known::Is(NodeState {
             ready: Ready::Unknown,
             message: "Kubelet stopped posting node status.".into(),
             ..NodeState::default()
@@ -166,7 +170,7 @@ fn ready_unknown_is_a_node_gone() {
 
 #[test]
 fn a_node_removed_under_its_pod_is_a_node_gone() {
-    let facts = with_node(|node| node.object = Seen::Removed);
+    let facts = with_node(|node| node.object = Known::Removed);
     down(&facts, "node attic is gone: the node was removed from the cluster while its pod is still listed");
 }
 
@@ -174,7 +178,7 @@ fn a_node_removed_under_its_pod_is_a_node_gone() {
 fn a_node_that_is_not_ready_is_sick() {
     let facts = with_node(|node| {
         node.object =
-            Seen::Is(NodeState { ready: Ready::False, message: "runtime is down".into(), ..NodeState::default() });
+            Known::Is(NodeState { ready: Ready::False, message: "runtime is down".into(), ..NodeState::default() });
     });
     down(&facts, "node attic is sick: NotReady (runtime is down)");
 }
@@ -182,7 +186,7 @@ fn a_node_that_is_not_ready_is_sick() {
 #[test]
 fn pressure_on_a_node_whose_pod_runs_is_told_and_is_not_down() {
     let facts = with_node(|node| {
-        let Seen::Is(state) = &mut node.object else { unreachable!() };
+        let Known::Is(state) = &mut node.object else { unreachable!() };
         state.pressures = vec!["DiskPressure".into()];
     });
     unknown(&facts, "node attic is sick: DiskPressure; its pod still runs");
@@ -217,7 +221,7 @@ fn out_of_memory_is_said() {
     let facts = with_container(|container| {
         container.state = waiting("CrashLoopBackOff", "");
         container.restarts = 4;
-        container.last_exit = Some(Exit { code: 137, reason: "OOMKilled".into(), message: String::new() });
+        container.last_exit = Some(ContainerExit { code: 137, reason: "OOMKilled".into(), message: String::new() });
     });
     let words = judged(&facts).cause.to_string();
     assert!(words.ends_with("it was killed because it used more memory than it may (OOMKilled)"), "{words}");
@@ -244,7 +248,7 @@ fn both_kinds_of_crash_loop_can_be_configured() {
 #[test]
 fn a_pod_of_the_old_template_did_not_begin_to_crash_with_the_change() {
     let mut facts = changed(crashing());
-    let Seen::Is(pods) = &mut facts.pods else { unreachable!() };
+    let Known::Is(pods) = &mut facts.pods else { unreachable!() };
     pods[0].revision = Some("r0".into());
     assert_eq!(judged(&facts).verdict, Verdict::Down);
 }
@@ -253,7 +257,7 @@ fn a_pod_of_the_old_template_did_not_begin_to_crash_with_the_change() {
 fn between_two_crashes_it_is_still_a_crash_loop() {
     let running = |restarted_at| {
         let mut facts = well();
-        let Seen::Is(pods) = &mut facts.pods else { unreachable!() };
+        let Known::Is(pods) = &mut facts.pods else { unreachable!() };
         pods[0].containers[0].restarts = 5;
         pods[0].containers[0].restarted_at = restarted_at;
         facts
@@ -306,7 +310,8 @@ fn another_reason_to_wait_is_repeated() {
 #[test]
 fn a_pod_that_ended_is_down() {
     let facts = with_container(|container| {
-        container.state = ContainerState::Ended(Exit { code: 0, reason: "Completed".into(), message: String::new() });
+        container.state =
+            ContainerState::Ended(ContainerExit { code: 0, reason: "Completed".into(), message: String::new() });
     })
     .with_pod(|pod| pod.phase = PodPhase::Succeeded);
     down(&facts, "pod validator-0 has ended; it ended with exit code 0");
@@ -316,13 +321,13 @@ fn a_pod_that_ended_is_down() {
 fn scaled_to_zero_is_maintenance_even_on_a_dead_node() {
     let mut facts = with_workload(|workload| workload.replicas = 0);
     held(&facts, "it was scaled to zero, is this maintenance?");
-    facts.nodes[0].object = Seen::Removed;
+    facts.nodes[0].object = Known::Removed;
     held(&facts, "it was scaled to zero, is this maintenance?");
 }
 
 #[test]
 fn deleted_by_hand_is_maintenance() {
-    let removed = Facts { workload: Some(Seen::Removed), pods: Seen::Is(Vec::new()), ..well() };
+    let removed = Facts { workload: Some(Known::Removed), pods: Known::Is(Vec::new()), ..well() };
     held(&removed, "statefulset eth/validator was deleted by hand, is this maintenance?");
     held(&with_pod(|pod| pod.deleting = true), "pod validator-0 was deleted by hand, is this maintenance?");
     let pod = Pod { name: "validator-0".into(), ..Pod::default() };
@@ -355,7 +360,7 @@ fn taken_away_by_the_cluster_is_not_maintenance() {
 fn a_drained_node_is_maintenance_until_its_pod_stands_somewhere() {
     let evicted = |pod: &mut Pod| pod.disruption = Some("EvictionByEvictionAPI".into());
     let mut drained = with_node(|node| {
-        let Seen::Is(state) = &mut node.object else { unreachable!() };
+        let Known::Is(state) = &mut node.object else { unreachable!() };
         state.cordoned = true;
     })
     .with_pod(evicted)
@@ -365,7 +370,7 @@ fn a_drained_node_is_maintenance_until_its_pod_stands_somewhere() {
     let mut pod = Pod { name: "validator-0".into(), node: Some("attic".into()), ..Pod::default() };
     evicted(&mut pod);
     drained.gone = Some(GonePod { pod, at: NOW, node_was_sick: false, node_was_cordoned: true });
-    held(&Facts { pods: Seen::Is(Vec::new()), ..drained.clone() }, words);
+    held(&Facts { pods: Known::Is(Vec::new()), ..drained.clone() }, words);
     let waits = drained.with_pod(|pod| {
         (pod.deleting, pod.disruption, pod.phase, pod.node, pod.ready) = (false, None, PodPhase::Pending, None, false);
         pod.unschedulable = Some("0/1 nodes are available: 1 node(s) were unschedulable.".into());
@@ -373,7 +378,7 @@ fn a_drained_node_is_maintenance_until_its_pod_stands_somewhere() {
     held(&waits, words);
     // Switched off after the drain, it is still the same maintenance.
     let mut off = waits.clone();
-    off.nodes[0].object = Seen::Is(NodeState { ready: Ready::Unknown, cordoned: true, ..NodeState::default() });
+    off.nodes[0].object = Known::Is(NodeState { ready: Ready::Unknown, cordoned: true, ..NodeState::default() });
     held(&off, words);
     let restarted = Facts { gone: None, ..waits.clone() };
     held(&restarted, "pod validator-0 has no node while one is closed for new pods (cordoned), is this maintenance?");
@@ -386,7 +391,7 @@ fn a_drained_node_is_maintenance_until_its_pod_stands_somewhere() {
 #[test]
 fn a_pod_deleted_with_its_node_is_the_nodes_death() {
     let facts = with_node(|node| {
-        node.object = Seen::Is(NodeState { ready: Ready::Unknown, ..NodeState::default() });
+        node.object = Known::Is(NodeState { ready: Ready::Unknown, ..NodeState::default() });
     })
     .with_pod(|pod| pod.deleting = true);
     down(&facts, "node attic is gone: the cluster says Ready is Unknown");
@@ -401,7 +406,7 @@ fn a_rollout_has_its_grace() {
     let mut facts = with_pod(|pod| pod.deleting = true);
     facts.changing_since = Some(ago(Span::from_mins(4)));
     held(&facts, "a changed template is being rolled out, 6m are left for it");
-    facts.pods = Seen::Is(Vec::new());
+    facts.pods = Known::Is(Vec::new());
     held(&facts, "a changed template is being rolled out, 6m are left for it");
     facts.changing_since = Some(ago(Span::from_mins(10)));
     unknown(&facts, "statefulset eth/validator has no pod yet");
@@ -409,7 +414,7 @@ fn a_rollout_has_its_grace() {
 
 #[test]
 fn a_node_that_dies_during_a_rollout_is_gone() {
-    let mut facts = with_node(|node| node.object = Seen::Removed);
+    let mut facts = with_node(|node| node.object = Known::Removed);
     facts.changing_since = Some(ago(seconds(30)));
     assert_eq!(judged(&facts).verdict, Verdict::Down);
 }
@@ -435,7 +440,7 @@ fn only_the_named_container_counts() {
 #[test]
 fn of_a_pod_that_goes_and_one_that_stays_the_one_that_stays_counts() {
     let mut facts = well();
-    let Seen::Is(pods) = &mut facts.pods else { unreachable!() };
+    let Known::Is(pods) = &mut facts.pods else { unreachable!() };
     let old = Pod { name: "old".into(), deleting: true, created_at: NOW, ..pods[0].clone() };
     pods.push(old);
     assert_eq!(judged(&facts).verdict, Verdict::Up);
@@ -443,7 +448,7 @@ fn of_a_pod_that_goes_and_one_that_stays_the_one_that_stays_counts() {
 
 impl Facts {
     fn with_pod(mut self, change: impl FnOnce(&mut Pod)) -> Self {
-        let Seen::Is(pods) = &mut self.pods else { unreachable!() };
+        let Known::Is(pods) = &mut self.pods else { unreachable!() };
         change(&mut pods[0]);
         self
     }

@@ -3,8 +3,8 @@
 
 use super::{Transition, budget};
 use crate::domain::{
-    Action, Assessment, Blocker, Case, ChainHealth, Incident, IncidentId, Mode, NoticeKind, Notified, Outage, Reason,
-    Scope, Span, Stage, Time, TimeExt, Topic, Verdict, Watch,
+    Action, Assessment, Blocker, Case, ChainHealth, Incident, IncidentId, Lifetime, Mode, NoticeKind, Notified, Outage,
+    Reason, Span, Stage, Time, TimeExt, Topic, Verdict, Watch,
 };
 
 /// The span over which incidents are counted.
@@ -90,9 +90,9 @@ fn calm(turn: &mut Transition<'_>, seen: &Assessment) {
     }
     let (frozen, partial) = (turn.is_frozen(), seen.partial_since.is_some());
     let over = |notified: &Notified| match notified.scope {
-        Scope::Keys => !(frozen && notified.topic == Topic::SLASHED || partial && notified.topic == Topic::PARTIAL),
-        Scope::Watch => true,
-        Scope::Case | Scope::Machine => false,
+        Lifetime::Keys => !(frozen && notified.topic == Topic::SLASHED || partial && notified.topic == Topic::PARTIAL),
+        Lifetime::Watch => true,
+        Lifetime::Case | Lifetime::Machine => false,
     };
     let forgets = turn.record.case.is_none() && turn.record.notified.iter().any(over);
     let calm_until = calm_since.plus(CALM);
@@ -222,7 +222,7 @@ pub(super) fn open(turn: &mut Transition<'_>, by: Option<(&str, &str)>) {
     }
     record.closed_by_operator = false;
     record.case = Some(Case { incident, stage: Stage::Provisioning(pending), attention: None });
-    record.notified.retain(|notified| notified.scope == Scope::Keys);
+    record.notified.retain(|notified| notified.scope == Lifetime::Keys);
     turn.say(Reason::Opened { incident: id, by: by.map(|(who, _)| who.to_owned()), cause });
     turn.say(Reason::Looking { why: "nothing is created before it is known that there is none" });
     turn.notify_of_outage();

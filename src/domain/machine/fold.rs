@@ -1,7 +1,7 @@
 //! The first move: an event becomes part of what is known. Nothing is decided here.
 
 use super::{Transition, request};
-use crate::domain::{Event, Heard, KeyStates, Reason, Role, Seen, Sight, Span, Written, one_line};
+use crate::domain::{Event, KeyStates, LastPoll, Reason, ReportHistory, Role, Seen, Span, Written, one_line};
 
 pub(super) fn fold<'a>(turn: &mut Transition<'a>, event: &'a Event) {
     match event {
@@ -58,7 +58,7 @@ pub(super) fn seen(turn: &mut Transition<'_>, seen: &Seen) {
         turn.standby().spoke_at = Some(now);
     }
     let machine = turn.machine();
-    machine.seen = Some(Sight { at: now, state: seen.state, has_written });
+    machine.seen = Some(LastPoll { at: now, state: seen.state, has_written });
     machine.kept = Some(seen.role != Role::Standby || seen.deletion_protection);
     (machine.gone, machine.failing_since) = (false, None);
     hear(turn, &seen.written);
@@ -87,7 +87,7 @@ fn hear(turn: &mut Transition<'_>, written: &Written) {
         return ignore(turn, format!("it is of incident {other}"));
     }
     match &mut machine.report {
-        None => machine.report = Some(Heard::first((**report).clone(), now)),
+        None => machine.report = Some(ReportHistory::first((**report).clone(), now)),
         Some(heard) if heard.is_of_an_earlier_boot(report) => {
             return ignore(turn, "it is of an earlier boot".into());
         }

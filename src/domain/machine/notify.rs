@@ -7,10 +7,10 @@ use uuid::Uuid;
 
 use super::Transition;
 use crate::domain::{
-    About, Bill, Blocker, Closed, Delivery, Failed, Failure, GivenUp, InstanceRef, Lines, Mode, Notice, NoticeKind,
-    Notified, Notifies, Offer, OtherChain, Outage, OutboxState, Outgoing, Over, Plan, PricedRung, Progress, Reason,
-    Report, Rung, Scope, Span, Standby, StandbyNotice, Stuck, Text, Time, TimeExt, Topic, Usd, Verdict, elapsed, human,
-    notice_id,
+    About, Bill, Blocker, Closed, Delivery, Failed, Failure, GivenUp, InstanceRef, Lifetime, Lines, Mode, Notice,
+    NoticeKind, Notified, Notifies, Offer, OtherChain, Outage, OutboxState, Outgoing, Over, Plan, PricedRung, Progress,
+    Reason, Report, Rung, Span, Standby, StandbyNotice, Stuck, Text, Time, TimeExt, Topic, Usd, Verdict, elapsed,
+    human, notice_id,
 };
 
 /// Up to this many notices are kept while the mail server does not take them.
@@ -39,7 +39,7 @@ impl Transition<'_> {
     }
 
     /// Nobody was notified of what ends with these.
-    pub(super) fn forget_notified(&mut self, ended: impl Fn(Scope) -> bool) {
+    pub(super) fn forget_notified(&mut self, ended: impl Fn(Lifetime) -> bool) {
         if self.record.notified.iter().any(|notified| ended(notified.scope)) {
             self.record.to_mut().notified.retain(|notified| !ended(notified.scope));
         }

@@ -2,7 +2,7 @@
 
 use super::{Transition, attention, provision};
 use crate::domain::{
-    Action, Attention, Case, Closed, Failed, Lines, Machine, Mode, Outcome, Pending, Reason, Scope, Stage, TimeExt,
+    Action, Attention, Case, Closed, Failed, Lifetime, Lines, Machine, Mode, Outcome, Pending, Reason, Stage, TimeExt,
     Usd, Watch,
 };
 
@@ -135,7 +135,7 @@ fn close(turn: &mut Transition<'_>, left: Lines) {
     let record = turn.record.to_mut();
     record.archive(closed);
     record.closed_by_operator = by.is_some();
-    record.notified.retain(|notified| notified.scope == Scope::Keys);
+    record.notified.retain(|notified| notified.scope == Lifetime::Keys);
     record.case = None;
     // What is still down is suspected again, and has to be confirmed again.
     if let Watch::Suspected { since, confirmed } = &mut record.watch {

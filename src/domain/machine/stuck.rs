@@ -4,7 +4,7 @@
 //! signer is not among these; one makes the machine untouchable ([`super::follow`]). One that cannot be ruled out is.
 
 use super::identity::{Expected, Identity};
-use crate::domain::{Heard, Policy, Span, Standby, Stuck, Time, UNKNOWN_HEAD_AGE_SECONDS, elapsed, one_line};
+use crate::domain::{Policy, ReportHistory, Span, Standby, Stuck, Time, UNKNOWN_HEAD_AGE_SECONDS, elapsed, one_line};
 
 /// How often the clients may be started again within [`Policy::stuck_after`]. systemd starts a client that fails every
 /// few seconds; an update or an operator starts each once or twice.
@@ -20,7 +20,7 @@ const PERCENT_ALONE: i32 = 8;
 /// What is known of the machine when it is judged, right after a look at it that succeeded: a cloud that does not answer
 /// is not the machine's fault.
 pub(super) struct Case<'a> {
-    pub heard: Option<&'a Heard>,
+    pub heard: Option<&'a ReportHistory>,
     /// What its start-up script said last, if it has not reported since.
     pub boot_status: Option<&'a str>,
     pub standby: &'a Standby,

@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    About, Scope,
+    About, Lifetime,
     render::{Writer, usd},
 };
 use crate::domain::{Rung, Time, Usd, clock};
@@ -79,7 +79,7 @@ impl Blocker {
             Self::Cooldown { .. } | Self::ClosedByOperator | Self::TooMany { .. } => "held_back",
             Self::OverIncidentBudget { .. } | Self::OverMonthBudget { .. } | Self::PriceUnknown { .. } => "money",
         };
-        About::new(name, name, Scope::Watch)
+        About::new(name, name, Lifetime::Watch)
     }
 
     #[must_use]

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    About, Scope,
+    About, Lifetime,
     render::{Writer, usd},
 };
 use crate::domain::{Attention, InstanceRef, Usd};
@@ -20,7 +20,7 @@ pub struct DecisionNeeded {
 
 impl DecisionNeeded {
     pub(super) fn about(&self) -> About {
-        About::one_of("decision_needed", self.attention.kind().name(), Scope::Case).urgent()
+        About::one_of("decision_needed", self.attention.kind().name(), Lifetime::Case).urgent()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{About, Scope, render::Writer};
+use super::{About, Lifetime, render::Writer};
 use crate::domain::{Text, Time, clock};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -33,12 +33,12 @@ pub enum Failed {
 impl Failure {
     pub(super) fn about(&self) -> About {
         let (which, scope) = match self.failed {
-            Failed::OutOfStock => ("out_of_stock", Scope::Case),
-            Failed::Quota => ("quota", Scope::Case),
-            Failed::Refused => ("refused", Scope::Case),
-            Failed::TooSlow => ("too_slow", Scope::Case),
-            Failed::Delete => ("delete", Scope::Case),
-            Failed::Poll => ("poll", Scope::Machine),
+            Failed::OutOfStock => ("out_of_stock", Lifetime::Case),
+            Failed::Quota => ("quota", Lifetime::Case),
+            Failed::Refused => ("refused", Lifetime::Case),
+            Failed::TooSlow => ("too_slow", Lifetime::Case),
+            Failed::Delete => ("delete", Lifetime::Case),
+            Failed::Poll => ("poll", Lifetime::Machine),
         };
         About::one_of("failure", which, scope)
     }

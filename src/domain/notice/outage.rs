@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    About, Scope, Topic,
+    About, Lifetime, Topic,
     render::{SIMULATED, Writer, usd},
 };
 use crate::domain::{InstanceRef, Lines, Rung, Span, Text, Time, Usd, clock, human};
@@ -69,11 +69,11 @@ pub struct Offer {
 impl Outage {
     pub(super) fn about(&self) -> About {
         match self {
-            Self::SuspectedTooLong { .. } => About::new("suspected_too_long", "suspected_too_long", Scope::Watch),
-            Self::Confirmed { .. } => About::new("confirmed", Topic::CONFIRMED, Scope::Watch),
-            Self::SiteOutage { .. } => About::new("site_outage", Topic::CONFIRMED, Scope::Watch),
-            Self::Partial { .. } => About::new("partial", Topic::PARTIAL, Scope::Keys),
-            Self::Slashed { .. } => About::new("slashed", Topic::SLASHED, Scope::Keys).urgent(),
+            Self::SuspectedTooLong { .. } => About::new("suspected_too_long", "suspected_too_long", Lifetime::Watch),
+            Self::Confirmed { .. } => About::new("confirmed", Topic::CONFIRMED, Lifetime::Watch),
+            Self::SiteOutage { .. } => About::new("site_outage", Topic::CONFIRMED, Lifetime::Watch),
+            Self::Partial { .. } => About::new("partial", Topic::PARTIAL, Lifetime::Keys),
+            Self::Slashed { .. } => About::new("slashed", Topic::SLASHED, Lifetime::Keys).urgent(),
         }
     }
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    About, Scope,
+    About, Lifetime,
     render::{Writer, usd},
 };
 use crate::domain::{Lines, Rung, Span, Text, Usd, human};
@@ -40,7 +40,7 @@ impl Over {
     pub(super) fn about(&self) -> About {
         let kept = self.standby.as_ref().is_some_and(|bill| !bill.deleted);
         let name = if self.left.is_empty() { "recovered" } else { "recovered_with_rest" };
-        About::new(name, if kept { "recovered/kept" } else { "recovered" }, Scope::Case)
+        About::new(name, if kept { "recovered/kept" } else { "recovered" }, Lifetime::Case)
     }
 }
 

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    About, Lines, Scope,
+    About, Lifetime, Lines,
     render::{SIMULATED, Writer, usd},
 };
 use crate::domain::{InstanceRef, Span, Stuck, Time, Usd, clock, elapsed, human};
@@ -53,10 +53,10 @@ pub enum StandbyNotice {
 impl StandbyNotice {
     pub(super) fn about(&self) -> About {
         match self {
-            Self::Ready { .. } => About::new("standby_ready", "standby_ready", Scope::Machine),
-            Self::Stuck { stuck, .. } => About::one_of("standby_stuck", stuck.kind().name(), Scope::Machine),
-            Self::NeverBooted { .. } => About::new("never_booted", "never_booted", Scope::Case),
-            Self::FuseSoon { .. } => About::new("money", "money/fuse_soon", Scope::Case),
+            Self::Ready { .. } => About::new("standby_ready", "standby_ready", Lifetime::Machine),
+            Self::Stuck { stuck, .. } => About::one_of("standby_stuck", stuck.kind().name(), Lifetime::Machine),
+            Self::NeverBooted { .. } => About::new("never_booted", "never_booted", Lifetime::Case),
+            Self::FuseSoon { .. } => About::new("money", "money/fuse_soon", Lifetime::Case),
         }
     }
 }

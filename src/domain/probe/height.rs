@@ -20,7 +20,7 @@ pub struct Height {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Progress {
+pub enum HeightProgress {
     Advanced(Time),
     /// It has not been seen to advance, but not for long.
     Waiting,
@@ -49,7 +49,7 @@ impl Height {
     ///
     /// A lower one is no progress and no failure: a short fork, or a node that was set back. Once that has lasted, it
     /// counts from the lower one on, or a single absurd height would hide everything after it.
-    pub fn follow(&mut self, height: i128, about: Interval, stalled_after: Span) -> Progress {
+    pub fn follow(&mut self, height: i128, about: Interval, stalled_after: Span) -> HeightProgress {
         let seen_before = self.seen_at;
         self.seen_at = about.from;
         if height < self.greatest {
@@ -58,16 +58,16 @@ impl Height {
             if about.to.duration_since(since) >= stalled_after {
                 *self = Self::first(height, about);
             }
-            return Progress::Lower(greatest);
+            return HeightProgress::Lower(greatest);
         }
         self.lower_since = None;
         if height > self.greatest {
             *self = Self { advanced_after: Some(seen_before), ..Self::first(height, about) };
-            return Progress::Advanced(seen_before);
+            return HeightProgress::Advanced(seen_before);
         }
         if about.to.duration_since(self.since) >= stalled_after {
-            return Progress::Stalled(self.since);
+            return HeightProgress::Stalled(self.since);
         }
-        self.advanced_after.map_or(Progress::Waiting, Progress::Advanced)
+        self.advanced_after.map_or(HeightProgress::Waiting, HeightProgress::Advanced)
     }
 }

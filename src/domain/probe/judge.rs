@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::{Answer, FailsFor, Height, Rule, Sight, WantedValue, height::Progress};
+use super::{FailsFor, Height, ProbeAnswer, ProbeObservation, Rule, WantedValue, height::HeightProgress};
 use crate::domain::{Evidence, Interval, Reading, Span, Time, TimeExt, Verdict, human};
 
 /// The probes of one validator, with what each has shown.
@@ -53,7 +53,7 @@ impl Judge {
     ///
     /// # Panics
     /// When there is no probe with this number.
-    pub fn hear(&mut self, probe: usize, answer: &Answer, about: Interval) -> Reading {
+    pub fn hear(&mut self, probe: usize, answer: &ProbeAnswer, about: Interval) -> Reading {
         self.probes[probe].hear(answer, about);
         self.reading(about.to)
     }
@@ -95,7 +95,7 @@ impl Judge {
 }
 
 impl Probe {
-    fn hear(&mut self, answer: &Answer, about: Interval) {
+    fn hear(&mut self, answer: &ProbeAnswer, about: Interval) {
         let in_order = |before: Time| about.to >= before && about.to.duration_since(before) <= self.rule.believed_for;
         if !self.heard_at.is_none_or(in_order) {
             self.failing = None;
@@ -105,7 +105,7 @@ impl Probe {
             }
         }
         self.heard_at = Some(about.to);
-        let (verdict, from, why) = self.judge(&Sight::of(answer, &self.rule), about);
+        let (verdict, from, why) = self.judge(&ProbeObservation::of(answer, &self.rule), about);
         // One lost answer is nothing: what was up stays up, for as long as that was to be believed anyway. What was
         // down does not stay down: a hold has no break.
         let stays = verdict == Verdict::Unknown
@@ -116,13 +116,13 @@ impl Probe {
         }
     }
 
-    fn judge(&mut self, sight: &Sight, about: Interval) -> (Verdict, Time, String) {
+    fn judge(&mut self, sight: &ProbeObservation, about: Interval) -> (Verdict, Time, String) {
         let failing = self.failing.take();
         match sight {
-            Sight::Works(why) => (Verdict::Up, about.from, why.clone()),
-            Sight::Doubt(why) => (Verdict::Unknown, about.to, why.clone()),
-            Sight::Height(height) => self.follow(*height, about),
-            Sight::Fails(why) => {
+            ProbeObservation::Works(why) => (Verdict::Up, about.from, why.clone()),
+            ProbeObservation::Doubt(why) => (Verdict::Unknown, about.to, why.clone()),
+            ProbeObservation::Height(height) => self.follow(*height, about),
+            ProbeObservation::Fails(why) => {
                 let mut failing = failing.unwrap_or(Failing { times: 0, from: about });
                 failing.times = failing.times.saturating_add(1);
                 self.failing = Some(failing);
@@ -148,19 +148,19 @@ impl Probe {
             Some(known) => known.follow(height, about, stalled_after),
             none => {
                 *none = Some(Height::first(height, about));
-                Progress::Waiting
+                HeightProgress::Waiting
             }
         };
         match progress {
-            Progress::Advanced(after) => (Verdict::Up, after, format!("its height {height} advances")),
-            Progress::Waiting => {
+            HeightProgress::Advanced(after) => (Verdict::Up, after, format!("its height {height} advances")),
+            HeightProgress::Waiting => {
                 (Verdict::Unknown, about.to, format!("its height {height} was not seen to advance yet"))
             }
-            Progress::Stalled(since) => {
+            HeightProgress::Stalled(since) => {
                 let lasted = human(about.to.duration_since(since));
                 (Verdict::Down, since, format!("its height {height} has not advanced for {lasted}"))
             }
-            Progress::Lower(greatest) => {
+            HeightProgress::Lower(greatest) => {
                 (Verdict::Unknown, about.to, format!("its height {height} is lower than {greatest}, seen before"))
             }
         }

@@ -4,11 +4,11 @@
 
 use serde_json::Value;
 
-use super::{Answer, Rule, WantedValue, compare};
+use super::{ProbeAnswer, Rule, WantedValue, compare};
 use crate::domain::one_line;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Sight {
+pub enum ProbeObservation {
     /// It is as it has to be.
     Works(String),
     Height(i128),
@@ -18,19 +18,19 @@ pub enum Sight {
     Doubt(String),
 }
 
-impl Sight {
+impl ProbeObservation {
     /// Reads an answer.
     ///
     /// **Invariant:** only a refused connection, a time-out, a status from 500 up and a comparison that is false are
     /// failures; everything else that is not fine is a doubt.
     #[must_use]
-    pub fn of(answer: &Answer, rule: &Rule) -> Self {
+    pub fn of(answer: &ProbeAnswer, rule: &Rule) -> Self {
         match answer {
-            Answer::Connected => Self::Works("its port takes connections".into()),
-            Answer::Refused => Self::Fails("its port refuses the connection".into()),
-            Answer::TimedOut => Self::Fails("its port does not answer in time".into()),
-            Answer::Doubtful(why) => Self::Doubt(why.clone()),
-            Answer::Http { status, body } => match status {
+            ProbeAnswer::Connected => Self::Works("its port takes connections".into()),
+            ProbeAnswer::Refused => Self::Fails("its port refuses the connection".into()),
+            ProbeAnswer::TimedOut => Self::Fails("its port does not answer in time".into()),
+            ProbeAnswer::Doubtful(why) => Self::Doubt(why.clone()),
+            ProbeAnswer::Http { status, body } => match status {
                 200..=299 => found(body, *status, rule),
                 500..=599 => Self::Fails(format!("it answers {status}")),
                 401 | 403 => Self::Doubt(format!("it answers {status}: our credentials are not accepted")),
@@ -41,24 +41,24 @@ impl Sight {
     }
 }
 
-fn found(body: &[u8], status: u16, rule: &Rule) -> Sight {
-    let Some(wanted) = &rule.wanted else { return Sight::Works(format!("it answers {status}")) };
+fn found(body: &[u8], status: u16, rule: &Rule) -> ProbeObservation {
+    let Some(wanted) = &rule.wanted else { return ProbeObservation::Works(format!("it answers {status}")) };
     let pointer = &wanted.pointer;
     let body: Value = match serde_json::from_slice(body) {
         Ok(body) => body,
-        Err(_) => return Sight::Doubt("its answer is not JSON, or only a part of it".into()),
+        Err(_) => return ProbeObservation::Doubt("its answer is not JSON, or only a part of it".into()),
     };
     let Some(value) = body.pointer(pointer) else {
-        return Sight::Doubt(format!("there is nothing at {pointer} in its answer"));
+        return ProbeObservation::Doubt(format!("there is nothing at {pointer} in its answer"));
     };
-    let doubt = |error: compare::WrongType| Sight::Doubt(format!("at {pointer}, {error}"));
+    let doubt = |error: compare::WrongType| ProbeObservation::Doubt(format!("at {pointer}, {error}"));
     match &wanted.value {
-        WantedValue::Advances { .. } => compare::height(value).map_or_else(doubt, Sight::Height),
+        WantedValue::Advances { .. } => compare::height(value).map_or_else(doubt, ProbeObservation::Height),
         WantedValue::Compares(comparison) => {
             let short = one_line(&value.to_string(), 60);
             match comparison.holds(value) {
-                Ok(true) => Sight::Works(format!("{pointer} is {short}")),
-                Ok(false) => Sight::Fails(format!("{pointer} is {short}, not {comparison}")),
+                Ok(true) => ProbeObservation::Works(format!("{pointer} is {short}")),
+                Ok(false) => ProbeObservation::Fails(format!("{pointer} is {short}, not {comparison}")),
                 Err(error) => doubt(error),
             }
         }

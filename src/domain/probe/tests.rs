@@ -26,29 +26,29 @@ fn compares(text: &str) -> Rule {
     rule(Some(WantedValue::Compares(text.parse().unwrap())))
 }
 
-fn json(body: &str) -> Answer {
-    Answer::Http { status: 200, body: body.into() }
+fn json(body: &str) -> ProbeAnswer {
+    ProbeAnswer::Http { status: 200, body: body.into() }
 }
 
-fn blocks(value: &str) -> Answer {
+fn blocks(value: &str) -> ProbeAnswer {
     json(&format!("{{\"result\":{{\"blocks\":{value}}}}}"))
 }
 
-fn status(status: u16) -> Answer {
-    Answer::Http { status, body: b"{\"result\":{\"blocks\":7}}".to_vec() }
+fn status(status: u16) -> ProbeAnswer {
+    ProbeAnswer::Http { status, body: b"{\"result\":{\"blocks\":7}}".to_vec() }
 }
 
-fn hear(judge: &mut Judge, answer: &Answer, seconds: i64) -> Reading {
+fn hear(judge: &mut Judge, answer: &ProbeAnswer, seconds: i64) -> Reading {
     judge.hear(0, answer, Interval { from: at(seconds) - Span::from_secs(1), to: at(seconds) })
 }
 
 /// Answers at regular intervals; what is said after each.
-fn run(rule: Rule, answers: &[Answer]) -> Vec<Reading> {
+fn run(rule: Rule, answers: &[ProbeAnswer]) -> Vec<Reading> {
     let mut judge = Judge::new([rule]);
     answers.iter().zip(0..).map(|(answer, n)| hear(&mut judge, answer, n * EVERY)).collect()
 }
 
-fn verdicts(rule: Rule, answers: &[Answer]) -> Vec<Verdict> {
+fn verdicts(rule: Rule, answers: &[ProbeAnswer]) -> Vec<Verdict> {
     run(rule, answers).iter().map(|reading| reading.verdict).collect()
 }
 
@@ -56,7 +56,7 @@ use Verdict::{Down, Unknown, Up};
 
 #[test]
 fn what_is_its_own_doing_is_down_once_it_has_lasted() {
-    for failure in [Answer::Refused, Answer::TimedOut, status(500), status(503), blocks("4")] {
+    for failure in [ProbeAnswer::Refused, ProbeAnswer::TimedOut, status(500), status(503), blocks("4")] {
         let said = verdicts(compares(">= 5"), &vec![failure.clone(); 4]);
         assert_eq!(said, [Unknown, Unknown, Down, Down], "{failure:?}");
     }
@@ -64,21 +64,24 @@ fn what_is_its_own_doing_is_down_once_it_has_lasted() {
 
 #[test]
 fn one_good_answer_begins_the_row_again() {
-    let (bad, good) = (Answer::Refused, status(200));
+    let (bad, good) = (ProbeAnswer::Refused, status(200));
     let answers = [bad.clone(), bad.clone(), good, bad.clone(), bad.clone(), bad];
     assert_eq!(verdicts(rule(None), &answers)[2..], [Up, Up, Up, Down], "up stays for as long as it may be believed");
 }
 
 #[test]
 fn a_doubt_in_between_begins_the_row_again_and_ends_a_down() {
-    let (bad, doubt) = (Answer::Refused, Answer::Doubtful("the name is not found".into()));
+    let (bad, doubt) = (ProbeAnswer::Refused, ProbeAnswer::Doubtful("the name is not found".into()));
     let answers = [bad.clone(), bad.clone(), doubt.clone(), bad.clone(), bad.clone(), bad.clone(), doubt];
     assert_eq!(verdicts(rule(None), &answers), [Unknown, Unknown, Unknown, Unknown, Unknown, Down, Unknown]);
 }
 
 #[test]
 fn one_lost_answer_is_nothing_and_two_in_a_row_are() {
-    let said = run(rule(None), &[status(200), Answer::TimedOut, Answer::Doubtful("x".into()), Answer::TimedOut]);
+    let said = run(
+        rule(None),
+        &[status(200), ProbeAnswer::TimedOut, ProbeAnswer::Doubtful("x".into()), ProbeAnswer::TimedOut],
+    );
     assert_eq!(said.iter().map(|reading| reading.verdict).collect::<Vec<_>>(), [Up, Up, Up, Up]);
     assert!(said.iter().all(|reading| reading.fresh_until == at(30)), "it is believed no longer than before");
     assert_eq!(said[3].verdict_at(at(31)), Unknown);
@@ -87,7 +90,7 @@ fn one_lost_answer_is_nothing_and_two_in_a_row_are() {
 #[test]
 fn failing_for_a_time_is_counted_from_answer_to_answer() {
     let slow = Rule { fails_for: FailsFor::Time(Span::from_secs(25)), ..rule(None) };
-    assert_eq!(verdicts(slow, &vec![Answer::Refused; 4]), [Unknown, Unknown, Unknown, Down]);
+    assert_eq!(verdicts(slow, &vec![ProbeAnswer::Refused; 4]), [Unknown, Unknown, Unknown, Down]);
 }
 
 #[test]
@@ -116,10 +119,10 @@ fn what_happened_while_nobody_watched_says_nothing() {
     assert_eq!(after_sleep.verdict, Unknown, "the node may have slept with us");
     let mut judge = Judge::new([rule(None)]);
     for seconds in [0, 10, 3600, 3610] {
-        assert_eq!(hear(&mut judge, &Answer::Refused, seconds).verdict, Unknown, "{seconds}");
+        assert_eq!(hear(&mut judge, &ProbeAnswer::Refused, seconds).verdict, Unknown, "{seconds}");
     }
-    assert_eq!(hear(&mut judge, &Answer::Refused, 3620).verdict, Down);
-    assert_eq!(hear(&mut judge, &Answer::Refused, 20).verdict, Unknown, "the clock was set back");
+    assert_eq!(hear(&mut judge, &ProbeAnswer::Refused, 3620).verdict, Down);
+    assert_eq!(hear(&mut judge, &ProbeAnswer::Refused, 20).verdict, Unknown, "the clock was set back");
 }
 
 #[test]
@@ -140,13 +143,13 @@ fn all_probes_have_to_work_and_one_that_is_down_is_enough() {
     let reading = judge.hear(0, &status(200), about(0));
     assert_eq!(reading.verdict, Unknown);
     assert!(reading.why.contains("p2p has not been asked"), "{}", reading.why);
-    assert_eq!(judge.hear(1, &Answer::Connected, about(5)).verdict, Up);
+    assert_eq!(judge.hear(1, &ProbeAnswer::Connected, about(5)).verdict, Up);
     judge.hear(0, &status(200), about(10));
-    judge.hear(1, &Answer::Refused, about(15));
+    judge.hear(1, &ProbeAnswer::Refused, about(15));
     judge.hear(0, &status(200), about(20));
-    judge.hear(1, &Answer::Refused, about(25));
+    judge.hear(1, &ProbeAnswer::Refused, about(25));
     judge.hear(0, &status(200), about(30));
-    let down = judge.hear(1, &Answer::Refused, about(35));
+    let down = judge.hear(1, &ProbeAnswer::Refused, about(35));
     assert_eq!((down.verdict, down.about.from), (Down, at(15)));
     assert_eq!(&*down.why, "p2p: its port refuses the connection, 3 times in a row");
     assert_eq!(judge.hear(0, &status(200), about(40)).verdict, Down, "the other one does not outvote it");
@@ -155,9 +158,9 @@ fn all_probes_have_to_work_and_one_that_is_down_is_enough() {
     assert_eq!(judge.hear(0, &status(200), about(80)).verdict, Unknown);
 }
 
-fn doubtful() -> impl Strategy<Value = Answer> {
+fn doubtful() -> impl Strategy<Value = ProbeAnswer> {
     prop_oneof![
-        any::<String>().prop_map(Answer::Doubtful),
+        any::<String>().prop_map(ProbeAnswer::Doubtful),
         (100u16..200).prop_map(status),
         (300u16..500).prop_map(status),
         (600u16..1000).prop_map(status),
@@ -169,12 +172,12 @@ fn doubtful() -> impl Strategy<Value = Answer> {
     ]
 }
 
-fn any_answer() -> impl Strategy<Value = Answer> {
+fn any_answer() -> impl Strategy<Value = ProbeAnswer> {
     prop_oneof![
         doubtful(),
-        Just(Answer::Refused),
-        Just(Answer::TimedOut),
-        Just(Answer::Connected),
+        Just(ProbeAnswer::Refused),
+        Just(ProbeAnswer::TimedOut),
+        Just(ProbeAnswer::Connected),
         (200u16..600).prop_map(status),
         (0u8..4).prop_map(|height| blocks(&height.to_string())),
     ]
@@ -210,10 +213,10 @@ proptest! {
             now += step;
             let reading = hear(&mut judge, &answer, now);
             prop_assert!(reading.about.from <= reading.about.to);
-            match Sight::of(&answer, &rule) {
-                Sight::Works(_) => prop_assert_eq!(reading.verdict, Up),
-                Sight::Doubt(_) => prop_assert_ne!(reading.verdict, Down),
-                Sight::Fails(_) | Sight::Height(_) => {}
+            match ProbeObservation::of(&answer, &rule) {
+                ProbeObservation::Works(_) => prop_assert_eq!(reading.verdict, Up),
+                ProbeObservation::Doubt(_) => prop_assert_ne!(reading.verdict, Down),
+                ProbeObservation::Fails(_) | ProbeObservation::Height(_) => {}
             }
         }
     }
@@ -227,7 +230,7 @@ proptest! {
         for failures in good {
             for _ in 0..failures.min(row - 1) {
                 now += EVERY;
-                prop_assert_ne!(hear(&mut judge, &Answer::TimedOut, now).verdict, Down);
+                prop_assert_ne!(hear(&mut judge, &ProbeAnswer::TimedOut, now).verdict, Down);
             }
             now += EVERY;
             prop_assert_eq!(hear(&mut judge, &blocks("5"), now).verdict, Up);

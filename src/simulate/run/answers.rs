@@ -10,7 +10,7 @@ use crate::{
         Action, ActionId, CreateOutcome, InstanceRef, Machine, MachineState, Outcome, Report, Role, Seen, ValidatorId,
         Written,
     },
-    simulate::{Answer, Wrote},
+    simulate::{ScriptedAnswer, Wrote},
 };
 
 impl Simulation<'_> {
@@ -20,20 +20,20 @@ impl Simulation<'_> {
         validator: &ValidatorId,
         id: ActionId,
         action: &Action,
-        answer: &Answer,
+        answer: &ScriptedAnswer,
     ) -> Outcome {
         let said = || "as the scenario says".to_owned();
         match answer {
-            Answer::Found(kinds) => {
+            ScriptedAnswer::Found(kinds) => {
                 let first = self.machines;
                 let machines = kinds.iter().zip(first..).map(|((role, state, id_of), next)| {
                     self.machine(validator, id, *role, *state, id_of.unwrap_or(next))
                 });
                 Outcome::Found(machines.collect())
             }
-            Answer::Created | Answer::Exists => {
+            ScriptedAnswer::Created | ScriptedAnswer::Exists => {
                 // A machine of this name that stands there already is the one made last.
-                self.machines += u64::from(matches!(answer, Answer::Created));
+                self.machines += u64::from(matches!(answer, ScriptedAnswer::Created));
                 let zone = match action {
                     Action::Create(spec) => spec.rung.zone.clone(),
                     Action::Find
@@ -47,11 +47,11 @@ impl Simulation<'_> {
                 // The number that `found` gives to its first machine from now on.
                 Outcome::Created(CreateOutcome::Created(InstanceRef { zone, name, id: self.machines }))
             }
-            Answer::OutOfStock => Outcome::Created(CreateOutcome::OutOfStock(said())),
-            Answer::Quota => Outcome::Created(CreateOutcome::QuotaExceeded(said())),
-            Answer::Refused => Outcome::Created(CreateOutcome::Refused(said())),
-            Answer::Unknown => Outcome::Created(CreateOutcome::Unknown(said())),
-            Answer::Seen { state, role, written } => Outcome::Observed(Some(Seen {
+            ScriptedAnswer::OutOfStock => Outcome::Created(CreateOutcome::OutOfStock(said())),
+            ScriptedAnswer::Quota => Outcome::Created(CreateOutcome::QuotaExceeded(said())),
+            ScriptedAnswer::Refused => Outcome::Created(CreateOutcome::Refused(said())),
+            ScriptedAnswer::Unknown => Outcome::Created(CreateOutcome::Unknown(said())),
+            ScriptedAnswer::Seen { state, role, written } => Outcome::Observed(Some(Seen {
                 state: *state,
                 role: *role,
                 deletion_protection: *role != Role::Standby,
@@ -62,12 +62,12 @@ impl Simulation<'_> {
                     Wrote::Report(fields) => agent_report(fields, id).into(),
                 },
             })),
-            Answer::Gone => Outcome::Observed(None),
-            Answer::Deleted => Outcome::Deleted,
-            Answer::Untouchable => Outcome::Untouchable(said()),
-            Answer::Failed => Outcome::Failed(said()),
-            Answer::Console(text) => Outcome::Console(text.clone()),
-            Answer::Disks(left) => Outcome::Disks(left.clone()),
+            ScriptedAnswer::Gone => Outcome::Observed(None),
+            ScriptedAnswer::Deleted => Outcome::Deleted,
+            ScriptedAnswer::Untouchable => Outcome::Untouchable(said()),
+            ScriptedAnswer::Failed => Outcome::Failed(said()),
+            ScriptedAnswer::Console(text) => Outcome::Console(text.clone()),
+            ScriptedAnswer::Disks(left) => Outcome::Disks(left.clone()),
         }
     }
 

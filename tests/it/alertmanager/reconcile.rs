@@ -100,7 +100,7 @@ async fn a_list_that_cannot_be_stored_is_an_error_and_the_next_one_is_taken() {
     let mut rig = Rig::start().await;
     let api = alertmanager(format!("[{}]", listed(1, "[]")), LONG_AGO).await;
     rig.ledger.script([crate::support::memory_ledger::Fault::Unavailable]);
-    assert!(matches!(rig.receiver.reconcile(&api.api).await, Err(ReconcileError::Store(_))));
+    assert!(matches!(rig.receiver.reconcile(&api.api).await, Err(ReconcileError::AlertStore(_))));
     rig.assert_silent();
     assert_eq!(states(&mut rig, &api).await.1.len(), 1);
 }
@@ -118,6 +118,6 @@ async fn whoever_takes_the_events_may_reconcile_although_the_channel_is_full() {
     for _ in 0..full {
         rig.heard();
     }
-    let Some(AlertEvent::Heard { records }) = rig.events.recv().await else { panic!("the runtime hears it") };
+    let Some(AlertEvent::AlertUpdate { records }) = rig.events.recv().await else { panic!("the runtime hears it") };
     assert!(records.iter().any(|record| record.alert.fingerprint.to_string().ends_with('2')));
 }

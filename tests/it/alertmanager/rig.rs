@@ -100,7 +100,7 @@ impl Rig {
     /// The next event, which is alerts.
     pub fn heard(&mut self) -> Vec<Known> {
         match self.events.try_recv() {
-            Ok(AlertEvent::Heard { records }) => records.into_iter().map(Known).collect(),
+            Ok(AlertEvent::AlertUpdate { records }) => records.into_iter().map(Known).collect(),
             other => panic!("expected alerts, got {other:?}"),
         }
     }

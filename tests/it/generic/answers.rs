@@ -5,7 +5,7 @@ use std::fs;
 use failover::{
     adapters::generic_probe::GenericProbe,
     config::{self, Checks, ProbeSettings},
-    domain::probe::{Answer, Sight},
+    domain::probe::{ProbeAnswer, ProbeObservation},
     ports::FindingState,
     sources::{self, chain},
 };
@@ -24,25 +24,25 @@ fn settings(probe: &str) -> ProbeSettings {
 
 const HEIGHT: &str = "json: {pointer: /result/blocks, compare: '>= 5'}";
 
-async fn ask(probe: &str) -> (Answer, Sight) {
+async fn ask(probe: &str) -> (ProbeAnswer, ProbeObservation) {
     let settings = settings(probe);
     let answer = GenericProbe::new(&settings).unwrap().ask().await;
-    let sight = Sight::of(&answer, &settings.rule);
+    let sight = ProbeObservation::of(&answer, &settings.rule);
     (answer, sight)
 }
 
-async fn ask_node(node: &FakeNode, more: &str) -> Sight {
+async fn ask_node(node: &FakeNode, more: &str) -> ProbeObservation {
     ask(&format!("http: {{url: 'http://{}/', {HEIGHT}}}, timeout: 2s{more}", node.address)).await.1
 }
 
 #[tokio::test]
 async fn a_node_that_works_is_seen_over_http_and_tcp() {
     let node = FakeNode::start(Mood::StandsStill).await;
-    assert_eq!(ask_node(&node, "").await, Sight::Works("/result/blocks is 840000".into()));
+    assert_eq!(ask_node(&node, "").await, ProbeObservation::Works("/result/blocks is 840000".into()));
     let advances =
         format!("http: {{url: 'http://{}/', json: {{pointer: /result/blocks, compare: advances}}}}", node.address);
-    assert_eq!(ask(&format!("{advances}, stalled_after: 90m")).await.1, Sight::Height(840_000));
-    assert_eq!(ask(&format!("tcp: {{address: '{}'}}", node.address)).await.0, Answer::Connected);
+    assert_eq!(ask(&format!("{advances}, stalled_after: 90m")).await.1, ProbeObservation::Height(840_000));
+    assert_eq!(ask(&format!("tcp: {{address: '{}'}}", node.address)).await.0, ProbeAnswer::Connected);
 }
 
 #[tokio::test]
@@ -50,21 +50,28 @@ async fn a_port_that_nobody_listens_on_refuses() {
     let mut node = FakeNode::start(Mood::StandsStill).await;
     node.unplug();
     // The port is free only once the server's task has ended.
-    while ask(&format!("tcp: {{address: '{}'}}", node.address)).await.0 == Answer::Connected {
+    while ask(&format!("tcp: {{address: '{}'}}", node.address)).await.0 == ProbeAnswer::Connected {
         tokio::task::yield_now().await;
     }
-    assert_eq!(ask(&format!("tcp: {{address: '{}'}}", node.address)).await.0, Answer::Refused);
-    assert_eq!(ask(&format!("http: {{url: 'http://{}/'}}", node.address)).await.0, Answer::Refused);
+    assert_eq!(ask(&format!("tcp: {{address: '{}'}}", node.address)).await.0, ProbeAnswer::Refused);
+    assert_eq!(ask(&format!("http: {{url: 'http://{}/'}}", node.address)).await.0, ProbeAnswer::Refused);
     let port = node.address.port();
-    assert_eq!(ask(&format!("http: {{url: 'http://localhost:{port}/'}}")).await.0, Answer::Refused, "by name as well");
+    assert_eq!(
+        ask(&format!("http: {{url: 'http://localhost:{port}/'}}")).await.0,
+        ProbeAnswer::Refused,
+        "by name as well"
+    );
 }
 
 #[tokio::test]
 async fn silence_is_a_time_out_and_an_error_of_the_node_a_failure() {
     let node = FakeNode::start(Mood::Silent).await;
-    assert_eq!(ask(&format!("http: {{url: 'http://{}/'}}, timeout: 100ms", node.address)).await.0, Answer::TimedOut);
+    assert_eq!(
+        ask(&format!("http: {{url: 'http://{}/'}}, timeout: 100ms", node.address)).await.0,
+        ProbeAnswer::TimedOut
+    );
     node.set(Mood::Says(503, "loading".into()));
-    assert_eq!(ask_node(&node, "").await, Sight::Fails("it answers 503".into()));
+    assert_eq!(ask_node(&node, "").await, ProbeObservation::Fails("it answers 503".into()));
 }
 
 #[tokio::test]
@@ -91,7 +98,7 @@ async fn what_our_side_may_be_the_cause_of_is_a_doubt() {
     sights.push(ask(&format!("http: {{url: 'http://{name}:8332/'}}, timeout: 2s")).await.1);
     sights.push(ask(&format!("tcp: {{address: '{name}:8333'}}, timeout: 2s")).await.1);
     for sight in sights {
-        assert!(matches!(sight, Sight::Doubt(_)), "{sight:?}");
+        assert!(matches!(sight, ProbeObservation::Doubt(_)), "{sight:?}");
     }
 }
 
@@ -114,7 +121,7 @@ async fn json_rpc_is_posted_with_its_login_and_a_renewed_secret_is_used_at_once(
     assert_eq!(sent, ["Bearer one", "Bearer two", "Basic cnBjOnR3bw=="]);
     assert!(node.asked().iter().all(|(headers, sent)| sent == body && headers["content-type"] == "application/json"));
     fs::remove_file(&file).unwrap();
-    let Answer::Doubtful(why) = probe.ask().await else { panic!("a secret that is gone is our own fault") };
+    let ProbeAnswer::Doubtful(why) = probe.ask().await else { panic!("a secret that is gone is our own fault") };
     assert!(why.contains("cannot read the secret file"), "{why}");
     assert_eq!(node.asked().len(), 3, "nothing is asked without it");
 }

@@ -29,7 +29,7 @@ async fn a_machine_that_never_boots_is_replaced_once_with_its_console_in_the_mai
     let second = watcher.instance();
     assert_ne!(second.id, first.id);
     assert_eq!(watcher.rig.fake.machines().len(), 1, "the first is gone");
-    let told = watcher.mails().into_iter().find_map(|mail| mail.get("never_booted").cloned()).unwrap();
+    let told = watcher.mails().into_iter().find_map(|mail| mail["standby"].get("never_booted").cloned()).unwrap();
     assert_eq!(told["console"], json!(["Kernel panic - not syncing"]));
     watcher.passes(Span::from_mins(21)).await;
     assert_eq!((watcher.phase(), watcher.instance()), ("needs human", second));
@@ -52,7 +52,7 @@ async fn the_bill_names_every_machine_and_adds_them_up() {
     watcher.happen(Event::Requested(validator(), request));
     watcher.settle().await;
     assert_eq!((watcher.phase(), watcher.rig.fake.inserts()), ("watching", 2));
-    let bill = watcher.mails().last().unwrap()["recovered"]["standby"].clone();
+    let bill = watcher.mails().last().unwrap()["over"]["standby"].clone();
     assert_eq!(bill["earlier"], json!([format!("n2-standard-8 in {}, ran 20m", ZONES[0])]));
     assert_eq!((&bill["ran"], &bill["cost"]), (&json!("PT10M"), &json!(0.75 / 2.0)), "half an hour in all");
 }
@@ -87,7 +87,7 @@ async fn a_start_up_scripts_first_word_is_a_boot_and_a_report_comes_before_it() 
     assert!(said.contains("its start-up script says: installing [2J ansible x"), "{said}");
     assert!(said.len() < 500 && !said.chars().any(char::is_control), "{said:?}");
     let mails = watcher.mails();
-    assert!(mails.iter().any(|mail| mail.get("standby_stuck").is_some()), "{mails:?}");
+    assert!(mails.iter().any(|mail| mail["standby"].get("stuck").is_some()), "{mails:?}");
     let shown = |watcher: &Watcher| {
         let status = of_world(&watcher.world, "home", &watcher.policy, watcher.now);
         status.validators[0].standby.as_ref().unwrap().starting.clone()

@@ -229,7 +229,7 @@ impl Home {
     /// The next event, which is one alert.
     pub async fn alert(&mut self) -> Arc<AlertRecord> {
         match self.event().await {
-            AlertEvent::Heard { records } if records.len() == 1 => Arc::clone(&records[0]),
+            AlertEvent::AlertUpdate { records } if records.len() == 1 => Arc::clone(&records[0]),
             other => panic!("expected one alert, got {other:?}"),
         }
     }

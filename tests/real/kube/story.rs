@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 use failover::{
     adapters::{
         clock::SystemClock,
-        kube::{self, Kind, KubeObservation, KubeWatch, Named, Target},
+        kube::{self, KubeObservation, KubeWatch, Named, Target, WorkloadKind},
     },
     domain::{ValidatorId, Verdict, kube::Thresholds},
 };
@@ -124,7 +124,7 @@ impl Story {
             change(&mut set);
             cluster.kubectl_with(&["--namespace", &namespace, "create"], &set.to_string());
         });
-        let named = Named::Workload { kind: Kind::StatefulSet, name: "vc".into() };
+        let named = Named::Workload { kind: WorkloadKind::StatefulSet, name: "vc".into() };
         let watching = Watching::start(cluster, &namespace, named).await;
         Self { cluster, namespace, node, watching, _turn: turn }
     }

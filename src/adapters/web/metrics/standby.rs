@@ -16,7 +16,7 @@ use super::Of;
 use crate::{domain::StuckKind, runtime::status::StandbyStatus};
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Trouble {
+struct ReportTrouble {
     validator: String,
     kind: String,
 }
@@ -43,7 +43,7 @@ pub(super) struct Standbys {
     restarts: Gauges,
     disk_free: Gauges,
     memory_free: Gauges,
-    stuck: Family<Trouble, Gauge>,
+    stuck: Family<ReportTrouble, Gauge>,
     versions: Family<Program, Gauge>,
 }
 
@@ -53,7 +53,7 @@ impl Standbys {
         let of = || Of { validator: validator.to_owned() };
         // An alert on `== 1` needs the zeros as well, to know that it is over.
         for kind in StuckKind::iter() {
-            let trouble = Trouble { validator: validator.to_owned(), kind: kind.name().to_owned() };
+            let trouble = ReportTrouble { validator: validator.to_owned(), kind: kind.name().to_owned() };
             let is = standby.stuck.as_ref().is_some_and(|stuck| stuck.kind == kind);
             self.stuck.get_or_create(&trouble).set(i64::from(is));
         }
@@ -112,7 +112,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        domain::{Heard, InstanceRef, Progress, Report, Rung, Time},
+        domain::{InstanceRef, Progress, Report, ReportHistory, Rung, Time},
         runtime::status::StuckStatus,
     };
 
@@ -125,7 +125,7 @@ mod tests {
             fuse_at: now,
             retained: false,
             simulated: false,
-            progress: Some(Progress::of(&Heard::first(report, now), now)),
+            progress: Some(Progress::of(&ReportHistory::first(report, now), now)),
             starting: None,
             stuck: stuck.map(|kind| StuckStatus { kind, why: String::new(), advice: String::new() }),
             ready_at: None,

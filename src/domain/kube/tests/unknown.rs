@@ -14,29 +14,29 @@ fn unreachable_api() -> Blindness {
 
 #[test]
 fn nothing_answered_yet_is_unknown() {
-    let facts = Facts { named: "statefulset eth/validator".into(), workload: Some(Seen::NotYet), ..Facts::default() };
+    let facts = Facts { named: "statefulset eth/validator".into(), workload: Some(Known::NotYet), ..Facts::default() };
     unknown(&facts, "the API server has not answered about statefulset eth/validator yet");
 }
 
 #[test]
 fn an_object_that_is_not_there_is_named() {
-    let facts = Facts { workload: Some(Seen::Missing), ..well() };
+    let facts = Facts { workload: Some(Known::Missing), ..well() };
     unknown(&facts, "there is no statefulset eth/validator");
 }
 
 #[test]
 fn a_missing_permission_is_named() {
-    let facts = Facts { pods: Seen::Blind(refused("list pods in namespace eth")), ..well() };
+    let facts = Facts { pods: Known::Blind(refused("list pods in namespace eth")), ..well() };
     unknown(&facts, "the API server refuses (403): the role lacks the permission to list pods in namespace eth");
-    let facts = with_node(|node| node.object = Seen::Blind(refused("list nodes")));
+    let facts = with_node(|node| node.object = Known::Blind(refused("list nodes")));
     unknown(&facts, "the API server refuses (403): the role lacks the permission to list nodes");
 }
 
 #[test]
 fn an_api_server_that_does_not_answer_is_unknown() {
-    let facts = Facts { workload: Some(Seen::Blind(unreachable_api())), ..well() };
+    let facts = Facts { workload: Some(Known::Blind(unreachable_api())), ..well() };
     unknown(&facts, "statefulset eth/validator cannot be seen: the API server does not answer (connection refused)");
-    let facts = Facts { pods: Seen::Blind(Blindness::Unauthenticated), ..well() };
+    let facts = Facts { pods: Known::Blind(Blindness::Unauthenticated), ..well() };
     unknown(
         &facts,
         "the pods of statefulset eth/validator cannot be seen: the API server does not accept our token or \
@@ -58,7 +58,7 @@ fn a_workload_without_a_pod_is_unknown() {
 #[test]
 fn two_pods_are_not_one_validator() {
     let mut facts = Facts { workload: None, ..well() };
-    let Seen::Is(pods) = &mut facts.pods else { unreachable!() };
+    let Known::Is(pods) = &mut facts.pods else { unreachable!() };
     pods.push(Pod { name: "validator-1".into(), ..pods[0].clone() });
     assert!(matches!(judged(&facts).cause, Cause::Unseen(Unseen::ManyPods { pods: 2, .. })));
     let scaled = with_workload(|workload| workload.replicas = 3);
@@ -75,7 +75,7 @@ fn two_validators_with_one_pod_are_unknown_whatever_it_does() {
 fn a_lease_from_another_time_is_not_believed_when_it_goes_silent() {
     let silent = |skew: i64| {
         with_node(|node| {
-            let Seen::Is(lease) = &mut node.lease else { unreachable!() };
+            let Known::Is(lease) = &mut node.lease else { unreachable!() };
             (lease.changed_at, lease.skew) = (ago(seconds(50)), seconds(skew));
         })
     };
@@ -87,8 +87,8 @@ fn a_lease_from_another_time_is_not_believed_when_it_goes_silent() {
 #[test]
 fn a_node_that_was_dead_before_we_came_is_no_clock_fault() {
     let facts = with_node(|node| {
-        let Seen::Is(lease) = &mut node.lease else { unreachable!() };
-        *lease = Lease {
+        let Known::Is(lease) = &mut node.lease else { unreachable!() };
+        *lease = NodeLease {
             changed_at: ago(seconds(41)),
             seen_alive: false,
             duration: seconds(40),
@@ -101,19 +101,19 @@ fn a_node_that_was_dead_before_we_came_is_no_clock_fault() {
 #[test]
 fn a_node_not_heard_of_yet_is_unknown() {
     unknown(
-        &with_node(|node| node.lease = Seen::NotYet),
+        &with_node(|node| node.lease = Known::NotYet),
         "the API server has not answered about node attic and its lease yet",
     );
     let facts = Facts { nodes: Vec::new(), ..well() };
     unknown(&facts, "the API server has not answered about node attic and its lease yet");
 }
 
-fn blind<T: std::fmt::Debug + Clone>() -> impl Strategy<Value = Seen<T>> {
+fn blind<T: std::fmt::Debug + Clone>() -> impl Strategy<Value = Known<T>> {
     prop_oneof![
-        Just(Seen::NotYet),
-        Just(Seen::Blind(Blindness::Unauthenticated)),
-        "[a-z ]{0,20}".prop_map(|why| Seen::Blind(Blindness::Unreachable { why })),
-        "[a-z ]{0,20}".prop_map(|permission| Seen::Blind(Blindness::Refused { permission })),
+        Just(Known::NotYet),
+        Just(Known::Blind(Blindness::Unauthenticated)),
+        "[a-z ]{0,20}".prop_map(|why| Known::Blind(Blindness::Unreachable { why })),
+        "[a-z ]{0,20}".prop_map(|permission| Known::Blind(Blindness::Refused { permission })),
     ]
 }
 
@@ -131,7 +131,7 @@ fn any_pod() -> impl Strategy<Value = Pod> {
         Just(waiting("CrashLoopBackOff", "")),
         Just(waiting("ImagePullBackOff", "")),
         Just(waiting("ContainerCreating", "")),
-        Just(ContainerState::Ended(Exit { code: 137, reason: "OOMKilled".into(), message: String::new() })),
+        Just(ContainerState::Ended(ContainerExit { code: 137, reason: "OOMKilled".into(), message: String::new() })),
     ];
     (any::<bool>(), any::<bool>(), any::<bool>(), phase, state, 0..9i32).prop_map(
         |(deleting, ready, placed, phase, state, restarts)| Pod {
@@ -149,8 +149,8 @@ fn any_pod() -> impl Strategy<Value = Pod> {
 
 proptest! {
     #[test]
-    fn without_the_workload_nothing_is_down(workload in blind::<Workload>(), pod in any_pod()) {
-        let facts = Facts { workload: Some(workload), pods: Seen::Is(vec![pod]), ..well() };
+    fn without_the_workload_nothing_is_down(workload in blind::<WorkloadFacts>(), pod in any_pod()) {
+        let facts = Facts { workload: Some(workload), pods: Known::Is(vec![pod]), ..well() };
         prop_assert_eq!(judged(&facts).verdict, Verdict::Unknown);
     }
 
@@ -164,27 +164,27 @@ proptest! {
     #[test]
     fn without_the_node_a_placed_pod_is_not_down(object in blind::<NodeState>(), mut pod in any_pod()) {
         pod.node = Some("attic".into());
-        let mut facts = Facts { pods: Seen::Is(vec![pod]), ..well() };
+        let mut facts = Facts { pods: Known::Is(vec![pod]), ..well() };
         facts.nodes[0].object = object;
         prop_assert_eq!(judged(&facts).verdict, Verdict::Unknown);
     }
 
     #[test]
     fn a_pod_of_two_validators_is_never_down(pod in any_pod()) {
-        let facts = Facts { pods: Seen::Is(vec![pod]), shared_with: vec!["other".into()], ..well() };
+        let facts = Facts { pods: Known::Is(vec![pod]), shared_with: vec!["other".into()], ..well() };
         prop_assert_eq!(judged(&facts).verdict, Verdict::Unknown);
     }
 
     #[test]
     fn maintenance_is_never_down(pod in any_pod()) {
-        let facts = Facts { pods: Seen::Is(vec![pod]), ..with_workload(|workload| workload.replicas = 0) };
+        let facts = Facts { pods: Known::Is(vec![pod]), ..with_workload(|workload| workload.replicas = 0) };
         let health = judged(&facts);
         prop_assert_eq!((health.verdict, health.hold), (Verdict::Unknown, true));
     }
 
     #[test]
     fn no_moment_of_judging_is_in_the_past(pod in any_pod()) {
-        let facts = Facts { pods: Seen::Is(vec![pod]), ..well() };
+        let facts = Facts { pods: Known::Is(vec![pod]), ..well() };
         prop_assert!(judged(&facts).review_at.is_none_or(|at| at > NOW));
     }
 }

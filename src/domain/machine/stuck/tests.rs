@@ -26,7 +26,7 @@ const READ: Expected<'_> = Expected::Read(Some("here-1"));
 /// A report every ten minutes; what it has come to at the end.
 fn after(minutes: i64, expected: Expected<'_>, report: impl Fn(i64) -> Report) -> Option<StuckKind> {
     let policy = Policy::default();
-    let mut heard = Heard::first(report(0), at(0));
+    let mut heard = ReportHistory::first(report(0), at(0));
     for now in (10..=minutes).step_by(10) {
         heard.hear(&report(now), policy.max_clock_offset, at(now));
     }
