@@ -26,4 +26,5 @@ pub mod runtime;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;
 pub mod simulate;
+#[cfg(feature = "watcher")]
 pub mod sources;
