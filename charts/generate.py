@@ -133,14 +133,14 @@ NARROWER = {
     "Process.url": URL,
     "Rung.machine_type": pattern("^[-a-z0-9]+$"),
     "Rung.zone": pattern("^[a-z0-9]+-[a-z0-9]+-[a-z0-9]+$"),
-    "Validator.name": pattern("^[a-z]([-a-z0-9]{0,30}[a-z0-9])?$"),
-    "Validator.public_keys": {"minItems": 1, "uniqueItems": True, "items": pattern("^0x[0-9a-fA-F]{96}$")},
+    "ValidatorSection.name": pattern("^[a-z]([-a-z0-9]{0,30}[a-z0-9])?$"),
+    "ValidatorSection.public_keys": {"minItems": 1, "uniqueItems": True, "items": pattern("^0x[0-9a-fA-F]{96}$")},
     "Watchdog.matchers": {"minLength": 1},
-    "Workload.container": OBJECT | {"maxLength": 63},
-    "Workload.deployment": NAME,
-    "Workload.namespace": OBJECT | {"maxLength": 63},
-    "Workload.selector": {"minLength": 1},
-    "Workload.statefulset": NAME,
+    "WorkloadSection.container": OBJECT | {"maxLength": 63},
+    "WorkloadSection.deployment": NAME,
+    "WorkloadSection.namespace": OBJECT | {"maxLength": 63},
+    "WorkloadSection.selector": {"minLength": 1},
+    "WorkloadSection.statefulset": NAME,
 }
 
 ONLY_ON_LOOPBACK = (
@@ -166,8 +166,8 @@ CONDITIONS = {
         (("username", TEXT), {"required": ["password_file"]}),
         (("password_file", TEXT), {"required": ["username"]}),
     ],
-    "Validator": [(("kind", {"const": "ethereum"}), one_of("public_keys", "public_keys_file"))],
-    "Workload": [(("namespace", TEXT), one_of("statefulset", "deployment", "selector"))],
+    "ValidatorSection": [(("kind", {"const": "ethereum"}), one_of("public_keys", "public_keys_file"))],
+    "WorkloadSection": [(("namespace", TEXT), one_of("statefulset", "deployment", "selector"))],
     "": [
         (("mode", {"const": "armed"}), {"required": ["compute"]}),
         (

@@ -5,8 +5,8 @@
 pub mod engine;
 pub mod executor;
 mod handle;
-mod heard;
 pub mod journal;
+mod last_observations;
 mod leadership;
 pub mod lease;
 pub mod requests;

@@ -3,7 +3,7 @@
 //! It judges nothing, and it knows no time: which slot ought to be there is the agent's matter.
 //!
 //! The names are those of cardano-node 10 with its new tracing, with and without suffixes, and of its old one; nodes
-//! that are written anew (Amaru, Dingo) use the same, but with labels, exponents or moments behind their values.
+//! that are written again (Amaru, Dingo) use the same, but with labels, exponents or moments behind their values.
 
 mod samples;
 

@@ -107,7 +107,7 @@ mod tests {
         // Started again with less than before: the old samples are not compared with.
         assert_eq!(pace.seconds_to_go(Work::Blocks, seconds(90), 10, 900), None);
         assert_eq!(pace.seconds_to_go(Work::Blocks, seconds(120), 310, 600), Some(60));
-        // Other work begins anew.
+        // Other work begins again.
         assert_eq!(pace.seconds_to_go(Work::Slots, seconds(150), 9999, 1), None);
     }
 

@@ -204,7 +204,7 @@ pub struct ComputeSettings {
     pub prices: PriceTable,
 }
 
-/// The mail server and who is told.
+/// The mail server and who is notified.
 #[derive(Clone, Debug)]
 pub struct MailSettings {
     /// Its name, which its certificate has to bear.

@@ -59,7 +59,7 @@ pub struct ConfigFile {
     /// Limits on money.
     #[serde(default)]
     pub budget: Budget,
-    /// Who is told, and how.
+    /// Who is notified, and how.
     pub mail: Option<Mail>,
     /// A monitor outside of this home that notices when this program stops.
     pub monitor: Option<Monitor>,

@@ -16,13 +16,13 @@ pub enum Event {
     /// The chain was looked at as a whole.
     ChainSeen(ChainView),
     /// The cluster shows that a human may be at work on it, or no longer does.
-    HandsSeen(ValidatorId, Option<Hands>),
+    MaintenanceSeen(ValidatorId, Option<Maintenance>),
     /// The verified grant, and the session beside it, were read.
     OwnerSeen(ValidatorId, Owner),
     Requested(ValidatorId, Request),
     Finished(ValidatorId, ActionId, Outcome),
     /// Mail about it was delivered, or not.
-    Told(ValidatorId, uuid::Uuid, super::Delivery),
+    MailSettled(ValidatorId, uuid::Uuid, super::Delivery),
     /// The wall clock jumped by this much, or nothing was observed for so long: no hold survives that, and no deadline
     /// passes by it.
     ClockJumped(ValidatorId, Span),
@@ -37,11 +37,11 @@ impl Event {
         match self {
             Self::Observed(id, ..)
             | Self::KeysSeen(id, _)
-            | Self::HandsSeen(id, _)
+            | Self::MaintenanceSeen(id, _)
             | Self::OwnerSeen(id, _)
             | Self::Requested(id, _)
             | Self::Finished(id, ..)
-            | Self::Told(id, ..)
+            | Self::MailSettled(id, ..)
             | Self::ClockJumped(id, _)
             | Self::Due(id) => Some(id),
             Self::ChainSeen(_) => None,
@@ -60,7 +60,7 @@ pub struct ChainView {
 /// Signs of a human at work on a validator: scaled to zero, deleted, a template changed. While they are fresh nothing
 /// opens by itself, because such an outage is a question and not an emergency.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Hands {
+pub struct Maintenance {
     /// What was seen, to stand after "because".
     pub why: std::sync::Arc<str>,
     /// After this moment it is not known any more, and holds nothing back.
@@ -135,7 +135,7 @@ pub enum Action {
     Delete(InstanceRef),
     /// Delete a machine if it has still never written anything.
     #[strum_discriminants(strum(serialize = "delete"))]
-    GiveUp(InstanceRef),
+    Abandon(InstanceRef),
     /// Read the last of what its serial port has printed.
     Console(InstanceRef),
     /// Look for disks of the incident that no machine took with it.
@@ -159,14 +159,14 @@ impl Action {
 
     #[must_use]
     pub fn deletes(&self) -> bool {
-        matches!(self, Self::Delete(_) | Self::GiveUp(_))
+        matches!(self, Self::Delete(_) | Self::Abandon(_))
     }
 
     /// The machine it is about, once there is one.
     #[must_use]
     pub fn instance(&self) -> Option<&InstanceRef> {
         match self {
-            Self::Observe(instance) | Self::Delete(instance) | Self::GiveUp(instance) | Self::Console(instance) => {
+            Self::Observe(instance) | Self::Delete(instance) | Self::Abandon(instance) | Self::Console(instance) => {
                 Some(instance)
             }
             Self::Find | Self::Create(_) | Self::Disks => None,

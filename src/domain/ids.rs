@@ -47,7 +47,7 @@ impl fmt::Display for ValidatorId {
 #[serde(try_from = "String", into = "String")]
 pub struct IncidentId(u32);
 
-/// The namespace of every name that is derived from an incident. Random once, fixed for ever.
+/// The namespace of every name that is derived from an incident. Random once, fixed forever.
 const NAMESPACE: Uuid = Uuid::from_u128(0x6f1d_29a4_70c3_4d8e_9b52_c1e0_37fa_84d6);
 
 impl IncidentId {

@@ -48,7 +48,7 @@ impl Default for Thresholds {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OnCrash {
-    /// It needs a human more than a machine in the cloud: nothing opens by itself, people are told.
+    /// It needs a human more than a machine in the cloud: nothing opens by itself, people are notified.
     Wait,
     /// The validator is down.
     Down,

@@ -64,7 +64,7 @@ macro_rules! policy_keys {
             standby_ttl: Span = Span::from_hours(72);
             /// For how long a standby has to have everything before it is called ready.
             ready_hold: Span = Span::from_secs(19 * 60 + 12); // Three epochs of mainnet: it may fall behind again at once.
-            /// A standby that does not go on for this long is stuck, and somebody is told.
+            /// A standby that does not go on for this long is stuck, and somebody is notified.
             stuck_after: Span = Span::from_mins(30);
             /// A machine that has written nothing by then has not booted: it is deleted and another one is tried.
             boot_deadline: Span = Span::from_mins(20);
@@ -97,7 +97,7 @@ macro_rules! define {
             pub report_stale_after: Span,
             /// How far the clock of a ready standby may be off.
             pub max_clock_offset: Span,
-            /// Without a machine by then, somebody is told; trying goes on.
+            /// Without a machine by then, somebody is notified; trying goes on.
             pub provisioning_deadline: Span,
             /// How often a machine is looked at.
             pub observe_every: Span,
@@ -115,7 +115,7 @@ macro_rules! define {
             pub budget_per_incident: Option<Usd>,
             /// The most that incidents opened in the last 30 days may cost together.
             pub budget_per_month: Option<Usd>,
-            /// Who is told.
+            /// Who is notified.
             pub mail_to: Vec<String>,
             /// The start-up bundle is a placeholder: the machine would not follow any chain, and people are told so.
             pub simulated: bool,

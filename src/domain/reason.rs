@@ -38,7 +38,7 @@ pub enum Reason {
     GoesOn { stuck: Stuck },
     DisksLeft { left: String },
     NeverBooted { instance: InstanceRef, waited: Span },
-    GivingUp { instance: InstanceRef },
+    Abandoning { instance: InstanceRef },
     HomeIsBack { working_for: Span },
     RecoveryWaits { left: Span, process_seen: bool },
     Releasing { why: String },
@@ -102,7 +102,7 @@ impl fmt::Display for Reason {
                 write!(f, "{instance} has written nothing for {}: it has not booted", human(*waited))
             }
             Self::DisksLeft { left } => write!(f, "the machine is gone; look at what may be left: {left}"),
-            Self::GivingUp { instance } => write!(f, "giving up {instance}, which never booted"),
+            Self::Abandoning { instance } => write!(f, "giving up {instance}, which never booted"),
             Self::HomeIsBack { working_for } => {
                 write!(f, "home has been at work for {} and its process is seen", human(*working_for))
             }

@@ -168,7 +168,7 @@ pub struct Incident {
     pub estimate: Option<Usd>,
     /// Machines that never booted and were given up, oldest first. None of them is ever adopted again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub given_up: Vec<GivenUp>,
+    pub abandoned: Vec<Abandoned>,
 }
 
 /// Tries without success. One kind's success says nothing about another's: a look that answers must not reset the pause
@@ -186,7 +186,7 @@ pub struct Failures {
 /// A machine that never booted, and was deleted so that another could be tried.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct GivenUp {
+pub struct Abandoned {
     pub instance: InstanceRef,
     /// Where and on what, for the bill.
     pub rung: Rung,
@@ -353,7 +353,7 @@ impl Validator {
             shift(&mut incident.suspected_at);
             shift(&mut incident.opened_at);
             incident.machine_since.iter_mut().for_each(shift);
-            for gone in &mut incident.given_up {
+            for gone in &mut incident.abandoned {
                 shift(&mut gone.since);
                 gone.gone_at.iter_mut().for_each(shift);
             }
@@ -426,7 +426,7 @@ impl Incident {
             steps: 0,
             machine_since: None,
             estimate: None,
-            given_up: Vec::new(),
+            abandoned: Vec::new(),
         }
     }
 

@@ -57,7 +57,7 @@ pub fn machine_name(validator: &ValidatorId, incident: IncidentId) -> String {
     format!("fo-{validator}-{incident}")
 }
 
-/// Names one machine for ever: a machine of the same name made later has another id.
+/// Names one machine forever: a machine of the same name made later has another id.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct InstanceRef {
     /// Where it stands, in the provider's words.

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::{
-    ActionId, ChainView, Decision, Hands, KeyStates, MachineState, ReportHistory, Signals, Span, Stuck, Time, TimeExt,
-    Validator, ValidatorId,
+    ActionId, ChainView, Decision, KeyStates, MachineState, Maintenance, ReportHistory, Signals, Span, Stuck, Time,
+    TimeExt, Validator, ValidatorId,
 };
 
 /// All validators, and the chain they are on.
@@ -29,7 +29,7 @@ pub struct Live {
     pub signals: Signals,
     pub keys: Option<KeyStates>,
     /// Signs of a human at work on it.
-    pub hands: Option<Hands>,
+    pub maintenance: Option<Maintenance>,
     /// Since when enough independent sources have said down without a break and without a veto.
     pub down_since: Option<Time>,
     /// A source shows it at work although others say down.
@@ -115,8 +115,8 @@ impl Live {
     /// is looked at at once.
     pub fn clock_jumped(&mut self, by: Span, now: Time) {
         self.signals.clock_jumped(by, now);
-        if let Some(hands) = &mut self.hands {
-            hands.fresh_until = hands.fresh_until.plus(by);
+        if let Some(maintenance) = &mut self.maintenance {
+            maintenance.fresh_until = maintenance.fresh_until.plus(by);
         }
         (self.down_since, self.hold_from, self.calm_since, self.healthy_since) = (None, None, None, None);
         self.trusted_since = Some(now);

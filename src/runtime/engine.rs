@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     executor::Executor,
     handle::{Handle, Input, STEPS, Step},
-    heard::LastObservations,
+    last_observations::LastObservations,
     leadership::Leadership,
     lease::{self, Keeper, Lease, LeaseConfig, LeaseError},
     requests,
@@ -53,7 +53,7 @@ pub struct Deps {
     pub ledger: Arc<dyn Ledger>,
     /// Machines; without it nothing is created.
     pub cloud: Option<Arc<dyn Cloud>>,
-    /// Mail; without it nobody is told.
+    /// Mail; without it nobody is notified.
     pub notifier: Option<Arc<dyn Notifier>>,
     pub clock: Arc<dyn Clock>,
 }
@@ -181,7 +181,7 @@ impl Engine {
         let mut leadership = Leadership::new(self, lease.clone(), store, world, unreadable, heard);
         let _ = self.leads.send(true);
         let ended = leadership.run(&mut self.inputs, shutdown).await;
-        // First of all nobody is told any more that this process leads.
+        // First of all nobody is notified any more that this process leads.
         let _ = self.leads.send(false);
         stop.cancel();
         if let Err(error) = &ended {

@@ -40,7 +40,7 @@ impl Executor {
                 Action::Find
                 | Action::Observe(_)
                 | Action::Delete(_)
-                | Action::GiveUp(_)
+                | Action::Abandon(_)
                 | Action::Console(_)
                 | Action::Disks => Outcome::Failed(why),
             }
@@ -54,7 +54,7 @@ impl Executor {
             Action::Observe(instance) => Outcome::Observed(self.cloud.observe(instance).await?.map(seen)),
             Action::Create(spec) => self.create(spec).await,
             Action::Delete(instance) => self.delete(validator, id, instance, false).await,
-            Action::GiveUp(instance) => self.delete(validator, id, instance, true).await,
+            Action::Abandon(instance) => self.delete(validator, id, instance, true).await,
             Action::Console(instance) => match self.cloud.serial_port(instance, -CONSOLE_TAIL).await? {
                 Some(port) => Outcome::Console(port.contents),
                 None => Outcome::Failed("the machine is gone".into()),

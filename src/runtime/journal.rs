@@ -53,7 +53,7 @@ pub(super) fn entry(
     let acts = made
         .actions
         .iter()
-        .any(|(_, action)| matches!(action, Action::Create(_) | Action::Delete(_) | Action::GiveUp(_)));
+        .any(|(_, action)| matches!(action, Action::Create(_) | Action::Delete(_) | Action::Abandon(_)));
     let request = if let Event::Requested(_, request) = event { Some(request) } else { None };
     if !moved && !acts && request.is_none() {
         return None;

@@ -18,8 +18,8 @@ use uuid::Uuid;
 use super::{
     Deps, Engine, EngineConfig, Input, Step,
     engine::{BATCH, executor},
-    heard::LastObservations,
     journal,
+    last_observations::LastObservations,
     lease::Lease,
     status::{self, Status},
     store::{Store, StoreError},
@@ -161,7 +161,7 @@ impl Leadership {
         };
         let id = event.validator();
         let before = id.and_then(|id| self.world.get(id)).map(|subject| subject.record.phase());
-        if let Event::Told(_, notice, _) = event {
+        if let Event::MailSettled(_, notice, _) = event {
             self.sending.remove(notice);
         }
         let changed = decision.record.is_some();
@@ -260,7 +260,7 @@ impl Leadership {
             let (id, notice_id, to) = (id.clone(), notice.id, outgoing.waiting_for.clone());
             self.running.spawn(async move {
                 let delivery = notifier.send(&message, notice_id, &to).await;
-                let _ = sender.send(Input::Event(Event::Told(id, notice_id, delivery))).await;
+                let _ = sender.send(Input::Event(Event::MailSettled(id, notice_id, delivery))).await;
             });
         }
     }

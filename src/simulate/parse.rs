@@ -41,7 +41,7 @@ pub enum Statement {
         silent: usize,
     },
     Chain(ChainHealth),
-    Hands {
+    Maintenance {
         validator: ValidatorId,
         why: Option<String>,
         fresh: Span,
@@ -282,7 +282,7 @@ fn statement(words: &[String]) -> Result<Statement, String> {
             };
             let fresh = options.iter().find_map(|word| word.strip_prefix("fresh="));
             let fresh = fresh.map_or(Ok(Span::from_hours(24)), span)?;
-            Ok(Statement::Hands { validator: validator(name)?, why: (why != "none").then(|| why.clone()), fresh })
+            Ok(Statement::Maintenance { validator: validator(name)?, why: (why != "none").then(|| why.clone()), fresh })
         }
         "chain-finalises" => Ok(Statement::Chain(ChainHealth::Finalising)),
         "chain-stuck" => {

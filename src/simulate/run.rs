@@ -6,8 +6,8 @@ use std::{collections::BTreeMap, fmt::Write as _};
 
 use super::{Expectation, Scenario, Statement, parse};
 use crate::domain::{
-    Action, ActionId, ChainView, Command, Event, Hands, IncidentId, Interval, KeyStates, Outgoing, Policy, PublicKey,
-    REQUEST_LIFETIME, Reading, Reason, Request, Span, Time, TimeExt, ValidatorId, World, explain, step,
+    Action, ActionId, ChainView, Command, Event, IncidentId, Interval, KeyStates, Maintenance, Outgoing, Policy,
+    PublicKey, REQUEST_LIFETIME, Reading, Reason, Request, Span, Time, TimeExt, ValidatorId, World, explain, step,
 };
 
 #[derive(Clone, Debug, Default, serde::Serialize)]
@@ -108,7 +108,7 @@ impl<'a> Simulation<'a> {
 
     /// Wakes whoever asked for it until then.
     fn pass_time(&mut self, until: Time) {
-        // A decision that wakes itself for ever at one moment would hang the run; no real one needs so many.
+        // A decision that wakes itself forever at one moment would hang the run; no real one needs so many.
         for _ in 0..100_000 {
             let Some((id, at)) = self.wake.iter().min_by_key(|(_, at)| **at).map(|(id, at)| (id.clone(), *at)) else {
                 return;
@@ -162,10 +162,10 @@ impl<'a> Simulation<'a> {
                 let keys = KeyStates { active: *active, slashed, silent: *silent, ..KeyStates::default() };
                 self.happen(Event::KeysSeen(validator.clone(), keys));
             }
-            Statement::Hands { validator, why, fresh } => {
+            Statement::Maintenance { validator, why, fresh } => {
                 let fresh_until = self.now.plus(*fresh);
-                let hands = why.as_ref().map(|why| Hands { why: why.as_str().into(), fresh_until });
-                self.happen(Event::HandsSeen(validator.clone(), hands));
+                let maintenance = why.as_ref().map(|why| Maintenance { why: why.as_str().into(), fresh_until });
+                self.happen(Event::MaintenanceSeen(validator.clone(), maintenance));
             }
             Statement::Request { validator, id, ask, until, incident, written } => {
                 let command = match ask.as_str() {
@@ -339,7 +339,7 @@ fn name_of(action: &Action) -> String {
         Action::Create(spec) => format!("create {}", spec.rung),
         Action::Observe(_) => "observe".into(),
         Action::Delete(instance) => format!("delete {}", instance.id),
-        Action::GiveUp(instance) => format!("give up {}", instance.id),
+        Action::Abandon(instance) => format!("give up {}", instance.id),
         Action::Console(_) => "console".into(),
         Action::Disks => "disks".into(),
     }

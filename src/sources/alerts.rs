@@ -27,7 +27,7 @@ use crate::{
     runtime::{Deps, Handle},
 };
 
-/// How often opinions are made anew without anything having been heard: so often a Watchdog can be found missing.
+/// How often opinions are made again without anything having been heard: so often a Watchdog can be found missing.
 const REVIEW: Duration = Duration::from_secs(15);
 
 /// How often Alertmanager's list is looked at without a reason.

@@ -13,7 +13,9 @@ use super::EventSource;
 use crate::{
     adapters::kube::{self, KubeObservation, KubeWatch, Named, PREFIX, Target, WorkloadKind},
     config::{Config, WorkloadName},
-    domain::{Command, Event, Hands, Request, Source, Span, Time, TimeExt, ValidatorId, kube::PauseNote, one_line},
+    domain::{
+        Command, Event, Maintenance, Request, Source, Span, Time, TimeExt, ValidatorId, kube::PauseNote, one_line,
+    },
     ports::{Clock, Finding, FindingState},
     runtime::{Handle, Step},
 };
@@ -79,7 +81,7 @@ impl EventSource for KubeSource {
 /// What was last seen of each validator, and what of it has become a request.
 #[derive(Default)]
 struct Latest {
-    seen: BTreeMap<ValidatorId, (KubeObservation, Option<Hands>)>,
+    seen: BTreeMap<ValidatorId, (KubeObservation, Option<Maintenance>)>,
     paused: BTreeMap<ValidatorId, PauseNote>,
 }
 
@@ -91,9 +93,9 @@ async fn report(mut observations: mpsc::Receiver<KubeObservation>, handle: &Hand
                 let Some(observation) = observation else { return };
                 let now = clock.now();
                 let fresh_until = now.plus(HANDS);
-                let hands = observation.hold.clone().map(|why| Hands { why, fresh_until });
+                let maintenance = observation.hold.clone().map(|why| Maintenance { why, fresh_until });
                 let id = observation.validator.clone();
-                latest.seen.insert(id.clone(), (observation, hands));
+                latest.seen.insert(id.clone(), (observation, maintenance));
                 latest.pass_on(&id, handle, now).await;
             }
             changed = leadership.changed() => {
@@ -113,9 +115,9 @@ async fn report(mut observations: mpsc::Receiver<KubeObservation>, handle: &Hand
 
 impl Latest {
     async fn pass_on(&mut self, id: &ValidatorId, handle: &Handle, now: Time) {
-        let Some((KubeObservation { reading, pause, .. }, hands)) = self.seen.get(id) else { return };
+        let Some((KubeObservation { reading, pause, .. }, maintenance)) = self.seen.get(id) else { return };
         // Before the opinion: nothing may open in between.
-        handle.tell(Event::HandsSeen(id.clone(), hands.clone())).await;
+        handle.tell(Event::MaintenanceSeen(id.clone(), maintenance.clone())).await;
         handle.tell(Event::Observed(id.clone(), Source::Kube, reading.clone())).await;
         let Some(note) = pause else { return };
         if self.paused.get(id) == Some(note) {

@@ -14,13 +14,13 @@ use crate::domain::{
 
 #[derive(Debug)]
 pub(super) struct WebhookMessage {
-    pub(super) alerts: Vec<ToldAlert>,
+    pub(super) alerts: Vec<WebhookAlert>,
     /// How many alerts were left out because of `max_alerts`.
     pub(super) truncated: u64,
 }
 
 #[derive(Debug)]
-pub(super) struct ToldAlert {
+pub(super) struct WebhookAlert {
     pub(super) status: AlertStatus,
     pub(super) labels: Labels,
     pub(super) summary: String,
@@ -29,7 +29,7 @@ pub(super) struct ToldAlert {
     pub(super) fingerprint: Fingerprint,
 }
 
-impl ToldAlert {
+impl WebhookAlert {
     /// Its `alertname`; every alert from Prometheus has one.
     pub(super) fn name(&self) -> &str {
         self.labels.get("alertname").map_or("an alert without a name", String::as_str)
@@ -113,14 +113,14 @@ pub(super) fn parse(body: &[u8]) -> Result<WebhookMessage, PayloadError> {
     Ok(WebhookMessage { alerts, truncated: envelope.truncated_alerts.unwrap_or(0) })
 }
 
-fn told(wire: WireAlert) -> ToldAlert {
+fn told(wire: WireAlert) -> WebhookAlert {
     let labels = wire.labels.unwrap_or_default();
     let status = match wire.status.as_str() {
         "firing" => AlertStatus::Firing,
         "resolved" => AlertStatus::Resolved,
         _ => AlertStatus::Other,
     };
-    ToldAlert {
+    WebhookAlert {
         status,
         fingerprint: fingerprint(wire.fingerprint.as_deref(), &labels),
         labels,

@@ -10,7 +10,7 @@ use super::{
     auth::Access,
     load::{Loaded, load},
     mapping::Mappings,
-    payload::{AlertStatus, ToldAlert, WebhookMessage},
+    payload::{AlertStatus, WebhookAlert, WebhookMessage},
     stats::AlertmanagerStats,
     store::{AlertStore, AlertStoreError},
 };
@@ -181,7 +181,7 @@ impl Receiver {
         (heard, watchdog)
     }
 
-    fn sort_one(&self, told: ToldAlert, now: Time, heard: &mut Vec<(Alert, AlertUpdate)>) {
+    fn sort_one(&self, told: WebhookAlert, now: Time, heard: &mut Vec<(Alert, AlertUpdate)>) {
         let taken = self.config.mappings.take(&told.labels);
         let word = match told.status {
             AlertStatus::Firing => Some(Word::Firing),

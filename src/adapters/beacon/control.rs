@@ -1,4 +1,4 @@
-//! Our keys' indices, and the control group: random validators on duty that are not ours, drawn anew for every epoch.
+//! Our keys' indices, and the control group: random validators on duty that are not ours, drawn again for every epoch.
 //!
 //! The whole list of validators is never asked for: on the mainnet that would be hundreds of megabytes.
 

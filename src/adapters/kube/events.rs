@@ -147,7 +147,7 @@ fn word(reason: &Reason) -> Option<(&'static str, &'static str)> {
         Reason::Ready { .. } => ("StandbyReady", NORMAL),
         Reason::Stuck { .. } => ("StandbyStuck", WARNING),
         Reason::GoesOn { .. } => ("StandbyGoesOn", NORMAL),
-        Reason::GivingUp { .. } => ("StandbyNeverBooted", WARNING),
+        Reason::Abandoning { .. } => ("StandbyNeverBooted", WARNING),
         Reason::DisksLeft { .. } => ("StandbyDisksLeft", WARNING),
         Reason::NoLongerReady { .. } => ("StandbyNotReady", WARNING),
         Reason::HomeIsBack { .. } => ("HomeIsBack", NORMAL),

@@ -57,7 +57,7 @@ macro_rules! section {
 }
 policy_keys!(section);
 
-/// Limits on money, in US dollars. A standby over one of them is not created, and somebody is told.
+/// Limits on money, in US dollars. A standby over one of them is not created, and somebody is notified.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Budget {

@@ -1,4 +1,4 @@
-//! Who is told, as it is written: people by mail, and a monitor outside of this home.
+//! Who is notified, as it is written: people by mail, and a monitor outside of this home.
 //!
 //! Part of [`super`], and like it checked only in its form. A secret stands in a file of its own, never here.
 
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::values::{At, Duration, seconds};
 
-/// Who is told, and how.
+/// Who is notified, and how.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Mail {
@@ -28,7 +28,7 @@ pub struct Mail {
     pub password_file: Option<At<PathBuf>>,
     /// Who writes, for example `failover <failover@example.org>`.
     pub from: At<String>,
-    /// Who is told.
+    /// Who is notified.
     pub to: At<Vec<At<String>>>,
     /// How long the server may take for one mail.
     #[serde(default = "seconds::<30>")]

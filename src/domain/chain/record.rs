@@ -1,7 +1,7 @@
 //! What is written down of each epoch, in the ledger under `chain/<validator>`.
 //!
 //! Nodes cannot be asked later: about older epochs they answer a wrong `false` with status 200. So an epoch that was
-//! not written down when it ended stays unknown for ever.
+//! not written down when it ended stays unknown forever.
 
 use std::collections::VecDeque;
 

@@ -8,7 +8,7 @@
 
 use super::{Transition, attention};
 use crate::domain::{
-    Action, Attention, GivenUp, Incident, Machine, Policy, Reason, Stage, Time, TimeExt, Usd, Written, console_tail,
+    Abandoned, Action, Attention, Incident, Machine, Policy, Reason, Stage, Time, TimeExt, Usd, Written, console_tail,
     elapsed,
 };
 
@@ -44,22 +44,22 @@ pub(super) fn console_read(turn: &mut Transition<'_>, console: &str) {
     }
     let (console, policy) = (console_tail(console), turn.policy);
     let (Some(standby), Some(incident)) = (turn.record.standby().cloned(), turn.record.incident()) else { return };
-    let attempts = u32::try_from(incident.given_up.len()).unwrap_or(u32::MAX).saturating_add(1);
+    let attempts = u32::try_from(incident.abandoned.len()).unwrap_or(u32::MAX).saturating_add(1);
     if attempts >= policy.max_boot_attempts || policy.ladder.is_empty() {
         attention::raise(turn, Attention::NeverBooted { attempts, console });
         return;
     }
     let now = turn.now;
-    turn.say(Reason::GivingUp { instance: standby.instance.clone() });
+    turn.say(Reason::Abandoning { instance: standby.instance.clone() });
     turn.notify_of_boot(&standby, &console);
     let (instance, rung, since) = (standby.instance.clone(), standby.rung, standby.since);
     let incident = turn.incident();
-    incident.given_up.push(GivenUp { instance, rung, since, gone_at: None });
+    incident.abandoned.push(Abandoned { instance, rung, since, gone_at: None });
     // The next creation is another one, and not the same place twice if there is another.
     incident.creation += 1;
     incident.rung = (incident.rung + 1) % policy.ladder.len();
     incident.machine_since = None;
-    let delete = incident.next(Action::GiveUp(standby.instance), now);
+    let delete = incident.next(Action::Abandon(standby.instance), now);
     turn.case().stage = Stage::Provisioning(delete);
     turn.forget_machine();
 }
@@ -67,12 +67,12 @@ pub(super) fn console_read(turn: &mut Transition<'_>, console: &str) {
 impl Transition<'_> {
     /// A complete search: the bill of those given up that it does not show has ended, and of those it shows it continues,
     /// for an earlier search that did not show them was behind.
-    pub(super) fn bill_given_up(&mut self, machines: &[Machine]) {
+    pub(super) fn bill_abandoned(&mut self, machines: &[Machine]) {
         let now = self.now;
-        let is_listed = |gone: &GivenUp| machines.iter().any(|machine| machine.instance.id == gone.instance.id);
-        let agrees = |gone: &GivenUp| gone.gone_at.is_none() == is_listed(gone);
-        if self.record.incident().is_some_and(|incident| !incident.given_up.iter().all(agrees)) {
-            for gone in &mut self.incident().given_up {
+        let is_listed = |gone: &Abandoned| machines.iter().any(|machine| machine.instance.id == gone.instance.id);
+        let agrees = |gone: &Abandoned| gone.gone_at.is_none() == is_listed(gone);
+        if self.record.incident().is_some_and(|incident| !incident.abandoned.iter().all(agrees)) {
+            for gone in &mut self.incident().abandoned {
                 gone.gone_at = if is_listed(gone) { None } else { gone.gone_at.or(Some(now)) };
             }
         }
@@ -81,6 +81,6 @@ impl Transition<'_> {
 
 /// What the machines that were given up have cost; `None` when the price of one is not known.
 pub(super) fn sunk(incident: &Incident, policy: &Policy, now: Time) -> Option<Usd> {
-    let cost = |gone: &GivenUp| policy.cost(&gone.rung, elapsed(gone.since, gone.gone_at.unwrap_or(now)));
-    incident.given_up.iter().map(cost).sum::<Option<f64>>().map(Usd)
+    let cost = |gone: &Abandoned| policy.cost(&gone.rung, elapsed(gone.since, gone.gone_at.unwrap_or(now)));
+    incident.abandoned.iter().map(cost).sum::<Option<f64>>().map(Usd)
 }

@@ -154,8 +154,8 @@ pub(super) fn block(turn: &Transition<'_>) -> Option<Blocker> {
     if let Some(pause) = record.paused_at(now) {
         return Some(Blocker::Paused { until: pause.until, by: pause.by.clone(), why: pause.reason.clone() });
     }
-    if let Some(hands) = turn.live.hands.as_ref().filter(|hands| now <= hands.fresh_until) {
-        return Some(Blocker::Hands { why: hands.why.clone() });
+    if let Some(maintenance) = turn.live.maintenance.as_ref().filter(|maintenance| now <= maintenance.fresh_until) {
+        return Some(Blocker::Maintenance { why: maintenance.why.clone() });
     }
     if policy.mode == Mode::Observe {
         return Some(Blocker::ObserveMode);
@@ -180,8 +180,8 @@ fn hold_back(turn: &mut Transition<'_>, block: &Blocker) {
     if let Blocker::Paused { until, .. } | Blocker::Cooldown { until } = block {
         turn.wake(*until);
     }
-    if let (Blocker::Hands { .. }, Some(hands)) = (block, &turn.live.hands) {
-        turn.wake(hands.fresh_until.just_after());
+    if let (Blocker::Maintenance { .. }, Some(maintenance)) = (block, &turn.live.maintenance) {
+        turn.wake(maintenance.fresh_until.just_after());
     }
     if turn.notify_of_blocker(block) {
         let views = turn.live.signals.views(turn.now);

@@ -7,7 +7,7 @@ pub(super) fn fold<'a>(turn: &mut Transition<'a>, event: &'a Event) {
     match event {
         Event::Observed(_, source, reading) => turn.live.signals.fold(*source, reading, turn.now),
         Event::KeysSeen(_, keys) => keys_seen(turn, keys),
-        Event::HandsSeen(_, hands) => turn.live.hands.clone_from(hands),
+        Event::MaintenanceSeen(_, maintenance) => turn.live.maintenance.clone_from(maintenance),
         Event::OwnerSeen(_, owner) => {
             if turn.record.owner != *owner {
                 turn.record.to_mut().owner = owner.clone();
@@ -23,7 +23,7 @@ pub(super) fn fold<'a>(turn: &mut Transition<'a>, event: &'a Event) {
             turn.live.started = None;
             turn.finished = Some((*id, outcome));
         }
-        Event::Told(_, notice, delivery) => turn.delivered(*notice, delivery),
+        Event::MailSettled(_, notice, delivery) => turn.delivered(*notice, delivery),
         Event::ClockJumped(_, by) => clock_jumped(turn, *by),
         Event::Due(_) | Event::ChainSeen(_) => {}
     }

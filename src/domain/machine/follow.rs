@@ -78,7 +78,7 @@ fn react(turn: &mut Transition<'_>, id: ActionId, outcome: &Outcome) {
 fn failed(turn: &mut Transition<'_>, step: Step, said: &str) {
     match step {
         Step::Console => boot::console_read(turn, &format!("its serial port could not be read: {said}")),
-        Step::Delete | Step::GiveUp => {
+        Step::Delete | Step::Abandon => {
             let at = turn.deletion_failed(said);
             if let Some(extra) = &mut turn.standby().extra {
                 extra.not_before = at;
@@ -151,7 +151,7 @@ fn listed(turn: &mut Transition<'_>, machines: &[Machine]) {
     if machine.gone && machines.iter().any(|listed| listed.instance.id == instance.id) {
         (machine.gone, machine.next_poll_at) = (false, now);
     }
-    turn.bill_given_up(machines);
+    turn.bill_abandoned(machines);
     let others = machines.iter().filter(|machine| machine.instance.id != instance.id);
     let Some(second) = others.max_by_key(|machine| provision::keep_first(machine)) else { return };
     if !turn.is_untouched() || extra.is_some_and(|extra| extra.action == Action::Delete(second.instance.clone())) {

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::Transition;
 use crate::domain::{
-    About, Bill, Blocker, Closed, Delivery, Failed, Failure, GivenUp, InstanceRef, Lifetime, Lines, Mode, Notice,
+    Abandoned, About, Bill, Blocker, Closed, Delivery, Failed, Failure, InstanceRef, Lifetime, Lines, Mode, Notice,
     NoticeKind, Notified, Notifies, Offer, OtherChain, Outage, OutboxState, Outgoing, Over, Plan, PricedRung, Progress,
     Reason, Report, Rung, Span, Standby, StandbyNotice, Stuck, Text, Time, TimeExt, Topic, Usd, Verdict, elapsed,
     human, notice_id,
@@ -94,8 +94,8 @@ impl Transition<'_> {
         let incident = self.record.incident()?;
         let place = |index: usize| self.policy.ladder.get(index).map(|rung| rung.rung.clone());
         let served = incident.machine_since.and_then(|since| Some((place(incident.rung)?, elapsed(since, self.now))));
-        let ran = |gone: &GivenUp| (gone.rung.clone(), elapsed(gone.since, gone.gone_at.unwrap_or(self.now)));
-        let mut machines: Vec<(Rung, Span)> = incident.given_up.iter().map(ran).chain(served).collect();
+        let ran = |gone: &Abandoned| (gone.rung.clone(), elapsed(gone.since, gone.gone_at.unwrap_or(self.now)));
+        let mut machines: Vec<(Rung, Span)> = incident.abandoned.iter().map(ran).chain(served).collect();
         let cost = machines.iter().map(|(rung, ran)| self.policy.cost(rung, *ran)).sum::<Option<f64>>().map(Usd);
         let (rung, ran) = machines.pop()?;
         let earlier = machines.iter().map(|(rung, ran)| format!("{rung}, ran {}", human(*ran))).collect();

@@ -2,7 +2,7 @@
 
 use super::{Transition, attention, boot, budget, follow::STILL_THERE, recover};
 use crate::domain::{
-    Action, ActionId, Attention, CreateOutcome, Failed, Failures, GivenUp, Incident, InstanceRef, Lines, Machine,
+    Abandoned, Action, ActionId, Attention, CreateOutcome, Failed, Failures, Incident, InstanceRef, Lines, Machine,
     MachineState, Outcome, Pending, Policy, PricedRung, Reason, Role, Rung, Stage, Standby, StandbySpec, Step, Time,
     TimeExt, Usd,
 };
@@ -31,8 +31,8 @@ fn pending(turn: &Transition<'_>) -> Option<Pending> {
 fn watch_time(turn: &mut Transition<'_>) {
     let Some(incident) = turn.record.incident() else { return };
     // For a second machine it counts from when the first one was due.
-    let due = |gone: &GivenUp| gone.since.plus(turn.policy.boot_deadline);
-    let since = incident.given_up.last().map_or(incident.opened_at, due);
+    let due = |gone: &Abandoned| gone.since.plus(turn.policy.boot_deadline);
+    let since = incident.abandoned.last().map_or(incident.opened_at, due);
     // A pause that has ended held it back.
     let since = turn.record.pause.as_ref().map_or(since, |pause| pause.until.max(since));
     let late_at = since.plus(turn.policy.provisioning_deadline);
@@ -71,7 +71,7 @@ fn react(turn: &mut Transition<'_>, pending: &Pending, outcome: &Outcome) {
             turn.searched = !turn.live.paused_since_search;
             created_as(turn, &spec.rung, created);
         }
-        (Outcome::Untouchable(check), Action::GiveUp(instance)) => untouchable(turn, instance, check),
+        (Outcome::Untouchable(check), Action::Abandon(instance)) => untouchable(turn, instance, check),
         (Outcome::Failed(said), action) if action.deletes() => {
             let at = turn.deletion_failed(said);
             set(turn, Action::Find, at);
@@ -96,10 +96,10 @@ fn react(turn: &mut Transition<'_>, pending: &Pending, outcome: &Outcome) {
 /// What a complete search found. The machine that serves the incident is the one to keep; a second one goes later, once
 /// this one is in the ledger.
 fn found(turn: &mut Transition<'_>, machines: &[Machine]) {
-    turn.bill_given_up(machines);
+    turn.bill_abandoned(machines);
     turn.live.paused_since_search = false;
     turn.incident().failures.find = 0;
-    if let Some(left) = machines.iter().find(|machine| is_given_up(turn, &machine.instance)) {
+    if let Some(left) = machines.iter().find(|machine| is_abandoned(turn, &machine.instance)) {
         delete_again(turn, left);
         return;
     }
@@ -126,8 +126,8 @@ fn found(turn: &mut Transition<'_>, machines: &[Machine]) {
     }
 }
 
-fn is_given_up(turn: &Transition<'_>, instance: &InstanceRef) -> bool {
-    turn.record.incident().is_some_and(|incident| incident.given_up.iter().any(|gone| gone.instance.id == instance.id))
+fn is_abandoned(turn: &Transition<'_>, instance: &InstanceRef) -> bool {
+    turn.record.incident().is_some_and(|incident| incident.abandoned.iter().any(|gone| gone.instance.id == instance.id))
 }
 
 /// Untouchable ones first, then the one that runs, then the oldest.
@@ -148,16 +148,16 @@ fn delete_again(turn: &mut Transition<'_>, left: &Machine) {
         return;
     }
     let at = turn.deletion_failed(STILL_THERE);
-    turn.say(Reason::GivingUp { instance: left.instance.clone() });
-    set(turn, Action::GiveUp(left.instance.clone()), at);
+    turn.say(Reason::Abandoning { instance: left.instance.clone() });
+    set(turn, Action::Abandon(left.instance.clone()), at);
 }
 
 /// A machine that was given up must not be touched after all: it is the incident's machine again, and a human's.
 fn untouchable(turn: &mut Transition<'_>, instance: &InstanceRef, check: &str) {
     let ladder = &turn.policy.ladder;
     let incident = turn.incident();
-    if let Some(index) = incident.given_up.iter().position(|gone| gone.instance.id == instance.id) {
-        let GivenUp { instance, rung, since, gone_at: _ } = incident.given_up.remove(index);
+    if let Some(index) = incident.abandoned.iter().position(|gone| gone.instance.id == instance.id) {
+        let Abandoned { instance, rung, since, gone_at: _ } = incident.abandoned.remove(index);
         incident.machine_since = Some(since);
         incident.rung = ladder.iter().position(|priced| priced.rung == rung).unwrap_or(incident.rung);
         turn.case().stage = Stage::Standing(Standby::new(instance, rung, since));
@@ -197,8 +197,8 @@ fn create(turn: &mut Transition<'_>) {
     let (planned, sunk) = (counted.unwrap_or_default(), boot::sunk(incident, policy, now).unwrap_or_default());
     let fits = |index: &usize| budget::within_budget(world, policy, &policy.ladder[*index], planned, sunk, now).is_ok();
     let Some(index) = (incident.rung..policy.ladder.len()).find(fits) else {
-        if !incident.given_up.is_empty() && !(0..policy.ladder.len()).any(|index| fits(&index)) {
-            let attempts = u32::try_from(incident.given_up.len()).unwrap_or(u32::MAX);
+        if !incident.abandoned.is_empty() && !(0..policy.ladder.len()).any(|index| fits(&index)) {
+            let attempts = u32::try_from(incident.abandoned.len()).unwrap_or(u32::MAX);
             let console = Lines::from_iter(["the budget allows no further try"]);
             attention::raise(turn, Attention::NeverBooted { attempts, console });
             set(turn, Action::Find, now.plus(policy.recheck_every));
@@ -226,7 +226,7 @@ fn create(turn: &mut Transition<'_>) {
 fn created_as(turn: &mut Transition<'_>, rung: &Rung, outcome: &CreateOutcome) {
     match outcome {
         // It holds the name that the next one needs, and only a search that shows it leads to its deletion.
-        CreateOutcome::Created(instance) if is_given_up(turn, instance) => {
+        CreateOutcome::Created(instance) if is_abandoned(turn, instance) => {
             turn.incident().creation += 1;
             search_again(turn, &format!("{instance} was given up, and is answered again"));
         }
@@ -293,7 +293,7 @@ pub(super) fn explain(incident: &Incident, pending: &Pending, policy: &Policy) -
     let failures = incident.failures.find.max(incident.failures.create);
     match &pending.action {
         Action::Create(spec) => Reason::Creating { rung: spec.rung.clone(), name: spec.machine_name() },
-        Action::GiveUp(instance) => Reason::GivingUp { instance: instance.clone() },
+        Action::Abandon(instance) => Reason::Abandoning { instance: instance.clone() },
         _ if failures == 0 => Reason::Looking { why: "nothing is created before it is known that there is none" },
         _ => Reason::Retrying {
             at: pending.not_before,

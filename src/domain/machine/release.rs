@@ -54,11 +54,11 @@ fn react(turn: &mut Transition<'_>, pending: &Pending, outcome: &Outcome) {
 
 fn found(turn: &mut Transition<'_>, machines: &[Machine]) {
     let (now, recheck_at) = (turn.now, turn.now.plus(turn.policy.recheck_every));
-    turn.bill_given_up(machines);
+    turn.bill_abandoned(machines);
     let incident = turn.incident();
     incident.failures.find = 0;
     let Some(machine) = machines.iter().max_by_key(|machine| provision::keep_first(machine)) else {
-        let nothing_was_made = incident.machine_since.is_none() && incident.given_up.is_empty();
+        let nothing_was_made = incident.machine_since.is_none() && incident.abandoned.is_empty();
         turn.case().attention = None;
         if nothing_was_made {
             close(turn, Lines::default())

@@ -11,7 +11,7 @@ use crate::domain::{Policy, ReportHistory, Span, Standby, Stuck, Time, UNKNOWN_H
 const RESTARTS: u32 = 5;
 /// How often the machine may boot again within twice [`Policy::stuck_after`]. One boot is an update of the kernel.
 const BOOTS: usize = 3;
-/// A node that cannot write loses its database, so people are told before it is full.
+/// A node that cannot write loses its database, so people are notified before it is full.
 const DISK_FREE: u8 = 5;
 /// The head may follow the chain while the execution client does not get on. A sync of 36 hours gains a percent every
 /// twenty minutes on average, but some of them take hours, so the percentage alone gets this many times as long.

@@ -27,7 +27,7 @@ pub enum Blocker {
     },
     NoActiveKeys,
     /// It looks like the work of a human.
-    Hands {
+    Maintenance {
         /// What was seen: "it was scaled to zero, is this maintenance?".
         why: Arc<str>,
     },
@@ -75,7 +75,7 @@ impl Blocker {
             Self::Slashed { .. } => "slashed",
             Self::NoActiveKeys => "no_active_keys",
             Self::ChainNotFinalising { .. } => "chain_sick",
-            Self::Hands { .. } => "maintenance",
+            Self::Maintenance { .. } => "maintenance",
             Self::Cooldown { .. } | Self::ClosedByOperator | Self::TooMany { .. } => "held_back",
             Self::OverIncidentBudget { .. } | Self::OverMonthBudget { .. } | Self::PriceUnknown { .. } => "money",
         };
@@ -88,7 +88,7 @@ impl Blocker {
             Self::ObserveMode | Self::Paused { .. } | Self::NoLadder => Notifies::OfOutage,
             Self::Slashed { .. } | Self::NoActiveKeys => Notifies::Nobody,
             Self::ChainNotFinalising { .. }
-            | Self::Hands { .. }
+            | Self::Maintenance { .. }
             | Self::Cooldown { .. }
             | Self::ClosedByOperator
             | Self::TooMany { .. }
@@ -109,7 +109,7 @@ impl fmt::Display for Blocker {
             }
             Self::Slashed { keys } => write!(f, "{keys} of its keys are slashed: everything is frozen"),
             Self::NoActiveKeys => f.write_str("none of its keys is active, there is nothing to fail over"),
-            Self::Hands { why } => write!(f, "a human seems to be at work on it: {why}"),
+            Self::Maintenance { why } => write!(f, "a human seems to be at work on it: {why}"),
             Self::Cooldown { until } => {
                 write!(f, "an incident has just ended and the next may open at {}", clock(*until))
             }
@@ -154,7 +154,7 @@ impl Writer<'_> {
                 self.next("To see when it is over:", "status");
                 "the chain is not finalising".into()
             }
-            Blocker::Hands { why } => self.maintenance(why),
+            Blocker::Maintenance { why } => self.maintenance(why),
             Blocker::Cooldown { until } => self.held_back(&format!(
                 "its last incident ended a short time ago (policy.cooldown, until {})",
                 clock(*until)

@@ -1,4 +1,4 @@
-//! The texts as people read them. `golden.txt` beside this file holds every mail; after a wanted change, write it anew
+//! The texts as people read them. `golden.txt` beside this file holds every mail; after a wanted change, write it again
 //! with `UPDATE_GOLDEN=1 cargo test --lib domain::notice` and read the difference.
 
 use super::*;
@@ -192,7 +192,7 @@ fn every_kind() -> Vec<NoticeKind> {
             plan: Plan::Create(offer(false)),
         }),
         NoticeKind::Outage(Outage::Slashed { keys: [format!("0x{}", "ab".repeat(48))].into_iter().collect() }),
-        NoticeKind::Blocked(Blocker::Hands { why: "it was scaled to zero, is this maintenance?".into() }),
+        NoticeKind::Blocked(Blocker::Maintenance { why: "it was scaled to zero, is this maintenance?".into() }),
         NoticeKind::Blocked(Blocker::Cooldown { until: at("2026-11-21T08:00:00Z") }),
         NoticeKind::Blocked(Blocker::TooMany { limit: 3 }),
         NoticeKind::Blocked(Blocker::ClosedByOperator),

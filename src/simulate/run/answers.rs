@@ -39,7 +39,7 @@ impl Simulation<'_> {
                     Action::Find
                     | Action::Observe(_)
                     | Action::Delete(_)
-                    | Action::GiveUp(_)
+                    | Action::Abandon(_)
                     | Action::Console(_)
                     | Action::Disks => "nowhere".into(),
                 };

@@ -1,7 +1,8 @@
 //! Signs of a human at work: they hold an incident back, are told, and hold nothing back once they are gone.
 
 use failover::domain::{
-    Blocker, Decision, Event, Evidence, Hands, Interval, Policy, Reading, Reason, Source, Span, Validator, World, step,
+    Blocker, Decision, Event, Evidence, Interval, Maintenance, Policy, Reading, Reason, Source, Span, Validator, World,
+    step,
 };
 
 use super::*;
@@ -44,8 +45,9 @@ impl Machine {
     }
 
     fn hands(&mut self, fresh: Option<Span>) {
-        let hands = fresh.map(|fresh| Hands { why: "it was scaled to zero".into(), fresh_until: self.now + fresh });
-        self.happen(&Event::HandsSeen(self.id.clone(), hands));
+        let hands =
+            fresh.map(|fresh| Maintenance { why: "it was scaled to zero".into(), fresh_until: self.now + fresh });
+        self.happen(&Event::MaintenanceSeen(self.id.clone(), hands));
     }
 
     fn told(&self, topic: &str) -> bool {
@@ -54,7 +56,7 @@ impl Machine {
 }
 
 fn blocked_by_hands(reasons: &[Reason]) -> bool {
-    reasons.iter().any(|reason| matches!(reason, Reason::Blocked { block: Blocker::Hands { .. }, .. }))
+    reasons.iter().any(|reason| matches!(reason, Reason::Blocked { block: Blocker::Maintenance { .. }, .. }))
 }
 
 #[test]

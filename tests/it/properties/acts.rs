@@ -1,8 +1,8 @@
 //! What may happen, done to the model and written down in the language of scenarios.
 
 use failover::domain::{
-    ChainHealth, ChainView, Command, Event, Evidence, Hands, IncidentId, Interval, KeyStates, Mode, Owner, PublicKey,
-    REQUEST_LIFETIME, Reading, Request, Source, Span, Time, TimeExt, ValidatorId, Verdict,
+    ChainHealth, ChainView, Command, Event, Evidence, IncidentId, Interval, KeyStates, Maintenance, Mode, Owner,
+    PublicKey, REQUEST_LIFETIME, Reading, Request, Source, Span, Time, TimeExt, ValidatorId, Verdict,
 };
 
 use super::{
@@ -39,13 +39,13 @@ impl Model {
                 self.happen(Event::ChainSeen(ChainView { health, genesis_root: Some(ROOT.into()) }));
                 self.all(Event::Due);
             }
-            Op::Hands(of, seen) => {
+            Op::Maintenance(of, seen) => {
                 let id = self.of(*of);
                 let fresh_until = self.now.plus(Span::from_hours(1));
-                let hands = seen.then(|| Hands { why: "it was scaled to zero".into(), fresh_until });
+                let hands = seen.then(|| Maintenance { why: "it was scaled to zero".into(), fresh_until });
                 let words = if *seen { "\"it was scaled to zero\" fresh=1h" } else { "none" };
                 self.say(&format!("hands {id} {words}"));
-                self.happen(Event::HandsSeen(id, hands));
+                self.happen(Event::MaintenanceSeen(id, hands));
             }
             Op::Owner(of, owner) => {
                 let id = self.of(*of);

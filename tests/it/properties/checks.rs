@@ -1,7 +1,7 @@
 //! What must hold after every event. Each message begins with PROPERTY and names what is broken.
 
 use failover::domain::{
-    Action, Attention, Command, CreateOutcome, Event, Evidence, GivenUp, Mode, NoticeKind, Notified, Outage, Outcome,
+    Abandoned, Action, Attention, Command, CreateOutcome, Event, Evidence, Mode, NoticeKind, Notified, Outage, Outcome,
     Reason, Source, Span, Stage, Step, Time, TimeExt, Topic, Validator, ValidatorId, Verdict, Watch,
 };
 
@@ -41,16 +41,16 @@ impl Model {
                 };
                 assert_eq!(pending.action, *action, "PROPERTY the intent is in the record before the call");
                 let incident = record.incident().unwrap();
-                let left = incident.given_up.iter().find(|gone| machines.contains_key(&gone.instance.id));
+                let left = incident.abandoned.iter().find(|gone| machines.contains_key(&gone.instance.id));
                 assert!(left.is_none(), "PROPERTY the next one is created while one given up stands: {left:?}");
                 let limit = usize::try_from(self.policy.max_boot_attempts).unwrap();
-                assert!(incident.given_up.len() < limit, "PROPERTY no more attempts than allowed");
+                assert!(incident.abandoned.len() < limit, "PROPERTY no more attempts than allowed");
                 assert!(
-                    incident.given_up.iter().all(|gone| gone.gone_at.is_some()),
+                    incident.abandoned.iter().all(|gone| gone.gone_at.is_some()),
                     "PROPERTY the bills of those given up have ended"
                 );
             }
-            Action::Delete(instance) | Action::GiveUp(instance) => {
+            Action::Delete(instance) | Action::Abandon(instance) => {
                 assert!(!is_a_humans(&record), "PROPERTY nothing is deleted that is a human's: {:?}", record.case);
                 let signer = self.tracks[id].signer_of.is_some_and(|of| record.incident().unwrap().id == of);
                 assert!(
@@ -72,9 +72,9 @@ impl Model {
                     Stage::Provisioning(pending) => {
                         assert_eq!(pending.action, *action, "PROPERTY a deletion is persisted before the call");
                         assert!(!self.is_blocked(&record), "PROPERTY nothing is deleted in a pause");
-                        let of = |gone: &GivenUp| gone.instance.id == instance.id;
-                        let given_up = record.incident().unwrap().given_up.iter().any(of);
-                        assert!(given_up, "PROPERTY only those given up are deleted while provisioning");
+                        let of = |gone: &Abandoned| gone.instance.id == instance.id;
+                        let abandoned = record.incident().unwrap().abandoned.iter().any(of);
+                        assert!(abandoned, "PROPERTY only those given up are deleted while provisioning");
                     }
                 }
             }

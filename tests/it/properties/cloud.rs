@@ -200,7 +200,7 @@ impl Cloud {
     pub fn abandoned(&mut self, validator: &ValidatorId, id: ActionId, action: &Action, happens: bool) {
         match action {
             Action::Create(_) if happens => self.late.push((validator.clone(), id.incident.to_string())),
-            Action::Delete(instance) | Action::GiveUp(instance)
+            Action::Delete(instance) | Action::Abandon(instance)
                 if happens && self.machines.get(&instance.id).is_some_and(|real| !real.is_untouchable()) =>
             {
                 self.machines.remove(&instance.id);
@@ -229,13 +229,13 @@ impl Cloud {
     }
 
     fn fate(&self, step: Step, fate: Fate) -> Fate {
-        let step = if step == Step::GiveUp { Step::Delete } else { step };
+        let step = if step == Step::Abandon { Step::Delete } else { step };
         match self.broken.iter().find(|(broken, _)| *broken == step) {
             None => fate,
             Some((_, Failing::Fails)) => Fate::Fails,
             Some((Step::Create, Failing::OutOfStock)) => Fate::OutOfStock,
             Some((Step::Create, Failing::Quota)) => Fate::Quota,
-            // What is lost for ever must not happen each time, or there are machines without end.
+            // What is lost forever must not happen each time, or there are machines without end.
             Some(_) => Fate::Fails,
         }
     }
@@ -281,10 +281,10 @@ impl Cloud {
             (Action::Create(_), Fate::Quota) => plain(Outcome::Created(CreateOutcome::QuotaExceeded(said())), "quota"),
             (Action::Create(_), Fate::Fails) => plain(Outcome::Created(CreateOutcome::Refused(said())), "refused"),
             (Action::Observe(instance), Fate::Works | Fate::Late | Fate::Lies) => self.look(instance.id),
-            (Action::Delete(_) | Action::GiveUp(_), Fate::Lies) => plain(Outcome::Deleted, "deleted"),
-            (Action::Delete(instance) | Action::GiveUp(instance), Fate::Works | Fate::ReplyLost) => {
+            (Action::Delete(_) | Action::Abandon(_), Fate::Lies) => plain(Outcome::Deleted, "deleted"),
+            (Action::Delete(instance) | Action::Abandon(instance), Fate::Works | Fate::ReplyLost) => {
                 let real = self.machines.get(&instance.id);
-                let gives_up = matches!(action, Action::GiveUp(_));
+                let gives_up = matches!(action, Action::Abandon(_));
                 if real.is_some_and(|real| real.is_untouchable() || (gives_up && real.spoke)) {
                     // What the executor's own check answers.
                     return plain(Outcome::Untouchable(said()), "untouchable");
@@ -305,7 +305,7 @@ impl Cloud {
                 Action::Find
                 | Action::Observe(_)
                 | Action::Delete(_)
-                | Action::GiveUp(_)
+                | Action::Abandon(_)
                 | Action::Console(_)
                 | Action::Disks,
                 _,

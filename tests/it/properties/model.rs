@@ -163,7 +163,7 @@ impl Model {
         let waiting: Vec<_> = self.record(id).outbox.iter().map(|mail| mail.notice.id).collect();
         for notice in waiting {
             let delivery = Delivery { accepted: self.policy.mail_to.clone(), ..Delivery::default() };
-            self.happen(Event::Told(id.clone(), notice, delivery));
+            self.happen(Event::MailSettled(id.clone(), notice, delivery));
         }
     }
 

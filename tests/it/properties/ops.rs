@@ -21,7 +21,7 @@ pub enum Op {
         slashed: u8,
     },
     ChainStuck(bool),
-    Hands(u8, bool),
+    Maintenance(u8, bool),
     Owner(u8, u8),
     Ask(u8, Asked),
     /// The last request a second time.
@@ -58,7 +58,7 @@ pub enum About {
     Near(i16),
     /// The first moment there is, and fresh until then: stale at once.
     First,
-    /// It began before all time and is fresh for ever.
+    /// It began before all time and is fresh forever.
     Always,
     /// The last moment there is.
     Last,
@@ -236,7 +236,7 @@ pub fn op() -> impl Strategy<Value = Op> {
             of, active, slashed: u8::from(slashed) * (1 + active % 2)
         }),
         1 => proptest::bool::weighted(0.2).prop_map(Op::ChainStuck),
-        1 => (of(), proptest::bool::weighted(0.3)).prop_map(|(v, seen)| Op::Hands(v, seen)),
+        1 => (of(), proptest::bool::weighted(0.3)).prop_map(|(v, seen)| Op::Maintenance(v, seen)),
         1 => (of(), 0u8..8).prop_map(|(v, owner)| Op::Owner(v, owner)),
         3 => (of(), asked()).prop_map(|(v, asked)| Op::Ask(v, asked)),
         1 => Just(Op::AskAgain),

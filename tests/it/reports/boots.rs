@@ -139,7 +139,7 @@ async fn a_machine_that_has_spoken_is_not_given_up_however_late_that_is_seen() {
     let (call_timeout, action_timeout) = (Duration::from_secs(5), Duration::from_secs(20));
     let executor = Executor { cloud: Arc::new(rig.gce), ledger, lease, call_timeout, action_timeout };
     let id = ActionId { incident: incident(), step: Step::Delete, attempt: 1 };
-    let give_up = Action::GiveUp(instance.clone());
+    let give_up = Action::Abandon(instance.clone());
 
     rig.fake.guest_attribute(&instance.name, "boot", "start");
     let outcome = executor.carry_out(&validator(), id, &give_up).await;

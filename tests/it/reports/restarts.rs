@@ -10,7 +10,7 @@ async fn a_ready_standby_stays_ready_over_a_restart_until_something_is_seen_to_b
     const MISSING: [Seen; 3] = [
         ("it follows another chain", |watcher| watcher.world.chain.genesis_root = Some("0xbeef".into())),
         ("its start-up script says: start", |watcher| {
-            // The machine has booted anew, and what it wrote before is gone.
+            // The machine has booted again, and what it wrote before is gone.
             let name = watcher.instance().name;
             watcher.rig.fake.forget_guest_attribute(&name, "report");
             watcher.rig.fake.guest_attribute(&name, "boot", "start");

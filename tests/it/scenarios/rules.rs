@@ -69,7 +69,7 @@ pub(super) const RULES: &[(&str, Off)] = &[
     ),
     (
         "the_work_of_a_human_is_a_question",
-        Off::Event(|event| (!matches!(event, Event::HandsSeen(..))).then_some(event)),
+        Off::Event(|event| (!matches!(event, Event::MaintenanceSeen(..))).then_some(event)),
     ),
     ("a_slashed_key_freezes_everything", Off::Event(ignore_keys)),
     ("exited_keys_need_no_standby", Off::Event(ignore_keys)),

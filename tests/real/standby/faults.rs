@@ -66,7 +66,7 @@ pub async fn a_clock_two_minutes_off(world: &World) {
     world.phase("ready").await;
 }
 
-/// The real node begins anew with the genesis of another network.
+/// The real node begins again with the genesis of another network.
 pub async fn another_chain(world: &World) {
     let machine = world.machine();
     let right = world.devnet.genesis_root().await;

@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum About {
     Pause,
-    Hands,
+    Maintenance,
     Keys,
     Chain,
     Signal(Source, Evidence),
@@ -52,10 +52,14 @@ impl LastObservations {
                 About::Signal(*source, reading.evidence)
             }
             Event::KeysSeen(..) => About::Keys,
-            Event::HandsSeen(..) => About::Hands,
+            Event::MaintenanceSeen(..) => About::Maintenance,
             // From the cluster's annotations; those in the ledger are read by whoever leads.
             Event::Requested(..) => About::Pause,
-            Event::OwnerSeen(..) | Event::Finished(..) | Event::Told(..) | Event::ClockJumped(..) | Event::Due(_) => {
+            Event::OwnerSeen(..)
+            | Event::Finished(..)
+            | Event::MailSettled(..)
+            | Event::ClockJumped(..)
+            | Event::Due(_) => {
                 return;
             }
         };
