@@ -60,7 +60,7 @@ impl Program {
                 tokio::time::sleep(Duration::from_millis(250)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(150), wait).await.unwrap_or_else(|_| {
+        tokio::time::timeout(Duration::from_secs(240), wait).await.unwrap_or_else(|_| {
             let log = fs::read_to_string(&self.log).unwrap_or_default();
             panic!("waited in vain for this: {what}\n{last}\n{log}");
         })
