@@ -43,7 +43,7 @@ pub use topic::WorkloadKind;
 
 use convert::Item;
 use entry::ClockPair;
-use index::{Index, Told};
+use index::{Index, Reported};
 use topic::{ObjectQuery, WatchEvent};
 
 /// What an opinion rests on has to be younger than this when *down* is said.
@@ -205,13 +205,13 @@ impl KubeWatch {
                 wake_at = wake_at.min(settled_at);
                 continue;
             }
-            let told = self.index.watched[target].told.as_ref();
+            let reported = self.index.watched[target].reported.as_ref();
             let pause = match &facts.workload {
                 Some(Known::Is(workload)) => workload.pause.clone(),
                 Some(Known::NotYet | Known::Missing | Known::Removed | Known::Blind(_)) | None => None,
             };
-            let due_at = told.map_or(now.mono, |told| told.at + REPEAT);
-            let changed = told.is_none_or(|told| is_news(&told.health, &health) || told.pause != pause);
+            let due_at = reported.map_or(now.mono, |reported| reported.at + REPEAT);
+            let changed = reported.is_none_or(|reported| is_news(&reported.health, &health) || reported.pause != pause);
             if !changed && now.mono < due_at {
                 wake_at = wake_at.min(due_at);
                 continue;
@@ -223,7 +223,7 @@ impl KubeWatch {
             if tx.send(observation).await.is_err() {
                 return Err(());
             }
-            self.index.watched[target].told = Some(Told { health, pause, at: now.mono });
+            self.index.watched[target].reported = Some(Reported { health, pause, at: now.mono });
         }
         let retries = self.readings.values().filter(|state| !state.running).filter_map(|state| state.retry_at);
         Ok(retries.fold(wake_at, Instant::min).max(now.mono + Duration::from_millis(1)))
@@ -233,7 +233,7 @@ impl KubeWatch {
     /// before: no hold would outlive an eviction. When it counts, if that is later than now.
     fn settled_at(&mut self, target: usize, health: &Health, now: Instant) -> Option<Instant> {
         let watched = &mut self.index.watched[target];
-        let was_down = watched.told.as_ref().is_some_and(|told| told.health.verdict == Verdict::Down);
+        let was_down = watched.reported.as_ref().is_some_and(|reported| reported.health.verdict == Verdict::Down);
         let passing = was_down && health.cause.is_passing();
         watched.passing_since = passing.then(|| watched.passing_since.unwrap_or(now));
         watched.passing_since.map(|since| since + SETTLE).filter(|settled_at| *settled_at > now)
@@ -304,10 +304,10 @@ impl KubeWatch {
 }
 
 /// Whether people would call it something else. Only a longer silence or fewer minutes left is no news.
-fn is_news(told: &Health, health: &Health) -> bool {
-    let other = match (&told.cause, &health.cause) {
-        (Cause::Unseen(told), Cause::Unseen(seen)) => told != seen,
-        (told, seen) => std::mem::discriminant(told) != std::mem::discriminant(seen),
+fn is_news(reported: &Health, health: &Health) -> bool {
+    let other = match (&reported.cause, &health.cause) {
+        (Cause::Unseen(reported), Cause::Unseen(seen)) => reported != seen,
+        (reported, seen) => std::mem::discriminant(reported) != std::mem::discriminant(seen),
     };
-    other || told.verdict != health.verdict || told.hold != health.hold
+    other || reported.verdict != health.verdict || reported.hold != health.hold
 }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::values::{At, Duration, seconds};
 use crate::domain::{
     Evidence, Mode,
+    alerts::Freshness,
     kube::{OnCrash, Thresholds},
 };
 
@@ -139,7 +140,7 @@ pub struct Alertmanager {
     /// An alert that always fires, routed to us: without it a silent Alertmanager looks like a quiet one.
     pub watchdog: Option<Watchdog>,
     /// An alert that was not repeated for this long is unknown. Longer than Alertmanager's `repeat_interval`.
-    #[serde(default = "seconds::<{ 250 * 60 }>")]
+    #[serde(default = "seconds::<{ Freshness::STALE_AFTER.as_secs() }>")]
     pub stale_after: At<Duration>,
 }
 
@@ -172,7 +173,7 @@ pub struct Watchdog {
     /// Which alert it is, as matchers of Alertmanager.
     pub matchers: At<String>,
     /// Without it for this long the alert source is unknown.
-    #[serde(default = "seconds::<300>")]
+    #[serde(default = "seconds::<{ Freshness::WATCHDOG_TIMEOUT.as_secs() }>")]
     pub timeout: At<Duration>,
 }
 

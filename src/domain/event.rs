@@ -76,7 +76,6 @@ pub struct Request {
     pub validator: ValidatorId,
     pub by: String,
     pub reason: String,
-    #[serde(rename = "ask")]
     pub command: Command,
     /// The incident that was open when the operator asked; `close` and `retain` are about that one only.
     pub incident: Option<IncidentId>,

@@ -175,7 +175,7 @@ impl<'a> Transition<'a> {
     /// What was observed of one machine, and said about it, is nothing about the next.
     fn forget_machine(&mut self) {
         self.live.machine = None;
-        self.forget_notified(|scope| scope == Lifetime::Machine);
+        self.forget_notified(&[Lifetime::Machine]);
     }
 
     /// Starts what is pending, if nothing else runs and its time has come.

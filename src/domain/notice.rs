@@ -86,19 +86,20 @@ pub struct About {
     /// In scenarios and logs.
     pub name: &'static str,
     pub topic: Topic,
-    pub scope: Lifetime,
+    /// For how long it is remembered that people were notified of it.
+    pub lifetime: Lifetime,
     /// What is dropped last when more mail waits than can be kept.
     pub urgent: bool,
 }
 
 impl About {
-    fn new(name: &'static str, topic: impl Into<Topic>, scope: Lifetime) -> Self {
-        Self { name, topic: topic.into(), scope, urgent: false }
+    fn new(name: &'static str, topic: impl Into<Topic>, lifetime: Lifetime) -> Self {
+        Self { name, topic: topic.into(), lifetime, urgent: false }
     }
 
     /// One of several of this name, each with a topic of its own.
-    fn one_of(name: &'static str, which: &str, scope: Lifetime) -> Self {
-        Self { name, topic: Topic(format!("{name}/{which}").into()), scope, urgent: false }
+    fn one_of(name: &'static str, which: &str, lifetime: Lifetime) -> Self {
+        Self { name, topic: Topic(format!("{name}/{which}").into()), lifetime, urgent: false }
     }
 
     fn urgent(self) -> Self {
@@ -147,4 +148,9 @@ pub enum Lifetime {
     Case,
     /// Until the incident has another machine.
     Machine,
+}
+
+impl Lifetime {
+    /// What an incident leaves nothing of when it begins or ends.
+    pub const OF_AN_INCIDENT: &[Self] = &[Self::Watch, Self::Case, Self::Machine];
 }

@@ -228,7 +228,7 @@ pub struct Pending {
 #[serde(deny_unknown_fields)]
 pub struct Notified {
     pub topic: Topic,
-    pub scope: Lifetime,
+    pub lifetime: Lifetime,
     /// When first, since it was last forgotten.
     pub first_at: Time,
     /// When last.

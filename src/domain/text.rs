@@ -147,7 +147,6 @@ impl Lines {
         self.0.iter().map(Text::as_str)
     }
 
-    /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

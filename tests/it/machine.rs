@@ -2,9 +2,9 @@
 //! answers, keys by their names.
 
 use failover::domain::{
-    Action, ActionId, Command, CreateOutcome, Decision, Event, InstanceRef, KeyStates, Machine, MachineState, Mode,
-    Outcome, Policy, PricedRung, PublicKey, Report, Request, Role, Rung, Seen, Span, Time, TimeExt as _, Validator,
-    ValidatorId, World, Written, explain, step,
+    Action, ActionId, AttentionKind, Command, CreateOutcome, Decision, Event, InstanceRef, KeyStates, Machine,
+    MachineState, Mode, Outcome, Policy, PricedRung, PublicKey, Reason, Report, Request, Role, Rung, Seen, Span, Time,
+    TimeExt as _, Validator, ValidatorId, World, Written, explain, step,
 };
 
 fn eth() -> ValidatorId {
@@ -21,6 +21,8 @@ struct Watcher {
     policy: Policy,
     now: Time,
     under_way: Option<(ActionId, Action)>,
+    /// Every reason so far.
+    reasons: Vec<Reason>,
 }
 
 impl Watcher {
@@ -28,7 +30,7 @@ impl Watcher {
         let priced = PricedRung { rung: rung(), per_hour: None, until_fuse: None, after_fuse_per_month: None };
         let policy = Policy { mode: Mode::Armed, ladder: vec![priced], ready_hold: Span::ZERO, ..Policy::default() };
         let world = World::new([(eth(), Validator::default())]);
-        Self { world, policy, now: Time::constant(1_767_225_600, 0), under_way: None }
+        Self { world, policy, now: Time::constant(1_767_225_600, 0), under_way: None, reasons: Vec::new() }
     }
 
     /// One whose machine 101 stands.
@@ -58,6 +60,7 @@ impl Watcher {
     fn happen(&mut self, event: Event) -> Decision {
         let mut decision = step(&self.world, &event, self.now, &self.policy).unwrap();
         self.world.commit(Some(&eth()), &mut decision);
+        self.reasons.extend(decision.reasons.iter().cloned());
         if let Some(started) = decision.actions.first() {
             self.under_way = Some(started.clone());
         }
@@ -163,6 +166,29 @@ fn a_machine_with_a_signer_is_not_ready() {
         watcher.happen(Event::Due(eth()));
     }
     assert!(!watcher.record().standby().unwrap().ready, "{}", watcher.says());
+}
+
+/// The log and the journal say what has happened, not what still holds.
+#[test]
+fn what_a_human_has_to_look_at_is_said_when_it_begins_and_not_again() {
+    let mut watcher = Watcher::with_a_standby();
+    let incident = watcher.record().incident().unwrap().id.to_string();
+    let signs = Report { incident, boot_id: "first".into(), signer_seen: true, ..Report::default() };
+    let stopped = || {
+        let (role, written) = (Role::Standby, Written::Nothing);
+        Outcome::Observed(Some(Seen { state: MachineState::Stopped, role, deletion_protection: false, written }))
+    };
+    let signing = |counter| seen(false, Report { counter, ..signs.clone() }.into());
+    for outcome in [stopped(), stopped(), signing(1), signing(2), signing(3)] {
+        watcher.answer(outcome);
+        watcher.now = watcher.now.plus(watcher.policy.observe_every);
+        watcher.happen(Event::Due(eth()));
+    }
+    let said = watcher.reasons.iter().filter_map(|reason| match reason {
+        Reason::NeedsHuman { attention, .. } => Some(attention.kind()),
+        _ => None,
+    });
+    assert_eq!(said.collect::<Vec<_>>(), [AttentionKind::Stopped, AttentionKind::SignerSeen]);
 }
 
 /// A key that is taken out of the configuration is somebody else's; until then not seeing it slashed frees nothing.

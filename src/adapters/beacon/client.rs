@@ -7,7 +7,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use url::Url;
 
 use crate::{
-    adapters::http::{self, BodyError},
+    adapters::http::{self, PageError},
     domain::{brief, chain::NodeTrouble},
 };
 
@@ -41,13 +41,10 @@ impl Client {
     }
 
     async fn ask<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, NodeTrouble> {
-        let mut response = request.header("accept", "application/json").send().await.map_err(|error| of(&error))?;
+        let mut response = request.header("accept", "application/json").send().await.map_err(PageError::from)?;
         let status = response.status();
         let html = response.headers().get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
-        let body = http::bounded_body(&mut response, self.max_body).await.map_err(|error| match error {
-            BodyError::TooLarge(_) => NodeTrouble::TooLarge,
-            BodyError::Broken(error) => of(&error),
-        })?;
+        let body = http::bounded_body(&mut response, self.max_body).await.map_err(PageError::from)?;
         read(status, html, &body)
     }
 }
@@ -79,19 +76,13 @@ fn message(body: &[u8]) -> String {
     }
 }
 
-fn of(error: &reqwest::Error) -> NodeTrouble {
-    use std::{error::Error, io};
-    if error.is_timeout() {
-        return NodeTrouble::NoAnswer;
+impl From<PageError> for NodeTrouble {
+    fn from(error: PageError) -> Self {
+        match error {
+            PageError::Refused => Self::Refused,
+            PageError::NoAnswer => Self::NoAnswer,
+            PageError::Broken(why) => Self::Broken(why),
+            PageError::TooLarge => Self::TooLarge,
+        }
     }
-    let mut refused = false;
-    let mut root: &dyn Error = error;
-    while let Some(cause) = root.source() {
-        refused |= cause.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::ConnectionRefused);
-        root = cause;
-    }
-    if refused {
-        return NodeTrouble::Refused;
-    }
-    NodeTrouble::Broken(brief(&root.to_string()))
 }

@@ -28,15 +28,15 @@ pub(super) struct Watched {
     pub(super) target: Target,
     memory: Memory,
     /// What it was last said to be.
-    pub(super) told: Option<Told>,
+    pub(super) reported: Option<Reported>,
     /// Since when it, being down, seems to be on its way.
     pub(super) passing_since: Option<Instant>,
     /// Since when it is judged to be in a state that has to be proven.
     pub(super) grave_since: Option<Instant>,
 }
 
-/// What was told last.
-pub(super) struct Told {
+/// What was reported last, and when.
+pub(super) struct Reported {
     pub(super) health: Health,
     pub(super) pause: Option<PauseNote>,
     pub(super) at: Instant,
@@ -44,8 +44,13 @@ pub(super) struct Told {
 
 impl Index {
     pub(super) fn new(targets: Vec<Target>) -> Self {
-        let watched =
-            |target| Watched { target, memory: Memory::default(), told: None, passing_since: None, grave_since: None };
+        let watched = |target| Watched {
+            target,
+            memory: Memory::default(),
+            reported: None,
+            passing_since: None,
+            grave_since: None,
+        };
         Self { watched: targets.into_iter().map(watched).collect(), topics: BTreeMap::new() }
     }
 

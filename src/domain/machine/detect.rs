@@ -89,7 +89,7 @@ fn calm(turn: &mut Transition<'_>, seen: &Assessment) {
         if turn.now < up_at { turn.wake(up_at) } else { turn.record.to_mut().closed_by_operator = false }
     }
     let (frozen, partial) = (turn.is_frozen(), seen.partial_since.is_some());
-    let over = |notified: &Notified| match notified.scope {
+    let over = |notified: &Notified| match notified.lifetime {
         Lifetime::Keys => !(frozen && notified.topic == Topic::SLASHED || partial && notified.topic == Topic::PARTIAL),
         Lifetime::Watch => true,
         Lifetime::Case | Lifetime::Machine => false,
@@ -216,13 +216,13 @@ pub(super) fn open(turn: &mut Transition<'_>, by: Option<(&str, &str)>) {
     let pending = incident.next(Action::Find, now);
     turn.live.healthy_since = None;
     turn.forget_machine();
+    turn.forget_notified(Lifetime::OF_AN_INCIDENT);
     let record = turn.record.to_mut();
     if let Watch::Suspected { confirmed, .. } = &mut record.watch {
         *confirmed = true;
     }
     record.closed_by_operator = false;
     record.case = Some(Case { incident, stage: Stage::Provisioning(pending), attention: None });
-    record.notified.retain(|notified| notified.scope == Lifetime::Keys);
     turn.say(Reason::Opened { incident: id, by: by.map(|(who, _)| who.to_owned()), cause });
     turn.say(Reason::Looking { why: "nothing is created before it is known that there is none" });
     turn.notify_of_outage();

@@ -22,7 +22,7 @@ impl Transition<'_> {
     /// Notifies people of what holds now, unless they were notified of it within [`crate::domain::Policy::remind_every`];
     /// later it is a reminder. Called again at every event for as long as it holds. Returns whether it notified.
     pub(super) fn notify(&mut self, kind: NoticeKind) -> bool {
-        let About { topic, scope, .. } = kind.about();
+        let About { topic, lifetime, .. } = kind.about();
         let before = self.record.notified.iter().find(|notified| notified.topic == topic);
         let again_at = before.map(|before| before.last_at.plus(self.policy.remind_every));
         if let Some(again_at) = again_at.filter(|again_at| self.now < *again_at) {
@@ -33,15 +33,15 @@ impl Transition<'_> {
         self.wake(now.plus(self.policy.remind_every));
         let notified = &mut self.record.to_mut().notified;
         notified.retain(|notified| notified.topic != topic);
-        notified.push(Notified { topic, scope, first_at: first_at.unwrap_or(now), last_at: now });
+        notified.push(Notified { topic, lifetime, first_at: first_at.unwrap_or(now), last_at: now });
         self.queue(first_at, kind);
         true
     }
 
-    /// Nobody was notified of what ends with these.
-    pub(super) fn forget_notified(&mut self, ended: impl Fn(Lifetime) -> bool) {
-        if self.record.notified.iter().any(|notified| ended(notified.scope)) {
-            self.record.to_mut().notified.retain(|notified| !ended(notified.scope));
+    /// Forgets that people were notified of what ends with these: the next time it is news.
+    pub(super) fn forget_notified(&mut self, ended: &[Lifetime]) {
+        if self.record.notified.iter().any(|notified| ended.contains(&notified.lifetime)) {
+            self.record.to_mut().notified.retain(|notified| !ended.contains(&notified.lifetime));
         }
     }
 

@@ -130,12 +130,12 @@ fn close(turn: &mut Transition<'_>, left: Lines) {
     }
     turn.notify_of_recovery(&closed, bill, left);
     turn.forget_machine();
+    turn.forget_notified(Lifetime::OF_AN_INCIDENT);
     (turn.live.healthy_since, turn.live.hold_from) = (None, Some(turn.now));
     let now = turn.now;
     let record = turn.record.to_mut();
     record.archive(closed);
     record.closed_by_operator = by.is_some();
-    record.notified.retain(|notified| notified.scope == Lifetime::Keys);
     record.case = None;
     // What is still down is suspected again, and has to be confirmed again.
     if let Watch::Suspected { since, confirmed } = &mut record.watch {

@@ -32,7 +32,7 @@ pub enum Failed {
 
 impl Failure {
     pub(super) fn about(&self) -> About {
-        let (which, scope) = match self.failed {
+        let (which, lifetime) = match self.failed {
             Failed::OutOfStock => ("out_of_stock", Lifetime::Case),
             Failed::Quota => ("quota", Lifetime::Case),
             Failed::Refused => ("refused", Lifetime::Case),
@@ -40,7 +40,7 @@ impl Failure {
             Failed::Delete => ("delete", Lifetime::Case),
             Failed::Poll => ("poll", Lifetime::Machine),
         };
-        About::one_of("failure", which, scope)
+        About::one_of("failure", which, lifetime)
     }
 }
 
