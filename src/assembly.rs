@@ -32,8 +32,6 @@ use crate::{
 
 pub mod cloud;
 
-/// How often requests of operators are looked for in the ledger: each time is a request to the bucket, and a person waits.
-const REQUESTS_EVERY: Duration = Duration::from_secs(5);
 /// A jump of the clock, or a gap in observation, of more than this begins every waiting time again. A busy
 /// machine is late by less; more is a machine that was suspended, or a clock that was set.
 const CLOCK_JUMP: Duration = Duration::from_secs(30);
@@ -151,8 +149,7 @@ fn engine_config(config: &Config) -> anyhow::Result<EngineConfig> {
         site: config.site.clone(),
         validators: config.validators.iter().map(|validator| validator.name.clone()).collect(),
         policy: config.policy.clone(),
-        // So that a short lease, which is a wish for a quick watcher, makes this quick as well.
-        requests_every: REQUESTS_EVERY.min(lease.ttl / 6),
+        requests_every: config.policy.requests_every.try_into().context("requests_every")?,
         call_timeout: cloud::call_timeout(config),
         clock_jump: CLOCK_JUMP,
         cli: "failover".into(),

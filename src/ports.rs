@@ -10,7 +10,7 @@ use crate::domain::{
 
 // ---------------------------------------------------------------------------------------------------- ledger
 
-/// The one store of state: small records by key, changed by compare-and-swap (design: `docs/ARCHITECTURE.md`, Ledger).
+/// The one store of state: small records by key, changed by compare-and-swap (its keys: [`crate::domain::LedgerKey`]).
 ///
 /// Contract, which the conformance suite checks for every adapter: a `put` that answered `Ok` survives a crash; of
 /// several writers with the same expectation exactly one wins; a reader sees every `Ok` put that ended before it began;

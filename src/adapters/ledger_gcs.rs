@@ -74,6 +74,7 @@ struct Item {
 
 #[derive(Deserialize)]
 struct Metadata {
+    generation: String,
     #[serde(rename = "timeCreated")]
     time_created: Time,
 }
@@ -141,7 +142,8 @@ impl LedgerGcs {
         tokio::time::sleep(wait).await;
     }
 
-    /// What a refusal means for reading; `None` is "there is no such object".
+    /// What a refusal means for reading; `None` is "there is no such object". A 401 or 403 cannot be used until somebody
+    /// acts: who leads steps down, and the process ends with the reason.
     async fn refused(&self, response: Response) -> Option<LedgerError> {
         let status = response.status();
         let text = one_line(&response.text().await.unwrap_or_default(), 300);
@@ -199,7 +201,6 @@ fn changing(error: Unanswered) -> PutError {
     }
 }
 
-/// Object names that are not ours to judge go through a URL; everything is a segment of its own.
 fn generation(version: &Version) -> &str {
     &version.0
 }
@@ -296,7 +297,7 @@ impl Ledger for LedgerGcs {
     /// When this generation was made: `updated` moves with the metadata, and an answer with the bytes has neither.
     async fn age(&self, key: &str, version: &Version) -> Result<Option<Span>, LedgerError> {
         let mut url = self.url(&["storage", "v1"], Some(key));
-        url.query_pairs_mut().append_pair("generation", generation(version)).append_pair("fields", "timeCreated");
+        url.query_pairs_mut().append_pair("fields", "generation,timeCreated");
         let response = self.send(Method::GET, url, None).await.map_err(reading)?;
         if !response.status().is_success() {
             return self.refused(response).await.map_or(Ok(None), Err);
@@ -304,8 +305,11 @@ impl Ledger for LedgerGcs {
         let date = response.headers().get(DATE).and_then(|value| value.to_str().ok());
         let Some(date) = date.and_then(|text| jiff::fmt::rfc2822::parse(text).ok()) else { return Ok(None) };
         let lost = |error: reqwest::Error| LedgerError::Unavailable(error.without_url().to_string());
-        let made_at = response.json::<Metadata>().await.map_err(lost)?.time_created;
-        Ok(Some((date.timestamp().duration_since(made_at) - CLOCKS_APART).max(Span::ZERO)))
+        let found: Metadata = response.json().await.map_err(lost)?;
+        // A bucket that keeps versions would tell the age of one that was replaced as well.
+        let is_there = found.generation == version.0;
+        let age = date.timestamp().duration_since(found.time_created) - CLOCKS_APART;
+        Ok(is_there.then_some(age.max(Span::ZERO)))
     }
 
     fn describe(&self) -> String {

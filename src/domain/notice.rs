@@ -44,7 +44,7 @@ pub struct Notice {
     /// When people were first notified of it, if this is a reminder.
     pub first_at: Option<Time>,
     pub kind: NoticeKind,
-    /// What each source said at that moment, and the standby of itself.
+    /// What each source said at that moment, and the standby of itself; empty where the mail does not show it.
     pub evidence: Lines,
 }
 
@@ -90,20 +90,26 @@ pub struct About {
     pub lifetime: Lifetime,
     /// What is dropped last when more mail waits than can be kept.
     pub urgent: bool,
+    /// Its mail shows what each source says.
+    pub evidence: bool,
 }
 
 impl About {
     fn new(name: &'static str, topic: impl Into<Topic>, lifetime: Lifetime) -> Self {
-        Self { name, topic: topic.into(), lifetime, urgent: false }
+        Self { name, topic: topic.into(), lifetime, urgent: false, evidence: false }
     }
 
     /// One of several of this name, each with a topic of its own.
     fn one_of(name: &'static str, which: &str, lifetime: Lifetime) -> Self {
-        Self { name, topic: Topic(format!("{name}/{which}").into()), lifetime, urgent: false }
+        Self { name, topic: Topic(format!("{name}/{which}").into()), lifetime, urgent: false, evidence: false }
     }
 
     fn urgent(self) -> Self {
         Self { urgent: true, ..self }
+    }
+
+    fn with_evidence(self) -> Self {
+        Self { evidence: true, ..self }
     }
 }
 

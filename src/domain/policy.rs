@@ -103,6 +103,8 @@ macro_rules! define {
             pub observe_every: Span,
             /// How often all zones are searched for a second machine of the incident.
             pub recheck_every: Span,
+            /// How often requests of operators are looked for in the ledger.
+            pub requests_every: Span,
             /// The first pause after a failed action; doubles up to `retry_cap`.
             pub retry_after: Span,
             /// The longest pause between two tries.
@@ -142,6 +144,8 @@ macro_rules! define {
                     observe_every: Span::from_secs(30),
                     // A late insert shows within minutes, and a listing asks every zone.
                     recheck_every: Span::from_mins(10),
+                    // Each time is a request to the bucket, and a person waits.
+                    requests_every: Span::from_secs(5),
                     // A lost answer is over in seconds, an outage of the cloud's API in hours.
                     retry_after: Span::from_secs(10),
                     retry_cap: Span::from_mins(10),

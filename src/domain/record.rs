@@ -69,7 +69,7 @@ pub struct Case {
 pub enum Stage {
     /// Its machine is being looked for or created.
     Provisioning(Pending),
-    /// The machine is known. Whether it is syncing or ready is observed.
+    /// The machine is known, syncing or ready.
     Standing(Standby),
     /// Its machines go away and the incident ends.
     Releasing {

@@ -191,7 +191,8 @@ impl World {
         self.subjects.iter().filter(|(_, subject)| subject.is_unhealthy()).map(|(id, _)| id)
     }
 
-    /// Makes a decision the state of things. The runtime calls it once the record is in the ledger.
+    /// Makes a decision the state of things. The runtime does so before the record is in the ledger, and starts no action and
+    /// shows nothing of it until it is.
     pub fn commit(&mut self, id: Option<&ValidatorId>, decision: &mut Decision) {
         if let Some(chain) = decision.chain.take() {
             self.chain = chain;

@@ -205,7 +205,10 @@ async fn read(
         Some(object) if params.get("alt").is_some_and(|alt| alt == "media") => {
             ([("x-goog-generation", object.generation.to_string())], object.bytes.clone()).into_response()
         }
-        Some(object) => Json(json!({"timeCreated": object.created})).into_response(),
+        Some(object) => {
+            let generation = object.generation.to_string();
+            Json(json!({"generation": generation, "timeCreated": object.created})).into_response()
+        }
     }
 }
 

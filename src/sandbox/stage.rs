@@ -86,6 +86,7 @@ pub fn hurry(config: &mut Config) {
     config.policy = Policy {
         observe_every: Span::from_millis(100),
         recheck_every: Span::from_secs(1),
+        requests_every: Span::from_millis(100),
         retry_after: Span::from_millis(100),
         retry_cap: Span::from_millis(400),
         report_stale_after: Span::from_secs(4),

@@ -73,8 +73,12 @@ fn notify_of_keys(turn: &mut Transition<'_>, seen: &Assessment) {
 /// Nothing says down. Where nothing has been heard at all, nothing is over either.
 fn calm(turn: &mut Transition<'_>, seen: &Assessment) {
     if turn.live.signals.is_empty() {
-        if let Some(since) = turn.record.watch.since() {
-            unconfirmed(turn, since);
+        // Right after a start every source gets as long to speak as an outage has to last.
+        let spoken_by = turn.live.trusted_since.map_or(turn.now, |since| since.plus(turn.policy.hold_down));
+        match turn.record.watch.since() {
+            Some(_) if turn.now < spoken_by => turn.wake(spoken_by),
+            Some(since) => unconfirmed(turn, since),
+            None => {}
         }
         return;
     }

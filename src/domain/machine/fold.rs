@@ -45,7 +45,12 @@ fn keys_seen(turn: &mut Transition<'_>, keys: &KeyStates) {
 /// **Invariant:** a clock may be set either way at any moment. What was waited for stays waited for, no deadline passes
 /// that was not, and nothing is believed that would need the old clock.
 fn clock_jumped(turn: &mut Transition<'_>, by: Span) {
-    turn.record.to_mut().shift(by);
+    // Most records have no such moment, and one that did not change is not written.
+    let mut shifted = turn.record.as_ref().clone();
+    shifted.shift(by);
+    if shifted != *turn.record {
+        *turn.record.to_mut() = shifted;
+    }
     turn.live.clock_jumped(by, turn.now);
     turn.say(Reason::Interrupted);
 }

@@ -1,5 +1,5 @@
-//! What people are notified of, and when: each topic at most once a day for as long as it lasts, queued in the same record
-//! as what it is about.
+//! What people are notified of, and when: what lasts once a day by its topic, what happens once as often as it happens;
+//! queued in the same record as what it is about.
 //!
 //! The words are [`crate::domain::notice`]'s.
 
@@ -85,7 +85,7 @@ impl Transition<'_> {
     pub(super) fn notify_of_recovery(&mut self, closed: &Closed, standby: Option<Bill>, left: Lines) {
         let lasted = elapsed(closed.opened_at, self.now);
         let how = closed.how.as_str().into();
-        self.queue(None, NoticeKind::Over(Over { lasted, how, standby, left }));
+        self.queue(None, NoticeKind::Over(Over { lasted, how, standby, kept: false, left }));
     }
 
     /// The incident's machines, the last one first, and what all of them have cost as far as the price table knows; `None`
@@ -122,9 +122,10 @@ impl Transition<'_> {
             return;
         }
         let (validator, incident) = (self.id.clone(), self.record.incident().map(|incident| incident.id));
-        let topic = kind.topic();
+        let About { topic, evidence, .. } = kind.about();
         let id = notice_id(self.id, self.now, topic.as_str());
-        let notice = Notice { id, validator, incident, at: self.now, first_at, kind, evidence: self.evidence() };
+        let evidence = if evidence { self.evidence() } else { Lines::default() };
+        let notice = Notice { id, validator, incident, at: self.now, first_at, kind, evidence };
         let outgoing = Outgoing::new(notice, &self.policy.mail_to, self.now);
         let outbox = &mut self.record.to_mut().outbox;
         let mut dropped = None;

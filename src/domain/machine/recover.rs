@@ -55,7 +55,7 @@ pub(super) fn keep(turn: &mut Transition<'_>, at_work: Span) {
     }
     let lasted = elapsed(incident.opened_at, turn.now);
     let (how, standby) = ("home is back".into(), turn.bill(false));
-    if turn.notify(NoticeKind::Over(Over { lasted, how, standby, left: Lines::default() })) {
+    if turn.notify(NoticeKind::Over(Over { lasted, how, standby, kept: true, left: Lines::default() })) {
         // The next outage is news, whatever was said of this one.
         turn.expire(&Topic::CONFIRMED);
     }

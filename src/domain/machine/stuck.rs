@@ -1,7 +1,8 @@
 //! Judges whether a standby is *stuck*: what keeps it from ever becoming ready unless somebody does something.
 //!
-//! Nothing is done about it here or anywhere else: it is told and shown, and it is over when the machine goes on. A
-//! signer is not among these; one makes the machine untouchable ([`super::follow`]). One that cannot be ruled out is.
+//! A stuck standby is not ready; people are notified, nothing is deleted for it, and it is over when the machine
+//! progresses. A signer is not among these; one makes the machine untouchable ([`super::attention`]). One that cannot be
+//! ruled out is.
 
 use super::identity::{Expected, Identity};
 use crate::domain::{Policy, ReportHistory, Span, Standby, Stuck, Time, UNKNOWN_HEAD_AGE_SECONDS, elapsed, one_line};

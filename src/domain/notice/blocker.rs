@@ -70,16 +70,16 @@ pub enum Notifies {
 
 impl Blocker {
     pub(super) fn about(&self) -> About {
-        let name = match self {
-            Self::ObserveMode | Self::Paused { .. } | Self::NoLadder => "confirmed",
-            Self::Slashed { .. } => "slashed",
-            Self::NoActiveKeys => "no_active_keys",
-            Self::ChainNotFinalising { .. } => "chain_sick",
-            Self::Maintenance { .. } => "maintenance",
-            Self::Cooldown { .. } | Self::ClosedByOperator | Self::TooMany { .. } => "held_back",
-            Self::OverIncidentBudget { .. } | Self::OverMonthBudget { .. } | Self::PriceUnknown { .. } => "money",
-        };
-        About::new(name, name, Lifetime::Watch)
+        let of = |name| About::new(name, name, Lifetime::Watch);
+        match self {
+            Self::ObserveMode | Self::Paused { .. } | Self::NoLadder => of("confirmed").with_evidence(),
+            Self::Slashed { .. } => of("slashed").with_evidence(),
+            Self::NoActiveKeys => of("no_active_keys").with_evidence(),
+            Self::ChainNotFinalising { .. } => of("chain_sick"),
+            Self::Maintenance { .. } => of("maintenance").with_evidence(),
+            Self::Cooldown { .. } | Self::ClosedByOperator | Self::TooMany { .. } => of("held_back").with_evidence(),
+            Self::OverIncidentBudget { .. } | Self::OverMonthBudget { .. } | Self::PriceUnknown { .. } => of("money"),
+        }
     }
 
     #[must_use]

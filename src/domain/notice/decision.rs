@@ -20,7 +20,7 @@ pub struct DecisionNeeded {
 
 impl DecisionNeeded {
     pub(super) fn about(&self) -> About {
-        About::one_of("decision_needed", self.attention.kind().name(), Lifetime::Case).urgent()
+        About::one_of("decision_needed", self.attention.kind().name(), Lifetime::Case).urgent().with_evidence()
     }
 }
 

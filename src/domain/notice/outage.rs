@@ -69,10 +69,12 @@ pub struct Offer {
 impl Outage {
     pub(super) fn about(&self) -> About {
         match self {
-            Self::SuspectedTooLong { .. } => About::new("suspected_too_long", "suspected_too_long", Lifetime::Watch),
-            Self::Confirmed { .. } => About::new("confirmed", Topic::CONFIRMED, Lifetime::Watch),
+            Self::SuspectedTooLong { .. } => {
+                About::new("suspected_too_long", "suspected_too_long", Lifetime::Watch).with_evidence()
+            }
+            Self::Confirmed { .. } => About::new("confirmed", Topic::CONFIRMED, Lifetime::Watch).with_evidence(),
             Self::SiteOutage { .. } => About::new("site_outage", Topic::CONFIRMED, Lifetime::Watch),
-            Self::Partial { .. } => About::new("partial", Topic::PARTIAL, Lifetime::Keys),
+            Self::Partial { .. } => About::new("partial", Topic::PARTIAL, Lifetime::Keys).with_evidence(),
             Self::Slashed { .. } => About::new("slashed", Topic::SLASHED, Lifetime::Keys).urgent(),
         }
     }

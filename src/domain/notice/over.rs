@@ -18,6 +18,8 @@ pub struct Over {
     pub how: Text,
     /// The standby, if there was one.
     pub standby: Option<Bill>,
+    /// The operator keeps the machine, so the incident is still open.
+    pub kept: bool,
     /// What a look afterwards has still seen, or why it could not be looked at.
     pub left: Lines,
 }
@@ -38,16 +40,15 @@ pub struct Bill {
 
 impl Over {
     pub(super) fn about(&self) -> About {
-        let kept = self.standby.as_ref().is_some_and(|bill| !bill.deleted);
         let name = if self.left.is_empty() { "recovered" } else { "recovered_with_rest" };
-        About::new(name, if kept { "recovered/kept" } else { "recovered" }, Lifetime::Case)
+        About::new(name, if self.kept { "recovered/kept" } else { "recovered" }, Lifetime::Case)
     }
 }
 
 impl Writer<'_> {
     pub(super) fn over(&mut self, over: &Over) -> String {
         let id = self.id();
-        let Over { lasted, how, standby, left } = over;
+        let Over { lasted, how, standby, kept: _, left } = over;
         let lasted = human(*lasted);
         if left.is_empty() {
             self.body.say(&format!("The incident of {id} is over after {lasted}. You need not do anything."));

@@ -129,6 +129,7 @@ fn every_kind() -> Vec<NoticeKind> {
                 cost: Some(Usd(1.47)),
                 deleted: true,
             }),
+            kept: false,
             left: Lines::default(),
         }),
         NoticeKind::Over(Over {
@@ -141,12 +142,14 @@ fn every_kind() -> Vec<NoticeKind> {
                 cost: None,
                 deleted: false,
             }),
+            kept: true,
             left: Lines::default(),
         }),
         NoticeKind::Over(Over {
             lasted: Span::from_secs(400),
             how: "home attests again".into(),
             standby: None,
+            kept: false,
             left: Lines::default(),
         }),
         NoticeKind::Over(Over {
@@ -159,6 +162,7 @@ fn every_kind() -> Vec<NoticeKind> {
                 cost: Some(Usd(1.47)),
                 deleted: true,
             }),
+            kept: false,
             left: ["disk fo-eth-0-1a2b3c4d-1 in us-central1-b (2048 GB)"].into_iter().collect(),
         }),
         NoticeKind::Over(Over {
@@ -171,6 +175,7 @@ fn every_kind() -> Vec<NoticeKind> {
                 cost: Some(Usd(1.72)),
                 deleted: true,
             }),
+            kept: false,
             left: Lines::default(),
         }),
         NoticeKind::Standby(StandbyNotice::Stuck {
@@ -243,6 +248,15 @@ fn no_line_but_a_command_or_a_single_word_is_longer_than_72() {
     }
 }
 
+/// What a mail does not show is not kept for it.
+#[test]
+fn evidence_is_kept_for_the_mails_that_show_it() {
+    for kind in every_kind() {
+        let about = kind.about();
+        assert_eq!(mail(kind).body.contains("What is known:"), about.evidence, "{about:?}");
+    }
+}
+
 #[test]
 fn every_mail_ends_with_a_command_that_can_be_copied() {
     for kind in every_kind() {
@@ -293,7 +307,7 @@ fn every_kind_comes_back_from_the_ledger_as_it_went_in() {
 
 #[test]
 fn a_kind_with_an_unknown_field_is_refused() {
-    let json = r#"{"over":{"lasted":"PT1S","how":"x","standby":null,"left":[],"more":1}}"#;
+    let json = r#"{"over":{"lasted":"PT1S","how":"x","standby":null,"kept":false,"left":[],"more":1}}"#;
     assert!(serde_json::from_str::<NoticeKind>(json).is_err());
 }
 

@@ -38,6 +38,10 @@ pub(super) const RULES: &[(&str, Off)] = &[
         }),
     ),
     (
+        "a_start_mails_no_suspicion_before_a_source_could_speak",
+        Off::Policy(|policy| policy.hold_down = Span::from_secs(1)),
+    ),
+    (
         "a_suspicion_from_before_a_restart_is_mailed_if_nobody_speaks",
         Off::Policy(|policy| policy.suspected_mail_after = Span::from_hours(100)),
     ),
