@@ -1,11 +1,11 @@
 //! The agent on a standby: looks at the node and the machine, and leaves a report where the watcher can read it.
 //!
 //! It changes nothing on the machine, listens on no port, holds no credential, and opens no file of a validator. What
-//! it says is a hint: whoever controls the machine controls the report.
+//! it says is a hint: who controls the machine controls the report.
 //!
-//! Pure are the judges of one kind of node each, [`ethereum`], [`cometbft`] and [`cardano`], with [`head`] and [`pace`],
-//! and also [`signer`], [`clock`] and [`report`]; [`generic`] asks its probes, [`machine`] and [`restarts`] read, and
-//! [`watch`] does it all again every half a minute.
+//! Pure are the judges of one kind of node each, [`ethereum`], [`cometbft`] and [`cardano`], with [`head`] and
+//! [`pace`], and also [`signer`], [`clock`] and [`report`]; [`generic`] asks its probes, [`machine`] and [`restarts`]
+//! read, and [`watch`] does it all again every half a minute.
 
 pub mod cardano;
 pub mod clock;

@@ -53,7 +53,7 @@ pub fn ledger(config: &Config) -> anyhow::Result<Arc<dyn Ledger>> {
     })
 }
 
-/// Who tells people, if that is configured.
+/// Who notifies people, if that is configured.
 ///
 /// # Errors
 /// An address that is none.
@@ -117,7 +117,7 @@ impl Watcher {
         &self.handle
     }
 
-    /// Runs until told to stop: first no new messages are taken, then what runs ends, then the lease is given back.
+    /// Runs until stopped: first no new messages are taken, then what runs ends, then the lease is given back.
     ///
     /// # Errors
     /// When the ledger cannot be used at all.

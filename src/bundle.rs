@@ -1,7 +1,7 @@
 //! What a new machine is given to become a standby: the start-up script, the roles and playbooks, and what is true of
 //! this one incident, all of it as the text of its instance metadata.
 //!
-//! It does not make machines, and it holds no secret: whoever may look at the machine in the cloud reads every byte.
+//! It does not make machines, and it holds no secret: anyone who can view the machine in the cloud can read every byte.
 //! The same configuration and incident give the same bytes, so that people can compare what runs with what they have.
 
 use std::collections::{BTreeMap, BTreeSet};

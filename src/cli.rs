@@ -68,7 +68,7 @@ enum Command {
     Check(check::Options),
     /// Show every gate between a ready standby and its promotion. It always refuses yet.
     Promote(promote::Options),
-    /// Keep a standby from its fuse, its time and its deletion, with your own credentials.
+    /// Keep a standby: no deletion, no time limit, with your own credentials.
     Retain(retain::Options),
     /// Open an incident now: your word replaces the signals, not the limits.
     Open(ask::Open),

@@ -176,8 +176,8 @@ pub struct SerialPort {
 pub struct Retained {
     /// Deletion protection and the label are set.
     pub protected: bool,
-    /// The fuse is cleared. When not, the machine will be *stopped* (not deleted) at its end.
-    pub fuse_cleared: bool,
+    /// The limit is cleared. When not, the machine will be *stopped* (not deleted) at its end.
+    pub limit_cleared: bool,
     /// What remains to be done by hand, if anything.
     pub remaining: Option<String>,
 }
@@ -277,7 +277,8 @@ impl Unpromoted {
             }
             // It may be that very word which cannot be read.
             Written::Unreadable(why) => return refuse(format!("what it reports cannot be read: {why}")),
-            // A start-up script that has not come to an agent knows of no signer, as a machine that has said nothing does not.
+            // A start-up script that has not come to an agent knows of no signer, as a machine that has said nothing
+            // does not.
             Written::Report(_) | Written::Starting(_) | Written::Nothing => {}
         }
         for (what, record) in [("owner", view.owner), ("session", view.session)] {
@@ -310,10 +311,10 @@ pub const ACTION_TIMEOUT: Span = Span::from_mins(6);
 
 // ---------------------------------------------------------------------------------------------------- mail
 
-/// Something that tells people. Mail is the one there is.
+/// Something that notifies people. Mail is the one there is.
 #[async_trait]
 pub trait Notifier: Send + Sync + 'static {
-    /// Everybody who is to be told.
+    /// Everybody who is notified.
     fn recipients(&self) -> Vec<String>;
     /// Sends to these recipients, each for itself: one that is refused does not keep the others from getting it. The id
     /// makes a repetition recognisable; it never fails as a whole, what was not taken is in the answer.

@@ -39,6 +39,6 @@ fn ends_as_it_has_to(name: &str) {
     failover::adapters::http::install_tls_provider();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let program = Path::new(env!("CARGO_BIN_EXE_failover"));
-    let stage = runtime.block_on(story::tell(name, program, &Narrator::silent()));
+    let stage = runtime.block_on(story::play(name, program, &Narrator::silent()));
     assert!(stage.is_ok(), "{name}: {:#}", stage.err().unwrap());
 }

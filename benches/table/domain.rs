@@ -47,8 +47,8 @@ pub(super) fn incident_rate() -> f64 {
         ladder: vec![PricedRung {
             rung: Rung { zone: "us-central1-a".into(), machine_type: "n2-standard-8".into() },
             per_hour: None,
-            until_fuse: None,
-            after_fuse_per_month: None,
+            at_most: None,
+            stopped_per_month: None,
         }],
         ..Policy::default()
     };

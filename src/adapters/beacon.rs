@@ -70,10 +70,10 @@ pub struct BeaconWatch {
     all_keys: Vec<PublicKey>,
     into_slot: f64,
     clock: Arc<dyn Clock>,
-    /// Up to when the readings told so far speak.
-    told_to: Time,
-    /// What was last told while nothing could be judged, to tell it once.
-    told: Option<String>,
+    /// Up to when the readings reported so far speak.
+    reported_to: Time,
+    /// What was last reported while nothing could be judged, to report it once.
+    reported: Option<String>,
 }
 
 /// How long to wait before trying again to find any node that answers.
@@ -100,10 +100,10 @@ impl BeaconWatch {
         all_keys.sort_unstable();
         all_keys.dedup();
         let into_slot = config.into_slot.clamp(0.0, 0.9);
-        Ok(Self { nodes, validators, all_keys, into_slot, clock, told_to: Time::UNIX_EPOCH, told: None })
+        Ok(Self { nodes, validators, all_keys, into_slot, clock, reported_to: Time::UNIX_EPOCH, reported: None })
     }
 
-    /// Runs until told to stop or until nobody listens.
+    /// Runs until stopped or until nobody listens.
     pub async fn run(mut self, tx: mpsc::Sender<ChainObservation>, shutdown: CancellationToken) {
         tokio::select! {
             () = shutdown.cancelled() => {}
@@ -121,7 +121,7 @@ impl BeaconWatch {
                 continue;
             }
             let current = time.epoch_of(slot);
-            let told = match current.previous() {
+            let reported = match current.previous() {
                 Some(epoch) if time.is_last(slot) => self.ask_all(epoch, &time, tx).await,
                 Some(_) | None => {
                     let rest = time.start_of(Slot(slot.0 + 1)).duration_since(self.clock.now());
@@ -130,7 +130,7 @@ impl BeaconWatch {
                     self.tell_once(time.interval(current).from, tx).await
                 }
             };
-            if told.is_err() {
+            if reported.is_err() {
                 return;
             }
         }
@@ -167,7 +167,7 @@ impl BeaconWatch {
         let validators =
             self.validators.iter().map(|(id, keys)| chain::observe(epoch, &looks, id, keys, time)).collect();
         let observation = ChainObservation { epoch: Some(epoch), chain: chain::chain_view(&looks), validators };
-        self.told = Some(String::new());
+        self.reported = Some(String::new());
         self.send(observation, tx).await
     }
 
@@ -184,7 +184,7 @@ impl BeaconWatch {
             })
             .collect();
         let why = why.join("; ");
-        if self.told.as_ref().is_some_and(|told| told.is_empty() || *told == why) {
+        if self.reported.as_ref().is_some_and(|reported| reported.is_empty() || *reported == why) {
             return Ok(());
         }
         let validators = self.validators.iter().map(|(id, _)| ValidatorObservation {
@@ -195,21 +195,21 @@ impl BeaconWatch {
         });
         let observation =
             ChainObservation { epoch: None, chain: ChainView::default(), validators: validators.collect() };
-        self.told = Some(why);
+        self.reported = Some(why);
         self.send(observation, tx).await
     }
 
     /// Sends, and sees to it that what is *unknown* is not taken for older than what it replaces.
     async fn send(&mut self, mut observation: ChainObservation, tx: &mpsc::Sender<ChainObservation>) -> Told {
-        let mut told_to = self.told_to;
+        let mut reported_to = self.reported_to;
         for seen in &mut observation.validators {
             let about = &mut seen.reading.about;
-            if seen.reading.verdict == Verdict::Unknown && about.to < self.told_to {
-                (about.from, about.to) = (self.told_to, self.told_to);
+            if seen.reading.verdict == Verdict::Unknown && about.to < self.reported_to {
+                (about.from, about.to) = (self.reported_to, self.reported_to);
             }
-            told_to = told_to.max(about.to);
+            reported_to = reported_to.max(about.to);
         }
-        self.told_to = told_to;
+        self.reported_to = reported_to;
         tx.send(observation).await
     }
 }

@@ -31,7 +31,8 @@ pub enum DateError {
     Contradiction,
 }
 
-/// How far that machine's clock is ahead of ours. Takes about a second. What it answers beside the time does not matter.
+/// How far that machine's clock is ahead of ours. Takes about a second. What it answers beside the time does not
+/// matter.
 ///
 /// # Errors
 /// [`DateError`]: then the offset is unknown.
@@ -42,10 +43,10 @@ pub async fn offset(client: &Client, url: &Url, clock: &dyn Clock) -> Result<Clo
         ticks.tick().await;
         let sent = clock.now();
         let answer = client.head(url.clone()).send().await?;
-        let heard = clock.now();
+        let received = clock.now();
         let date = answer.headers().get(DATE).and_then(|value| value.to_str().ok()).ok_or(DateError::NoDate)?;
         let date = rfc2822::parse(date).map_err(|_| DateError::NoDate)?.timestamp();
-        samples.push(DateSample { sent, heard, date });
+        samples.push(DateSample { sent, received, date });
     }
     ClockOffset::from_samples(&samples).ok_or(DateError::Contradiction)
 }

@@ -31,7 +31,7 @@ mod retain;
 pub use check::{LOOKED_AT, PERMISSIONS};
 use errors::{Failure, classify};
 
-/// What tells our machines from others.
+/// what distinguishes our machines from others.
 pub const APP: &str = "failover";
 /// The guest attribute a standby reports in.
 pub const REPORT: &str = "failover/report";
@@ -58,7 +58,7 @@ pub struct GceConfig {
     pub boot_disk_gb: u32,
     pub disk_type: String,
     pub disk_gb: u32,
-    /// What a machine is given to become a standby. Anybody who may look at the machine can read it.
+    /// What a machine is given to become a standby. Anyone who can view the machine can read it.
     pub bundle: Bundle,
     /// How long one call may take.
     pub call_timeout: Duration,
@@ -139,7 +139,7 @@ impl Gce {
         Ok(found.filter(|found| found.id == Some(instance.id)))
     }
 
-    /// Something of this name stands there: a machine is ours only if its labels are this very incident's, and a disk
+    /// Something of this name exists: a machine is ours only if its labels are this very incident's, and a disk
     /// alone is never ours.
     async fn already_there(&self, spec: &StandbySpec, said: &str) -> CreateOutcome {
         let (zone, name) = (&spec.rung.zone, spec.machine_name());
@@ -147,7 +147,7 @@ impl Gce {
             Ok(Some(found)) => found,
             Ok(None) if said.contains("/disks/") => {
                 return CreateOutcome::Refused(format!(
-                    "a disk stands in {zone} under a name that {name} needs, and may hold anything: look at it, then \
+                    "a disk in {zone} has a name that {name} needs, and may hold anything: look at it, then \
                      delete it ({said})"
                 ));
             }
@@ -158,7 +158,7 @@ impl Gce {
             self.verified(found)
         } else {
             CreateOutcome::Refused(format!(
-                "a machine called {name} that is not this incident's stands in {zone}: rename or delete it"
+                "a machine called {name} in {zone} is not this incident's: rename or delete it"
             ))
         }
     }
@@ -204,8 +204,8 @@ impl Machines for Gce {
                 .set_project(&self.config.project)
                 .set_filter(read::filter(scope))
                 .set_or_clear_page_token(token.clone());
-            // The client does not offer `returnPartialSuccess`, so one bad zone fails the whole list. That is as well: a
-            // list that may lack a machine is no list. Zones that are named as missing all the same count too.
+            // The client does not offer `returnPartialSuccess`, so one bad zone fails the whole list. That is as well:
+            // a list that may lack a machine is no list. Zones that are named as missing all the same count too.
             let page = self.bounded(self.once(request).send()).await?;
             read::complete(&page)?;
             for instance in page.items.into_values().flat_map(|scoped| scoped.instances) {
@@ -263,7 +263,7 @@ impl Machines for Gce {
             .set_zone(&instance.zone)
             .set_instance(&instance.name)
             .set_request_id(action.request_id(&instance.zone).to_string());
-        // Both within the time of one call: whoever asked counts on the change to have ended by then.
+        // Both within the time of one call: the caller expects the change to have ended by then.
         let asked = async {
             match self.get_exactly(instance).await? {
                 Some(_) => self.bounded(self.once(request).send()).await.map(Some),

@@ -45,7 +45,7 @@ pub enum BodyError {
     Broken(#[from] reqwest::Error),
 }
 
-/// Reads a body to its end, but never more than `most` bytes: whoever answers may be anybody.
+/// Reads a body to its end, but never more than `most` bytes: anyone may answer.
 ///
 /// # Errors
 /// [`BodyError`]; what was read until then is dropped.

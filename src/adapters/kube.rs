@@ -1,7 +1,8 @@
 //! The kube source: watches what the configuration names and says what the cluster shows of each validator.
 //!
-//! It decides nothing ([`crate::domain::kube`] judges), writes nothing but events on what it watches, and keeps few fields of few objects: one
-//! watch for the named workload, one for its pods, and one each for their nodes, leases and claims.
+//! It decides nothing ([`crate::domain::kube`] judges), writes nothing but events on what it watches, and keeps few
+//! fields of few objects: one watch for the named workload, one for its pods, and one each for their nodes, leases and
+//! claims.
 //!
 //! **Invariant:** *down* is never said from a watch alone. A watch that hangs looks like a node that is silent, so
 //! everything an opinion of *down* rests on is read afresh first, and again for as long as it stands.
@@ -49,7 +50,7 @@ use topic::{ObjectQuery, WatchEvent};
 /// What an opinion rests on has to be younger than this when *down* is said.
 const PROOF: Duration = Duration::from_secs(20);
 
-/// An opinion is told again after this long, because it goes stale and because whoever leads may be new.
+/// An opinion is sent again after this long, because it goes stale and because the leader may be new.
 const REPEAT: Duration = Duration::from_secs(20);
 
 /// For how long an opinion may be believed. Two repetitions may be lost, or one reading take its time.
@@ -97,7 +98,7 @@ impl KubeWatch {
         }
     }
 
-    /// Runs until told to stop or until nobody listens.
+    /// Runs until stopped or until nobody listens.
     pub async fn run(mut self, tx: mpsc::Sender<KubeObservation>, shutdown: CancellationToken) {
         tokio::select! {
             () = shutdown.cancelled() => {}
@@ -106,12 +107,12 @@ impl KubeWatch {
     }
 
     async fn watch(&mut self, tx: &mpsc::Sender<KubeObservation>) {
-        let (heard_tx, mut heard) = mpsc::channel(64);
+        let (events_tx, mut events) = mpsc::channel(64);
         loop {
-            self.settle(&heard_tx);
+            self.settle(&events_tx);
             let Ok(wake_at) = self.review(tx).await else { return };
             tokio::select! {
-                Some((topic, what)) = heard.recv() => self.hear(topic, what),
+                Some((topic, what)) = events.recv() => self.apply(topic, what),
                 Some(read) = self.reads.join_next() => {
                     if let Ok((topic, asked_at, answer)) = read {
                         self.read(topic, asked_at, answer);
@@ -128,7 +129,7 @@ impl KubeWatch {
     }
 
     /// Begins the watches that are needed now and ends the others.
-    fn settle(&mut self, heard: &mpsc::Sender<(ObjectQuery, WatchEvent)>) {
+    fn settle(&mut self, events: &mpsc::Sender<(ObjectQuery, WatchEvent)>) {
         let (begun, ended) = self.index.settle(Instant::now());
         for topic in ended {
             if let Some(feed) = self.feeds.remove(&topic) {
@@ -137,17 +138,17 @@ impl KubeWatch {
             self.readings.remove(&topic);
         }
         for topic in begun {
-            let watch = topic.clone().watch(self.client.clone(), heard.clone());
+            let watch = topic.clone().watch(self.client.clone(), events.clone());
             self.feeds.insert(topic, self.watches.spawn(watch));
         }
     }
 
-    fn hear(&mut self, topic: ObjectQuery, heard: WatchEvent) {
-        match heard {
+    fn apply(&mut self, topic: ObjectQuery, event: WatchEvent) {
+        match event {
             WatchEvent::Doubt => self.ask(&topic),
-            heard @ (WatchEvent::All(_) | WatchEvent::One(_) | WatchEvent::Gone(_) | WatchEvent::Refused(_)) => {
+            event @ (WatchEvent::All(_) | WatchEvent::One(_) | WatchEvent::Gone(_) | WatchEvent::Refused(_)) => {
                 let now = self.now();
-                self.index.hear(&topic, heard, now.mono, now);
+                self.index.apply(&topic, event, now.mono, now);
             }
         }
     }
@@ -177,7 +178,7 @@ impl KubeWatch {
                 if self.index.proven_at(&topic).is_none_or(|proven_at| proven_at < asked_at)
                     || self.index.is_blind(&topic)
                 {
-                    self.index.hear(&topic, WatchEvent::All(items), asked_at, now);
+                    self.index.apply(&topic, WatchEvent::All(items), asked_at, now);
                 }
             }
             Err(why) => {
@@ -189,7 +190,7 @@ impl KubeWatch {
         }
     }
 
-    /// Judges every target, tells what has changed or is due, and says when to do so again.
+    /// Judges every target, reports what has changed or is due, and says when to do so again.
     async fn review(&mut self, tx: &mpsc::Sender<KubeObservation>) -> Result<Instant, ()> {
         let now = self.now();
         let mut wake_at = now.mono + REPEAT;
@@ -229,7 +230,7 @@ impl KubeWatch {
         Ok(retries.fold(wake_at, Instant::min).max(now.mono + Duration::from_millis(1)))
     }
 
-    /// A pod that is replaced passes through moments in which nothing is wrong yet. They are not told while it was down
+    /// A pod that is replaced passes through moments in which nothing is wrong yet. They are not sent while it was down
     /// before: no hold would outlive an eviction. When it counts, if that is later than now.
     fn settled_at(&mut self, target: usize, health: &Health, now: Instant) -> Option<Instant> {
         let watched = &mut self.index.watched[target];

@@ -1,7 +1,7 @@
 //! The ledger as objects in a Google Cloud Storage bucket, by its JSON API: what survives the house.
 //!
 //! A generation is the version; `ifGenerationMatch` is the compare-and-swap. Nothing is retried here that may have
-//! happened: a reply that is lost is an unknown outcome, and whoever asked reads before writing again.
+//! happened: a reply that is lost is an unknown outcome, and the caller reads before writing again.
 
 use std::{
     collections::HashMap,
@@ -142,8 +142,8 @@ impl LedgerGcs {
         tokio::time::sleep(wait).await;
     }
 
-    /// What a refusal means for reading; `None` is "there is no such object". A 401 or 403 cannot be used until somebody
-    /// acts: who leads steps down, and the process ends with the reason.
+    /// What a refusal means for reading; `None` is "there is no such object". A 401 or 403 cannot be used until
+    /// somebody acts: who leads steps down, and the process ends with the reason.
     async fn refused(&self, response: Response) -> Option<LedgerError> {
         let status = response.status();
         let text = one_line(&response.text().await.unwrap_or_default(), 300);

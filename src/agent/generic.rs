@@ -48,7 +48,7 @@ impl Generic {
         let about = Interval { from: from.min(to), to };
         let mut reading = None;
         for (number, answer) in answers.iter().enumerate() {
-            reading = Some(self.judge.hear(number, answer, about));
+            reading = Some(self.judge.observe(number, answer, about));
         }
         let (synced, why) = match reading {
             Some(reading) => (reading.verdict == Verdict::Up, reading.why.to_string()),

@@ -1,5 +1,5 @@
-//! A head that has a time: how old it is, and how far the way to now is. Pure, and true of any chain whose blocks have a
-//! time; whether such a head makes a node *synced* is not decided here.
+//! A head that has a time: how old it is, and how far the way to now is. Pure, and true of any chain whose blocks have
+//! a time; whether such a head makes a node *synced* is not decided here.
 
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use super::{
 };
 use crate::domain::{Span, Time};
 
-/// A head so far in the future is not believed. Clocks of honest nodes differ by less than a second, nodes refuse blocks
-/// that are some seconds early, and our own idea of the right time is good to a tenth of one.
+/// A head so far in the future is not believed. Clocks of honest nodes differ by less than a second, nodes refuse
+/// blocks that are some seconds early, and our own idea of the right time is good to a tenth of one.
 const AHEAD: Span = Span::from_secs(10);
 
 /// By how much a head is in the future; `None` when it is none of those.
@@ -41,8 +41,8 @@ impl Way {
         percent(seconds(self.from, self.to), seconds(self.from, now)).min(99)
     }
 
-    /// How it goes on. The chain's time is what is worked off: blocks are not all alike, and what remains of the time is
-    /// known to the second while the head moves on.
+    /// How it continues. The chain's time is what is worked off: blocks are not all alike, and what remains of the time
+    /// is known to the second while the head moves on.
     pub fn outlook(self, pace: &mut Pace, now: Time, uptime: Duration) -> Option<Outlook> {
         pace.outlook(Work::ChainSeconds, uptime, seconds(Time::UNIX_EPOCH, self.to), seconds(self.to, now))
     }

@@ -8,7 +8,7 @@ pub struct NodeHealth {
     pub percent: u8,
     /// What it is doing, or what keeps it from being ready.
     pub stage: String,
-    /// If it goes on as it went.
+    /// If it continues as it went.
     pub seconds_to_go: Option<u64>,
     /// It follows its chain, right up to now.
     pub synced: bool,

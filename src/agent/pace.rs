@@ -1,4 +1,4 @@
-//! How fast a piece of work goes on, and so how long it will take. Pure: time is an argument.
+//! How fast a piece of work continues, and so how long it will take. Pure: time is an argument.
 //!
 //! It is an estimate over the last quarter of an hour and no promise; where it cannot tell, it says nothing.
 
@@ -44,7 +44,7 @@ struct Sample {
 }
 
 impl Pace {
-    /// Takes what is done and what remains at a moment (of a clock that only goes forward), and says how it goes on.
+    /// Takes what is done and what remains at a moment (of a clock that only goes forward), and says how it continues.
     /// What remains counts, not what is done: the chain's head moves on while a node syncs.
     pub fn outlook(&mut self, work: Work, at: Duration, done: u64, remaining: u64) -> Option<Outlook> {
         let last = self.samples.back();

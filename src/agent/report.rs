@@ -15,8 +15,8 @@ const MAX_STAGE: usize = 200;
 const MAX_SIGNER: usize = 400;
 const MAX_VERSIONS: usize = 8;
 
-/// Counts reports. It starts at the machine's uptime and never runs behind it, so an agent that is started again goes on
-/// above what it said before, without a file to remember it in.
+/// Counts reports. It starts at the machine's uptime and never runs behind it, so an agent that is started again
+/// continues above what it said before, without a file to remember it in.
 #[derive(Debug, Default)]
 pub struct Counter(u64);
 

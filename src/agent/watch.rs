@@ -143,7 +143,7 @@ impl Agent {
         Self::new(config, LocalMachine::at("/"), metadata, clock)
     }
 
-    /// Reports until it is told to stop, and then ends at once, whatever it waits for.
+    /// Reports until it is to stop, and then ends at once, whatever it waits for.
     pub async fn run(mut self, shutdown: CancellationToken) {
         tracing::info!(
             validator = %self.config.validator, incident = %self.config.incident, boot = %self.boot_id,
@@ -167,7 +167,7 @@ impl Agent {
         let trouble = match self.report().await {
             Err(error) => Some(error.to_string()),
             Ok(report) => {
-                self.tell(&report);
+                self.log(&report);
                 let sent = self.metadata.put_guest_attribute(REPORT, report::bytes(&report)).await;
                 sent.err().map(|error| error.to_string())
             }
@@ -201,7 +201,7 @@ impl Agent {
 
     fn write(&mut self, health: NodeHealth, restarts: u32, uptime: Duration, now: Time) -> Report {
         let facts = self.machine.facts();
-        // A node that does not run says nothing, and signs nothing. One that answers runs, whoever has started it.
+        // A node that does not run says nothing, and signs nothing. One that answers runs, whatever started it.
         let runs = |process: &signer::RunningProcess| {
             process.unit.as_ref().is_some_and(|unit| self.config.units.contains(unit))
         };
@@ -239,7 +239,7 @@ impl Agent {
     }
 
     /// Says in the log what has changed.
-    fn tell(&mut self, report: &Report) {
+    fn log(&mut self, report: &Report) {
         tracing::debug!(counter = report.counter, percent = report.progress_percent, stage = %report.stage, "looked");
         if self.said.synced != Some(report.synced) {
             tracing::info!(percent = report.progress_percent, synced = report.synced, "{}", report.stage);

@@ -13,7 +13,7 @@ use crate::{
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  failover agent --config /etc/failover/agent.json         report for ever; what failover-agent.service runs
+  failover agent --config /etc/failover/agent.json         report until stopped; what failover-agent.service runs
   failover agent --config /etc/failover/agent.json --once  look once, print the report, leave none
 
 GCE_METADATA_HOST names another metadata server than metadata.google.internal, as host or host:port.
@@ -34,7 +34,8 @@ impl Options {
     }
 }
 
-/// A runtime of its own, of one thread: the agent waits nearly all of the time, on a machine whose memory the clients need.
+/// A runtime of its own, of one thread: the agent waits nearly all of the time, on a machine whose memory the clients
+/// need.
 pub(super) fn run(options: &Options) -> anyhow::Result<Exit> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

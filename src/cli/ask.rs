@@ -1,4 +1,4 @@
-//! `open`, `close`, `pause`, `resume`: requests in the ledger, taken by whoever holds the lease.
+//! `open`, `close`, `pause`, `resume`: requests in the ledger, taken by the holder of the lease.
 
 use std::{
     sync::Arc,
@@ -19,7 +19,7 @@ use crate::{
 struct Common {
     /// Which validator.
     validator: String,
-    /// Why; it stands in the mail and in the ledger.
+    /// Why; it is in the mail and in the ledger.
     #[arg(short, long)]
     reason: String,
     /// Who asks.

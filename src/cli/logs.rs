@@ -81,7 +81,7 @@ impl Reader {
                     return Ok(Exit::Done);
                 }
                 Ok(None) => bail!("{instance} is gone, and its serial port with it"),
-                // Whoever follows a machine through its boot goes on when the cloud is back.
+                // Someone who follows a machine through its boot continues when the cloud is back.
                 Err(CloudError::Retry(why) | CloudError::Unknown(why)) if follow && self.read => {
                     eprintln!("the cloud did not answer, asking again: {}", visible(&why));
                 }

@@ -41,7 +41,7 @@ enum Show {
 #[derive(Serialize)]
 struct Plan<'a> {
     mode: Mode,
-    fuse: String,
+    limit: String,
     rungs: Vec<Row<'a>>,
     budget_per_incident: Option<Usd>,
     budget_per_month: Option<Usd>,
@@ -54,8 +54,8 @@ struct Row<'a> {
     zone: &'a str,
     machine_type: &'a str,
     per_hour: Option<Usd>,
-    until_fuse: Option<Usd>,
-    after_fuse_per_month: Option<Usd>,
+    at_most: Option<Usd>,
+    stopped_per_month: Option<Usd>,
     within_budget: bool,
 }
 
@@ -79,22 +79,22 @@ pub(super) async fn run(options: &Options) -> anyhow::Result<Exit> {
     }
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
-    table.set_header(["", "ZONE", "MACHINE", "PER HOUR", "UNTIL THE FUSE", "THEN PER MONTH", ""]);
+    table.set_header(["", "ZONE", "MACHINE", "PER HOUR", "AT MOST", "THEN PER MONTH", ""]);
     for (index, row) in plan.rungs.iter().enumerate() {
         table.add_row([
             (index + 1).to_string(),
             row.zone.to_owned(),
             row.machine_type.to_owned(),
             show(row.per_hour),
-            show(row.until_fuse),
-            show(row.after_fuse_per_month),
+            show(row.at_most),
+            show(row.stopped_per_month),
             if row.within_budget { String::new() } else { "over budget".to_owned() },
         ]);
     }
     println!("{table}");
     println!(
-        "The fuse stops the machine after {}; its disk remains until somebody or the sweeper deletes it.",
-        plan.fuse
+        "Compute Engine stops the machine after {}; its disk remains until somebody or the sweeper deletes it.",
+        plan.limit
     );
     println!("Prices: {}", plan.prices);
     if plan.simulated {
@@ -109,7 +109,7 @@ pub(super) async fn run(options: &Options) -> anyhow::Result<Exit> {
 fn plan(policy: &Policy, prices: String) -> Plan<'_> {
     Plan {
         mode: policy.mode,
-        fuse: human(policy.standby_ttl),
+        limit: human(policy.standby_ttl),
         rungs: policy.ladder.iter().map(|rung| row(rung, policy)).collect(),
         budget_per_incident: policy.budget_per_incident,
         budget_per_month: policy.budget_per_month,
@@ -120,13 +120,13 @@ fn plan(policy: &Policy, prices: String) -> Plan<'_> {
 
 fn row<'a>(rung: &'a PricedRung, policy: &Policy) -> Row<'a> {
     let limits = [policy.budget_per_incident, policy.budget_per_month];
-    let fits = |limit: &Usd| rung.until_fuse.is_some_and(|price| price <= *limit);
+    let fits = |limit: &Usd| rung.at_most.is_some_and(|price| price <= *limit);
     Row {
         zone: &rung.rung.zone,
         machine_type: &rung.rung.machine_type,
         per_hour: rung.per_hour,
-        until_fuse: rung.until_fuse,
-        after_fuse_per_month: rung.after_fuse_per_month,
+        at_most: rung.at_most,
+        stopped_per_month: rung.stopped_per_month,
         within_budget: limits.iter().flatten().all(fits),
     }
 }

@@ -17,7 +17,7 @@ Uses your own Google credentials (gcloud auth application-default login): the wa
 pub(super) struct Options {
     /// Whose standby.
     validator: String,
-    /// Why; it stands in the ledger.
+    /// Why; it is in the ledger.
     #[arg(short, long)]
     reason: String,
     /// Who asks.
@@ -44,15 +44,15 @@ pub(super) async fn run(options: Options) -> anyhow::Result<Exit> {
     let retained = cloud.retain(&standby.instance).await?;
     requests::send(&*ledger, Time::now(), &validator, &options.by, &options.reason, Command::Retain, incident)
         .await
-        .context("the machine is retained, but the watcher could not be told; it sees the label by itself")?;
+        .context("the machine is retained, but the watcher could not be notified; it sees the label by itself")?;
     if options.json {
         println!("{}", serde_json::to_string_pretty(&retained)?);
     } else {
         println!("{}: deletion protection is on, automation leaves it alone", standby.instance);
-        if retained.fuse_cleared {
-            println!("its fuse is cleared: once it runs it costs until you delete it");
+        if retained.limit_cleared {
+            println!("its run limit is cleared: once it runs it costs until you delete it");
         } else {
-            println!("its fuse is NOT cleared: it will be stopped at its end, not deleted");
+            println!("its run limit is NOT cleared: Compute Engine will stop it at its end, not deleted");
         }
         if let Some(remaining) = &retained.remaining {
             println!("left to you: {remaining}");

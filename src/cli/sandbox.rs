@@ -49,7 +49,7 @@ pub(super) async fn run(options: Options) -> anyhow::Result<Exit> {
         return Ok(Exit::Done);
     }
     let program = std::env::current_exe().context("this program cannot be found to run the watcher")?;
-    let stage = story::tell(&options.story, &program, &Narrator::aloud()).await?;
+    let stage = story::play(&options.story, &program, &Narrator::aloud()).await?;
     println!("\nThe story ended as it has to.");
     if options.keep {
         println!("\nThe world stays up until you press Ctrl-C:");

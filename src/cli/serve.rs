@@ -23,7 +23,7 @@ pub(super) async fn watch(config: &Config) -> anyhow::Result<Exit> {
         "watching"
     );
     if config.policy.mode == Mode::Observe {
-        tracing::warn!("mode is observe: decides and tells, creates nothing");
+        tracing::warn!("mode is observe: decides and notifies, creates nothing");
     }
     let shutdown = shutdown::on_signal("stopping: what runs may end, then the lease is given back")?;
     watcher.run(shutdown).await?;

@@ -157,7 +157,7 @@ pub(crate) fn table(status: &Status) -> String {
             let starting = standby.starting.as_ref().map_or_else(String::new, |word| format!(", {}", start_word(word)));
             let simulated = if standby.simulated { " (simulated)" } else { "" };
             let stuck = standby.stuck.as_ref().map_or_else(String::new, |stuck| format!(", STUCK: {}", stuck.why));
-            format!("{}{progress}{starting}{stuck}{simulated}, stops {}", standby.instance, clock(standby.fuse_at))
+            format!("{}{progress}{starting}{stuck}{simulated}, stops {}", standby.instance, clock(standby.expires_at))
         });
         let pause = validator.pause.as_ref().map_or_else(String::new, |pause| format!("\npaused {pause}"));
         let why = format!("{}{pause}", validator.reason);

@@ -17,7 +17,7 @@ pub fn init(cli: &Cli) {
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(usual));
     let registry = tracing_subscriber::registry().with(filter);
-    // Only the watcher's log is read by machines; whoever types a command reads it himself.
+    // Only the watcher's log is read by machines; a person who types a command reads it directly.
     let for_machines = matches!(cli.command, Command::Serve(_)) && !std::io::stderr().is_terminal();
     if !for_machines {
         let layer = fmt::layer().with_writer(std::io::stderr).with_target(false);

@@ -61,8 +61,8 @@ pub(super) fn probes_alone(
     if checker.problems.is_empty() { Ok(probes) } else { Err(ConfigError::Invalid(checker.problems)) }
 }
 
-/// Collects what is wrong. **Invariant:** a check that finds something wrong reports it, so whatever it answers then, `None`
-/// or the value as it is written, is thrown away: nothing is built from a file with a problem.
+/// Collects what is wrong. **Invariant:** a check that finds something wrong reports it, so whatever it answers then,
+/// `None` or the value as it is written, is thrown away: nothing is built from a file with a problem.
 struct Checker<'a> {
     text: &'a str,
     origin: &'a str,
@@ -123,7 +123,7 @@ impl Checker<'_> {
             );
         }
         if written.mail.is_none() {
-            let message = "mode is armed, but there is no mail section: nobody is told that a standby is ready";
+            let message = "mode is armed, but there is no mail section: nobody is notified that a standby is ready";
             self.warn(written.mode.place, message);
         }
     }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 
 use crate::domain::{PublicKey, Span, one_line, probe::FailsFor};
 
-/// Where something stands in the file. Both count from 1; zero is "nowhere", for a default.
+/// Where something is in the file. Both count from 1; zero is "nowhere", for a default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Place {
     /// The line.
@@ -237,7 +237,8 @@ pub(super) fn public_key(text: &str) -> Result<PublicKey, String> {
     }
 }
 
-/// The start of a text for an error. Of a key only the start: a private key put here by mistake must not get into a log.
+/// The start of a text for an error. Of a key only the start: a private key put here by mistake must not get into a
+/// log.
 fn cut(text: &str) -> String {
     one_line(text, 11)
 }

@@ -2,7 +2,7 @@
 //!
 //! It changes words only; the place is the parser's. A complaint it does not know is passed on as it is.
 
-/// Says what a complaint means to somebody who edits a file and has never heard of a deserializer.
+/// Says what a complaint means to somebody who edits a file and has never seen a deserializer.
 pub(super) fn in_words(complaint: &str) -> String {
     let complaint = complaint.trim();
     // The position stands before the message already.

@@ -16,16 +16,16 @@ use crate::domain::{
 };
 
 mod compute;
+mod notify;
 mod policy;
 mod probe;
 mod standby;
-mod told;
 
 pub use compute::*;
+pub use notify::*;
 pub use policy::*;
 pub use probe::*;
 pub use standby::*;
-pub use told::*;
 
 /// The configuration of `failover`.
 #[derive(Debug, Deserialize, JsonSchema)]

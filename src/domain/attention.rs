@@ -96,7 +96,7 @@ impl Attention {
             ),
             Self::Stopped => close(
                 "the standby was stopped",
-                "The standby of {id} was stopped, by its fuse or by somebody. Its disk still costs. Decide whether it \
+                "The standby of {id} was stopped, by its run limit or by someone. Its disk still costs. Decide whether it \
                  is still needed.",
             ),
             Self::SignerSeen => keep(
@@ -122,7 +122,7 @@ impl Attention {
             Self::TtlEnded => keep(
                 "nothing was decided in time",
                 "The standby of {id} has run for as long as it may and nobody has decided. Keep it, or end the \
-                 incident; its own fuse stops it now.",
+                 incident; its run limit stops it now.",
             ),
             Self::RecoveredButSilent => close(
                 "home is back, the standby is silent",
@@ -142,7 +142,7 @@ impl Attention {
                 what: format!(
                     "No standby of {{id}} has booted, {attempts} of {attempts} tried. No further one is created. Read \
                      below what the last one's console has printed, then end the incident; the last machine stays \
-                     until you do, or until its own fuse stops it."
+                     until you do, or until its run limit stops it."
                 ),
                 keep: false,
             },

@@ -1,9 +1,9 @@
 //! What the chain shows of a validator's keys, and of itself: the judgement, from answers that a beacon node gave.
 //!
 //! It asks nobody: [`crate::adapters::beacon`] asks, once an epoch, and hands the answers in. The rules, each measured
-//! on a running network: only the epoch just ended is judged, late in the next one; an answer in which the control group
-//! is silent says nothing; a node counts only if it was well throughout; *silent* is written down at once and never
-//! asked for later, because nodes answer a wrong `false` about older epochs.
+//! on a running network: only the epoch just ended is judged, late in the next one; an answer in which the control
+//! group is silent says nothing; a node counts only if it was well throughout; *silent* is written down at once and
+//! never asked for later, because nodes answer a wrong `false` about older epochs.
 
 mod agree;
 mod judge;
@@ -35,7 +35,7 @@ pub struct KeyStates {
     pub slashed: Vec<PublicKey>,
     /// All that were asked about; empty when nobody said.
     pub configured: Vec<PublicKey>,
-    /// The chain has never heard of them: a typing error, or a deposit not yet seen.
+    /// The chain does not know them: a typing error, or a deposit not yet seen.
     pub missing: usize,
     /// Active and silent in the last epoch judged.
     pub silent: usize,
@@ -52,8 +52,8 @@ pub enum ChainHealth {
     Unknown,
 }
 
-/// From here on the chain leaks inactive validators (`MIN_EPOCHS_TO_INACTIVITY_PENALTY`, consensus-specs): not normal by
-/// the chain's own measure. In good times the last finalised epoch is two or three old.
+/// From here on the chain leaks inactive validators (`MIN_EPOCHS_TO_INACTIVITY_PENALTY`, consensus-specs): not normal
+/// by the chain's own measure. In good times the last finalised epoch is two or three old.
 pub const MAX_UNFINALISED: u64 = 4;
 
 impl ChainHealth {
@@ -67,7 +67,7 @@ impl ChainHealth {
     }
 }
 
-/// What one look at an epoch came to, for all validators: to be told to the loop and written down, once.
+/// What one look at an epoch came to, for all validators: to be sent to the loop and written down, once.
 #[derive(Clone, Debug)]
 pub struct ChainObservation {
     /// The epoch that was judged; `None` while there was nothing to judge yet.

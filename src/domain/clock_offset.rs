@@ -6,11 +6,11 @@ use serde::Serialize;
 
 use super::{Span, Time};
 
-/// One answer of another machine, and when it was asked and heard by our clock.
+/// One answer of another machine, and when it was asked and received by our clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DateSample {
     pub sent: Time,
-    pub heard: Time,
+    pub received: Time,
     /// What its `Date` said: it was written within the second that begins then.
     pub date: Time,
 }
@@ -38,7 +38,7 @@ impl ClockOffset {
     /// meanwhile, or one of the machines lies.
     #[must_use]
     pub fn from_samples(samples: &[DateSample]) -> Option<Self> {
-        let least = samples.iter().map(|sample| millis(sample.date, sample.heard)).max()?;
+        let least = samples.iter().map(|sample| millis(sample.date, sample.received)).max()?;
         let most = samples.iter().map(|sample| millis(sample.date, sample.sent) + 1000).min()?;
         (least <= most).then_some(Self { least_ms: least, most_ms: most })
     }
@@ -83,7 +83,7 @@ mod tests {
     /// Their clock is `offset` ahead; the answer is written in the middle of the round trip.
     fn sample(at_ms: i64, offset: i64, round_trip: i64) -> DateSample {
         let written = at_ms + round_trip / 2 + offset;
-        DateSample { sent: at(at_ms), heard: at(at_ms + round_trip), date: at(written.div_euclid(1000) * 1000) }
+        DateSample { sent: at(at_ms), received: at(at_ms + round_trip), date: at(written.div_euclid(1000) * 1000) }
     }
 
     proptest! {

@@ -67,7 +67,7 @@ pub struct Maintenance {
     pub fresh_until: Time,
 }
 
-/// An operator's request, as it stands in the ledger under `requests/`. Ownership is never among them.
+/// An operator's request, as it is in the ledger under `requests/`. Ownership is never among them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Request {
@@ -83,7 +83,7 @@ pub struct Request {
     pub expires_at: Option<Time>,
 }
 
-/// What creates or deletes machines is carried out within this time or not at all: whoever asks waits for 90 seconds,
+/// What creates or deletes machines is carried out within this time or not at all: the caller waits for 90 seconds,
 /// and a watcher that comes back hours later may find quite another situation.
 pub const REQUEST_LIFETIME: Span = Span::from_mins(15);
 
@@ -142,8 +142,8 @@ pub enum Action {
 }
 
 impl Step {
-    /// Its name in request ids, under which the cloud recognises a request that it has already carried out: a golden test
-    /// holds them.
+    /// Its name in request ids, under which the cloud recognises a request that it has already carried out: a golden
+    /// test holds them.
     #[must_use]
     pub fn name(self) -> &'static str {
         self.into()

@@ -60,7 +60,7 @@ impl IncidentId {
     }
 }
 
-/// The id of one notice, which is also its mail's Message-ID. It stands in the record with the notice, so a mail that is
+/// The id of one notice, which is also its mail's Message-ID. It is in the record with the notice, so a mail that is
 /// sent again after a crash is the same mail.
 #[must_use]
 pub fn notice_id(validator: &ValidatorId, at: super::Time, topic: &str) -> Uuid {
@@ -116,8 +116,8 @@ impl fmt::Display for ActionId {
 mod tests {
     use super::*;
 
-    /// These values stand in other systems: the cloud's record of our requests, names of machines, mailboxes. A change of
-    /// any of them is a change of identity, whatever was renamed.
+    /// These values stand in other systems: the cloud's record of our requests, names of machines, mailboxes. A change
+    /// of any of them is a change of identity, whatever was renamed.
     #[test]
     fn identities_do_not_change_when_code_is_renamed() {
         let (validator, at) = (ValidatorId::new("eth-0").unwrap(), crate::domain::Time::UNIX_EPOCH);

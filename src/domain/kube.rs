@@ -65,6 +65,6 @@ pub struct Health {
     pub hold: bool,
     /// The facts it rests on, one a line, for people.
     pub evidence: Vec<String>,
-    /// When to judge again though nothing has been heard.
+    /// When to judge again though nothing has changed.
     pub review_at: Option<Time>,
 }

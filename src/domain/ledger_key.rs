@@ -1,4 +1,4 @@
-//! Where each record stands in the ledger: every key and every prefix. What a record holds is said elsewhere.
+//! Where each record is in the ledger: every key and every prefix. What a record holds is said elsewhere.
 
 use std::{borrow::Cow, fmt, ops::Deref};
 

@@ -100,14 +100,21 @@ impl PriceTable {
 
     /// What a standby on this rung costs. Everything is `None` when its machine or disk type is not in the table.
     #[must_use]
-    pub fn price(&self, rung: &Rung, disk_type: &str, disk_gb: u32, boot_gb: u32, fuse: Span) -> PricedRung {
+    pub fn price(
+        &self,
+        rung: &Rung,
+        disk_type: &str,
+        disk_gb: u32,
+        boot_gb: u32,
+        max_run_duration: Span,
+    ) -> PricedRung {
         let priced = self.parts(rung, disk_type, disk_gb, boot_gb);
-        let hours = fuse.as_secs_f64() / 3600.0;
+        let hours = max_run_duration.as_secs_f64() / 3600.0;
         PricedRung {
             rung: rung.clone(),
             per_hour: priced.map(|(machine, disks)| Usd(machine + disks)),
-            until_fuse: priced.map(|(machine, disks)| Usd((machine + disks) * hours)),
-            after_fuse_per_month: priced.map(|(_, disks)| Usd(disks * HOURS_PER_MONTH)),
+            at_most: priced.map(|(machine, disks)| Usd((machine + disks) * hours)),
+            stopped_per_month: priced.map(|(_, disks)| Usd(disks * HOURS_PER_MONTH)),
         }
     }
 
@@ -143,15 +150,15 @@ mod tests {
         // 0.388472 + 0.005 + (204.8 + 5) / 730
         let per_hour = priced.per_hour.unwrap().0;
         assert!((per_hour - 0.680_869).abs() < 1e-5, "{per_hour}");
-        assert!((priced.until_fuse.unwrap().0 - 72.0 * per_hour).abs() < 1e-9);
-        assert_eq!(priced.after_fuse_per_month.unwrap().to_string(), "$209.80");
+        assert!((priced.at_most.unwrap().0 - 72.0 * per_hour).abs() < 1e-9);
+        assert_eq!(priced.stopped_per_month.unwrap().to_string(), "$209.80");
     }
 
     #[test]
     fn what_is_not_in_the_table_has_no_price() {
         let table = PriceTable::builtin();
         assert_eq!(table.price(&rung("z9-mystery"), "pd-balanced", 1, 1, Span::from_hours(1)).per_hour, None);
-        assert_eq!(table.price(&rung("n2-standard-8"), "hyperdisk", 1, 1, Span::from_hours(1)).until_fuse, None);
+        assert_eq!(table.price(&rung("n2-standard-8"), "hyperdisk", 1, 1, Span::from_hours(1)).at_most, None);
     }
 
     #[test]

@@ -51,7 +51,7 @@ pub enum OutboxState {
     Waiting,
     /// Nobody waits and at least one has it: it may go.
     Delivered,
-    /// Every recipient was refused for good: nobody has been told. Keep it visible until the operator has seen it.
+    /// Every recipient was refused for good: nobody has been notified. Keep it visible until the operator has seen it.
     Failed,
 }
 

@@ -10,7 +10,7 @@ use super::{Backoff, Rung, Span, Time, TimeExt, Usd, ValidatorId};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
-    /// Decides and tells, creates nothing.
+    /// Decides and notifies, creates nothing.
     #[default]
     Observe,
     /// Creates and deletes standbys.
@@ -24,10 +24,10 @@ pub struct PricedRung {
     pub rung: Rung,
     /// Machine and disks while it runs; `None` when the price table does not know the machine type.
     pub per_hour: Option<Usd>,
-    /// Everything until the fuse stops the machine.
-    pub until_fuse: Option<Usd>,
-    /// What remains after the fuse: the disks, per month.
-    pub after_fuse_per_month: Option<Usd>,
+    /// Everything until its limit stops the machine.
+    pub at_most: Option<Usd>,
+    /// What remains once it is stopped: the disks, per month.
+    pub stopped_per_month: Option<Usd>,
 }
 
 /// How far a standby is on a chain that nobody here follows.
@@ -60,11 +60,11 @@ macro_rules! policy_keys {
             cooldown: Span = Span::from_hours(1);
             /// No more automatic incidents of one validator than this in 24 hours.
             max_incidents_per_day: usize = 3;
-            /// How long a standby may run undecided. Also its fuse: then the cloud itself stops it.
+            /// How long a standby may run undecided. Also its `maxRunDuration`: then Compute Engine itself stops it.
             standby_ttl: Span = Span::from_hours(72);
             /// For how long a standby has to have everything before it is called ready.
             ready_hold: Span = Span::from_secs(19 * 60 + 12); // Three epochs of mainnet: it may fall behind again at once.
-            /// A standby that does not go on for this long is stuck, and somebody is notified.
+            /// A standby that makes no progress for this long is stuck, and somebody is notified.
             stuck_after: Span = Span::from_mins(30);
             /// A machine that has written nothing by then has not booted: it is deleted and another one is tried.
             boot_deadline: Span = Span::from_mins(20);
@@ -83,9 +83,11 @@ pub(crate) use policy_keys;
 
 macro_rules! define {
     ($($(#[$meaning:meta])* $key:ident: $type:ty = $default:expr;)*) => {
-        /// Every threshold a decision uses. The defaults follow from one sentence: creating is cheap and harmless, be quick.
+        /// Every threshold a decision uses. The defaults follow from one sentence: creating is cheap and harmless, be
+        /// quick.
         ///
-        /// After the keys of the file's section `policy` comes what no file can change, then what the file says elsewhere.
+        /// After the keys of the file's section `policy` comes what no file can change, then what the file says
+        /// elsewhere.
         #[derive(Clone, Debug, PartialEq)]
         pub struct Policy {
             $($(#[$meaning])* pub $key: $type,)*
@@ -97,7 +99,7 @@ macro_rules! define {
             pub report_stale_after: Span,
             /// How far the clock of a ready standby may be off.
             pub max_clock_offset: Span,
-            /// Without a machine by then, somebody is notified; trying goes on.
+            /// Without a machine by then, somebody is notified; it keeps trying.
             pub provisioning_deadline: Span,
             /// How often a machine is looked at.
             pub observe_every: Span,
@@ -113,16 +115,17 @@ macro_rules! define {
             pub mode: Mode,
             /// Where to create, in order of preference.
             pub ladder: Vec<PricedRung>,
-            /// The most one incident may cost until its fuse.
+            /// The most one incident may cost until its limit.
             pub budget_per_incident: Option<Usd>,
             /// The most that incidents opened in the last 30 days may cost together.
             pub budget_per_month: Option<Usd>,
             /// Who is notified.
             pub mail_to: Vec<String>,
-            /// The start-up bundle is a placeholder: the machine would not follow any chain, and people are told so.
+            /// The start-up bundle is a placeholder: the machine would not follow any chain, and people are notified of
+            /// it.
             pub simulated: bool,
-            /// Validators of chains that nobody here follows, and by what their standbys are judged instead. No genesis root
-            /// is asked of them.
+            /// Validators of chains that nobody here follows, and by what their standbys are judged instead. No genesis
+            /// root is asked of them.
             pub other_chains: BTreeMap<ValidatorId, OtherChain>,
         }
 
@@ -175,11 +178,11 @@ pub struct Contradiction {
 /// Below this the ledger's own delays let go of a lease that is held.
 const SHORTEST_LEASE: Span = Span::from_millis(200);
 /// The longest `maxRunDuration` that Compute Engine takes.
-const LONGEST_FUSE: Span = Span::from_hours(120 * 24);
+const MAX_RUN_DURATION: Span = Span::from_hours(120 * 24);
 /// Each attempt costs a machine for `boot_deadline`; what has failed so often will fail again.
 const MOST_BOOT_ATTEMPTS: u32 = 10;
-/// The first word of a start-up script takes about a minute of Compute Engine's own, and is seen at the next look. A machine
-/// that is given up sooner was sound, and so is the next one that is given up.
+/// The first word of a start-up script takes about a minute of Compute Engine's own, and is seen at the next look. A
+/// machine that is abandoned sooner was sound, and so is the next one that is abandoned.
 const SHORTEST_BOOT: Span = Span::from_mins(3);
 
 impl Policy {
@@ -200,8 +203,10 @@ impl Policy {
             wrong(&["boot_deadline"], format!("policy.boot_deadline has to be at least {SHORTEST_BOOT:#}: {why}"));
         }
         let (ttl, deadline) = (self.standby_ttl, self.provisioning_deadline);
-        if ttl > LONGEST_FUSE {
-            let message = format!("policy.standby_ttl has to be at most {LONGEST_FUSE:#}, the longest fuse there is");
+        if ttl > MAX_RUN_DURATION {
+            let message = format!(
+                "policy.standby_ttl has to be at most {MAX_RUN_DURATION:#}, the longest that Compute Engine takes"
+            );
             wrong(&["standby_ttl"], message);
         }
         if ttl < deadline {
@@ -238,9 +243,9 @@ impl Policy {
         Some(priced.per_hour?.0 * ran.as_secs_f64() / 3600.0)
     }
 
-    /// When the fuse of a machine created at this moment burns.
+    /// When Compute Engine stops a machine created at this moment.
     #[must_use]
-    pub fn fuse_at(&self, created_at: Time) -> Time {
+    pub fn expires_at(&self, created_at: Time) -> Time {
         created_at.plus(self.standby_ttl)
     }
 }

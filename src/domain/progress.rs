@@ -38,21 +38,21 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// What was heard of a machine, as of now.
+    /// What a machine has reported, as of now.
     #[must_use]
-    pub fn of(heard: &ReportHistory, now: Time) -> Self {
-        let report = &heard.report;
+    pub fn of(history: &ReportHistory, now: Time) -> Self {
+        let report = &history.report;
         let versions = report.versions.iter().take(VERSIONS);
         Self {
             percent: report.progress_percent.min(100),
             stage: one_line(&report.stage, 80),
-            percent_per_hour: heard.percent_per_hour(),
+            percent_per_hour: history.percent_per_hour(),
             seconds_to_go: report.seconds_to_go,
-            reported_at: heard.moved_at,
+            reported_at: history.moved_at,
             head_age_seconds: report.head_age_seconds,
             peers: report.peers,
             restarts: report.restarts,
-            boots: heard.boots_within(Span::from_hours(24), now),
+            boots: history.boots_within(Span::from_hours(24), now),
             disk_free_percent: report.disk_free_percent.map(|percent| percent.min(100)),
             memory_free_percent: report.memory_free_percent.map(|percent| percent.min(100)),
             versions: versions.map(|(program, version)| (one_line(program, 40), one_line(version, 80))).collect(),
@@ -87,7 +87,7 @@ impl Progress {
             |at| format!("it reported {} ago", human(elapsed(at, now))),
         ));
         lines.push(format!(
-            "{} peers, its head was {} s old, {} restarts since its boot, {} boots of late",
+            "{} peers, its head was {} s old, {} restarts since its boot, {} boots recently",
             self.peers, self.head_age_seconds, self.restarts, self.boots
         ));
         let free = |what: &str, percent: u8| format!("{percent} % of its {what} is free");

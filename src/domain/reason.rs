@@ -1,4 +1,4 @@
-//! Why a validator stands where it stands: data first, and one set of words for it everywhere.
+//! why a validator is in its phase: data first, and one set of words for it everywhere.
 
 use std::fmt;
 
@@ -35,7 +35,7 @@ pub enum Reason {
     Starting { word: String },
     Rebooted { boots: usize },
     Stuck { stuck: Stuck, missing: Vec<String> },
-    GoesOn { stuck: Stuck },
+    NoLongerStuck { stuck: Stuck },
     DisksLeft { left: String },
     NeverBooted { instance: InstanceRef, waited: Span },
     Abandoning { instance: InstanceRef },
@@ -84,11 +84,11 @@ impl fmt::Display for Reason {
                 write!(f, "the standby has everything; it is called ready in {} if that lasts", human(*left))
             }
             Self::HoldBroken { missing } => {
-                write!(f, "the standby lacks something again, its time begins anew: {}", missing.join(", "))
+                write!(f, "the standby lacks something again, its wait starts over: {}", missing.join(", "))
             }
             Self::UnusableReport { why } => write!(f, "report ignored: {why}"),
             Self::Starting { word } => write!(f, "the standby has booted; {}", start_word(word)),
-            Self::Rebooted { boots } => write!(f, "the standby has booted again, {boots} times of late"),
+            Self::Rebooted { boots } => write!(f, "the standby has booted again, {boots} times recently"),
             Self::Stuck { stuck, missing } => {
                 let seen = stuck.to_string();
                 write!(f, "stuck: {seen}; {}", stuck.kind().advice())?;
@@ -97,7 +97,7 @@ impl fmt::Display for Reason {
                     missing.iter().map(String::as_str).filter(|missing| !seen.contains(missing)).collect();
                 if missing.is_empty() { Ok(()) } else { write!(f, "; {}", missing.join(", ")) }
             }
-            Self::GoesOn { stuck } => write!(f, "the standby goes on; it was stuck because {stuck}"),
+            Self::NoLongerStuck { stuck } => write!(f, "the standby continues; it was stuck because {stuck}"),
             Self::NeverBooted { instance, waited } => {
                 write!(f, "{instance} has written nothing for {}: it has not booted", human(*waited))
             }
@@ -107,7 +107,7 @@ impl fmt::Display for Reason {
                 write!(f, "home has been at work for {} and its process is seen", human(*working_for))
             }
             Self::RecoveryWaits { left, process_seen: true } => {
-                write!(f, "home is at work again; releasing in {} if it goes on", human(*left))
+                write!(f, "home is at work again; releasing in {} if it continues", human(*left))
             }
             Self::RecoveryWaits { left: _, process_seen: false } => {
                 f.write_str("somebody attests again, but home's own process is not seen: not released")
@@ -148,7 +148,7 @@ struct Views<'a>(&'a [View]);
 impl fmt::Display for Views<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0.is_empty() {
-            return f.write_str("nothing has been heard yet");
+            return f.write_str("nothing has been observed yet");
         }
         for (index, view) in self.0.iter().enumerate() {
             if index > 0 {

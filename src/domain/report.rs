@@ -13,7 +13,7 @@ pub const UNKNOWN_HEAD_AGE_SECONDS: u64 = 366 * 24 * 3600;
 /// As much as is kept of what a start-up script says in the guest attribute `failover/boot`.
 pub const START_WORD: usize = 200;
 
-/// One report, as it stands in the guest attribute `failover/report`.
+/// One report, as it is in the guest attribute `failover/report`.
 ///
 /// What a report does not say is read as *not known*: the fields without a default are those without which it says
 /// nothing at all.
@@ -28,7 +28,7 @@ pub struct Report {
     pub progress_percent: u8,
     /// What it is doing, in a few words: "execution client: 18.2 of 21.9 M blocks".
     pub stage: String,
-    /// How long that will take if it goes on as it went; `None` while that cannot be told.
+    /// How long that will take if it continues as it went; `None` while that cannot be told.
     #[serde(default)]
     pub seconds_to_go: Option<u64>,
     /// Consensus client synced (not syncing, within two slots of the clock); of another kind, its own health.
@@ -72,8 +72,8 @@ pub enum Written {
     /// Nothing, ever: it has not booted, or not yet.
     #[default]
     Nothing,
-    /// What its start-up script does, in the script's own words and in [`START_WORD`] characters at most: it has booted,
-    /// and its agent has not reported yet.
+    /// What its start-up script does, in the script's own words and in [`START_WORD`] characters at most: it has
+    /// booted, and its agent has not reported yet.
     Starting(String),
     /// Something that is no report, and why. It has booted all the same.
     Unreadable(String),

@@ -16,13 +16,14 @@ const FALL: u8 = 5;
 /// How many changes are remembered of each kind; enough for every threshold, and bounded whatever a machine sends.
 const KEPT: usize = 16;
 
-/// A machine's last report, and what its reports have shown since it was first heard.
+/// A machine's last report, and what its reports have shown since it was first seen.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ReportHistory {
     pub report: Report,
-    /// When its counter last grew or its boot id changed, by our clock. `None` for the first one seen: it may be days old.
+    /// When its counter last grew or its boot id changed, by our clock. `None` for the first one seen: it may be days
+    /// old.
     pub moved_at: Option<Time>,
-    /// When this watcher first heard the machine, or began to count again after its clock had jumped.
+    /// When this watcher first saw the machine, or began to count again after its clock had jumped.
     pub since: Time,
     /// When the percentage last grew, or the head last became newer.
     pub progress_at: Time,
@@ -50,7 +51,7 @@ impl ReportHistory {
     #[must_use]
     pub fn first(report: Report, now: Time) -> Self {
         let percent = report.progress_percent.min(100);
-        let mut heard = Self {
+        let mut history = Self {
             moved_at: None,
             since: now,
             progress_at: now,
@@ -66,9 +67,9 @@ impl ReportHistory {
             percents: vec![(now, percent)],
             report,
         };
-        heard.peerless.hear(heard.report.peers == 0, now);
-        heard.hidden.hear(heard.report.signer_hidden.is_some(), now);
-        heard
+        history.peerless.record(history.report.peers == 0, now);
+        history.hidden.record(history.report.signer_hidden.is_some(), now);
+        history
     }
 
     /// Whether this is a report of a boot that is over: somebody repeats an old one.
@@ -78,7 +79,7 @@ impl ReportHistory {
     }
 
     /// Takes in the next report. `clock_limit` is how far its clock may be off.
-    pub fn hear(&mut self, report: &Report, clock_limit: Span, now: Time) {
+    pub fn record(&mut self, report: &Report, clock_limit: Span, now: Time) {
         let rebooted = self.report.boot_id != report.boot_id;
         // Within a boot the counter only grows: a smaller one is an older report, repeated by somebody.
         if !rebooted && report.counter <= self.report.counter {
@@ -97,10 +98,10 @@ impl ReportHistory {
         }
         self.moved_at = Some(now);
         self.advance(report, now);
-        self.peerless.hear(report.peers == 0, now);
-        self.hidden.hear(report.signer_hidden.is_some(), now);
+        self.peerless.record(report.peers == 0, now);
+        self.hidden.record(report.signer_hidden.is_some(), now);
         let off = Span::from_millis(report.clock_offset_ms.saturating_abs()) > clock_limit;
-        self.clock_off.hear(off, now);
+        self.clock_off.record(off, now);
         self.report = report.clone();
     }
 
@@ -146,7 +147,7 @@ impl ReportHistory {
         recent.fold(0, |sum, (_, more)| sum.saturating_add(*more))
     }
 
-    /// How fast it goes on, over the last changes of the percentage that this watcher has seen; `None` before two.
+    /// How fast it continues, over the last changes of the percentage that this watcher has seen; `None` before two.
     #[must_use]
     pub fn percent_per_hour(&self) -> Option<f64> {
         let ((from, low), (to, high)) = (*self.percents.first()?, *self.percents.last()?);
@@ -202,105 +203,105 @@ mod tests {
         Time::UNIX_EPOCH + Span::from_mins(minutes)
     }
 
-    fn hear(heard: &mut ReportHistory, report: &Report, minutes: i64) {
-        heard.hear(report, Span::from_millis(500), at(minutes));
+    fn record(history: &mut ReportHistory, report: &Report, minutes: i64) {
+        history.record(report, Span::from_millis(500), at(minutes));
     }
 
     #[test]
     fn the_percentage_is_progress_when_it_grows_and_a_slip_of_rounding_is_not() {
-        let mut heard = ReportHistory::first(report(1, 40), at(0));
+        let mut history = ReportHistory::first(report(1, 40), at(0));
         for (minutes, percent) in [(10, 39), (20, 40), (30, 39), (40, 40)] {
-            hear(
-                &mut heard,
+            record(
+                &mut history,
                 &Report { head_age_seconds: 9000 + 60 * minutes, ..report(minutes, percent) },
                 minutes as i64,
             );
         }
-        assert_eq!(heard.progress_at, at(0));
-        hear(&mut heard, &Report { head_age_seconds: 12_000, ..report(50, 41) }, 50);
-        assert_eq!((heard.progress_at, heard.percent_at), (at(50), at(50)));
+        assert_eq!(history.progress_at, at(0));
+        record(&mut history, &Report { head_age_seconds: 12_000, ..report(50, 41) }, 50);
+        assert_eq!((history.progress_at, history.percent_at), (at(50), at(50)));
     }
 
     #[test]
     fn after_a_step_back_of_our_clock_only_a_new_report_is_fresh() {
-        let mut heard = ReportHistory::first(report(1, 40), at(60));
-        hear(&mut heard, &report(2, 40), 61);
-        assert!(heard.is_fresh(Span::from_mins(10), at(61)));
-        heard.interrupt(at(10));
-        assert!(!heard.is_fresh(Span::from_mins(10), at(11)), "nothing has come by the clock that counts now");
-        hear(&mut heard, &report(3, 40), 12);
-        assert!(heard.is_fresh(Span::from_mins(10), at(12)));
+        let mut history = ReportHistory::first(report(1, 40), at(60));
+        record(&mut history, &report(2, 40), 61);
+        assert!(history.is_fresh(Span::from_mins(10), at(61)));
+        history.interrupt(at(10));
+        assert!(!history.is_fresh(Span::from_mins(10), at(11)), "nothing has come by the clock that counts now");
+        record(&mut history, &report(3, 40), 12);
+        assert!(history.is_fresh(Span::from_mins(10), at(12)));
     }
 
     #[test]
     fn an_age_that_is_not_known_is_no_head_that_moves() {
         let unknown = |counter| Report { head_age_seconds: UNKNOWN_HEAD_AGE_SECONDS, ..report(counter, 40) };
-        let mut heard = ReportHistory::first(unknown(1), at(0));
+        let mut history = ReportHistory::first(unknown(1), at(0));
         for minutes in [10, 20, 30] {
-            hear(&mut heard, &unknown(minutes), minutes as i64);
+            record(&mut history, &unknown(minutes), minutes as i64);
         }
-        assert_eq!(heard.progress_at, at(0));
+        assert_eq!(history.progress_at, at(0));
     }
 
     #[test]
     fn a_sync_that_began_again_is_measured_anew() {
-        let mut heard = ReportHistory::first(report(1, 80), at(0));
-        hear(&mut heard, &report(2, 3), 10);
-        hear(&mut heard, &report(3, 4), 70);
-        assert_eq!(heard.percent_at, at(70));
-        assert_eq!(heard.percent_per_hour(), Some(1.0));
+        let mut history = ReportHistory::first(report(1, 80), at(0));
+        record(&mut history, &report(2, 3), 10);
+        record(&mut history, &report(3, 4), 70);
+        assert_eq!(history.percent_at, at(70));
+        assert_eq!(history.percent_per_hour(), Some(1.0));
     }
 
     #[test]
     fn the_same_or_an_older_report_moves_nothing() {
-        let mut heard = ReportHistory::first(report(5, 40), at(0));
-        hear(&mut heard, &report(5, 90), 10);
-        hear(&mut heard, &report(4, 90), 20);
-        assert_eq!((heard.moved_at, heard.report.progress_percent), (None, 40));
+        let mut history = ReportHistory::first(report(5, 40), at(0));
+        record(&mut history, &report(5, 90), 10);
+        record(&mut history, &report(4, 90), 20);
+        assert_eq!((history.moved_at, history.report.progress_percent), (None, 40));
     }
 
     #[test]
     fn a_boot_is_counted_and_an_earlier_one_is_known_however_long_its_name() {
         let long = "x".repeat(10_000);
-        let mut heard = ReportHistory::first(Report { boot_id: long.clone(), ..report(9, 1) }, at(0));
-        hear(&mut heard, &report(1, 1), 5);
-        assert_eq!((heard.boots_within(Span::from_hours(1), at(6)), heard.moved_at), (1, Some(at(5))));
-        assert_eq!(heard.boots_within(Span::from_mins(1), at(60)), 0);
-        assert!(heard.is_of_an_earlier_boot(&Report { boot_id: long, ..report(10, 1) }));
-        assert!(!heard.is_of_an_earlier_boot(&report(2, 1)));
+        let mut history = ReportHistory::first(Report { boot_id: long.clone(), ..report(9, 1) }, at(0));
+        record(&mut history, &report(1, 1), 5);
+        assert_eq!((history.boots_within(Span::from_hours(1), at(6)), history.moved_at), (1, Some(at(5))));
+        assert_eq!(history.boots_within(Span::from_mins(1), at(60)), 0);
+        assert!(history.is_of_an_earlier_boot(&Report { boot_id: long, ..report(10, 1) }));
+        assert!(!history.is_of_an_earlier_boot(&report(2, 1)));
     }
 
     #[test]
     fn restarts_are_counted_within_a_span_and_anew_with_every_boot() {
-        let mut heard = ReportHistory::first(Report { restarts: 7, ..report(1, 1) }, at(0));
-        hear(&mut heard, &Report { restarts: 9, ..report(2, 1) }, 5);
-        hear(&mut heard, &Report { restarts: 10, ..report(3, 1) }, 50);
-        assert_eq!(heard.restarts_within(Span::from_hours(1), at(50)), 3, "the first seven may be days old");
-        assert_eq!(heard.restarts_within(Span::from_mins(30), at(50)), 1);
-        hear(&mut heard, &Report { boot_id: "b".into(), restarts: 2, ..report(1, 1) }, 51);
-        assert_eq!(heard.restarts_within(Span::from_hours(1), at(51)), 0);
+        let mut history = ReportHistory::first(Report { restarts: 7, ..report(1, 1) }, at(0));
+        record(&mut history, &Report { restarts: 9, ..report(2, 1) }, 5);
+        record(&mut history, &Report { restarts: 10, ..report(3, 1) }, 50);
+        assert_eq!(history.restarts_within(Span::from_hours(1), at(50)), 3, "the first seven may be days old");
+        assert_eq!(history.restarts_within(Span::from_mins(30), at(50)), 1);
+        record(&mut history, &Report { boot_id: "b".into(), restarts: 2, ..report(1, 1) }, 51);
+        assert_eq!(history.restarts_within(Span::from_hours(1), at(51)), 0);
     }
 
     #[test]
     fn whatever_a_machine_sends_little_is_kept() {
-        let mut heard = ReportHistory::first(report(0, 0), at(0));
+        let mut history = ReportHistory::first(report(0, 0), at(0));
         for number in 1..10_000u32 {
             let boot_id = number.to_string().repeat(100);
             let report =
                 Report { boot_id, restarts: number, clock_offset_ms: i64::MIN, ..report(0, (number % 101) as u8) };
-            hear(&mut heard, &Report { head_age_seconds: u64::MAX, ..report }, i64::from(number));
+            record(&mut history, &Report { head_age_seconds: u64::MAX, ..report }, i64::from(number));
         }
-        let kept = [heard.past_boots.len(), heard.boots.len(), heard.restarts.len(), heard.percents.len()];
+        let kept = [history.past_boots.len(), history.boots.len(), history.restarts.len(), history.percents.len()];
         assert!(kept.iter().all(|kept| *kept <= KEPT), "{kept:?}");
     }
 
     #[test]
     fn after_a_jump_of_our_clock_everything_is_counted_from_then() {
-        let mut heard = ReportHistory::first(Report { clock_offset_ms: 9000, ..report(1, 40) }, at(0));
-        hear(&mut heard, &Report { clock_offset_ms: 9000, ..report(2, 40) }, 1);
-        heard.interrupt(at(600));
-        assert_eq!((heard.progress_at, heard.percent_at), (at(600), at(600)));
-        assert_eq!((heard.peerless.since(), heard.clock_off.since()), (Some(at(600)), Some(at(600))));
-        assert_eq!(heard.percent_per_hour(), None);
+        let mut history = ReportHistory::first(Report { clock_offset_ms: 9000, ..report(1, 40) }, at(0));
+        record(&mut history, &Report { clock_offset_ms: 9000, ..report(2, 40) }, 1);
+        history.interrupt(at(600));
+        assert_eq!((history.progress_at, history.percent_at), (at(600), at(600)));
+        assert_eq!((history.peerless.since(), history.clock_off.since()), (Some(at(600)), Some(at(600))));
+        assert_eq!(history.percent_per_hour(), None);
     }
 }

@@ -50,7 +50,7 @@ pub enum Evidence {
     Process,
 }
 
-/// The interval an opinion speaks about; it may end long before the opinion was heard.
+/// The interval an opinion speaks about; it may end long before the opinion arrives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Interval {
     /// Its start.
@@ -59,7 +59,7 @@ pub struct Interval {
     pub to: Time,
 }
 
-/// One opinion, heard once. It goes stale to *unknown* by itself.
+/// One opinion, received once. It goes stale to *unknown* by itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reading {
     /// The opinion.

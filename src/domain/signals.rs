@@ -65,8 +65,8 @@ impl Signals {
         slot.reading = reading;
     }
 
-    /// What they amount to. `needed` is how many independent opinions confirm an outage; a veto is an *up* or *partial* of
-    /// a source that sees it work, about a time after `suspected_since`.
+    /// What they amount to. `needed` is how many independent opinions confirm an outage; a veto is an *up* or *partial*
+    /// of a source that sees it work, about a time after `suspected_since`.
     #[must_use]
     pub fn assess(&self, suspected_since: Time, needed: usize, now: Time) -> Assessment {
         let mut result = Assessment {
@@ -100,8 +100,8 @@ impl Signals {
         result
     }
 
-    /// **Invariant:** a hold belongs to the opinions that make it up. What another one does beside them, however often it
-    /// changes, neither begins it again nor ends it.
+    /// **Invariant:** a hold belongs to the opinions that make it up. What another one does beside them, however often
+    /// it changes, neither begins it again nor ends it.
     fn enough_since(&self, needed: usize, now: Time) -> Option<Time> {
         let down = |slot: &&SignalSlot| slot.source.says_down() && slot.reading.verdict_at(now) == Verdict::Down;
         let mut downs: Vec<&SignalSlot> = self.slots.iter().filter(down).collect();
@@ -124,7 +124,7 @@ impl Signals {
         })
     }
 
-    /// Whether nothing has been heard yet.
+    /// Whether nothing has been observed yet.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.slots.is_empty()
@@ -143,8 +143,8 @@ impl Signals {
         self.slots.iter().any(|slot| slot.source == Source::Probe)
     }
 
-    /// Our clock jumped. What was said keeps its age and loses its date: it neither vetoes nor shows recovery, any later
-    /// word takes its place, and no hold that began before counts.
+    /// Our clock jumped. What was said keeps its age and loses its date: it neither vetoes nor shows recovery, any
+    /// later word takes its place, and no hold that began before counts.
     pub fn clock_jumped(&mut self, by: Span, now: Time) {
         for slot in &mut self.slots {
             slot.since = now;
@@ -179,7 +179,7 @@ impl SignalSlot {
         let verdict = self.reading.verdict_at(now);
         let stale = verdict != self.reading.verdict;
         let (since, why) = if stale {
-            (self.reading.fresh_until, format!("nothing was heard since it said {}", self.reading.verdict).into())
+            (self.reading.fresh_until, format!("nothing new since it said {}", self.reading.verdict).into())
         } else {
             (self.since, self.reading.why.clone())
         };

@@ -40,7 +40,7 @@ pub struct StandbySpec {
     /// Where and on what.
     pub rung: Rung,
     /// After this long the cloud stops the machine by itself.
-    pub fuse: Span,
+    pub max_run_duration: Span,
 }
 
 impl StandbySpec {
@@ -60,7 +60,7 @@ pub fn machine_name(validator: &ValidatorId, incident: IncidentId) -> String {
 /// Names one machine forever: a machine of the same name made later has another id.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct InstanceRef {
-    /// Where it stands, in the provider's words.
+    /// Where it is, in the provider's words.
     pub zone: String,
     /// Its name.
     pub name: String,

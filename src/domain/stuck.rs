@@ -44,7 +44,7 @@ pub enum Stuck {
     StartUp { word: String, since: Time },
     /// It has reported and does no longer, or what it writes is no report.
     Silent { since: Time },
-    /// Neither the percentage nor the head goes on.
+    /// Neither the percentage nor the head continues.
     NoProgress { percent: u8, since: Time },
 }
 
@@ -80,7 +80,7 @@ impl StuckKind {
             }
             Self::NoPeers => "look whether the network lets the p2p ports out and in (see docs/gcp.md)",
             Self::StartUp => {
-                "read the serial port with `failover logs`; the script tries again by itself, so it goes on once what \
+                "read the serial port with `failover logs`; the script tries again by itself, so it continues once what \
                  it says is corrected"
             }
             Self::Silent => "read the serial port with `failover logs`; without reports it is never called ready",

@@ -11,7 +11,7 @@ pub trait TimeExt {
     fn plus(self, span: Span) -> Time;
     #[must_use]
     fn minus(self, span: Span) -> Time;
-    /// The next moment that can be told apart: what is fresh *until* a moment is stale right after it.
+    /// The next moment that can be distinguished: what is fresh *until* a moment is stale right after it.
     #[must_use]
     fn just_after(self) -> Time;
 }

@@ -43,7 +43,7 @@ pub struct EngineConfig {
     pub call_timeout: Duration,
     /// A difference between the wall clock and time passed larger than this is a jump.
     pub clock_jump: Duration,
-    /// How the operator calls this program; stands in mails.
+    /// How the operator calls this program; is in mails.
     pub cli: String,
 }
 
@@ -87,14 +87,14 @@ impl Engine {
         (Self { config, deps, inputs, sender, leads, lease, steps }, handle)
     }
 
-    /// Leads whenever the lease can be had, until told to stop. Stopping lets what runs end, then gives the lease back.
+    /// Leads whenever the lease can be had, until stopped. Stopping lets what runs end, then gives the lease back.
     ///
     /// # Errors
     /// [`EngineError`] when the ledger cannot be used at all.
     pub async fn run(mut self, shutdown: CancellationToken) -> Result<(), EngineError> {
-        let mut heard = LastObservations::new(&self.config.site, &self.config.validators, &self.config.policy);
+        let mut observations = LastObservations::new(&self.config.site, &self.config.validators, &self.config.policy);
         loop {
-            let taken = self.wait(&mut heard, &shutdown).await;
+            let taken = self.wait(&mut observations, &shutdown).await;
             let (lease, keeper) = match taken {
                 Ok(taken) => taken,
                 Err(LeaseError::Shutdown) => return Ok(()),
@@ -102,7 +102,7 @@ impl Engine {
             };
             tracing::info!(token = lease.token(), "this watcher holds the lease");
             self.lease.send_replace(Some(lease.clone()));
-            heard = self.lead(lease, keeper, heard, &shutdown).await;
+            observations = self.lead(lease, keeper, observations, &shutdown).await;
             self.lease.send_replace(None);
             if shutdown.is_cancelled() {
                 return Ok(());
@@ -114,7 +114,7 @@ impl Engine {
     /// Waits for the lease, and hears and answers meanwhile.
     async fn wait(
         &mut self,
-        heard: &mut LastObservations,
+        observations: &mut LastObservations,
         shutdown: &CancellationToken,
     ) -> Result<(Lease, Keeper), LeaseError> {
         let (deps, config) = (self.deps.clone(), self.config.lease.clone());
@@ -130,11 +130,11 @@ impl Engine {
             }
             for input in batch.drain(..) {
                 match input {
-                    Input::Event(event) => heard.hear(&event, deps.clock.now()),
+                    Input::Event(event) => observations.apply(&event, deps.clock.now()),
                     // It is not in the ledger, so there is no answer.
                     Input::Acknowledged(..) => {}
                     Input::Show(answer) => {
-                        let status = heard.status(deps.ledger.clone(), deps.clock.now());
+                        let status = observations.status(deps.ledger.clone(), deps.clock.now());
                         answering.spawn(async move { answer.send(status.await) });
                     }
                 }
@@ -146,7 +146,7 @@ impl Engine {
         &mut self,
         lease: Lease,
         keeper: Keeper,
-        heard: LastObservations,
+        observations: LastObservations,
         shutdown: &CancellationToken,
     ) -> LastObservations {
         let identity = tokio::select! {
@@ -155,7 +155,7 @@ impl Engine {
         };
         let identity = match identity {
             Ok(identity) => identity,
-            Err(error) => return self.step_aside(&error, keeper, heard).await,
+            Err(error) => return self.step_aside(&error, keeper, observations).await,
         };
         let mut store = Store::new(self.deps.ledger.clone(), identity, lease.clone());
         let mut unreadable = Vec::new();
@@ -168,7 +168,7 @@ impl Engine {
                     tracing::error!(validator = %id, %error, "nothing is done for this validator");
                     unreadable.push(error.to_string());
                 }
-                Err(error) => return self.step_aside(&error, keeper, heard).await,
+                Err(error) => return self.step_aside(&error, keeper, observations).await,
             }
         }
         let stop = CancellationToken::new();
@@ -178,7 +178,7 @@ impl Engine {
         let sweeper = self.sweeper(&lease, &stop);
         let mut world = World::new(records);
         world.trust_clock_since(self.deps.clock.now());
-        let mut leadership = Leadership::new(self, lease.clone(), store, world, unreadable, heard);
+        let mut leadership = Leadership::new(self, lease.clone(), store, world, unreadable, observations);
         let _ = self.leads.send(true);
         let ended = leadership.run(&mut self.inputs, shutdown).await;
         // First of all nobody is notified any more that this process leads.
@@ -189,24 +189,24 @@ impl Engine {
         }
         // From here on no change begins. Once those under way have ended, nothing keeps a successor from acting: what
         // else runs only reads, or writes what it may write twice.
-        let heard = leadership.finish(lease.close()).await;
+        let observations = leadership.finish(lease.close()).await;
         requests.abort();
         if let Some(sweeper) = sweeper {
             sweeper.abort();
         }
         keeper.release().await;
-        heard
+        observations
     }
 }
 
 impl Engine {
-    /// Gives the lease back without having led. Whoever is next may have more luck; trying again at once would only load
-    /// the ledger.
-    async fn step_aside(&self, error: &StoreError, keeper: Keeper, heard: LastObservations) -> LastObservations {
+    /// Gives the lease back without having led. Whoever is next may have more luck; trying again at once would only
+    /// load the ledger.
+    async fn step_aside(&self, error: &StoreError, keeper: Keeper, observations: LastObservations) -> LastObservations {
         tracing::warn!(%error, "the records could not be taken over");
         keeper.release().await;
         tokio::time::sleep(self.config.lease.ttl / 3).await;
-        heard
+        observations
     }
 
     fn handle(&self) -> Handle {

@@ -1,6 +1,6 @@
-//! The way to the loop: what can be sent to it, and what it tells others.
+//! The way to the loop: what can be sent to it, and what it reports to others.
 //!
-//! It holds no state of its own; a handle that nobody listens to loses what it is told.
+//! It holds no state of its own; a handle that nobody listens to drops what it is sent.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ pub enum Input {
     Show(oneshot::Sender<Status>),
 }
 
-/// A step of a validator that is in the ledger, for those who tell of it elsewhere.
+/// A step of a validator that is in the ledger, for those who report it elsewhere.
 #[derive(Clone, Debug)]
 pub struct Step {
     pub validator: ValidatorId,
@@ -37,14 +37,14 @@ pub(super) const STEPS: usize = 256;
 pub struct Handle {
     pub(super) inputs: mpsc::Sender<Input>,
     pub(super) leads: watch::Receiver<bool>,
-    /// Asked at every question, because a process that was stopped and goes on has not heard of its loss yet.
+    /// Asked at every question, because a process that was stopped and resumes does not know of its loss yet.
     pub(super) lease: watch::Receiver<Option<Lease>>,
     pub(super) steps: broadcast::Sender<Step>,
 }
 
 impl Handle {
     /// Tells the loop what happened. Whoever waits for the lease keeps the last word of each source.
-    pub async fn tell(&self, event: Event) {
+    pub async fn send(&self, event: Event) {
         let _ = self.inputs.send(Input::Event(event)).await;
     }
 

@@ -1,7 +1,7 @@
 //! The last word of each source, which a process keeps whether or not it leads.
 //!
-//! It decides nothing and writes nothing. It lets a process that waits answer questions, and begin with warm signals when
-//! it leads. Alerts are not among them: those are the ledger's, and are read from it.
+//! It decides nothing and writes nothing. It lets a process that waits answer questions, and begin with warm signals
+//! when it leads. Alerts are not among them: those are the ledger's, and are read from it.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -16,7 +16,7 @@ use crate::{
     records,
 };
 
-/// How long a question waits for the ledger; whoever asked waits no longer than two seconds for everything.
+/// How long a question waits for the ledger; the caller waits no longer than two seconds for everything.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Whose last word on what; a later one takes its place. Signs of a human come before opinions.
@@ -44,7 +44,7 @@ impl LastObservations {
     }
 
     /// Takes in what a source says. What is about an action or a mail belongs to one leadership.
-    pub(super) fn hear(&mut self, event: &Event, now: Time) {
+    pub(super) fn apply(&mut self, event: &Event, now: Time) {
         let about = match event {
             Event::ChainSeen(_) => About::Chain,
             Event::Observed(_, Source::Alert, _) => return,
@@ -53,7 +53,7 @@ impl LastObservations {
             }
             Event::KeysSeen(..) => About::Keys,
             Event::MaintenanceSeen(..) => About::Maintenance,
-            // From the cluster's annotations; those in the ledger are read by whoever leads.
+            // From the cluster's annotations; those in the ledger are read by the leader.
             Event::Requested(..) => About::Pause,
             Event::OwnerSeen(..)
             | Event::Finished(..)
@@ -75,7 +75,7 @@ impl LastObservations {
         self.said.insert(place, (since, event.clone()));
     }
 
-    /// Everything that was heard, to be said again to whoever begins to lead. A request is made only once.
+    /// Everything that was observed, to be applied again by the next leader. A request is made only once.
     pub(super) fn again(&mut self) -> Vec<Event> {
         let events = self.said.values().map(|(_, event)| event.clone()).collect();
         self.said.retain(|(about, _), _| *about != About::Pause);

@@ -1,5 +1,5 @@
-//! Leadership: the time from taking the records over to the loss of the lease, with the world in memory and what is done
-//! for each batch of events.
+//! Leadership: the time from taking the records over to the loss of the lease, with the world in memory and what is
+//! done for each batch of events.
 //!
 //! Step, commit in memory, persist, act, in this order. It knows nothing of how the lease was obtained.
 
@@ -38,7 +38,7 @@ pub(super) struct Leadership {
     lease: Lease,
     store: Store,
     world: World,
-    heard: LastObservations,
+    observations: LastObservations,
     unreadable: Vec<String>,
     timers: Timers,
     running: JoinSet<()>,
@@ -54,7 +54,7 @@ impl Leadership {
         store: Store,
         world: World,
         unreadable: Vec<String>,
-        heard: LastObservations,
+        observations: LastObservations,
     ) -> Self {
         let now = engine.deps.clock.now();
         Self {
@@ -65,7 +65,7 @@ impl Leadership {
             lease,
             store,
             world,
-            heard,
+            observations,
             unreadable,
             timers: Timers::default(),
             running: JoinSet::new(),
@@ -80,10 +80,11 @@ impl Leadership {
         inputs: &mut mpsc::Receiver<Input>,
         shutdown: &CancellationToken,
     ) -> Result<(), StoreError> {
-        // What was heard while waiting is known from the start, and whatever was under way is taken up again at once.
+        // What was observed while waiting is known from the start, and whatever was under way is taken up again at
+        // once.
         let all: Vec<Event> = self.world.iter().map(|(id, _)| Event::Due(id.clone())).collect();
-        let heard = self.heard.again();
-        self.handle(heard.into_iter().chain(all).map(Input::Event).collect()).await?;
+        let again = self.observations.again();
+        self.handle(again.into_iter().chain(all).map(Input::Event).collect()).await?;
         let mut batch = Vec::with_capacity(BATCH);
         loop {
             let wake = self.timers.next();
@@ -105,7 +106,7 @@ impl Leadership {
         }
     }
 
-    /// One turn: the clock first, then the events, then whoever is due.
+    /// One turn: the clock first, then the events, then the validators that are due.
     async fn handle(&mut self, inputs: Vec<Input>) -> Result<(), StoreError> {
         let mut turn = Turn::default();
         self.tick(&mut turn);
@@ -114,7 +115,7 @@ impl Leadership {
                 Input::Event(event) => {
                     // A request is carried out or refused here; it is not kept for another leadership.
                     if !matches!(event, Event::Requested(..)) {
-                        self.heard.hear(&event, self.now);
+                        self.observations.apply(&event, self.now);
                     }
                     self.step(&event, &mut turn);
                 }
@@ -270,7 +271,7 @@ impl Leadership {
         let all = async { while self.running.join_next().await.is_some() {} };
         // A mail that is cut off is sent again by the successor under the same id.
         let _ = tokio::time::timeout(changes_end_in.max(A_MOMENT), all).await;
-        self.heard
+        self.observations
     }
 }
 

@@ -2,7 +2,7 @@
 //! `lease` decides and acts.
 //!
 //! It is judged by the reader's own clock since the record last changed, never by comparing clocks. The holder counts
-//! from before it sent its renewal, so it always thinks of the end earlier than whoever waits for it.
+//! from before it sent its renewal, so it always thinks of the end earlier than the one who waits for it.
 
 use std::{
     sync::Arc,
@@ -229,7 +229,7 @@ fn still_held<T>(stored: &Stored, record: &LeaseRecord<T>, seen: &mut Option<(Ve
     Duration::from_millis(record.ttl_ms).checked_sub(silent_for).filter(|left| !left.is_zero())
 }
 
-/// Renews the lease in a task of its own until told to stop.
+/// Renews the lease in a task of its own until stopped.
 #[derive(Debug)]
 pub struct Keeper {
     release: CancellationToken,
@@ -328,7 +328,7 @@ fn is_same<T: HolderInfo>(key: &LedgerKey, found: &Stored, ours: &LeaseRecord<T>
 mod tests {
     use super::*;
 
-    /// This stands in ledgers, beside programs of another version.
+    /// This is in ledgers, beside programs of another version.
     #[test]
     fn the_watchers_record_is_flat_and_takes_no_unknown_field() {
         let about = LeaseHolder { site: "home".into(), address: None };

@@ -1,6 +1,6 @@
-//! Requests of operators: create-only records that whoever holds the lease takes and answers.
+//! Requests of operators: create-only records that the holder of the lease takes and answers.
 //!
-//! The answer stands in the validator's record, where the command line waits for it. Ownership is never requested.
+//! The answer is in the validator's record, where the command line waits for it. Ownership is never requested.
 
 use std::{sync::Arc, time::Duration};
 
@@ -50,7 +50,7 @@ pub async fn send(
     }
 }
 
-/// Looks for requests and hands them to the loop, until told to stop.
+/// Looks for requests and hands them to the loop, until stopped.
 pub(super) async fn watch(
     ledger: Arc<dyn Ledger>,
     every: Duration,

@@ -12,8 +12,8 @@ pub struct Status {
     pub site: String,
     pub at: Time,
     pub mode: String,
-    /// Whether the process that answers decides and acts. When not, the phases are the ledger's, and the signals its own
-    /// or not known to it.
+    /// Whether the process that answers decides and acts. When not, the phases are the ledger's, and the signals its
+    /// own or not known to it.
     pub holds_lease: bool,
     pub chain: String,
     pub validators: Vec<ValidatorStatus>,
@@ -26,7 +26,7 @@ pub struct Status {
 pub struct ValidatorStatus {
     pub name: ValidatorId,
     pub phase: String,
-    /// Why it stands there, in the words used everywhere.
+    /// Why it is there, in the words used everywhere.
     pub reason: String,
     /// What each source says, as of now.
     pub signals: Vec<SignalStatus>,
@@ -54,7 +54,7 @@ pub struct IncidentStatus {
     pub id: IncidentId,
     pub opened_at: Time,
     pub cause: String,
-    /// What it may cost until the fuse.
+    /// What it may cost until its limit.
     pub estimate: Option<Usd>,
 }
 
@@ -63,7 +63,7 @@ pub struct StandbyStatus {
     pub instance: InstanceRef,
     pub rung: Rung,
     pub since: Time,
-    pub fuse_at: Time,
+    pub expires_at: Time,
     pub retained: bool,
     /// It follows no chain: its start-up bundle is a placeholder.
     pub simulated: bool,
@@ -73,11 +73,11 @@ pub struct StandbyStatus {
     pub starting: Option<String>,
     /// What keeps it from ever becoming ready, if anything does.
     pub stuck: Option<StuckStatus>,
-    /// When it is called ready, if it goes on having everything until then.
+    /// When it is called ready, if it continues having everything until then.
     pub ready_at: Option<Time>,
 }
 
-/// Why a standby does not go on.
+/// Why a standby makes no progress.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct StuckStatus {
     pub kind: StuckKind,
@@ -156,10 +156,10 @@ fn of_subject(
             instance: standby.instance.clone(),
             rung: standby.rung.clone(),
             since: standby.since,
-            fuse_at: policy.fuse_at(standby.since),
+            expires_at: policy.expires_at(standby.since),
             retained: machine.is_some_and(MachineWatch::is_kept),
             simulated: policy.simulated,
-            progress: live.report().map(|heard| Progress::of(heard, now)),
+            progress: live.report().map(|history| Progress::of(history, now)),
             starting: machine.and_then(|machine| machine.boot_status.clone()),
             stuck: machine.and_then(|machine| machine.stuck.as_ref()).map(|stuck| StuckStatus {
                 kind: stuck.kind(),

@@ -1,7 +1,7 @@
 //! The validators' records in the ledger: read, fenced, written.
 //!
-//! Every record names its writer's lease token and a write id, so that a write whose reply was lost is recognised, and a
-//! writer that has lost the lease finds its next write refused.
+//! Every record names its writer's lease token and a write id, so that a write whose reply was lost is recognised, and
+//! a writer that has lost the lease finds its next write refused.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -47,7 +47,7 @@ pub enum StoreError {
     #[error("somebody else has written {key}: this watcher steps down")]
     Fenced { key: LedgerKey },
     /// A write of an earlier holder came late, after its record was taken over: it has to be read again.
-    #[error("a late write of an earlier watcher stands in {key}: it is read again")]
+    #[error("a late write of an earlier watcher is in {key}: it is read again")]
     Overtaken { key: LedgerKey },
     /// The lease ran out while the ledger did not answer.
     #[error("the lease ran out before {key} was written")]
@@ -103,7 +103,7 @@ impl Store {
         Self { ledger, identity, lease, versions: HashMap::new() }
     }
 
-    /// Takes a record over: reads it and writes it back under our token, which fences whoever held it before. What it
+    /// Takes a record over: reads it and writes it back under our token, which fences the previous holder. What it
     /// says of moments is by its writer's clock; it is brought to ours where that is behind.
     ///
     /// # Errors
@@ -143,7 +143,8 @@ impl Store {
     /// Writes a record, again and again while the ledger does not answer and the lease lasts.
     ///
     /// # Errors
-    /// [`StoreError::Fenced`], [`StoreError::Overtaken`] and [`StoreError::OutOfTime`] mean: step down. Nothing may be done on this record then.
+    /// [`StoreError::Fenced`], [`StoreError::Overtaken`] and [`StoreError::OutOfTime`] mean: step down. Nothing may be
+    /// done on this record then.
     pub async fn put(&mut self, id: &ValidatorId, validator: &Validator, now: Time) -> Result<(), StoreError> {
         let envelope = self.envelope(validator, now);
         let version = write(&*self.ledger, &self.lease, id, &envelope, self.versions.get(id)).await?;
@@ -184,7 +185,7 @@ impl Store {
     }
 }
 
-/// A ledger that hangs must not outlast the lease: what may still be on its way is met by whoever is next.
+/// A ledger that hangs must not outlast the lease: what may still be on its way is met by the next holder.
 async fn write(
     ledger: &dyn Ledger,
     lease: &Lease,

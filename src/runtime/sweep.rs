@@ -12,7 +12,7 @@ use crate::{
     runtime::status::Status,
 };
 
-/// Sweeps every so often, until told to stop.
+/// Sweeps every so often, until stopped.
 pub(super) async fn watch(executor: Executor, handle: Handle, every: Duration, stop: CancellationToken) {
     let mut seen_before = BTreeSet::new();
     loop {

@@ -119,7 +119,7 @@ impl FakeChain {
         self.world.set_status(index, status);
     }
 
-    /// Stops finalising whatever is attested, or goes on.
+    /// Stops finalising whatever is attested, or continues.
     pub fn stop_finalising(&self, stopped: bool) {
         self.world.stop_finalising(stopped);
     }

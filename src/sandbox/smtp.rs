@@ -135,7 +135,7 @@ impl SmtpSink {
     }
 }
 
-/// Takes connections until it is told to stop, or dropped; its sessions end with it.
+/// Takes connections until it is stopped, or dropped; its sessions end with it.
 async fn serve(listener: TcpListener, stop: CancellationToken, shared: Arc<Shared>) {
     let mut sessions = JoinSet::new();
     loop {

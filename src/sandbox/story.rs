@@ -64,7 +64,7 @@ const PATIENCE: Duration = Duration::from_secs(40);
 ///
 /// # Errors
 /// What did not come as it has to.
-pub async fn tell(name: &str, program: &Path, narrator: &Narrator) -> anyhow::Result<Stage> {
+pub async fn play(name: &str, program: &Path, narrator: &Narrator) -> anyhow::Result<Stage> {
     let story = STORIES.iter().find(|story| story.name == name).with_context(|| {
         let names: Vec<&str> = STORIES.iter().map(|story| story.name).collect();
         format!("no story is called '{name}'; there are {}", names.join(", "))
@@ -179,7 +179,7 @@ async fn outage(stage: &mut Stage, narrator: &Narrator) -> anyhow::Result<()> {
     follow(stage, narrator, "ready").await?;
     narrator.end_of_bar();
     ensure!(stage.cloud.machines().len() == 1, "there is one machine");
-    ensure!(stage.cloud.machines()[0].zone == super::stage::ZONES[1], "it stands in the second zone");
+    ensure!(stage.cloud.machines()[0].zone == super::stage::ZONES[1], "it is in the second zone");
     narrator.chapter("The mail, as it came over SMTP");
     mails(stage, narrator, 2).await?;
     narrator.chapter("Promotion is asked for, too early (failover promote eth-0)");

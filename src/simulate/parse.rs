@@ -257,8 +257,8 @@ fn rung(words: &[String]) -> Result<PricedRung, String> {
     Ok(PricedRung {
         rung: Rung { zone: zone.clone(), machine_type: machine_type.clone() },
         per_hour: price.map(Usd),
-        until_fuse: price.map(|usd| Usd(usd * 72.0)),
-        after_fuse_per_month: price.map(|_| Usd(200.0)),
+        at_most: price.map(|usd| Usd(usd * 72.0)),
+        stopped_per_month: price.map(|_| Usd(200.0)),
     })
 }
 
@@ -276,9 +276,9 @@ fn statement(words: &[String]) -> Result<Statement, String> {
             let (active, slashed, silent) = (option("active=")?, option("slashed=")?, option("silent=")?);
             Ok(Statement::Keys { validator: validator(name)?, active, slashed, silent })
         }
-        "hands" => {
+        "maintenance" => {
             let [name, why, options @ ..] = rest else {
-                return Err("write: hands VALIDATOR \"WHY\"|none [fresh=1m]".into());
+                return Err("write: maintenance VALIDATOR \"WHY\"|none [fresh=1m]".into());
             };
             let fresh = options.iter().find_map(|word| word.strip_prefix("fresh="));
             let fresh = fresh.map_or(Ok(Span::from_hours(24)), span)?;

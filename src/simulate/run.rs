@@ -20,8 +20,8 @@ pub struct SimulationReport {
     pub unused: Vec<String>,
 }
 
-/// Changes every event on its way to the machine, and the policy beforehand. The tests switch a rule off with it, to see
-/// its scenario fail.
+/// Changes every event on its way to the machine, and the policy beforehand. The tests switch a rule off with it, to
+/// see its scenario fail.
 pub trait Tamper {
     /// Once, before the first event.
     fn policy(&self, _policy: &mut Policy) {}
@@ -106,7 +106,7 @@ impl<'a> Simulation<'a> {
         }
     }
 
-    /// Wakes whoever asked for it until then.
+    /// Wakes those who asked for it until then.
     fn pass_time(&mut self, until: Time) {
         // A decision that wakes itself forever at one moment would hang the run; no real one needs so many.
         for _ in 0..100_000 {
@@ -339,7 +339,7 @@ fn name_of(action: &Action) -> String {
         Action::Create(spec) => format!("create {}", spec.rung),
         Action::Observe(_) => "observe".into(),
         Action::Delete(instance) => format!("delete {}", instance.id),
-        Action::Abandon(instance) => format!("give up {}", instance.id),
+        Action::Abandon(instance) => format!("abandon {}", instance.id),
         Action::Console(_) => "console".into(),
         Action::Disks => "disks".into(),
     }

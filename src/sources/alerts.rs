@@ -141,7 +141,7 @@ impl AlertSource {
         for id in changed {
             let Some(book) = books.get(&id) else { continue };
             for reading in book.readings(now, &self.freshness, watchdog) {
-                engine.tell(Event::Observed(id.clone(), Source::Alert, reading)).await;
+                engine.send(Event::Observed(id.clone(), Source::Alert, reading)).await;
             }
         }
     }

@@ -72,12 +72,12 @@ impl EventSource for ChainSource {
 
 async fn report(mut observations: mpsc::Receiver<ChainObservation>, engine: &Handle, ledger: &dyn Ledger) {
     while let Some(observation) = observations.recv().await {
-        engine.tell(Event::ChainSeen(observation.chain)).await;
+        engine.send(Event::ChainSeen(observation.chain)).await;
         for seen in observation.validators {
             if let Some(keys) = seen.keys {
-                engine.tell(Event::KeysSeen(seen.validator.clone(), keys)).await;
+                engine.send(Event::KeysSeen(seen.validator.clone(), keys)).await;
             }
-            engine.tell(Event::Observed(seen.validator.clone(), Source::Chain, seen.reading)).await;
+            engine.send(Event::Observed(seen.validator.clone(), Source::Chain, seen.reading)).await;
             // Only the holder of the lease writes; the records of another process's eyes are not this one's.
             if engine.leads()
                 && !seen.records.is_empty()

@@ -117,18 +117,18 @@ impl Latest {
     async fn pass_on(&mut self, id: &ValidatorId, handle: &Handle, now: Time) {
         let Some((KubeObservation { reading, pause, .. }, maintenance)) = self.seen.get(id) else { return };
         // Before the opinion: nothing may open in between.
-        handle.tell(Event::MaintenanceSeen(id.clone(), maintenance.clone())).await;
-        handle.tell(Event::Observed(id.clone(), Source::Kube, reading.clone())).await;
+        handle.send(Event::MaintenanceSeen(id.clone(), maintenance.clone())).await;
+        handle.send(Event::Observed(id.clone(), Source::Kube, reading.clone())).await;
         let Some(note) = pause else { return };
         if self.paused.get(id) == Some(note) {
             return;
         }
         match request(id, note) {
-            Ok((until, request)) if until > now => handle.tell(Event::Requested(id.clone(), request)).await,
+            Ok((until, request)) if until > now => handle.send(Event::Requested(id.clone(), request)).await,
             Ok(_) => {}
             Err(why) => tracing::warn!(validator = %id, "the annotation {PREFIX}pause-until is ignored: {why}"),
         }
-        // Told again until whoever listens leads, and can write it down.
+        // Sent again until this process leads, and can write it down.
         if handle.leads() {
             self.paused.insert(id.clone(), note.clone());
         }
@@ -155,7 +155,7 @@ async fn note(mut steps: broadcast::Receiver<Step>, client: &::kube::Client, tar
 }
 
 /// An annotation as the request it stands for. Its id follows from what is written, so that it is applied once, and a
-/// human who resumes by command is not overruled by what still stands there.
+/// human who resumes by command is not overruled by what is still there.
 fn request(validator: &ValidatorId, note: &PauseNote) -> Result<(Time, Request), String> {
     let until: Time = note
         .until

@@ -1,4 +1,4 @@
-//! The probes of generic validators: asked at their pace, judged together, told to the loop.
+//! The probes of generic validators: asked at their pace, judged together, sent to the loop.
 //!
 //! What an answer means is decided in [`crate::domain::probe`].
 
@@ -74,9 +74,9 @@ impl EventSource for ProbeSource {
                 let mut judge = self.judge.lock().unwrap_or_else(PoisonError::into_inner);
                 // Read under the lock, so that what is heard later is about a later time.
                 let to = self.clock.now();
-                judge.hear(self.number, &answer, Interval { from: from.min(to), to })
+                judge.observe(self.number, &answer, Interval { from: from.min(to), to })
             };
-            engine.tell(Event::Observed(self.validator.clone(), Source::Probe, reading)).await;
+            engine.send(Event::Observed(self.validator.clone(), Source::Probe, reading)).await;
         }
     }
 }
@@ -113,7 +113,7 @@ async fn ask_validator(validator: &ValidatorSettings) -> Vec<Finding> {
     findings
 }
 
-/// The answer as it came, for whoever has to find the right pointer in it.
+/// The answer as it came, for the person who has to find the right pointer in it.
 fn raw(answer: &ProbeAnswer) -> String {
     match answer {
         ProbeAnswer::Connected | ProbeAnswer::Refused | ProbeAnswer::TimedOut | ProbeAnswer::Doubtful(_) => {

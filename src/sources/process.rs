@@ -49,7 +49,7 @@ impl EventSource for ProcessPort {
         loop {
             ticks.tick().await;
             let reading = process_probe::probe(&self.client, &self.url, self.every, || self.clock.now()).await;
-            engine.tell(Event::Observed(self.validator.clone(), Source::Process, reading)).await;
+            engine.send(Event::Observed(self.validator.clone(), Source::Process, reading)).await;
         }
     }
 }

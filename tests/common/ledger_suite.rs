@@ -58,7 +58,7 @@ async fn of_two_writers_one_wins(ledger: Arc<dyn Ledger>) {
     assert_eq!(ledger.get(key).await.unwrap().unwrap().bytes, b"80");
 }
 
-/// Adds to a counter so many times, whoever else does so.
+/// Adds to a counter so many times, beside other writers.
 pub async fn count(ledger: &dyn Ledger, key: &str, times: usize) {
     let mut done = 0;
     while done < times {

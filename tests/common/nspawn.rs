@@ -309,7 +309,7 @@ fn prepare(root: &Path, machine: &Powered, ports: &[u16]) -> io::Result<()> {
         fs::write(&path, text)?;
         fs::set_permissions(&path, fs::Permissions::from_mode(mode))
     };
-    // systemd gives it to every unit, and /etc/environment to whoever logs in.
+    // systemd gives it to every unit, and /etc/environment to anyone who logs in.
     let metadata = format!("GCE_METADATA_HOST={}", machine.metadata);
     let manager = format!("[Manager]\nDefaultEnvironment={metadata}\n");
     write("etc/systemd/system.conf.d/cloud.conf", &manager, 0o644)?;

@@ -1,7 +1,7 @@
 //! A wire that can be cut: a TCP proxy on loopback in front of one far end, for one watcher.
 //!
-//! It understands nothing of what passes. Two ways to be cut are told apart, because a program meets them in different
-//! ways: a refusal is known at once, silence only by a time-out.
+//! It understands nothing of what passes. Two ways to be cut are distinguished, because a program meets them in
+//! different ways: a refusal is known at once, silence only by a time-out.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -54,7 +54,7 @@ impl Proxy {
         Self { address, wire, listens, task }
     }
 
-    /// What stands in the place of the far end's address.
+    /// What replaces the far end's address.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }

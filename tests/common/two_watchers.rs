@@ -1,6 +1,6 @@
 //! What two watchers on one ledger keep to, whichever ledger it is.
 //!
-//! The ledger is started by whoever includes this; nothing here knows what stands behind its address.
+//! The ledger is started by the test that includes this; nothing here knows what stands behind its address.
 
 use std::time::{Duration, Instant};
 
@@ -97,7 +97,7 @@ pub async fn cut_off_from_the_bucket(ledger: Ledger, wire: Wire) {
     assert_eq!(scene.cloud.inserts(), 1);
 }
 
-/// Cut off from the API server only: its signal is unknown, and it goes on leading. Nothing opens for want of sight.
+/// Cut off from the API server only: its signal is unknown, and it continues leading. Nothing opens for want of sight.
 pub async fn cut_off_from_the_api_server(ledger: Ledger, wire: Wire) {
     let scene = Scene::on(ledger).await;
     let (first, second) = scene.two().await;

@@ -1,4 +1,4 @@
-//! The chain source against the fake chain, over HTTP. Time stands still until a test lets it go on.
+//! The chain source against the fake chain, over HTTP. Time stands still until a test lets it continue.
 
 mod bad_nodes;
 mod epochs;

@@ -25,7 +25,7 @@ ladder us-central1-a n2-standard-8 60
 15m     answer eth-0 found running
 15m     answer eth-0 seen running
 15m     answer eth-0 console hung
-15m     expect eth-0 asked \"give up 101\"
+15m     expect eth-0 asked \"abandon 101\"
 15m     answer eth-0 deleted
 ";
 
@@ -105,7 +105,7 @@ fn a_bill_that_had_ended_goes_on_when_the_machine_is_listed_again() {
         15m     answer eth-0 found none
         20m     answer eth-0 exists
         25m     answer eth-0 found running
-        26m     expect eth-0 asked \"give up 101\"
+        26m     expect eth-0 asked \"abandon 101\"
         30m     answer eth-0 deleted
         35m     answer eth-0 found none
         35m     answer eth-0 refused

@@ -62,7 +62,7 @@ pub(crate) fn spec(zone: &str, attempt: u32) -> StandbySpec {
         action: ActionId { incident: incident(), step: Step::Create, attempt },
         validator: validator(),
         rung: Rung { zone: zone.into(), machine_type: "n2-standard-8".into() },
-        fuse: Span::from_hours(72),
+        max_run_duration: Span::from_hours(72),
     }
 }
 

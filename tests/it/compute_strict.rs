@@ -97,7 +97,7 @@ fn machine(name: &str, machine_type: &str, boot: AttachedDiskInitializeParams) -
         .set_disks([AttachedDisk::new().set_boot(true).set_auto_delete(true).set_initialize_params(boot)])
 }
 
-fn fuse(seconds: i64) -> Scheduling {
+fn max_run_duration(seconds: i64) -> Scheduling {
     Scheduling::new()
         .set_max_run_duration(Duration::new().set_seconds(seconds))
         .set_instance_termination_action(scheduling::InstanceTerminationAction::Stop)
@@ -108,10 +108,10 @@ async fn scheduling_is_changed_only_of_a_machine_that_is_stopped() {
     let rig = rig().await;
     let client = Client::new(&rig).await;
     assert_eq!(client.insert(machine("a", "n2-standard-2", disk("pd-balanced", 10))).await, End::Done);
-    assert_eq!(client.set_scheduling("a", fuse(3600)).await, End::Status(400));
+    assert_eq!(client.set_scheduling("a", max_run_duration(3600)).await, End::Status(400));
     assert_eq!(rig.fake.machines()[0].json["scheduling"].get("maxRunDuration"), None, "nothing has changed");
     assert_eq!(client.stop("a").await, End::Done);
-    assert_eq!(client.set_scheduling("a", fuse(3600)).await, End::Done);
+    assert_eq!(client.set_scheduling("a", max_run_duration(3600)).await, End::Done);
     assert_eq!(client.start("a").await, End::Done);
     let found = &rig.fake.machines()[0];
     assert_eq!((found.status(), &found.json["scheduling"]["maxRunDuration"]["seconds"]), ("RUNNING", &"3600".into()));
@@ -123,14 +123,15 @@ async fn a_fuse_without_an_action_or_out_of_bounds_is_refused() {
     let client = Client::new(&rig).await;
     let with = |scheduling| machine("a", "n2-standard-2", disk("pd-balanced", 10)).set_scheduling(scheduling);
     let without_action = Scheduling::new().set_max_run_duration(Duration::new().set_seconds(3600));
-    for bad in [without_action.clone(), fuse(29), fuse(120 * 86_400 + 1), fuse(-1)] {
+    for bad in [without_action.clone(), max_run_duration(29), max_run_duration(120 * 86_400 + 1), max_run_duration(-1)]
+    {
         assert_eq!(client.insert(with(bad)).await, End::Status(400));
     }
     assert!(rig.fake.machines().is_empty());
-    assert_eq!(client.insert(with(fuse(30))).await, End::Done);
+    assert_eq!(client.insert(with(max_run_duration(30))).await, End::Done);
     assert_eq!(client.stop("a").await, End::Done);
     assert_eq!(client.set_scheduling("a", without_action).await, End::Status(400));
-    let shorter = failover::domain::StandbySpec { fuse: Span::from_secs(10), ..spec(ZONE, 0) };
+    let shorter = failover::domain::StandbySpec { max_run_duration: Span::from_secs(10), ..spec(ZONE, 0) };
     assert!(matches!(rig.gce.create(&shorter).await, CreateOutcome::Refused(why) if why.contains("30 seconds")));
 }
 
@@ -217,7 +218,7 @@ async fn a_disk_that_was_left_behind_under_the_machines_name_refuses_the_machine
     rig.fake.tamper(&instance.name, |json| json["disks"][0]["autoDelete"] = false.into());
     rig.fake.vanish(&instance.name);
     let outcome = rig.gce.create(&spec(ZONE, 1)).await;
-    assert!(matches!(&outcome, CreateOutcome::Refused(why) if why.contains("a disk stands in")), "{outcome:?}");
+    assert!(matches!(&outcome, CreateOutcome::Refused(why) if why.contains("a disk in")), "{outcome:?}");
     assert!(rig.fake.machines().is_empty());
     assert!(matches!(rig.gce.create(&spec(ZONES[1], 2)).await, CreateOutcome::Created(_)), "another zone is free");
 }
@@ -269,7 +270,7 @@ async fn a_change_is_there_only_when_its_operation_has_ended() {
     assert_eq!(protect.set_deletion_protection(true).send().await.unwrap().status, Some(operation::Status::Running));
     let now = &rig.fake.machines()[0];
     assert_eq!((now.label("role"), &now.json["deletionProtection"]), ("standby", &false.into()));
-    // One that ends sooner makes the fingerprint stale for whoever read before.
+    // One that ends sooner makes the fingerprint stale for earlier readers.
     assert_eq!(client.end(set().send().await).await, End::Done);
     assert_eq!(rig.fake.machines()[0].label("role"), "retained");
     assert_eq!(client.end(set().send().await).await, End::Status(412));
@@ -280,7 +281,7 @@ async fn a_machine_that_runs_is_retained_without_stopping_it_and_what_is_left_is
     let rig = rig().await;
     let instance = created(&rig).await;
     let retained = rig.gce.retain(&instance).await.unwrap();
-    assert!(retained.protected && !retained.fuse_cleared, "{retained:?}");
+    assert!(retained.protected && !retained.limit_cleared, "{retained:?}");
     let remaining = retained.remaining.unwrap();
     let steps = ["instances stop ", "--clear-max-run-duration", "instances start "];
     let places = steps.map(|step| remaining.find(step).unwrap_or_else(|| panic!("{step}: {remaining}")));
@@ -299,10 +300,10 @@ async fn a_machine_that_is_stopped_loses_its_fuse_and_what_is_left_is_starting_i
     assert_eq!(client.stop(&instance.name).await, End::Done);
     rig.fake.fault(Method::SetScheduling, Fault::Status(503, "backendError"));
     let failed = rig.gce.retain(&instance).await.unwrap();
-    assert!(failed.protected && !failed.fuse_cleared, "{failed:?}");
+    assert!(failed.protected && !failed.limit_cleared, "{failed:?}");
     assert!(!failed.remaining.unwrap().contains("instances stop"), "it is stopped already");
     let retained = rig.gce.retain(&instance).await.unwrap();
-    assert!(retained.protected && retained.fuse_cleared, "{retained:?}");
+    assert!(retained.protected && retained.limit_cleared, "{retained:?}");
     assert!(retained.remaining.unwrap().contains("instances start"));
     assert_eq!(client.start(&instance.name).await, End::Done);
     let machine = &rig.fake.machines()[0];

@@ -1,4 +1,5 @@
-//! The loop: persisted before done, one leader at a time, and what it does when the ledger, the clock or a record fails.
+//! The loop: persisted before done, one leader at a time, and what it does when the ledger, the clock or a record
+//! fails.
 
 use std::{
     sync::{
@@ -124,7 +125,7 @@ impl Rig {
 
     fn start_with(&self, policy: Policy) -> Running {
         let rung = Rung { zone: "us-central1-a".into(), machine_type: "n2-standard-8".into() };
-        let priced = PricedRung { rung, per_hour: None, until_fuse: None, after_fuse_per_month: None };
+        let priced = PricedRung { rung, per_hour: None, at_most: None, stopped_per_month: None };
         let config = EngineConfig {
             site: "home".into(),
             validators: vec![eth(0), eth(1)],
@@ -166,7 +167,7 @@ impl Running {
         let fresh_until = at + Span::from_hours(5);
         let about = Interval { from: at, to: at };
         let reading = Reading { verdict: Verdict::Down, evidence, about, fresh_until, why: "a test".into() };
-        self.handle.tell(Event::Observed(eth(0), source, reading)).await;
+        self.handle.send(Event::Observed(eth(0), source, reading)).await;
     }
 
     async fn both_down(&self, clock: &WrongClock) {
@@ -364,8 +365,8 @@ async fn what_stands_in_a_record_of_another_holder_is_not_counted_by_his_clock()
 async fn an_event_for_a_validator_nobody_knows_changes_nothing() {
     let rig = Rig::new();
     let running = rig.start(Span::ZERO).await;
-    running.handle.tell(Event::Due(eth(9))).await;
-    running.handle.tell(Event::ChainSeen(ChainView::default())).await;
+    running.handle.send(Event::Due(eth(9))).await;
+    running.handle.send(Event::ChainSeen(ChainView::default())).await;
     let status = running.until(|_| true).await;
     assert_eq!(status.validators.len(), 2);
     assert!(rig.ledger.dump().keys().all(|key| key == "lease" || key == "ledger"), "{:?}", rig.ledger.dump().keys());

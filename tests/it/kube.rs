@@ -15,7 +15,7 @@ use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 mod events;
-mod hands;
+mod maintenance;
 mod troubles;
 mod watcher;
 

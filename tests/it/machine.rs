@@ -27,7 +27,7 @@ struct Watcher {
 
 impl Watcher {
     fn new() -> Self {
-        let priced = PricedRung { rung: rung(), per_hour: None, until_fuse: None, after_fuse_per_month: None };
+        let priced = PricedRung { rung: rung(), per_hour: None, at_most: None, stopped_per_month: None };
         let policy = Policy { mode: Mode::Armed, ladder: vec![priced], ready_hold: Span::ZERO, ..Policy::default() };
         let world = World::new([(eth(), Validator::default())]);
         Self { world, policy, now: Time::constant(1_767_225_600, 0), under_way: None, reasons: Vec::new() }

@@ -1,5 +1,5 @@
-//! What a machine writes about itself, through the fake Compute Engine and the real adapter to the decision: nothing of it
-//! makes a standby ready that is not, and nothing stops the watcher.
+//! What a machine writes about itself, through the fake Compute Engine and the real adapter to the decision: nothing of
+//! it makes a standby ready that is not, and nothing stops the watcher.
 
 mod boots;
 mod read;
@@ -32,8 +32,8 @@ impl Watcher {
         let priced = PricedRung {
             rung: Rung { zone: ZONES[0].into(), machine_type: "n2-standard-8".into() },
             per_hour: Some(Usd(0.75)),
-            until_fuse: Some(Usd(54.0)),
-            after_fuse_per_month: None,
+            at_most: Some(Usd(54.0)),
+            stopped_per_month: None,
         };
         let policy = Policy {
             mode: Mode::Armed,

@@ -30,7 +30,7 @@ rm "$root/usr/sbin/policy-rc.d" "$root/etc/resolv.conf"
 # Nothing logs in, and a name that another machine has too would only mislead.
 echo standby > "$root/etc/hostname"
 rm -f "$root"/etc/machine-id "$root"/var/lib/dbus/machine-id
-: > "$root/etc/machine-id" # made anew at the first boot, as on a cloud image
+: > "$root/etc/machine-id" # made again at the first boot, as on a cloud image
 rm -rf "$root"/var/cache/apt/archives/*.deb "$root"/var/lib/apt/lists/*
 
 # Timers that wake up in the middle of a test: they have nothing to reach and make the measured times unsteady.

@@ -37,7 +37,7 @@ await() { # name, command
   done
 }
 
-# Returns when it has ended, so that a test may go on from "it is off".
+# Returns when it has ended, so that a test may continue from "it is off".
 stop() { # name
   local name=$1 pid tries=0 signal=TERM
   if read -r pid _ 2> /dev/null < "$name.pid"; then

@@ -1,5 +1,5 @@
-//! The agent against a real CometBFT network: two validators make blocks of the `kvstore` application, and a third node,
-//! whose key is not among theirs, starts from an empty folder as a standby does.
+//! The agent against a real CometBFT network: two validators make blocks of the `kvstore` application, and a third
+//! node, whose key is not among theirs, starts from an empty folder as a standby does.
 //!
 //! Whether a head is old is asked with a clock that is ahead, never by waiting.
 
@@ -228,7 +228,7 @@ async fn a_standby_of_a_real_chain_is_synced_exactly_while_it_follows_it_and_sig
     assert!(report.progress_percent < 100 && report.head_age_seconds < 60, "{report:?}");
     drop(alone);
 
-    // One of two validators is no majority: the chain stands, and the node goes on to say that it is in step.
+    // One of two validators is no majority: the chain stands, and the node continues to say that it is in step.
     let standby = network.start(2, &[0, 1]);
     until(&mut agent, "it is synced again", |report| report.synced && report.peers == 2).await;
     drop(second);
@@ -266,7 +266,8 @@ async fn the_fake_answers_in_the_same_form(network: &Network) {
     assert_eq!((status, shape_of(&ours)), (real_status, shape_of(&real)), "a refusal");
 }
 
-/// The real program, asked at a node whose key has a vote. This machine may have other signers, so only this one counts.
+/// The real program, asked at a node whose key has a vote. This machine may have other signers, so only this one
+/// counts.
 async fn the_program_sees_a_validator(network: &Network) {
     let settings = network.settings(0, NETWORK);
     let mut command = Command::new(env!("CARGO_BIN_EXE_failover"));

@@ -82,12 +82,12 @@ async fn every_body_is_as_googles_schema_has_it() {
     let validator = ValidatorId::new("eth-0").unwrap();
     let incident = IncidentId::derive(&validator, Time::UNIX_EPOCH);
     let action = |step, attempt| ActionId { incident, step, attempt };
-    let fuse = Span::from_hours(72);
+    let max_run_duration = Span::from_hours(72);
     let spec = |attempt| StandbySpec {
         action: action(Step::Create, attempt),
         validator: validator.clone(),
         rung: rung.clone(),
-        fuse,
+        max_run_duration,
     };
     fake.fault(Method::Insert, Fault::OutOfStock);
     assert!(matches!(gce.create(&spec(0)).await, CreateOutcome::OutOfStock(_)));
@@ -123,7 +123,7 @@ async fn every_body_is_as_googles_schema_has_it() {
     let proof = Unpromoted::check(&observed, &validator, incident, view).unwrap();
     gce.delete(&action(Step::Delete, 1), &proof).await.unwrap();
     let CreateOutcome::Created(instance) = gce.create(&spec(2)).await else { panic!("not created") };
-    assert!(!gce.retain(&instance).await.unwrap().fuse_cleared, "it runs");
+    assert!(!gce.retain(&instance).await.unwrap().limit_cleared, "it runs");
     // What is left to the operator: stopped, cleared, started.
     let link = format!("{}/compute/v1/projects/home-failover/zones/us-central1-a", fake.url());
     let client = reqwest::Client::new();
@@ -132,7 +132,7 @@ async fn every_body_is_as_googles_schema_has_it() {
     while fake.machines()[0].status() != "TERMINATED" {
         tokio::task::yield_now().await;
     }
-    assert!(gce.retain(&instance).await.unwrap().fuse_cleared);
+    assert!(gce.retain(&instance).await.unwrap().limit_cleared);
     assert_eq!(post(format!("{}/start", instance.name)).await.unwrap().status(), 200);
     fake.serial_write(&instance.name, b"failover: done\n");
     let more = format!("instances/{}/serialPort?port=1&start=3", instance.name);

@@ -79,7 +79,7 @@ impl WatchedNode {
     /// One look at how it is, within `budget`.
     pub(super) async fn look(&mut self, time: &ChainTime, budget: Duration) {
         let answer = timeout(budget, self.ask_status(time)).await.unwrap_or(Err(NodeTrouble::NoAnswer));
-        self.heard(answer, time);
+        self.observe(answer, time);
     }
 
     async fn ask_status(&mut self, time: &ChainTime) -> Result<crate::domain::chain::SyncStatus, NodeTrouble> {
@@ -90,11 +90,12 @@ impl WatchedNode {
         self.client.syncing().await
     }
 
-    fn heard(&mut self, answer: Result<crate::domain::chain::SyncStatus, NodeTrouble>, time: &ChainTime) {
-        self.watch.heard(answer.as_ref().map_err(Clone::clone), time, self.clock.now());
+    fn observe(&mut self, answer: Result<crate::domain::chain::SyncStatus, NodeTrouble>, time: &ChainTime) {
+        self.watch.observe(answer.as_ref().map_err(Clone::clone), time, self.clock.now());
     }
 
-    /// Asks everything about `epoch`, which has to be the one before the current: about any other, nodes answer wrongly.
+    /// Asks everything about `epoch`, which has to be the one before the current: about any other, nodes answer
+    /// wrongly.
     pub(super) async fn ask(&mut self, epoch: Epoch, ours: &[PublicKey], time: &ChainTime) -> NodeEpoch {
         let end = time.interval(Epoch(epoch.0 + 1)).to;
         let budget = Duration::try_from(end.duration_since(self.clock.now())).unwrap_or_default();
@@ -144,7 +145,7 @@ impl WatchedNode {
             && let Err(trouble) = self.client.still_on(chain).await
         {
             // From here on it counts for nothing until it is back on its chain, and then only from the next epoch on.
-            self.watch.heard(Err(trouble.clone()), time, self.clock.now());
+            self.watch.observe(Err(trouble.clone()), time, self.clock.now());
             return Err(trouble);
         }
         let (keys, control) = self.sampler.resolve(&self.client, ours).await?;
@@ -170,7 +171,7 @@ impl WatchedNode {
     async fn status_now(&mut self, time: &ChainTime) -> Result<(), NodeTrouble> {
         let answer = self.ask_status(time).await;
         let now = answer.clone();
-        self.heard(answer, time);
+        self.observe(answer, time);
         now.and_then(|status| crate::domain::chain::assess(&status, time, self.clock.now()))
     }
 }

@@ -18,14 +18,14 @@ pub(super) fn instance(config: &GceConfig, spec: &StandbySpec) -> Instance {
         .set_disks([boot_disk(config, spec), data_disk(config, spec)])
         .set_network_interfaces([network(config, &spec.rung)])
         .set_metadata(meta(config, spec))
-        // No service account: whoever gets onto the machine can do nothing in the cloud.
+        // No service account: anyone who gets onto the machine can do nothing in the cloud.
         .set_shielded_instance_config(
             ShieldedInstanceConfig::new()
                 .set_enable_secure_boot(true)
                 .set_enable_vtpm(true)
                 .set_enable_integrity_monitoring(true),
         )
-        .set_scheduling(fuse(spec))
+        .set_scheduling(scheduling(spec))
         .set_tags(Tags::new().set_items(config.tags.clone()))
 }
 
@@ -40,12 +40,12 @@ fn labels(config: &GceConfig, spec: &StandbySpec) -> [(&'static str, String); 4]
 }
 
 /// The server's own end to the costs, even if every process of ours is dead. STOP, never DELETE.
-fn fuse(spec: &StandbySpec) -> Scheduling {
+fn scheduling(spec: &StandbySpec) -> Scheduling {
     Scheduling::new()
         .set_provisioning_model(scheduling::ProvisioningModel::Standard)
         .set_automatic_restart(true)
         .set_on_host_maintenance(scheduling::OnHostMaintenance::Migrate)
-        .set_max_run_duration(Duration::new().set_seconds(spec.fuse.as_secs()))
+        .set_max_run_duration(Duration::new().set_seconds(spec.max_run_duration.as_secs()))
         .set_instance_termination_action(scheduling::InstanceTerminationAction::Stop)
 }
 
@@ -90,7 +90,7 @@ fn network(config: &GceConfig, rung: &Rung) -> NetworkInterface {
     }
 }
 
-/// Anybody who may look at the machine reads this: there is no secret in it.
+/// Anyone who can view the machine reads this: there is no secret in it.
 fn meta(config: &GceConfig, spec: &StandbySpec) -> Metadata {
     let always = [
         ("enable-oslogin", "TRUE".to_owned()),

@@ -14,8 +14,8 @@ use crate::{
 
 mod network;
 
-/// Everything the watcher needs to act. With [`LOOKED_AT`] it is the custom role of `docs/gcp/roles/watcher.yaml`, and a
-/// test holds the two equal.
+/// Everything the watcher needs to act. With [`LOOKED_AT`] it is the custom role of `docs/gcp/roles/watcher.yaml`, and
+/// a test holds the two equal.
 pub const PERMISSIONS: &[&str] = &[
     "compute.disks.create",
     "compute.disks.list",
@@ -40,7 +40,7 @@ pub const PERMISSIONS: &[&str] = &[
     "compute.zones.get",
 ];
 
-/// What only the operator may do; whoever has one of these can undo what keeps a promoted machine safe.
+/// What only the operator may do; anyone who has one of these can undo what keeps a promoted machine safe.
 const WITHHELD: &[&str] = &[
     "compute.disks.createSnapshot",
     "compute.instances.setDeletionProtection",
@@ -48,7 +48,8 @@ const WITHHELD: &[&str] = &[
     "compute.instances.setServiceAccount",
 ];
 
-/// What only `failover check` uses, to look at what others have made. Without them it says *unknown*, and all else works.
+/// What only `failover check` uses, to look at what others have made. Without them it says *unknown*, and all else
+/// works.
 pub const LOOKED_AT: &[&str] = &["compute.firewalls.list", "compute.subnetworks.get"];
 
 const RESOURCE_MANAGER: &str = "https://cloudresourcemanager.googleapis.com";

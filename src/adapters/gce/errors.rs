@@ -1,4 +1,5 @@
-//! What Compute Engine's refusals mean. Its errors carry no gRPC status, so they are told apart by HTTP status and reason.
+//! What Compute Engine's refusals mean. Its errors carry no gRPC status, so they are distinguished by HTTP status and
+//! reason.
 
 use google_cloud_compute_v1::Error;
 use google_cloud_gax::error::rpc::StatusDetails;
@@ -12,7 +13,7 @@ use crate::{
 pub(super) enum Failure {
     #[error("not found: {0}")]
     NotFound(String),
-    /// Something of this name stands there.
+    /// Something of this name exists.
     #[error("exists already: {0}")]
     Exists(String),
     /// The fingerprint is stale: somebody else has changed it.

@@ -13,7 +13,7 @@ use crate::{
 const TRIES: usize = 5;
 
 impl Gce {
-    /// With the operator's own credentials: deletion protection on, role `retained`, the fuse cleared if that is
+    /// With the operator's own credentials: deletion protection on, role `retained`, the limit cleared if that is
     /// possible without stopping the machine. It stops none; what is left by hand it says.
     ///
     /// # Errors
@@ -32,16 +32,16 @@ impl Gce {
         let operation = self.bounded(self.once(request).send()).await?;
         self.follow(&instance.zone, operation).await?;
         set_role(self, instance, "retained").await?;
-        let cleared = clear_fuse(self, instance).await;
+        let cleared = clear_limit(self, instance).await;
         // Looked at afterwards: what is left to do by hand follows from how it stands now.
         let state =
             self.get_exactly(instance).await?.and_then(|found| read::machine(&found)).map(|machine| machine.state);
         let remaining = by_hand(self, instance, state, cleared.as_ref().err());
-        Ok(Retained { protected: true, fuse_cleared: cleared.is_ok(), remaining })
+        Ok(Retained { protected: true, limit_cleared: cleared.is_ok(), remaining })
     }
 }
 
-/// What is left to the operator. A machine is never stopped from here: whoever retains it may already sign on it.
+/// What is left to the operator. A machine is never stopped from here: the operator may already sign on it.
 fn by_hand(
     gce: &Gce,
     instance: &InstanceRef,
@@ -54,7 +54,7 @@ fn by_hand(
     };
     let start = command("start", "");
     let Some(failure) = failure else {
-        // Cleared, so it was stopped, by its fuse or by somebody.
+        // Cleared, so it was stopped, by its limit or by someone.
         return (state == Some(MachineState::Stopped)).then(|| format!("it is stopped; to run it: {start}"));
     };
     let set = command("set-scheduling", " --clear-max-run-duration --clear-instance-termination-action");
@@ -100,7 +100,7 @@ async fn set_role(gce: &Gce, instance: &InstanceRef, role: &str) -> Result<(), C
 }
 
 /// Everything of its scheduling stays but the end.
-async fn clear_fuse(gce: &Gce, instance: &InstanceRef) -> Result<(), Failure> {
+async fn clear_limit(gce: &Gce, instance: &InstanceRef) -> Result<(), Failure> {
     let found = gce.get_exactly(instance).await?;
     let mut body = found.and_then(|found| found.scheduling).unwrap_or_else(Scheduling::new);
     body.max_run_duration = None;

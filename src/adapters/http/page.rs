@@ -9,7 +9,7 @@ use url::Url;
 use super::{BodyError, bounded_body, plain_client};
 use crate::domain::brief;
 
-/// Why there is no page. Its text is what comes after the name of whoever was asked.
+/// Why there is no page. Its text is what comes after the name of the other side.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PageError {
     #[error("refuses connections")]

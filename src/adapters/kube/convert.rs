@@ -261,7 +261,7 @@ fn last_lines(text: &str) -> String {
     end_of_line(&joined(text), TEXT)
 }
 
-/// Several lines as one in which they can still be told apart.
+/// Several lines as one in which they can still be distinguished.
 fn joined(text: &str) -> String {
     text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" / ")
 }

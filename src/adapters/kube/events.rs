@@ -2,8 +2,8 @@
 //!
 //! They are a courtesy: mail, status and the ledger hold the same, and nothing waits for them.
 //!
-//! **Invariant:** a step is one event at most. Its name follows from what it is about, so a repetition after a lost reply
-//! or a restart is refused by the API server itself (409).
+//! **Invariant:** a step is one event at most. Its name follows from what it is about, so a repetition after a lost
+//! reply or a restart is refused by the API server itself (409).
 
 use std::time::Duration;
 
@@ -48,7 +48,8 @@ pub enum EventError {
     NotTaken(Blindness),
 }
 
-/// Writes a step on the watched object, if it is one that people want to see there. Tries for about a minute and a half.
+/// Writes a step on the watched object, if it is one that people want to see there. Tries for about a minute and a
+/// half.
 ///
 /// # Errors
 /// [`EventError`] of the last try.
@@ -146,7 +147,7 @@ fn word(reason: &Reason) -> Option<(&'static str, &'static str)> {
         Reason::Adopted { .. } => ("StandbyCreated", NORMAL),
         Reason::Ready { .. } => ("StandbyReady", NORMAL),
         Reason::Stuck { .. } => ("StandbyStuck", WARNING),
-        Reason::GoesOn { .. } => ("StandbyGoesOn", NORMAL),
+        Reason::NoLongerStuck { .. } => ("StandbyNoLongerStuck", NORMAL),
         Reason::Abandoning { .. } => ("StandbyNeverBooted", WARNING),
         Reason::DisksLeft { .. } => ("StandbyDisksLeft", WARNING),
         Reason::NoLongerReady { .. } => ("StandbyNotReady", WARNING),

@@ -56,9 +56,9 @@ impl Index {
 
     /// Takes in what a topic has said. It was so at `said_at` at the earliest: a reading may be as old as its question.
     /// A topic nobody needs any more is ignored.
-    pub(super) fn hear(&mut self, topic: &ObjectQuery, heard: WatchEvent, said_at: Instant, at: ClockPair) {
+    pub(super) fn apply(&mut self, topic: &ObjectQuery, event: WatchEvent, said_at: Instant, at: ClockPair) {
         let Some(entry) = self.topics.get_mut(topic) else { return };
-        let gone = match heard {
+        let gone = match event {
             WatchEvent::Doubt => return,
             WatchEvent::Refused(why) => {
                 entry.refused = Some((why, at.mono));
@@ -275,7 +275,7 @@ impl Index {
             let pods: Vec<Pod> = self.pods(watched).into_iter().cloned().collect();
             let memory = &mut self.watched[number].memory;
             memory.update(workload, &pods, at.mono);
-            // Watches are not in step: that the node was closed is often heard after its pod has gone.
+            // Watches are not in step: that the node was closed is often seen after its pod has gone.
             let left = memory.gone.as_ref().and_then(|gone| gone.pod.node.clone());
             let cordoned = left.is_some_and(|name| self.node(&name, at).is_cordoned());
             if let Some(gone) = &mut self.watched[number].memory.gone {

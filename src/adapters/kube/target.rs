@@ -42,7 +42,7 @@ impl fmt::Display for Target {
     }
 }
 
-/// What the cluster shows of one validator, told when it changes and again before it goes stale.
+/// What the cluster shows of one validator, sent when it changes and again before it goes stale.
 #[derive(Clone, Debug)]
 pub struct KubeObservation {
     pub validator: ValidatorId,

@@ -1,6 +1,6 @@
 //! What is watched: each topic is one watch, one list to compare it with, and one permission.
 //!
-//! What was heard is kept in [`super::index`].
+//! What was seen is kept in [`super::index`].
 
 use std::{fmt::Debug, time::Duration};
 
@@ -33,7 +33,8 @@ const WATCH_SECONDS: u32 = 60;
 /// The longest one list may take.
 pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How many objects one answer may bring. An object as it is sent takes a hundred times the memory of what is kept of it.
+/// How many objects one answer may bring. An object as it is sent takes a hundred times the memory of what is kept of
+/// it.
 const PAGE: u32 = 100;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -159,7 +160,7 @@ async fn watch<K>(
     let mut events = events.map_ok(|event| small(event, convert)).boxed();
     let mut first = Vec::new();
     while let Some(event) = events.next().await {
-        let heard = match event {
+        let event = match event {
             Ok(Small::Init) => {
                 first.clear();
                 continue;
@@ -192,7 +193,7 @@ async fn watch<K>(
                 }
             }
         };
-        if tx.send((topic.clone(), heard)).await.is_err() {
+        if tx.send((topic.clone(), event)).await.is_err() {
             return;
         }
     }

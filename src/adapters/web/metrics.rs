@@ -69,7 +69,7 @@ fn gauges(registry: &mut Registry, status: &Status) {
     let mails = Family::<Of, Gauge>::default();
     let failed = Family::<Of, Gauge>::default();
     let standbys = Standbys::default();
-    let fuses = Family::<Of, Gauge<f64, AtomicU64>>::default();
+    let expiries = Family::<Of, Gauge<f64, AtomicU64>>::default();
     for validator in &status.validators {
         let name = validator.name.to_string();
         let of = || Of { validator: name.clone() };
@@ -89,7 +89,7 @@ fn gauges(registry: &mut Registry, status: &Status) {
         failed.get_or_create(&of()).set(count(validator.mails_failed));
         if let Some(standby) = &validator.standby {
             standbys.take(&name, standby);
-            fuses.get_or_create(&of()).set(standby.fuse_at.as_second() as f64);
+            expiries.get_or_create(&of()).set(standby.expires_at.as_second() as f64);
         }
     }
     registry.register("validator_phase", "1 for the phase a validator is in", phases);
@@ -97,7 +97,7 @@ fn gauges(registry: &mut Registry, status: &Status) {
     registry.register("mails_waiting", "Mail the server has not taken yet", mails);
     registry.register("mails_failed", "Mail that every recipient has refused", failed);
     standbys.register(registry);
-    registry.register_with_unit("standby_fuse_timestamp", "When the standby stops itself", Unit::Seconds, fuses);
+    registry.register_with_unit("standby_expires_timestamp", "When the standby stops itself", Unit::Seconds, expiries);
     let unreadable: Gauge = Gauge::default();
     unreadable.set(i64::try_from(status.unreadable.len()).unwrap_or(i64::MAX));
     registry.register("unreadable_records", "Records of the ledger that cannot be read", unreadable);

@@ -42,7 +42,7 @@ mod tests {
             instance: InstanceRef { zone: markup().as_str().into(), name: markup().as_str().into(), id: 1 },
             rung: Rung { zone: "z".into(), machine_type: "t".into() },
             since: at,
-            fuse_at: at,
+            expires_at: at,
             retained: false,
             simulated: true,
             progress: None,

@@ -102,9 +102,9 @@ fn a_key_with_a_vote_is_told_even_while_its_node_is_not_synced() {
         let elsewhere = CometbftStatus { network: "other".into(), voting_power: power, ..status(2) };
         for status in [catching_up, elsewhere] {
             let signs = judge(&look(status)).signs;
-            for (told, says) in [(signs.seen, seen), (signs.hidden, hidden)] {
-                assert_eq!(told.is_some(), !says.is_empty(), "{told:?}");
-                assert!(told.unwrap_or_default().contains(says));
+            for (shown, says) in [(signs.seen, seen), (signs.hidden, hidden)] {
+                assert_eq!(shown.is_some(), !says.is_empty(), "{shown:?}");
+                assert!(shown.unwrap_or_default().contains(says));
             }
         }
     }

@@ -47,7 +47,7 @@ fn print(validator: &str, bytes: usize, texts: &BTreeMap<String, String>) {
     println!(
         "A standby of {validator} is given {bytes} bytes of metadata, of at most {MAX_TOTAL}. No secret is in it:"
     );
-    println!("whoever may look at the machine in the cloud can read it.");
+    println!("anyone who can view the machine in the cloud can read it.");
     for (name, text) in texts {
         println!("\n==> {name} <==\n{}", text.trim_end());
     }

@@ -65,7 +65,7 @@ impl Checker<'_> {
             let (place, name) = (validator.kind.place, &validator.name.value);
             match (validator.kind.value, &validator.standby) {
                 (KindName::Ethereum, Some(own)) => {
-                    self.wrong(own.place, "what an ethereum standby runs stands in `standby.ethereum`: remove this");
+                    self.wrong(own.place, "what an ethereum standby runs is in `standby.ethereum`: remove this");
                 }
                 (KindName::Ethereum, None) if standby.ethereum.is_none() => {
                     let message = format!("validator '{name}' is of kind ethereum: add standby.ethereum for it");

@@ -40,7 +40,7 @@ impl Checker<'_> {
     pub(super) fn url_for_all(&mut self, text: &At<String>, key: &str) -> Option<Url> {
         if Url::parse(text).is_ok_and(|url| has_login(&url)) {
             let message = format!(
-                "{key} has a user name or password in it, and whoever may look at the machine in the cloud reads it: \
+                "{key} has a user name or password in it, and anyone who can view the machine in the cloud can read it: \
                  use an address that needs no login"
             );
             self.wrong_unquoted(text.place, message);
@@ -58,8 +58,8 @@ impl Checker<'_> {
         // The user name of a node's address (`enode://…@host`) is its public key.
         let web = matches!(url.scheme(), "http" | "https" | "ws" | "wss");
         if url.password().is_some() || web && has_login(&url) {
-            let message = "this option has a user name or password in it, and whoever may look at the machine in the \
-                           cloud reads it: use an address that needs no login";
+            let message = "this option has a user name or password in it, and anyone who can view the machine in the \
+                           cloud can read it: use an address that needs no login";
             self.wrong_unquoted(option.place, message.into());
         } else if web {
             self.seems_open(option.place, &url, "the address in this option");
@@ -70,7 +70,7 @@ impl Checker<'_> {
     pub(super) fn seems_open(&mut self, place: Place, url: &Url, key: &str) {
         let Some(what) = seems_secret(url) else { return };
         let message = format!(
-            "{key}: {what} looks like a secret, and whoever may look at the machine in the cloud reads it: use an \
+            "{key}: {what} looks like a secret, and anyone who can view the machine in the cloud can read it: use an \
              address that needs none, or one that you can revoke"
         );
         self.warnings.push(Warning(self.unquoted(place, message)));

@@ -1,6 +1,6 @@
 //! Where standbys are created, as it is written: project, ladder, disks, prices.
 //!
-//! Part of [`super`], and like it checked only in its form. What the machine becomes stands in `standby`.
+//! Part of [`super`], and like it checked only in its form. What the machine becomes is in `standby`.
 
 use std::collections::BTreeMap;
 

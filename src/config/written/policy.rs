@@ -61,7 +61,7 @@ policy_keys!(section);
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Budget {
-    /// The most that one incident may cost until its fuse.
+    /// The most that one incident may cost until its limit.
     pub per_incident_usd: Option<At<f64>>,
     /// The most that the incidents of 30 days may cost together.
     pub per_month_usd: Option<At<f64>>,

@@ -1,7 +1,7 @@
 //! What a standby becomes, as it is written: the programs it runs, each by address and digest.
 //!
 //! Part of [`super`], and like it checked only in its form. There is no field for a key here, nor for anything secret:
-//! whoever may look at the machine in the cloud reads all of it.
+//! anyone who can view the machine in the cloud can read all of it.
 
 use schemars::JsonSchema;
 use serde::Deserialize;

@@ -12,7 +12,7 @@ use crate::domain::{Time, Verdict};
 pub struct KeyInfo {
     /// Its index, by which liveness is asked.
     pub index: u64,
-    /// Where it stands in its life.
+    /// Where it is in its life.
     pub status: KeyStatus,
 }
 

@@ -70,14 +70,14 @@ fn one_lost_answer_breaks_no_watch_and_four_do() {
     let (time, mut watch) = (mainnet(), NodeWatch::default());
     for slot in 64..100 {
         let answer = if slot == 70 || slot == 71 { Err(NodeTrouble::NoAnswer) } else { Ok(well(slot)) };
-        watch.heard(answer.as_ref().map_err(Clone::clone), &time, at(slot, 4));
+        watch.observe(answer.as_ref().map_err(Clone::clone), &time, at(slot, 4));
     }
     assert_eq!(watch.well_since(), Some(at(64, 4)));
     for slot in 100..104 {
-        watch.heard(Err(NodeTrouble::NoAnswer), &time, at(slot, 4));
+        watch.observe(Err(NodeTrouble::NoAnswer), &time, at(slot, 4));
     }
     assert_eq!(watch.well_throughout(time.interval(Epoch(3)), &time), Err(NodeTrouble::NoAnswer));
-    watch.heard(Ok(&well(104)), &time, at(104, 4));
+    watch.observe(Ok(&well(104)), &time, at(104, 4));
     let since = watch.well_throughout(time.interval(Epoch(3)), &time);
     assert_eq!(since, Err(NodeTrouble::WellSince { epoch: Epoch(3), before: Some(Box::new(NodeTrouble::NoAnswer)) }));
 }
@@ -85,15 +85,15 @@ fn one_lost_answer_breaks_no_watch_and_four_do() {
 #[test]
 fn a_clock_that_went_back_breaks_the_watch() {
     let (time, mut watch) = (mainnet(), NodeWatch::default());
-    watch.heard(Ok(&well(100)), &time, at(100, 4));
-    watch.heard(Ok(&well(90)), &time, at(90, 4));
+    watch.observe(Ok(&well(100)), &time, at(100, 4));
+    watch.observe(Ok(&well(90)), &time, at(90, 4));
     assert_eq!(watch.well_since(), Some(at(90, 4)), "what was before cannot be placed in time any more");
 }
 
 #[test]
 fn being_well_since_within_the_epoch_is_not_enough() {
     let (time, mut watch) = (mainnet(), NodeWatch::default());
-    watch.heard(Ok(&well(64)), &time, at(64, 4));
+    watch.observe(Ok(&well(64)), &time, at(64, 4));
     assert!(watch.well_throughout(time.interval(Epoch(2)), &time).is_err());
     assert_eq!(watch.well_throughout(time.interval(Epoch(3)), &time), Ok(at(64, 4)));
 }

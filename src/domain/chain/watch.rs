@@ -60,8 +60,8 @@ pub fn assess(status: &SyncStatus, time: &ChainTime, now: Time) -> Result<(), No
 pub struct NodeWatch {
     /// Since when it has been well without a break.
     since: Option<Time>,
-    /// When it was last heard to be well.
-    heard: Option<Time>,
+    /// When it was last seen to be well.
+    last_well_at: Option<Time>,
     /// What is wrong now, or was before `since`.
     trouble: Option<NodeTrouble>,
 }
@@ -72,17 +72,17 @@ const MAX_GAP_SLOTS: i32 = 3;
 
 impl NodeWatch {
     /// Takes one look in: how the node answered, at `now`.
-    pub fn heard(&mut self, answer: Result<&SyncStatus, NodeTrouble>, time: &ChainTime, now: Time) {
+    pub fn observe(&mut self, answer: Result<&SyncStatus, NodeTrouble>, time: &ChainTime, now: Time) {
         let gap = time.slot().saturating_mul(MAX_GAP_SLOTS);
-        if self.heard.is_some_and(|heard| now < heard || now.duration_since(heard) > gap) {
+        if self.last_well_at.is_some_and(|last| now < last || now.duration_since(last) > gap) {
             self.since = None;
-            self.heard = None;
+            self.last_well_at = None;
             self.trouble = Some(NodeTrouble::Unobserved);
         }
         match answer.and_then(|status| assess(status, time, now)) {
             Ok(()) => {
                 self.since.get_or_insert(now);
-                self.heard = Some(now);
+                self.last_well_at = Some(now);
             }
             Err(trouble) => self.fail(trouble),
         }
@@ -93,7 +93,7 @@ impl NodeWatch {
         let lost = matches!(trouble, NodeTrouble::NoAnswer | NodeTrouble::Broken(_));
         if !lost || self.since.is_none() {
             self.since = None;
-            self.heard = None;
+            self.last_well_at = None;
             self.trouble = Some(trouble);
         }
     }

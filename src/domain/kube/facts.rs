@@ -78,7 +78,7 @@ pub struct Pod {
     pub name: String,
     /// Tells it from an older one of the same name.
     pub uid: String,
-    /// Where it stands, once it does.
+    /// Where it is, once it does.
     pub node: Option<String>,
     /// When the API server made it.
     pub created_at: Time,
@@ -86,7 +86,7 @@ pub struct Pod {
     pub idle_since: Option<Time>,
     /// Somebody has asked for its deletion.
     pub deleting: bool,
-    /// Where it stands in its life.
+    /// Where it is in its life.
     pub phase: PodPhase,
     /// `status.reason`, for example `Evicted` or `NodeLost`.
     pub reason: Option<String>,

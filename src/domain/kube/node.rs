@@ -21,7 +21,7 @@ pub(super) enum NodeView {
     Unseen(Unseen),
 }
 
-/// Judges a node, and says when its lease runs out if nothing is heard until then.
+/// Judges a node, and says when its lease runs out if nothing changes until then.
 pub(super) fn view(node: &NodeFacts, now: Time) -> (NodeView, Option<Time>) {
     let state = match &node.object {
         Known::NotYet => return (unseen_yet(node), None),

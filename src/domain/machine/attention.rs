@@ -1,7 +1,7 @@
 //! The overlay: what a human has to look at, judged again at every event from what is observed.
 //!
-//! **Invariant:** what is shown is the gravest of what holds; a latched one holds until a human has answered. Whoever is to
-//! look is notified when it changes, and once a day for as long as it lasts.
+//! **Invariant:** what is shown is the gravest of what holds; a latched one holds until a human has answered. Whoever
+//! is to look is notified when it changes, and once a day for as long as it lasts.
 
 use super::{Transition, recover};
 use crate::domain::{
@@ -61,13 +61,13 @@ fn observed(turn: &mut Transition<'_>, back: bool) -> Vec<Attention> {
     if machine.is_stopped() {
         found.push(Attention::Stopped);
     }
-    if machine.report.as_ref().is_some_and(|heard| heard.report.signer_seen) {
+    if machine.report.as_ref().is_some_and(|history| history.report.signer_seen) {
         found.push(Attention::SignerSeen);
     }
     if is_kept(turn) {
         return found;
     }
-    if turn.now >= turn.policy.fuse_at(since) {
+    if turn.now >= turn.policy.expires_at(since) {
         found.push(Attention::TtlEnded);
     }
     // It may only be that the cloud has not answered for a while; it gets as long as a report may be old.

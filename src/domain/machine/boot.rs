@@ -3,7 +3,7 @@
 //!
 //! **Invariants:** only a machine that has never written anything, not even its start-up script's first word, is given
 //! up, and none that is retained, promoted or shows a signer; the next one is created only after a complete look has
-//! shown that the last one is gone; what is given up stands in the record before anything is deleted, and is never
+//! shown that the last one is gone; what is abandoned is in the record before anything is deleted, and is never
 //! adopted again.
 
 use super::{Transition, attention};
@@ -27,8 +27,8 @@ pub(super) fn after_poll(turn: &mut Transition<'_>, written: &Written) {
 /// A placeholder of a machine never reports, and while home works again nothing is tried again.
 fn is_overdue(turn: &Transition<'_>) -> bool {
     let (Some(standby), Some(machine)) = (turn.record.standby(), &turn.live.machine) else { return false };
-    let heard = machine.report.is_some() || machine.boot_status.is_some() || machine.unusable.is_some();
-    let spoke = standby.spoke_at.is_some() || heard;
+    let seen = machine.report.is_some() || machine.boot_status.is_some() || machine.unusable.is_some();
+    let spoke = standby.spoke_at.is_some() || seen;
     if turn.policy.simulated || machine.is_kept() || machine.gone || spoke || turn.live.healthy_since.is_some() {
         return false;
     }
@@ -65,8 +65,8 @@ pub(super) fn console_read(turn: &mut Transition<'_>, console: &str) {
 }
 
 impl Transition<'_> {
-    /// A complete search: the bill of those given up that it does not show has ended, and of those it shows it continues,
-    /// for an earlier search that did not show them was behind.
+    /// A complete search: the bill of those abandoned that it does not show has ended, and of those it shows it
+    /// continues, for an earlier search that did not show them was behind.
     pub(super) fn bill_abandoned(&mut self, machines: &[Machine]) {
         let now = self.now;
         let is_listed = |gone: &Abandoned| machines.iter().any(|machine| machine.instance.id == gone.instance.id);
@@ -79,7 +79,7 @@ impl Transition<'_> {
     }
 }
 
-/// What the machines that were given up have cost; `None` when the price of one is not known.
+/// What the abandoned machines have cost; `None` when the price of one is not known.
 pub(super) fn sunk(incident: &Incident, policy: &Policy, now: Time) -> Option<Usd> {
     let cost = |gone: &Abandoned| policy.cost(&gone.rung, elapsed(gone.since, gone.gone_at.unwrap_or(now)));
     incident.abandoned.iter().map(cost).sum::<Option<f64>>().map(Usd)

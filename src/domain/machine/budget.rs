@@ -1,4 +1,4 @@
-//! What the budgets allow. Money is judged at its worst: every machine runs until its fuse burns.
+//! What the budgets allow. Money is judged at its worst: every machine runs until its limit.
 
 use crate::domain::{Blocker, Policy, PricedRung, Span, Time, TimeExt, Usd, World};
 
@@ -13,14 +13,14 @@ pub(super) fn affordable(world: &World, policy: &Policy, now: Time) -> Result<(u
     let mut met = Blocker::NoLadder;
     for (index, rung) in policy.ladder.iter().enumerate() {
         match within_budget(world, policy, rung, Usd(0.0), Usd(0.0), now) {
-            Ok(()) => return Ok((index, rung.until_fuse)),
+            Ok(()) => return Ok((index, rung.at_most)),
             Err(block) => met = block,
         }
     }
     Err(met)
 }
 
-/// Checks one rung against both budgets, at its worst: the machine runs until the fuse burns. `planned` is what the
+/// Checks one rung against both budgets, at its worst: the machine runs until its limit. `planned` is what the
 /// world already counts for this very incident, `sunk` what its earlier machines have cost.
 ///
 /// # Errors
@@ -36,8 +36,8 @@ pub(super) fn within_budget(
     if policy.budget_per_incident.is_none() && policy.budget_per_month.is_none() {
         return Ok(());
     }
-    let Some(until_fuse) = rung.until_fuse else { return Err(Blocker::PriceUnknown { rung: rung.rung.clone() }) };
-    let estimate = Usd(until_fuse.0 + sunk.0);
+    let Some(at_most) = rung.at_most else { return Err(Blocker::PriceUnknown { rung: rung.rung.clone() }) };
+    let estimate = Usd(at_most.0 + sunk.0);
     if let Some(limit) = policy.budget_per_incident
         && estimate > limit
     {

@@ -1,5 +1,5 @@
-//! The watch: from opinions to a suspicion, a confirmed outage and an incident. It is judged at every event, whether or not
-//! a case is open; it opens one only while no case is open.
+//! The watch: from opinions to a suspicion, a confirmed outage and an incident. It is judged at every event, whether or
+//! not a case is open; it opens one only while no case is open.
 
 use super::{Transition, budget};
 use crate::domain::{
@@ -9,8 +9,8 @@ use crate::domain::{
 
 /// The span over which incidents are counted.
 const DAY: Span = Span::from_hours(24);
-/// After this long without a *down* a suspicion is over for good, and people are notified of the next one at once. Before,
-/// it is the same flapping.
+/// After this long without a *down* a suspicion is over for good, and people are notified of the next one at once.
+/// Before, it is the same flapping.
 const CALM: Span = Span::from_hours(1);
 /// How often it is judged again whether what holds an incident back still does: money may be free again, which nobody
 /// reports.
@@ -70,7 +70,7 @@ fn notify_of_keys(turn: &mut Transition<'_>, seen: &Assessment) {
     }
 }
 
-/// Nothing says down. Where nothing has been heard at all, nothing is over either.
+/// Nothing says down. Where nothing has been observed at all, nothing is over either.
 fn calm(turn: &mut Transition<'_>, seen: &Assessment) {
     if turn.live.signals.is_empty() {
         // Right after a start every source gets as long to speak as an outage has to last.

@@ -1,11 +1,11 @@
-//! Where a validator stands, for people. It changes nothing and decides nothing.
+//! Where a validator is, for people. It changes nothing and decides nothing.
 
 use super::{Transition, detect, provision, ready};
 use crate::domain::{
     Action, Attention, Case, Policy, Reason, Span, Stage, Subject, Time, ValidatorId, Watch, World, elapsed,
 };
 
-/// Where a validator stands now and why, in the words that are used everywhere.
+/// Where a validator is now and why, in the words that are used everywhere.
 #[must_use]
 pub fn explain(world: &World, id: &ValidatorId, now: Time, policy: &Policy) -> Option<Reason> {
     let subject = world.get(id)?;

@@ -66,12 +66,12 @@ pub(super) fn seen(turn: &mut Transition<'_>, seen: &Seen) {
     machine.seen = Some(LastPoll { at: now, state: seen.state, has_written });
     machine.kept = Some(seen.role != Role::Standby || seen.deletion_protection);
     (machine.gone, machine.failing_since) = (false, None);
-    hear(turn, &seen.written);
+    written(turn, &seen.written);
 }
 
 /// Keeps a report and notes when it moved, by our clock: its own clock is not to be trusted. What is no report of this
 /// incident and of this boot is kept as a reason only; the last usable report continues to grow stale.
-fn hear(turn: &mut Transition<'_>, written: &Written) {
+fn written(turn: &mut Transition<'_>, written: &Written) {
     let (now, limit, long) = (turn.now, turn.policy.max_clock_offset, turn.policy.stuck_after);
     let incident = turn.record.incident().map(|incident| incident.id.to_string());
     let machine = turn.machine();
@@ -93,14 +93,14 @@ fn hear(turn: &mut Transition<'_>, written: &Written) {
     }
     match &mut machine.report {
         None => machine.report = Some(ReportHistory::first((**report).clone(), now)),
-        Some(heard) if heard.is_of_an_earlier_boot(report) => {
+        Some(history) if history.is_of_an_earlier_boot(report) => {
             return ignore(turn, "it is of an earlier boot".into());
         }
-        Some(heard) => {
-            let rebooted = heard.report.boot_id != report.boot_id;
-            heard.hear(report, limit, now);
+        Some(history) => {
+            let rebooted = history.report.boot_id != report.boot_id;
+            history.record(report, limit, now);
             if rebooted {
-                let boots = heard.boots_within(long.saturating_add(long), now);
+                let boots = history.boots_within(long.saturating_add(long), now);
                 machine.complete_since = None;
                 turn.say(Reason::Rebooted { boots });
             }
@@ -109,7 +109,7 @@ fn hear(turn: &mut Transition<'_>, written: &Written) {
     turn.machine().unusable = None;
 }
 
-/// Said once for as long as it stays the same. It is no report: one that was heard before continues to grow stale.
+/// Said once for as long as it stays the same. It is no report: one that was seen before continues to grow stale.
 fn starting(turn: &mut Transition<'_>, status: &str) {
     let machine = turn.machine();
     machine.unusable = None;

@@ -38,7 +38,7 @@ pub(super) fn advance(turn: &mut Transition<'_>, at_work: Option<Span>) {
 fn watch_time(turn: &mut Transition<'_>) {
     let Some(standby) = turn.record.standby() else { return };
     let (instance, since) = (standby.instance.clone(), standby.since);
-    let ends_at = turn.policy.fuse_at(since);
+    let ends_at = turn.policy.expires_at(since);
     turn.wake(ends_at);
     let warn_at = ends_at.minus(notify::FUSE_WARNING).max(since);
     if turn.now >= warn_at && turn.now < ends_at && elapsed(since, ends_at) > notify::FUSE_WARNING {
@@ -113,7 +113,7 @@ fn seen_as(turn: &mut Transition<'_>, seen: &Seen) {
     boot::after_poll(turn, &seen.written);
 }
 
-/// Stuck or not, right after a poll that succeeded. A placeholder of a machine has nothing to go on with.
+/// Stuck or not, right after a poll that succeeded. A placeholder of a machine has nothing to continue with.
 fn judge_progress(turn: &mut Transition<'_>) {
     // Being stuck is itself something that is missing; it must not be the reason for being stuck still.
     let before = turn.machine().stuck.take();
@@ -124,7 +124,7 @@ fn judge_progress(turn: &mut Transition<'_>) {
     let chain = &turn.world.chain;
     let missing = ready::missing(turn.id, machine, chain, turn.now, turn.policy);
     let case = stuck::Case {
-        heard: machine.report.as_ref(),
+        history: machine.report.as_ref(),
         boot_status: machine.boot_status.as_deref(),
         standby,
         trusted_since: turn.live.trusted_since,
@@ -137,7 +137,7 @@ fn judge_progress(turn: &mut Transition<'_>) {
         (before, Some(stuck)) if before.as_ref().is_none_or(|before| before.kind() != stuck.kind()) => {
             turn.say(Reason::Stuck { stuck, missing });
         }
-        (Some(stuck), None) => turn.say(Reason::GoesOn { stuck }),
+        (Some(stuck), None) => turn.say(Reason::NoLongerStuck { stuck }),
         (None | Some(_), Some(_)) | (None, None) => {}
     }
 }

@@ -19,8 +19,9 @@ const OUTBOX: usize = 64;
 pub(super) const FUSE_WARNING: Span = Span::from_hours(12);
 
 impl Transition<'_> {
-    /// Notifies people of what holds now, unless they were notified of it within [`crate::domain::Policy::remind_every`];
-    /// later it is a reminder. Called again at every event for as long as it holds. Returns whether it notified.
+    /// Notifies people of what holds now, unless they were notified of it within
+    /// [`crate::domain::Policy::remind_every`]; later it is a reminder. Called again at every event for as long as it
+    /// holds. Returns whether it notified.
     pub(super) fn notify(&mut self, kind: NoticeKind) -> bool {
         let About { topic, lifetime, .. } = kind.about();
         let before = self.record.notified.iter().find(|notified| notified.topic == topic);
@@ -67,7 +68,8 @@ impl Transition<'_> {
 
     pub(super) fn notify_of_stuck(&mut self, stuck: &Stuck) {
         let Some(instance) = self.record.standby().map(|standby| standby.instance.clone()) else { return };
-        let progress = self.live.report().map_or_else(Vec::new, |heard| Progress::of(heard, self.now).lines(self.now));
+        let progress =
+            self.live.report().map_or_else(Vec::new, |history| Progress::of(history, self.now).lines(self.now));
         self.notify(NoticeKind::Standby(StandbyNotice::Stuck {
             instance,
             stuck: stuck.clone(),
@@ -88,8 +90,8 @@ impl Transition<'_> {
         self.queue(None, NoticeKind::Over(Over { lasted, how, standby, kept: false, left }));
     }
 
-    /// The incident's machines, the last one first, and what all of them have cost as far as the price table knows; `None`
-    /// if there was none.
+    /// The incident's machines, the last one first, and what all of them have cost as far as the price table knows;
+    /// `None` if there was none.
     pub(super) fn bill(&self, deleted: bool) -> Option<Bill> {
         let incident = self.record.incident()?;
         let place = |index: usize| self.policy.ladder.get(index).map(|rung| rung.rung.clone());
@@ -178,7 +180,7 @@ impl Transition<'_> {
         self.notify(NoticeKind::Standby(StandbyNotice::Ready {
             instance,
             per_hour: self.per_hour(),
-            fuse_at: self.policy.fuse_at(since),
+            expires_at: self.policy.expires_at(since),
             report: facts.into_iter().collect(),
             simulated: self.policy.simulated,
         }));
@@ -187,16 +189,16 @@ impl Transition<'_> {
     pub(super) fn notify_of_end(&mut self, instance: InstanceRef, since: Time) {
         let hours = elapsed(since, self.now).as_secs_f64() / 3600.0;
         let rung = self.record.incident().and_then(|incident| self.policy.ladder.get(incident.rung));
-        self.notify(NoticeKind::Standby(StandbyNotice::FuseSoon {
+        self.notify(NoticeKind::Standby(StandbyNotice::ExpiresSoon {
             instance,
-            fuse_at: self.policy.fuse_at(since),
+            expires_at: self.policy.expires_at(since),
             so_far: rung.and_then(|rung| rung.per_hour).map(|usd| Usd(usd.0 * hours)),
-            after_fuse_per_month: rung.and_then(|rung| rung.after_fuse_per_month),
+            stopped_per_month: rung.and_then(|rung| rung.stopped_per_month),
         }));
     }
 
     fn plan(&self, rung: usize) -> Plan {
-        let Some(PricedRung { rung: place, per_hour, until_fuse, after_fuse_per_month }) = self.policy.ladder.get(rung)
+        let Some(PricedRung { rung: place, per_hour, at_most, stopped_per_month }) = self.policy.ladder.get(rung)
         else {
             return Plan::Nothing;
         };
@@ -204,9 +206,9 @@ impl Transition<'_> {
             rung: place.clone(),
             alternatives: u32::try_from(self.policy.ladder.len() - rung - 1).unwrap_or(u32::MAX),
             per_hour: *per_hour,
-            until_fuse: *until_fuse,
-            fuse: self.policy.standby_ttl,
-            after_fuse_per_month: *after_fuse_per_month,
+            at_most: *at_most,
+            max_run_duration: self.policy.standby_ttl,
+            stopped_per_month: *stopped_per_month,
             simulated: self.policy.simulated,
         };
         match self.policy.mode {
@@ -226,7 +228,7 @@ impl Transition<'_> {
     fn evidence(&self) -> Lines {
         let views = self.live.signals.views(self.now);
         let known = views.iter().filter(|view| view.verdict != Verdict::Unknown || !view.why.is_empty());
-        let progress = self.live.report().map(|heard| Progress::of(heard, self.now).line());
+        let progress = self.live.report().map(|history| Progress::of(history, self.now).line());
         let standby = progress.map(|line| format!("the standby: {line}"));
         known.map(ToString::to_string).chain(standby).collect()
     }

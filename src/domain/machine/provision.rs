@@ -27,7 +27,8 @@ fn pending(turn: &Transition<'_>) -> Option<Pending> {
     }
 }
 
-/// Without a machine by the deadline somebody is notified, unless something holds the creation back that people know of.
+/// Without a machine by the deadline somebody is notified, unless something holds the creation back that people know
+/// of.
 fn watch_time(turn: &mut Transition<'_>) {
     let Some(incident) = turn.record.incident() else { return };
     // For a second machine it counts from when the first one was due.
@@ -46,8 +47,8 @@ fn watch_time(turn: &mut Transition<'_>) {
 
 /// Starts what is pending. Looking is always allowed; creating and deleting are not.
 ///
-/// **Invariant:** a creation starts in the very step that brought the complete search before it. One that had to wait is
-/// preceded by another search.
+/// **Invariant:** a creation starts in the very step that brought the complete search before it. One that had to wait
+/// is preceded by another search.
 fn go_on(turn: &mut Transition<'_>, pending: Pending) {
     let creates = matches!(pending.action, Action::Create(_));
     // What is under way ends first: its answer belongs to what is pending.
@@ -177,7 +178,7 @@ fn adopt(turn: &mut Transition<'_>, instance: InstanceRef, rung: Rung) {
     incident.machine_since.get_or_insert(now);
     if let Some(index) = index {
         incident.rung = index;
-        incident.estimate = estimate(incident, policy, policy.ladder[index].until_fuse, now);
+        incident.estimate = estimate(incident, policy, policy.ladder[index].at_most, now);
     }
     turn.say(Reason::Adopted { instance: instance.clone() });
     // It is looked at and searched for again right after: a machine that came late would be a second one.
@@ -207,15 +208,15 @@ fn create(turn: &mut Transition<'_>) {
         exhausted(turn, "no rung that the budget allows is left", Failed::OutOfStock);
         return;
     };
-    let PricedRung { rung, until_fuse, .. } = &policy.ladder[index];
+    let PricedRung { rung, at_most, .. } = &policy.ladder[index];
     let incident = turn.incident();
     incident.rung = index;
-    incident.estimate = estimate(incident, policy, *until_fuse, now);
+    incident.estimate = estimate(incident, policy, *at_most, now);
     let spec = StandbySpec {
         action: ActionId { incident: incident.id, step: Step::Create, attempt: incident.creation },
         validator: turn.id.clone(),
         rung: rung.clone(),
-        fuse: policy.standby_ttl,
+        max_run_duration: policy.standby_ttl,
     };
     if turn.may_act() {
         turn.say(Reason::Creating { rung: rung.clone(), name: spec.machine_name() });
@@ -303,8 +304,8 @@ pub(super) fn explain(incident: &Incident, pending: &Pending, policy: &Policy) -
     }
 }
 
-/// The most the incident may cost: this machine until its fuse, and what earlier ones have cost.
-fn estimate(incident: &Incident, policy: &Policy, until_fuse: Option<Usd>, now: Time) -> Option<Usd> {
+/// The most the incident may cost: this machine until its limit, and what earlier ones have cost.
+fn estimate(incident: &Incident, policy: &Policy, at_most: Option<Usd>, now: Time) -> Option<Usd> {
     let sunk = boot::sunk(incident, policy, now)?;
-    Some(Usd(until_fuse?.0 + sunk.0))
+    Some(Usd(at_most?.0 + sunk.0))
 }

@@ -11,8 +11,8 @@ use crate::domain::{
     human, one_line, start_word,
 };
 
-/// How many peers a node needs whose kind the agent knows. `min_peers` is about the hundreds of a beacon node; a node of
-/// CometBFT may have one peer on purpose, the sentry before it.
+/// How many peers a node needs whose kind the agent knows. `min_peers` is about the hundreds of a beacon node; a node
+/// of CometBFT may have one peer on purpose, the sentry before it.
 const READ_PEERS: u32 = 1;
 /// How old the head of such a node may be. CometBFT makes a block every few seconds. On Cardano one comes every twenty
 /// seconds on average, by lot (1 slot of 20, a slot a second); the longest of a year's 1.6 million pauses is then some
@@ -44,7 +44,7 @@ pub(super) fn judge(turn: &mut Transition<'_>) {
         }
         return;
     }
-    if let Some(moved_at) = machine.report.as_ref().and_then(|heard| heard.moved_at) {
+    if let Some(moved_at) = machine.report.as_ref().and_then(|history| history.moved_at) {
         turn.wake(moved_at.plus(policy.report_stale_after).just_after());
     }
     let first = turn.machine().complete_since.is_none();
@@ -62,7 +62,7 @@ pub(super) fn judge(turn: &mut Transition<'_>) {
         turn.say(Reason::Ready { instance: instance.clone() });
     }
     // Who has to look at something graver is not asked to promote it.
-    if let Some(report) = turn.live.report().map(|heard| heard.report.clone())
+    if let Some(report) = turn.live.report().map(|history| history.report.clone())
         && turn.record.attention().is_none()
     {
         turn.notify_of_ready(instance, &report, standby_since);
@@ -70,16 +70,16 @@ pub(super) fn judge(turn: &mut Transition<'_>) {
 }
 
 /// Right after a start, or a jump of our clock, nobody knows whether a report moves and which chain is the right one. A
-/// standby that was ready stays so until something is *seen* to be missing, or nothing is heard for as long as a report
-/// may be old; `None` then.
+/// standby that was ready stays so until something is *seen* to be missing, or nothing is reported for as long as a
+/// report may be old; `None` then.
 fn grace(turn: &Transition<'_>, machine: &MachineWatch) -> Option<Time> {
     let until = turn.live.trusted_since?.plus(turn.policy.report_stale_after);
     if turn.now >= until || machine.unusable.is_some() || machine.boot_status.is_some() || machine.stuck.is_some() {
         return None;
     }
-    let Some(heard) = &machine.report else { return Some(until) };
+    let Some(history) = &machine.report else { return Some(until) };
     // As if it had moved just now, on the chain it says.
-    let root = turn.world.chain.genesis_root.clone().or_else(|| Some(heard.report.genesis_root.clone()));
+    let root = turn.world.chain.genesis_root.clone().or_else(|| Some(history.report.genesis_root.clone()));
     let chain = ChainView { genesis_root: root, ..turn.world.chain.clone() };
     let mut as_if = machine.clone();
     as_if.report.as_mut()?.moved_at.get_or_insert(turn.now);
@@ -98,19 +98,19 @@ pub(super) fn missing(
     if let Some(why) = &machine.unusable {
         return vec![format!("its report does not count: {why}")];
     }
-    // A report that was heard before is of an earlier start.
+    // A report that was seen before is of an earlier start.
     if let Some(word) = &machine.boot_status {
         return vec![start_word(word)];
     }
-    let Some(heard) = &machine.report else { return vec!["the machine has not reported".into()] };
-    if !heard.is_fresh(policy.report_stale_after, now) {
-        return vec![heard.moved_at.map_or_else(
+    let Some(history) = &machine.report else { return vec!["the machine has not reported".into()] };
+    if !history.is_fresh(policy.report_stale_after, now) {
+        return vec![history.moved_at.map_or_else(
             || "its report has not moved yet, it may be an old one".into(),
             |at| format!("its report has not moved for {}", human(elapsed(at, now))),
         )];
     }
-    let mut missing = lacks(&heard.report, policy);
-    missing.extend(lacks_on_chain(&heard.report, Expected::of(id, chain, policy), policy));
+    let mut missing = lacks(&history.report, policy);
+    missing.extend(lacks_on_chain(&history.report, Expected::of(id, chain, policy), policy));
     if let Some(stuck) = &machine.stuck
         && missing.is_empty()
     {

@@ -5,8 +5,8 @@ use crate::domain::{
     Action, Lines, MachineState, NoticeKind, Over, Reason, Report, Span, Stage, TimeExt, Topic, elapsed,
 };
 
-/// For how long home has been seen at work without a break, if its own process is seen as well. Attestations alone could
-/// be anybody's; a generic node that is probed shows both by itself.
+/// For how long home has been seen at work without a break, if its own process is seen as well. Attestations alone
+/// could be anybody's; a generic node that is probed shows both by itself.
 pub(super) fn at_work(turn: &mut Transition<'_>) -> Option<Span> {
     let incident = turn.record.incident()?;
     let (now, delay) = (turn.now, turn.policy.healthy_delay);
@@ -45,8 +45,8 @@ pub(super) fn release(turn: &mut Transition<'_>, by: Option<String>) {
     case.stage = Stage::Releasing { pending, by };
 }
 
-/// Home is back and the operator keeps the machine. Nothing is released, so it need not last as long as before a release;
-/// people are reminded of what the machine costs for as long as it does.
+/// Home is back and the operator keeps the machine. Nothing is released, so it need not last as long as before a
+/// release; people are reminded of what the machine costs for as long as it does.
 pub(super) fn keep(turn: &mut Transition<'_>, at_work: Span) {
     let Some(incident) = turn.record.incident() else { return };
     if at_work < turn.policy.hold_down {
@@ -61,8 +61,8 @@ pub(super) fn keep(turn: &mut Transition<'_>, at_work: Span) {
     }
 }
 
-/// Whether the machine shows, now, that nothing on it signs: its report is fresh and rules a signer out, or it was looked
-/// at a moment ago and has never written anything, so nothing has ever run on it.
+/// Whether the machine shows, now, that nothing on it signs: its report is fresh and rules a signer out, or it was
+/// looked at a moment ago and has never written anything, so nothing has ever run on it.
 pub(super) fn is_silent(turn: &Transition<'_>) -> bool {
     let Some(machine) = &turn.live.machine else { return false };
     let (now, limit) = (turn.now, turn.policy.report_stale_after);
@@ -72,7 +72,7 @@ pub(super) fn is_silent(turn: &Transition<'_>) -> bool {
         });
     let rules_out = |report: &Report| !report.signer_seen && report.signer_hidden.is_none();
     never_spoke
-        || (machine.report.as_ref().is_some_and(|heard| heard.is_fresh(limit, now) && rules_out(&heard.report))
+        || (machine.report.as_ref().is_some_and(|history| history.is_fresh(limit, now) && rules_out(&history.report))
             && machine.unusable.is_none()
             // It has booted since, and nobody has looked what runs there now.
             && machine.boot_status.is_none())

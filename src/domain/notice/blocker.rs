@@ -42,7 +42,7 @@ pub enum Blocker {
     },
     OverIncidentBudget {
         limit: Usd,
-        /// What it would cost until its fuse.
+        /// What it would cost until its limit.
         estimate: Usd,
     },
     OverMonthBudget {

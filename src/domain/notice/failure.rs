@@ -64,7 +64,9 @@ impl Writer<'_> {
             ),
             Failed::TooSlow => (
                 "still no standby",
-                format!("There is still no standby for {id} although it should be there by now. Trying goes on."),
+                format!(
+                    "There is still no standby for {id} although it should be there by now. failover keeps trying."
+                ),
             ),
             Failed::Delete => (
                 "the standby could not be deleted",

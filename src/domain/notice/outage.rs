@@ -56,12 +56,12 @@ pub struct Offer {
     pub alternatives: u32,
     /// Machine and disks while it runs; `None` when the price table does not know the machine type.
     pub per_hour: Option<Usd>,
-    /// Everything until the fuse stops the machine.
-    pub until_fuse: Option<Usd>,
+    /// Everything until its limit stops the machine.
+    pub at_most: Option<Usd>,
     /// After this long the machine stops itself.
-    pub fuse: Span,
-    /// What remains after the fuse: the disks, per month.
-    pub after_fuse_per_month: Option<Usd>,
+    pub max_run_duration: Span,
+    /// What remains once it is stopped: the disks, per month.
+    pub stopped_per_month: Option<Usd>,
     /// Its start-up bundle is a placeholder: it will follow no chain.
     pub simulated: bool,
 }
@@ -172,18 +172,18 @@ impl Writer<'_> {
             n => format!(", then {n} other places"),
         };
         let mut facts = vec![("Plan", format!("{}{others}", offer.rung))];
-        let fuse = human(offer.fuse);
+        let limit = human(offer.max_run_duration);
         facts.push((
             "Price",
-            match (offer.per_hour, offer.until_fuse) {
+            match (offer.per_hour, offer.at_most) {
                 (Some(hour), Some(all)) => {
-                    format!("{} an hour, at most {} until it stops itself after {fuse}", usd(hour), usd(all))
+                    format!("{} an hour, at most {} until it stops itself after {limit}", usd(hour), usd(all))
                 }
-                (Some(hour), None) => format!("{} an hour until it stops itself after {fuse}", usd(hour)),
-                (None, _) => format!("not known for this machine type; it stops itself after {fuse}"),
+                (Some(hour), None) => format!("{} an hour until it stops itself after {limit}", usd(hour)),
+                (None, _) => format!("not known for this machine type; it stops itself after {limit}"),
             },
         ));
-        facts.extend(offer.after_fuse_per_month.map(|month| {
+        facts.extend(offer.stopped_per_month.map(|month| {
             ("Afterwards", format!("its disk remains, {} a month, until somebody deletes it", usd(month)))
         }));
         self.body.facts(&facts);

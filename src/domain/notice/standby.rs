@@ -16,13 +16,13 @@ pub enum StandbyNotice {
         instance: InstanceRef,
         /// Machine and disks while it runs.
         per_hour: Option<Usd>,
-        fuse_at: Time,
+        expires_at: Time,
         /// What its report says: synced, peers, head.
         report: Lines,
         /// Its start-up bundle is a placeholder: it follows no chain.
         simulated: bool,
     },
-    /// It does not go on by itself.
+    /// It makes no progress by itself.
     Stuck {
         instance: InstanceRef,
         stuck: Stuck,
@@ -39,14 +39,14 @@ pub enum StandbyNotice {
         /// The last of what its serial port has printed.
         console: Lines,
     },
-    /// The fuse stops the machine soon.
-    FuseSoon {
+    /// Its limit stops the machine soon.
+    ExpiresSoon {
         instance: InstanceRef,
-        fuse_at: Time,
+        expires_at: Time,
         /// What it has cost so far.
         so_far: Option<Usd>,
-        /// What remains after the fuse: the disks, per month.
-        after_fuse_per_month: Option<Usd>,
+        /// What remains once it is stopped: the disks, per month.
+        stopped_per_month: Option<Usd>,
     },
 }
 
@@ -56,7 +56,7 @@ impl StandbyNotice {
             Self::Ready { .. } => About::new("standby_ready", "standby_ready", Lifetime::Machine),
             Self::Stuck { stuck, .. } => About::one_of("standby_stuck", stuck.kind().name(), Lifetime::Machine),
             Self::NeverBooted { .. } => About::new("never_booted", "never_booted", Lifetime::Case),
-            Self::FuseSoon { .. } => About::new("money", "money/fuse_soon", Lifetime::Case),
+            Self::ExpiresSoon { .. } => About::new("money", "money/expires_soon", Lifetime::Case),
         }
     }
 }
@@ -65,7 +65,7 @@ impl Writer<'_> {
     pub(super) fn standby(&mut self, notice: &StandbyNotice) -> String {
         let id = self.id();
         match notice {
-            StandbyNotice::Ready { instance, per_hour, fuse_at, report, simulated } => {
+            StandbyNotice::Ready { instance, per_hour, expires_at, report, simulated } => {
                 if *simulated {
                     self.body.say(&format!(
                         "The simulated standby of {id} is ready. Do not move keys to it: bring home back. The command \
@@ -80,7 +80,7 @@ impl Writer<'_> {
                 }
                 let mut facts = vec![("Machine", instance.to_string())];
                 facts.extend(per_hour.map(|hour| ("Price", format!("{} an hour", usd(hour)))));
-                facts.push(("Stops itself", clock(*fuse_at)));
+                facts.push(("Stops itself", clock(*expires_at)));
                 self.body.facts(&facts);
                 self.body.list("What it reports:", report.iter());
                 self.body.say(
@@ -93,8 +93,8 @@ impl Writer<'_> {
             }
             StandbyNotice::Stuck { instance, stuck, per_hour, progress } => {
                 self.body.say(&format!(
-                    "The standby of {id} does not go on by itself: {stuck}. What helps: {}. failover goes on looking, \
-                     and says so in its status when the machine goes on.",
+                    "The standby of {id} makes no progress by itself: {stuck}. What helps: {}. failover keeps watching, \
+                     and says so in its status when the machine makes progress again.",
                     stuck.kind().advice()
                 ));
                 let mut facts = vec![("Machine", instance.to_string())];
@@ -116,16 +116,16 @@ impl Writer<'_> {
                 self.next("To follow the next one:", "status --watch");
                 "a standby did not boot, trying another".into()
             }
-            StandbyNotice::FuseSoon { instance, fuse_at, so_far, after_fuse_per_month } => {
-                let left = human(elapsed(self.notice.at, *fuse_at));
+            StandbyNotice::ExpiresSoon { instance, expires_at, so_far, stopped_per_month } => {
+                let left = human(elapsed(self.notice.at, *expires_at));
                 self.body.say(&format!(
                     "The standby of {id} stops itself in {left}. Nothing is lost with that, but it will not run. Keep \
                      it if you need it."
                 ));
-                let mut facts = vec![("Machine", instance.to_string()), ("Stops itself", clock(*fuse_at))];
+                let mut facts = vec![("Machine", instance.to_string()), ("Stops itself", clock(*expires_at))];
                 facts.extend(so_far.map(|cost| ("Cost so far", usd(cost))));
                 facts.extend(
-                    after_fuse_per_month.map(|month| ("Afterwards", format!("its disk costs {} a month", usd(month)))),
+                    stopped_per_month.map(|month| ("Afterwards", format!("its disk costs {} a month", usd(month)))),
                 );
                 self.body.facts(&facts);
                 self.next("To keep it:", &format!("retain {id} --reason \"I keep it\""));

@@ -27,9 +27,9 @@ fn offer(simulated: bool) -> Offer {
         rung: rung(),
         alternatives: 2,
         per_hour: Some(Usd(0.67)),
-        until_fuse: Some(Usd(48.2)),
-        fuse: Span::from_hours(72),
-        after_fuse_per_month: Some(Usd(204.8)),
+        at_most: Some(Usd(48.2)),
+        max_run_duration: Span::from_hours(72),
+        stopped_per_month: Some(Usd(204.8)),
         simulated,
     }
 }
@@ -62,7 +62,7 @@ fn ready(simulated: bool) -> NoticeKind {
     NoticeKind::Standby(StandbyNotice::Ready {
         instance: instance(),
         per_hour: Some(Usd(0.67)),
-        fuse_at: at("2026-11-24T07:09:00Z"),
+        expires_at: at("2026-11-24T07:09:00Z"),
         report: ["consensus client synced, head 4s old", "execution client verified", "52 peers"].into_iter().collect(),
         simulated,
     })
@@ -84,8 +84,7 @@ fn evidence_of(kind: &NoticeKind) -> Lines {
 
 fn every_kind() -> Vec<NoticeKind> {
     let mut unpriced = offer(false);
-    (unpriced.per_hour, unpriced.until_fuse, unpriced.after_fuse_per_month, unpriced.alternatives) =
-        (None, None, None, 0);
+    (unpriced.per_hour, unpriced.at_most, unpriced.stopped_per_month, unpriced.alternatives) = (None, None, None, 0);
     vec![
         NoticeKind::Outage(Outage::SuspectedTooLong { since: at("2026-11-21T06:48:12Z") }),
         confirmed(Plan::Create(offer(false)), None),
@@ -113,11 +112,11 @@ fn every_kind() -> Vec<NoticeKind> {
         NoticeKind::Blocked(Blocker::OverIncidentBudget { estimate: Usd(63.1), limit: Usd(60.0) }),
         NoticeKind::Blocked(Blocker::OverMonthBudget { estimate: Usd(48.2), spent: Usd(160.0), limit: Usd(200.0) }),
         NoticeKind::Blocked(Blocker::PriceUnknown { rung: rung() }),
-        NoticeKind::Standby(StandbyNotice::FuseSoon {
+        NoticeKind::Standby(StandbyNotice::ExpiresSoon {
             instance: instance(),
-            fuse_at: at("2026-11-21T13:08:12Z"),
+            expires_at: at("2026-11-21T13:08:12Z"),
             so_far: Some(Usd(44.2)),
-            after_fuse_per_month: Some(Usd(204.8)),
+            stopped_per_month: Some(Usd(204.8)),
         }),
         NoticeKind::Over(Over {
             lasted: Span::from_secs(8100),
@@ -333,7 +332,7 @@ fn topics_do_not_change_when_code_is_renamed() {
     assert_eq!(
         topics.join(" "),
         "chain_sick confirmed failure/delete failure/out_of_stock failure/poll failure/quota failure/refused \
-         failure/too_slow held_back maintenance money money/fuse_soon never_booted partial recovered recovered/kept \
+         failure/too_slow held_back maintenance money money/expires_soon never_booted partial recovered recovered/kept \
          slashed standby_ready standby_stuck/disk_full suspected_too_long"
     );
 }

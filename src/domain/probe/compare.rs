@@ -124,8 +124,8 @@ fn equals(found: &Value, wanted: &Value) -> Result<bool, WrongType> {
     }
 }
 
-/// Whether a value stands in an order to a number. Some nodes write numbers as texts, so `"1200"` and `"0x4b0"` are
-/// numbers too.
+/// Whether a value compares to a number as the operator says. Some nodes write numbers as texts, so `"1200"` and
+/// `"0x4b0"` are numbers too.
 fn ordered(found: &Value, order: Order, wanted: &Number) -> Result<bool, WrongType> {
     let wrong = || WrongType { found: kind(found), wanted: "a number" };
     let by = match found {

@@ -53,8 +53,8 @@ impl Judge {
     ///
     /// # Panics
     /// When there is no probe with this number.
-    pub fn hear(&mut self, probe: usize, answer: &ProbeAnswer, about: Interval) -> Reading {
-        self.probes[probe].hear(answer, about);
+    pub fn observe(&mut self, probe: usize, answer: &ProbeAnswer, about: Interval) -> Reading {
+        self.probes[probe].observe(answer, about);
         self.reading(about.to)
     }
 
@@ -88,14 +88,15 @@ impl Judge {
         if !doubts.is_empty() || ups.is_empty() {
             return Reading::unknown(Evidence::Process, now, doubts.join(", "));
         }
-        // As old as the oldest thing it rests on: whoever asks for work after some moment needs all of it after that.
+        // As old as the oldest thing it rests on: anyone who asks for work after some moment needs all of it after
+        // that.
         let fresh_until = ups.iter().map(|(_, opinion)| opinion.fresh_until).min().unwrap_or(now);
         known(Verdict::Up, earliest(&ups), fresh_until, all(&ups))
     }
 }
 
 impl Probe {
-    fn hear(&mut self, answer: &ProbeAnswer, about: Interval) {
+    fn observe(&mut self, answer: &ProbeAnswer, about: Interval) {
         let in_order = |before: Time| about.to >= before && about.to.duration_since(before) <= self.rule.believed_for;
         if !self.heard_at.is_none_or(in_order) {
             self.failing = None;

@@ -38,14 +38,14 @@ fn status(status: u16) -> ProbeAnswer {
     ProbeAnswer::Http { status, body: b"{\"result\":{\"blocks\":7}}".to_vec() }
 }
 
-fn hear(judge: &mut Judge, answer: &ProbeAnswer, seconds: i64) -> Reading {
-    judge.hear(0, answer, Interval { from: at(seconds) - Span::from_secs(1), to: at(seconds) })
+fn observe(judge: &mut Judge, answer: &ProbeAnswer, seconds: i64) -> Reading {
+    judge.observe(0, answer, Interval { from: at(seconds) - Span::from_secs(1), to: at(seconds) })
 }
 
 /// Answers at regular intervals; what is said after each.
 fn run(rule: Rule, answers: &[ProbeAnswer]) -> Vec<Reading> {
     let mut judge = Judge::new([rule]);
-    answers.iter().zip(0..).map(|(answer, n)| hear(&mut judge, answer, n * EVERY)).collect()
+    answers.iter().zip(0..).map(|(answer, n)| observe(&mut judge, answer, n * EVERY)).collect()
 }
 
 fn verdicts(rule: Rule, answers: &[ProbeAnswer]) -> Vec<Verdict> {
@@ -114,15 +114,15 @@ fn a_height_that_stands_still_too_long_is_down_until_it_advances() {
 #[test]
 fn what_happened_while_nobody_watched_says_nothing() {
     let mut judge = Judge::new([advances(40)]);
-    hear(&mut judge, &blocks("7"), 0);
-    let after_sleep = hear(&mut judge, &blocks("7"), 3600);
+    observe(&mut judge, &blocks("7"), 0);
+    let after_sleep = observe(&mut judge, &blocks("7"), 3600);
     assert_eq!(after_sleep.verdict, Unknown, "the node may have slept with us");
     let mut judge = Judge::new([rule(None)]);
     for seconds in [0, 10, 3600, 3610] {
-        assert_eq!(hear(&mut judge, &ProbeAnswer::Refused, seconds).verdict, Unknown, "{seconds}");
+        assert_eq!(observe(&mut judge, &ProbeAnswer::Refused, seconds).verdict, Unknown, "{seconds}");
     }
-    assert_eq!(hear(&mut judge, &ProbeAnswer::Refused, 3620).verdict, Down);
-    assert_eq!(hear(&mut judge, &ProbeAnswer::Refused, 20).verdict, Unknown, "the clock was set back");
+    assert_eq!(observe(&mut judge, &ProbeAnswer::Refused, 3620).verdict, Down);
+    assert_eq!(observe(&mut judge, &ProbeAnswer::Refused, 20).verdict, Unknown, "the clock was set back");
 }
 
 #[test]
@@ -140,22 +140,22 @@ fn a_lower_height_is_neither_progress_nor_failure_and_counts_anew_once_it_lasts(
 fn all_probes_have_to_work_and_one_that_is_down_is_enough() {
     let mut judge = Judge::new([rule(None), Rule { name: "p2p".into(), ..rule(None) }]);
     let about = |seconds| Interval { from: at(seconds), to: at(seconds) };
-    let reading = judge.hear(0, &status(200), about(0));
+    let reading = judge.observe(0, &status(200), about(0));
     assert_eq!(reading.verdict, Unknown);
     assert!(reading.why.contains("p2p has not been asked"), "{}", reading.why);
-    assert_eq!(judge.hear(1, &ProbeAnswer::Connected, about(5)).verdict, Up);
-    judge.hear(0, &status(200), about(10));
-    judge.hear(1, &ProbeAnswer::Refused, about(15));
-    judge.hear(0, &status(200), about(20));
-    judge.hear(1, &ProbeAnswer::Refused, about(25));
-    judge.hear(0, &status(200), about(30));
-    let down = judge.hear(1, &ProbeAnswer::Refused, about(35));
+    assert_eq!(judge.observe(1, &ProbeAnswer::Connected, about(5)).verdict, Up);
+    judge.observe(0, &status(200), about(10));
+    judge.observe(1, &ProbeAnswer::Refused, about(15));
+    judge.observe(0, &status(200), about(20));
+    judge.observe(1, &ProbeAnswer::Refused, about(25));
+    judge.observe(0, &status(200), about(30));
+    let down = judge.observe(1, &ProbeAnswer::Refused, about(35));
     assert_eq!((down.verdict, down.about.from), (Down, at(15)));
     assert_eq!(&*down.why, "p2p: its port refuses the connection, 3 times in a row");
-    assert_eq!(judge.hear(0, &status(200), about(40)).verdict, Down, "the other one does not outvote it");
+    assert_eq!(judge.observe(0, &status(200), about(40)).verdict, Down, "the other one does not outvote it");
     // The second is not asked any more; what it said goes stale.
-    judge.hear(0, &status(200), about(60));
-    assert_eq!(judge.hear(0, &status(200), about(80)).verdict, Unknown);
+    judge.observe(0, &status(200), about(60));
+    assert_eq!(judge.observe(0, &status(200), about(80)).verdict, Unknown);
 }
 
 fn doubtful() -> impl Strategy<Value = ProbeAnswer> {
@@ -199,7 +199,7 @@ proptest! {
         let (mut judge, mut now) = (Judge::new([rule]), 0);
         for (answer, step) in steps {
             now += step;
-            let reading = hear(&mut judge, &answer, now);
+            let reading = observe(&mut judge, &answer, now);
             prop_assert_eq!(reading.verdict, Unknown, "{:?}", answer);
         }
     }
@@ -211,7 +211,7 @@ proptest! {
         let (mut judge, mut now) = (Judge::new([rule.clone()]), 0);
         for (answer, step) in steps {
             now += step;
-            let reading = hear(&mut judge, &answer, now);
+            let reading = observe(&mut judge, &answer, now);
             prop_assert!(reading.about.from <= reading.about.to);
             match ProbeObservation::of(&answer, &rule) {
                 ProbeObservation::Works(_) => prop_assert_eq!(reading.verdict, Up),
@@ -230,10 +230,10 @@ proptest! {
         for failures in good {
             for _ in 0..failures.min(row - 1) {
                 now += EVERY;
-                prop_assert_ne!(hear(&mut judge, &ProbeAnswer::TimedOut, now).verdict, Down);
+                prop_assert_ne!(observe(&mut judge, &ProbeAnswer::TimedOut, now).verdict, Down);
             }
             now += EVERY;
-            prop_assert_eq!(hear(&mut judge, &blocks("5"), now).verdict, Up);
+            prop_assert_eq!(observe(&mut judge, &blocks("5"), now).verdict, Up);
         }
     }
 }

@@ -1,5 +1,5 @@
-//! For how long something has been wrong with a machine. What comes and goes is wrong for as long as it comes again soon:
-//! a machine that alternates would never be told of otherwise.
+//! For how long something has been wrong with a machine. What comes and goes is wrong for as long as it comes again
+//! soon: a machine that alternates would never be told of otherwise.
 
 use crate::domain::{Span, Time, elapsed};
 
@@ -26,7 +26,7 @@ impl ReportTrouble {
         self.0.filter(|lasting| lasting.shown).map(|lasting| lasting.since)
     }
 
-    pub(super) fn hear(&mut self, shown: bool, now: Time) {
+    pub(super) fn record(&mut self, shown: bool, now: Time) {
         match &mut self.0 {
             None => self.0 = shown.then_some(Lasting { since: now, seen_at: now, shown }),
             Some(lasting) if shown => (lasting.seen_at, lasting.shown) = (now, true),
@@ -53,14 +53,14 @@ mod tests {
     #[test]
     fn what_comes_and_goes_lasts_and_what_stays_away_is_over() {
         let mut trouble = ReportTrouble::default();
-        trouble.hear(false, at(0));
+        trouble.record(false, at(0));
         for minute in 1..=20 {
             let shown = minute % 2 == 1;
-            trouble.hear(shown, at(minute));
+            trouble.record(shown, at(minute));
             assert_eq!(trouble.since(), shown.then_some(at(1)), "only while it is so: minute {minute}");
         }
-        trouble.hear(false, at(24));
-        trouble.hear(true, at(25));
+        trouble.record(false, at(24));
+        trouble.record(true, at(25));
         assert_eq!(trouble.since(), Some(at(25)), "it was away for five minutes");
     }
 
@@ -69,7 +69,7 @@ mod tests {
         let mut trouble = ReportTrouble::default();
         trouble.interrupt(at(3));
         assert_eq!(trouble, ReportTrouble::default(), "nothing does not begin by it");
-        trouble.hear(true, at(5));
+        trouble.record(true, at(5));
         trouble.interrupt(at(600));
         assert_eq!(trouble.since(), Some(at(600)));
     }

@@ -1,6 +1,6 @@
 //! Which changes of the cloud may still be under way under one lease, so that it is given back only after the last one.
 //!
-//! It makes no call itself: whoever makes one asks here first, and keeps to the time it asked for.
+//! It makes no call itself: a caller asks here first, and keeps to the time it asked for.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -21,7 +21,7 @@ impl Changes {
     /// Notes that a call begins now and ends within this time. False when none may begin any more.
     pub(super) fn begin(&self, within: Duration) -> bool {
         let mut end_by = self.end_by.lock().unwrap_or_else(PoisonError::into_inner);
-        // Under the lock, so that whoever closes has seen every call that was let through.
+        // Under the lock, so that the closing side has seen every call that was let through.
         if self.closed.is_cancelled() {
             return false;
         }

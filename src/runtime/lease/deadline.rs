@@ -4,8 +4,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 /// A moment on both clocks; whichever reaches it first counts.
 ///
-/// The monotonic clock stands still while the machine is suspended, and a successor does not wait for a laptop's lid. The
-/// wall clock goes on, but somebody may set it back; then the monotonic one holds.
+/// The monotonic clock stands still while the machine is suspended, and a successor does not wait for a laptop's lid.
+/// The wall clock continues, but somebody may set it back; then the monotonic one holds.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Deadline {
     monotonic: Instant,

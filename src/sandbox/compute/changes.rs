@@ -1,4 +1,4 @@
-//! Changes to a machine that stands there. Each is done when its operation has ended, not when it was asked for.
+//! Changes to a machine that exists. Each is done when its operation has ended, not when it was asked for.
 
 use http::StatusCode;
 use serde_json::{Value, json};

@@ -1,7 +1,7 @@
 //! Disks: made with a machine, or found standing there.
 //!
 //! The trap is Google's own: a `diskName` that exists is attached as it is, with whatever is on it, and no new disk is
-//! made. Without a `diskName` the disk is named after the machine, and one of that name that stands there is a conflict.
+//! made. Without a `diskName` the disk is named after the machine, and one of that name that exists is a conflict.
 
 use serde_json::{Value, json};
 
@@ -15,7 +15,7 @@ use super::{
 
 /// Why a machine's disks cannot be had.
 pub(super) enum Conflict {
-    /// 409: a disk of this name stands there.
+    /// 409: a disk of this name exists.
     Exists(String),
     /// The operation fails: the disk is attached to another machine.
     InUse(String),

@@ -63,7 +63,7 @@ impl Filter {
     }
 }
 
-/// Words and parentheses; what stands in quotes is part of its word, spaces included.
+/// Words and parentheses; what is in quotes is part of its word, spaces included.
 fn words(text: &str) -> Result<Vec<String>, String> {
     let mut words = Vec::new();
     let mut word = String::new();

@@ -1,4 +1,4 @@
-//! Machines: made, looked at, deleted. What changes one that stands there is in [`super::changes`].
+//! Machines: made, looked at, deleted. What changes one that exists is in [`super::changes`].
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -27,7 +27,7 @@ pub(super) struct Target<'a> {
 pub(super) enum Then {
     Run,
     Stop,
-    /// The machine's reset button: it goes on running, but its system begins again.
+    /// The machine's reset button: it continues running, but its system begins again.
     Reset,
     Remove,
     /// The creation has failed, and nothing of it remains.

@@ -52,7 +52,7 @@ pub(super) fn exceeded(world: &World, zone: &str, wanted: &Value) -> Option<Stri
     let region = region_of(zone);
     let mut needs = running(wanted);
     for disk in wanted["disks"].as_array().into_iter().flatten() {
-        // A disk that stands there is counted already.
+        // A disk that exists is counted already.
         if !disk["initializeParams"].is_null() {
             add(&mut needs, disks::metric(&disk["initializeParams"]), disks::size(&disk["initializeParams"]));
         }

@@ -1,11 +1,11 @@
-//! How long a machine may run, as Compute Engine takes it: the fuse.
+//! How long a machine may run, as Compute Engine takes it (`maxRunDuration`).
 
 use serde_json::Value;
 
 /// Google's limits for `maxRunDuration`: 30 seconds to 120 days.
 const LIMITS: std::ops::RangeInclusive<i64> = 30..=120 * 24 * 3600;
 
-/// The fuse in seconds. Google writes 64-bit numbers as texts and reads both.
+/// The limit in seconds. Google writes 64-bit numbers as texts and reads both.
 pub(super) fn max_run_duration(scheduling: &Value) -> Option<i64> {
     let seconds = &scheduling["maxRunDuration"]["seconds"];
     seconds.as_i64().or_else(|| seconds.as_str()?.parse().ok())
@@ -45,14 +45,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_fuse_has_an_action_and_is_between_half_a_minute_and_120_days() {
-        let fuse =
+    fn a_limit_has_an_action_and_is_between_half_a_minute_and_120_days() {
+        let limited =
             |seconds: Value| json!({"maxRunDuration": {"seconds": seconds}, "instanceTerminationAction": "STOP"});
-        for good in [json!(null), json!({}), fuse(json!("30")), fuse(json!(10_368_000))] {
+        for good in [json!(null), json!({}), limited(json!("30")), limited(json!(10_368_000))] {
             assert_eq!(check(&good), Ok(()), "{good}");
         }
         let without_action = json!({"maxRunDuration": {"seconds": "3600"}});
-        for bad in [fuse(json!("29")), fuse(json!("10368001")), fuse(json!("-1")), fuse(json!({})), without_action] {
+        for bad in
+            [limited(json!("29")), limited(json!("10368001")), limited(json!("-1")), limited(json!({})), without_action]
+        {
             assert!(check(&bad).is_err(), "{bad}");
         }
     }

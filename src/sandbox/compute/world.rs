@@ -62,8 +62,8 @@ impl FakeMachine {
         self.boots += 1;
         self.json["status"] = json!("RUNNING");
         self.json["lastStartTimestamp"] = json!(timestamp(now));
-        let fuse = super::scheduling::max_run_duration(&self.json["scheduling"]).map(Span::from_secs);
-        self.stops_at = fuse.map(|fuse| now + fuse);
+        let limit = super::scheduling::max_run_duration(&self.json["scheduling"]).map(Span::from_secs);
+        self.stops_at = limit.map(|limit| now + limit);
     }
 
     pub(super) fn stop(&mut self, now: Time) {
@@ -143,7 +143,7 @@ impl World {
         self.machines.iter_mut().find(|machine| machine.zone == zone && machine.name == name)
     }
 
-    /// Lets time pass: operations end, fuses burn.
+    /// Lets time pass: operations end, machines reach their run duration.
     pub(super) fn advance(&mut self, now: Time) {
         let mut due: Vec<(Time, String)> = self
             .operations

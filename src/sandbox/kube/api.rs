@@ -225,12 +225,12 @@ fn merge(target: &mut Value, patch: &Value) {
     }
 }
 
-/// One watch as it is told: from which version on, and until when.
-struct Telling {
+/// One watch as it is sent: from which version on, and until when.
+struct WatchStream {
     shared: Shared,
     filter: Filter,
     moved: watch::Receiver<u64>,
-    told: u64,
+    sent: u64,
     ends_at: Instant,
     over: bool,
 }
@@ -240,18 +240,18 @@ fn watch(shared: Shared, path: Path, query: &HashMap<String, String>, moved: wat
     let seconds = query.get("timeoutSeconds").and_then(|seconds| seconds.parse().ok()).unwrap_or(300);
     let filter = Filter::new(&path, query);
     let ends_at = Instant::now() + Duration::from_secs(seconds);
-    let telling = Telling { shared, filter, moved, told: from, ends_at, over: false };
-    Body::from_stream(lines(telling)).into_response()
+    let watch = WatchStream { shared, filter, moved, sent: from, ends_at, over: false };
+    Body::from_stream(lines(watch)).into_response()
 }
 
-fn lines(telling: Telling) -> impl Stream<Item = Result<String, Infallible>> {
-    stream::unfold(telling, |mut telling| async move {
-        let line = telling.next().await?;
-        Some((Ok(line), telling))
+fn lines(watch: WatchStream) -> impl Stream<Item = Result<String, Infallible>> {
+    stream::unfold(watch, |mut watch| async move {
+        let line = watch.next().await?;
+        Some((Ok(line), watch))
     })
 }
 
-impl Telling {
+impl WatchStream {
     /// The next lines; `None` at the end of the watch.
     async fn next(&mut self) -> Option<String> {
         while !self.over {
@@ -275,17 +275,17 @@ impl Telling {
             Mood::Hanging => return Some(None),
             Mood::Well => {}
         }
-        if self.told < world.compacted {
+        if self.sent < world.compacted {
             self.over = true;
             let gone = error(StatusCode::GONE, "too old resource version");
             return Some(Some(format!("{}\n", json!({"type": "ERROR", "object": gone}))));
         }
-        let (told, filter) = (self.told, &self.filter);
+        let (sent, filter) = (self.sent, &self.filter);
         let news: Vec<&Change> =
-            world.log.iter().filter(|one| one.version > told && filter.takes(&one.key, &one.object)).collect();
+            world.log.iter().filter(|one| one.version > sent && filter.takes(&one.key, &one.object)).collect();
         let lines: String =
             news.iter().map(|one| format!("{}\n", json!({"type": one.what, "object": one.object}))).collect();
-        self.told = world.version;
+        self.sent = world.version;
         Some((!lines.is_empty()).then_some(lines))
     }
 }

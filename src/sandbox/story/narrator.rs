@@ -1,4 +1,4 @@
-//! How a story is told: a line for each thing that happens, with the time since the beginning.
+//! How a story is printed: a line for each thing that happens, with the time since the beginning.
 
 use std::{
     collections::BTreeMap,
@@ -14,11 +14,11 @@ pub struct Narrator {
     start: Instant,
     quiet: bool,
     colour: bool,
-    told: Mutex<Told>,
+    shown: Mutex<Shown>,
 }
 
 #[derive(Default)]
-struct Told {
+struct Shown {
     /// What each source said last.
     verdicts: BTreeMap<String, String>,
     phase: String,
@@ -29,7 +29,7 @@ struct Told {
 impl Narrator {
     #[must_use]
     pub fn aloud() -> Self {
-        Self { start: Instant::now(), quiet: false, colour: std::io::stdout().is_terminal(), told: Mutex::default() }
+        Self { start: Instant::now(), quiet: false, colour: std::io::stdout().is_terminal(), shown: Mutex::default() }
     }
 
     #[must_use]
@@ -80,17 +80,17 @@ impl Narrator {
     pub fn status(&self, status: &Status) {
         let Some(validator) = status.validators.first() else { return };
         let mut lines = Vec::new();
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
         for signal in &validator.signals {
-            if told.verdicts.get(&signal.source) != Some(&signal.verdict) {
-                told.verdicts.insert(signal.source.clone(), signal.verdict.clone());
+            if shown.verdicts.get(&signal.source) != Some(&signal.verdict) {
+                shown.verdicts.insert(signal.source.clone(), signal.verdict.clone());
                 lines.push((signal.source.clone(), format!("{}: {}", signal.verdict, signal.why)));
             }
         }
         // The words change every second; a new kind of standing is worth a line.
         let phase: String = validator.reason.chars().filter(|c| c.is_alphabetic()).take(20).collect();
-        if told.phase != phase {
-            told.phase = phase;
+        if shown.phase != phase {
+            shown.phase = phase;
             if validator.phase != "syncing" || validator.standby.as_ref().is_none_or(|s| s.progress.is_none()) {
                 lines.push((validator.phase.clone(), validator.reason.clone()));
             }
@@ -98,9 +98,10 @@ impl Narrator {
         let standby = validator.standby.as_ref();
         let progress = standby.and_then(|standby| standby.progress.as_ref());
         let percent = progress.map_or(0, |progress| progress.percent);
-        let bar = (percent > told.percent).then(|| progress.map(|progress| progress.stage.clone()).unwrap_or_default());
-        told.percent = told.percent.max(percent);
-        drop(told);
+        let bar =
+            (percent > shown.percent).then(|| progress.map(|progress| progress.stage.clone()).unwrap_or_default());
+        shown.percent = shown.percent.max(percent);
+        drop(shown);
         for (who, what) in lines {
             self.line(&who, &what);
         }
@@ -120,7 +121,7 @@ impl Narrator {
             use std::io::Write as _;
             print!("\r{:6.1}s  {:>12}  {text:80}", self.start.elapsed().as_secs_f64(), "standby");
             let _ = std::io::stdout().flush();
-            self.told.lock().unwrap_or_else(PoisonError::into_inner).in_bar = true;
+            self.shown.lock().unwrap_or_else(PoisonError::into_inner).in_bar = true;
         } else {
             self.print(&format!("{:6.1}s  {:>12}  {text}", self.start.elapsed().as_secs_f64(), "standby"));
         }
@@ -128,8 +129,8 @@ impl Narrator {
 
     /// What comes next begins on a line of its own.
     pub fn end_of_bar(&self) {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if std::mem::take(&mut told.in_bar) && !self.quiet {
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        if std::mem::take(&mut shown.in_bar) && !self.quiet {
             println!();
         }
     }

@@ -32,7 +32,7 @@ impl Simulation<'_> {
                 Outcome::Found(machines.collect())
             }
             ScriptedAnswer::Created | ScriptedAnswer::Exists => {
-                // A machine of this name that stands there already is the one made last.
+                // a machine of this name that exists already is the one made last.
                 self.machines += u64::from(matches!(answer, ScriptedAnswer::Created));
                 let zone = match action {
                     Action::Create(spec) => spec.rung.zone.clone(),

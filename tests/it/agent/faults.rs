@@ -1,4 +1,4 @@
-//! Whatever answers instead of the nodes and the metadata server, the agent says why and goes on.
+//! Whatever answers instead of the nodes and the metadata server, the agent says why and continues.
 
 use std::sync::Arc;
 

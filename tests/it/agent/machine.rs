@@ -24,7 +24,7 @@ async fn a_keystore_on_the_machine_is_neither_opened_nor_looked_for() {
     let rig = Rig::synced().await;
     let folder = rig.root.path().join("validators/0xabc");
     fs::create_dir_all(&folder).unwrap();
-    // A pipe: whoever opens it waits forever.
+    // A pipe: anyone who opens it waits forever.
     let made = std::process::Command::new("mkfifo").arg(folder.join("voting-keystore.json")).status().unwrap();
     assert!(made.success());
     let looked = tokio::time::timeout(std::time::Duration::from_secs(30), async { rig.agent().report().await });

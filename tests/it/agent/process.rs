@@ -50,7 +50,7 @@ async fn it_reports_until_it_is_terminated_and_then_ends_at_once() {
     let ended = tokio::task::spawn_blocking(move || child.wait().unwrap());
     let ended = tokio::time::timeout(Duration::from_secs(5), ended).await.expect("it ends at once").unwrap();
     assert_eq!(ended.code(), Some(0));
-    // Started again within the same boot it goes on counting above what it said.
+    // Started again within the same boot it continues counting above what it said.
     let seen = rig.metadata.asked();
     let mut child = agent(&rig, &rig.settings(&json!({}))).stderr(Stdio::null()).spawn().unwrap();
     let third = rig.metadata.report_that(seen, |_| true).await;

@@ -1,4 +1,4 @@
-//! Everybody who may look at the machine in the cloud reads its metadata: what is surely secret is refused, what looks so
+//! Anyone who can view the machine in the cloud can read its metadata: what is surely secret is refused, what looks so
 //! is warned of, and neither is repeated.
 
 use failover::config::{self, Checks};
@@ -35,7 +35,7 @@ fn an_address_with_a_login_travels_to_no_standby() {
         ("-server", "wss://hush@node.example.org"),
     ] {
         let error = parse(&changed(from, into)).expect_err("this must not be taken");
-        assert!(error.contains("reads it: use an address that needs no login"), "{error}");
+        assert!(error.contains("can read it: use an address that needs no login"), "{error}");
         assert!(error.contains("failover.yaml:") && !error.contains("hush"), "{error}");
     }
 }

@@ -56,6 +56,6 @@ async fn while_the_disk_is_full_nothing_is_acknowledged_and_what_was_is_still_th
     assert_eq!(house.alerts().await, taken, "all that was acknowledged, and nothing else");
     watcher.limit_files("unlimited");
     watcher.until("/readyz", 200).await;
-    assert_eq!(watcher.alert(6).await, 200, "it goes on without being restarted");
+    assert_eq!(watcher.alert(6).await, 200, "it continues without being restarted");
     assert_eq!(house.alerts().await, taken + 1);
 }

@@ -18,15 +18,15 @@ const KINDS: [(&str, &str, u32, &str); 10] = [
 
 fn table() -> String {
     let prices = PriceTable::builtin();
-    let mut text = "| standby | machine and disk | a day | three days, the fuse | its disks after that, a month |\n\
+    let mut text =
+        "| standby | machine and disk | a day | three days, its run limit | its disks after that, a month |\n\
                     |---|---|---|---|---|\n"
-        .to_owned();
+            .to_owned();
     for (machine_type, disk, gb, what) in KINDS {
         let rung = Rung { zone: "us-central1-a".into(), machine_type: machine_type.into() };
         let priced = |hours| prices.price(&rung, disk, gb, 50, Span::from_hours(hours));
-        let (day, fuse) = (priced(24), priced(72));
-        let (day, until, after) =
-            (day.until_fuse.unwrap(), fuse.until_fuse.unwrap(), fuse.after_fuse_per_month.unwrap());
+        let (day, whole) = (priced(24), priced(72));
+        let (day, until, after) = (day.at_most.unwrap(), whole.at_most.unwrap(), whole.stopped_per_month.unwrap());
         text += &format!("| {what} | {machine_type}, {gb} GB {disk} | {day} | {until} | {after} |\n");
     }
     text

@@ -1,4 +1,4 @@
-//! What a node does is told apart from what our own side may be the cause of.
+//! What a node does is distinguished from what our own side may be the cause of.
 
 use std::fs;
 

@@ -42,10 +42,10 @@ impl Model {
             Op::Maintenance(of, seen) => {
                 let id = self.of(*of);
                 let fresh_until = self.now.plus(Span::from_hours(1));
-                let hands = seen.then(|| Maintenance { why: "it was scaled to zero".into(), fresh_until });
+                let maintenance = seen.then(|| Maintenance { why: "it was scaled to zero".into(), fresh_until });
                 let words = if *seen { "\"it was scaled to zero\" fresh=1h" } else { "none" };
-                self.say(&format!("hands {id} {words}"));
-                self.happen(Event::MaintenanceSeen(id, hands));
+                self.say(&format!("maintenance {id} {words}"));
+                self.happen(Event::MaintenanceSeen(id, maintenance));
             }
             Op::Owner(of, owner) => {
                 let id = self.of(*of);

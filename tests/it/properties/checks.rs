@@ -11,7 +11,7 @@ use super::model::Model;
 const SLACK: Span = Span::from_secs(2);
 
 impl Model {
-    /// Whether a deletion or a creation is forbidden, by what stands in the record.
+    /// Whether a deletion or a creation is forbidden, by what is in the record.
     pub fn is_blocked(&self, record: &Validator) -> bool {
         self.policy.mode == Mode::Observe
             || record.paused_at(self.now).is_some()
@@ -112,8 +112,8 @@ impl Model {
         }
     }
 
-    /// Whatever has come in between, the answer to a creation counts: without it the ladder is not gone down, and nobody
-    /// is notified of what the cloud says.
+    /// Whatever has come in between, the answer to a creation counts: without it the ladder is not gone down, and
+    /// nobody is notified of what the cloud says.
     pub fn check_answered(&self, event: &Event, before: &Validator, reasons: &[Reason]) {
         let Event::Finished(_, action_id, _) = event else { return };
         let provisioning = matches!(stage(before), Some(Stage::Provisioning(_)));
@@ -183,7 +183,7 @@ impl Model {
             let kind = of.map(|notice| &notice.kind);
             assert!(
                 matches!(kind, Some(NoticeKind::Outage(Outage::Confirmed { .. } | Outage::SiteOutage { .. }))),
-                "PROPERTY whoever opens an incident notifies people of it: {}",
+                "PROPERTY an incident that opens is notified to people: {}",
                 incident.id
             );
         }
@@ -236,7 +236,7 @@ impl Model {
         }
     }
 
-    /// Whatever holds, the machine is looked at; and what is not forbidden goes on.
+    /// Whatever holds, the machine is looked at; and what is not forbidden continues.
     fn check_polled(&mut self, id: &ValidatorId, after: &Validator) {
         let idle = self.tracks[id].under_way.is_none();
         let wake = self.wake.get(id).copied();

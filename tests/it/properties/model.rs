@@ -182,7 +182,7 @@ impl Model {
         at.clamp(Time::MIN.plus(Span::from_hours(1)), Time::MAX.minus(Span::from_hours(1)))
     }
 
-    /// Time passes, and whoever asked for it is woken.
+    /// Time passes, and anyone who asked for it is woken.
     pub fn pass(&mut self, span: Span) {
         let (until, ends) = (Self::bounded(self.now.plus(span)), self.elapsed + span);
         for turn in 0.. {
@@ -326,8 +326,8 @@ fn policy(case: &Case, ids: &[ValidatorId]) -> Policy {
     let rung = |zone: &str| PricedRung {
         rung: Rung { zone: zone.into(), machine_type: "n2-standard-8".into() },
         per_hour: Some(Usd(0.75)),
-        until_fuse: Some(Usd(54.0)),
-        after_fuse_per_month: Some(Usd(200.0)),
+        at_most: Some(Usd(54.0)),
+        stopped_per_month: Some(Usd(200.0)),
     };
     let chains = ids.iter().zip(case.chains).filter_map(|(id, chain)| {
         let other = match chain {

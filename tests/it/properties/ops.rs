@@ -6,7 +6,7 @@ use proptest::prelude::*;
 /// One thing that may happen next. The first number is the validator's, counted round.
 #[derive(Clone, Debug)]
 pub enum Op {
-    /// Time passes, and whoever asked for it is woken.
+    /// Time passes, and anyone who asked for it is woken.
     Wait(u16),
     /// Time passes while the cloud answers everything as well as it can.
     Serve(u16),
@@ -26,7 +26,7 @@ pub enum Op {
     Ask(u8, Asked),
     /// The last request a second time.
     AskAgain,
-    /// How the action under way goes on.
+    /// How the action under way continues.
     Answer(u8, Fate),
     /// An outcome of this process a second time, as after a confusion of tasks.
     Repeat(u8, u8),

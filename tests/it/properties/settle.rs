@@ -1,4 +1,4 @@
-//! What must hold once nothing happens any more but time, and the cloud answers or goes on failing.
+//! What must hold once nothing happens any more but time, and the cloud answers or continues failing.
 
 use failover::domain::{Phase, Span, Stage, Step, Validator, ValidatorId};
 

@@ -93,7 +93,7 @@ async fn a_start_up_scripts_first_word_is_a_boot_and_a_report_comes_before_it() 
         status.validators[0].standby.as_ref().unwrap().starting.clone()
     };
     assert!(shown(&watcher).is_some_and(|word| word.starts_with("installing [2J ansible x")));
-    // It goes on, and its word stays where it is.
+    // It continues, and its word stays where it is.
     watcher.becomes_ready(1).await;
     assert_eq!(shown(&watcher), None, "a report comes before it");
     watcher.rig.fake.guest_attribute(&first.name, "boot", "done");

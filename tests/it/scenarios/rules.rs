@@ -86,7 +86,7 @@ pub(super) const RULES: &[(&str, Off)] = &[
     ("over_budget_is_told_and_opens_nothing", Off::Policy(no_budget)),
     (
         "an_unknown_price_is_not_affordable",
-        Off::Policy(|policy| policy.ladder.iter_mut().for_each(|rung| rung.until_fuse = Some(Usd(0.0)))),
+        Off::Policy(|policy| policy.ladder.iter_mut().for_each(|rung| rung.at_most = Some(Usd(0.0)))),
     ),
     ("after_an_incident_comes_a_cooldown", Off::Policy(|policy| policy.cooldown = Span::ZERO)),
     ("no_more_incidents_a_day_than_allowed", Off::Policy(|policy| policy.max_incidents_per_day = 1000)),

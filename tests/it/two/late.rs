@@ -125,7 +125,7 @@ async fn a_clean_stop_need_not_follow_a_creation_to_its_end() {
     scene.one_machine();
 }
 
-/// The holder is stopped the moment its intent is in the ledger, and goes on long after it was replaced.
+/// The holder is stopped the moment its intent is in the ledger, and continues long after it was replaced.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_holder_that_was_frozen_before_its_creation_does_not_create_when_it_goes_on() {
     let (store, ledger) = bucket().await;

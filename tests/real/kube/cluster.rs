@@ -1,7 +1,7 @@
 //! A real control plane for all stories of this process; each story has a namespace and nodes of its own.
 //!
-//! Nothing is asserted here. It is one for all because it takes seconds to start; they take turns, because some stop the
-//! API server, and all need the processor.
+//! Nothing is asserted here. It is one for all because it takes seconds to start; they take turns, because some stop
+//! the API server, and all need the processor.
 
 use std::{
     path::{Path, PathBuf},
@@ -35,7 +35,7 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// The one of this process, started by whoever asks first.
+    /// The one of this process, started by anyone who asks first.
     pub fn shared() -> &'static Self {
         static SHARED: OnceLock<Cluster> = OnceLock::new();
         SHARED.get_or_init(|| {

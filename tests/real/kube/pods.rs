@@ -1,4 +1,5 @@
-//! What becomes of one pod, and what is said of it: the ways to go down are told apart, and a human's work is no outage.
+//! What becomes of one pod, and what is said of it: the ways to go down are distinguished, and a human's work is no
+//! outage.
 
 use failover::domain::{
     Verdict,

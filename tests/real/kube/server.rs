@@ -22,7 +22,7 @@ async fn an_api_server_that_stops_is_unknown_and_up_again_when_it_is_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_happens_while_history_is_lost_is_seen_nevertheless() {
     let mut story = Story::begin("history").await;
-    // Watches go on over a compaction, and hear what comes after it.
+    // Watches continue over a compaction, and hear what comes after it.
     block_in_place(|| story.cluster.act("compact", &[]));
     story.kubectl(&["label", "pod/vc-0", "fate=not-ready"]);
     story.watching.says(&[Verdict::Up], Verdict::Unknown, "not ready").await;

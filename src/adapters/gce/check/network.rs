@@ -1,7 +1,7 @@
 //! The network a standby would stand in, as its firewall is today: peers come in, ssh from the internet does not.
 //!
-//! Only looked at, and only the rules of the project: those of an organisation can close more than is seen here, and the
-//! machine's own firewall closes everything but the peers' ports once more.
+//! Only looked at, and only the rules of the project: those of an organisation can close more than is seen here, and
+//! the machine's own firewall closes everything but the peers' ports once more.
 
 use std::collections::BTreeSet;
 
@@ -39,7 +39,7 @@ pub(super) async fn network(gce: &Gce) -> Vec<Finding> {
     findings
 }
 
-/// What stands in `path` after `key`.
+/// What is in `path` after `key`.
 fn part<'a>(path: &'a str, key: &str) -> Option<&'a str> {
     let mut parts = path.split('/');
     parts.find(|part| *part == key)?;
@@ -138,7 +138,8 @@ async fn rules(gce: &Gce, project: &str) -> Result<Vec<Firewall>, Failure> {
     }
 }
 
-/// Whether the rule is about a standby and somebody anywhere who calls it. One for a service account is not: it has none.
+/// Whether the rule is about a standby and somebody anywhere who calls it. One for a service account is not: it has
+/// none.
 fn applies(rule: &Firewall, network: &str, config: &GceConfig) -> bool {
     let in_network = rule.network.as_deref().and_then(|url| part(url, "networks")) == Some(network);
     let for_us = rule.target_service_accounts.is_empty()

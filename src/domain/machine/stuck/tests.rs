@@ -26,13 +26,13 @@ const READ: Expected<'_> = Expected::Read(Some("here-1"));
 /// A report every ten minutes; what it has come to at the end.
 fn after(minutes: i64, expected: Expected<'_>, report: impl Fn(i64) -> Report) -> Option<StuckKind> {
     let policy = Policy::default();
-    let mut heard = ReportHistory::first(report(0), at(0));
+    let mut history = ReportHistory::first(report(0), at(0));
     for now in (10..=minutes).step_by(10) {
-        heard.hear(&report(now), policy.max_clock_offset, at(now));
+        history.record(&report(now), policy.max_clock_offset, at(now));
     }
     let standby = standby();
     let case = Case {
-        heard: Some(&heard),
+        history: Some(&history),
         boot_status: None,
         standby: &standby,
         trusted_since: None,
@@ -42,7 +42,7 @@ fn after(minutes: i64, expected: Expected<'_>, report: impl Fn(i64) -> Report) -
     judge(&case, &policy, at(minutes)).map(|stuck| stuck.kind())
 }
 
-/// One that goes on: half a percent every ten minutes.
+/// One that continues: half a percent every ten minutes.
 fn going(minutes: i64) -> Report {
     Report {
         boot_id: "a".into(),
@@ -79,7 +79,7 @@ fn no_peers_and_a_wrong_clock_are_trouble_only_when_they_last() {
     let wrong = |minutes: i64| Report { clock_offset_ms: -120_000, ..going(minutes) };
     assert_eq!((after(30, WATCHED, wrong), after(40, WATCHED, wrong)), (None, Some(StuckKind::ClockOff)));
     let again = |minutes: i64| Report { peers: u32::from(minutes == 20), ..going(minutes) };
-    assert_eq!(after(40, WATCHED, again), None, "one peer in between begins the time anew");
+    assert_eq!(after(40, WATCHED, again), None, "one peer in between starts the wait over");
 }
 
 #[test]
@@ -124,7 +124,7 @@ fn a_node_that_is_read_is_stuck_by_what_is_counted_on_it() {
     let stands =
         |minutes: i64| Report { progress_percent: 7, head_age_seconds: minutes.unsigned_abs() * 60, ..named(minutes) };
     assert_eq!((after(20, READ, stands), after(30, READ, stands)), (None, Some(StuckKind::NoProgress)));
-    // The last percent of a long chain takes hours, and its head shows that it goes on.
+    // The last percent of a long chain takes hours, and its head shows that it continues.
     let last = |minutes: i64| Report { progress_percent: 99, ..named(minutes) };
     assert_eq!((after(600, READ, last), after(600, WATCHED, going_at_99)), (None, Some(StuckKind::NoProgress)));
     // Without a head nothing is counted yet.

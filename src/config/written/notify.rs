@@ -1,6 +1,6 @@
 //! Who is notified, as it is written: people by mail, and a monitor outside of this home.
 //!
-//! Part of [`super`], and like it checked only in its form. A secret stands in a file of its own, never here.
+//! Part of [`super`], and like it checked only in its form. A secret is in a file of its own, never here.
 
 use std::path::PathBuf;
 

@@ -44,10 +44,10 @@ impl Machine {
         reasons
     }
 
-    fn hands(&mut self, fresh: Option<Span>) {
-        let hands =
+    fn maintenance(&mut self, fresh: Option<Span>) {
+        let maintenance =
             fresh.map(|fresh| Maintenance { why: "it was scaled to zero".into(), fresh_until: self.now + fresh });
-        self.happen(&Event::MaintenanceSeen(self.id.clone(), hands));
+        self.happen(&Event::MaintenanceSeen(self.id.clone(), maintenance));
     }
 
     fn told(&self, topic: &str) -> bool {
@@ -55,16 +55,16 @@ impl Machine {
     }
 }
 
-fn blocked_by_hands(reasons: &[Reason]) -> bool {
+fn blocked_by_maintenance(reasons: &[Reason]) -> bool {
     reasons.iter().any(|reason| matches!(reason, Reason::Blocked { block: Blocker::Maintenance { .. }, .. }))
 }
 
 #[test]
 fn a_confirmed_outage_that_a_human_made_is_told_and_opens_nothing() {
     let mut machine = Machine::new();
-    machine.hands(Some(Span::from_hours(1)));
+    machine.maintenance(Some(Span::from_hours(1)));
     let reasons = machine.confirmed(10);
-    assert!(blocked_by_hands(&reasons), "{reasons:?}");
+    assert!(blocked_by_maintenance(&reasons), "{reasons:?}");
     assert!(machine.told("maintenance"));
     assert!(machine.world.get(&machine.id).unwrap().record.incident().is_none());
 }
@@ -73,10 +73,10 @@ fn a_confirmed_outage_that_a_human_made_is_told_and_opens_nothing() {
 fn signs_of_a_human_that_are_gone_or_stale_hold_nothing_back() {
     for gone in [None, Some(Span::from_secs(60))] {
         let mut machine = Machine::new();
-        machine.hands(Some(Span::from_hours(1)));
-        machine.hands(gone);
+        machine.maintenance(Some(Span::from_hours(1)));
+        machine.maintenance(gone);
         let reasons = machine.confirmed(10);
-        assert!(!blocked_by_hands(&reasons), "{reasons:?}");
+        assert!(!blocked_by_maintenance(&reasons), "{reasons:?}");
         // The next rule in line holds it back: there is no place to create anything.
         assert!(reasons.iter().any(|reason| matches!(reason, Reason::Blocked { block: Blocker::NoLadder, .. })));
     }
