@@ -1,5 +1,10 @@
 //! What every TLS user of this process shares. It is not an HTTP client.
 
+use std::{sync::LazyLock, time::Duration};
+
+use rustls::ClientConfig;
+use rustls_platform_verifier::ConfigVerifierExt;
+
 mod page;
 
 pub use page::{PageError, Pages};
@@ -9,13 +14,27 @@ pub fn install_tls_provider() {
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
+/// The system's certificate authorities, read once for all clients: a client that reads its own parses 150 of them.
+static SYSTEM_ROOTS: LazyLock<Result<ClientConfig, rustls::Error>> = LazyLock::new(|| {
+    install_tls_provider();
+    ClientConfig::with_platform_verifier()
+});
+
 /// A client that follows no redirect (a token must not travel to another host) and never waits without end.
 ///
 /// # Errors
 /// When the system has no certificate authorities at all.
-pub fn client(timeout: std::time::Duration) -> reqwest::Result<reqwest::Client> {
+pub fn client(timeout: Duration) -> reqwest::Result<reqwest::Client> {
+    match &*SYSTEM_ROOTS {
+        Ok(roots) => builder(timeout).tls_backend_preconfigured(roots.clone()).build(),
+        // It finds none either, and says so in its own error.
+        Err(_) => builder(timeout).build(),
+    }
+}
+
+fn builder(timeout: Duration) -> reqwest::ClientBuilder {
     install_tls_provider();
-    reqwest::Client::builder().timeout(timeout).redirect(reqwest::redirect::Policy::none()).no_proxy().build()
+    reqwest::Client::builder().timeout(timeout).redirect(reqwest::redirect::Policy::none()).no_proxy()
 }
 
 /// A client for plain HTTP on this machine and the link to it: no certificate is loaded, so it works on a machine
@@ -23,16 +42,8 @@ pub fn client(timeout: std::time::Duration) -> reqwest::Result<reqwest::Client> 
 ///
 /// # Errors
 /// When the TLS library refuses an empty set of authorities, which it does not.
-pub fn plain_client(timeout: std::time::Duration, headers: http::HeaderMap) -> reqwest::Result<reqwest::Client> {
-    install_tls_provider();
-    reqwest::Client::builder()
-        .timeout(timeout)
-        .redirect(reqwest::redirect::Policy::none())
-        .no_proxy()
-        .tls_certs_only([])
-        .pool_max_idle_per_host(1)
-        .default_headers(headers)
-        .build()
+pub fn plain_client(timeout: Duration, headers: http::HeaderMap) -> reqwest::Result<reqwest::Client> {
+    builder(timeout).tls_certs_only([]).pool_max_idle_per_host(1).default_headers(headers).build()
 }
 
 #[derive(Debug, thiserror::Error)]
