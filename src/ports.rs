@@ -120,12 +120,13 @@ impl<T: Machines + Disks + Inspection> Cloud for T {}
 
 #[async_trait]
 pub trait Machines: Send + Sync + 'static {
-    /// Every machine of ours that the scope names, in every zone. An answer that may lack one is an error
+    /// Every machine of this site that the scope names, in every zone. An answer that may lack one is an error
     /// ([`CloudError::Unknown`]), never a shorter list.
     async fn find(&self, scope: &Scope) -> Result<Vec<Machine>, CloudError>;
     /// Creates the machine and follows the operation to its end. It never reports success that it has not seen, and a
-    /// machine of the same name counts only when its labels are this incident's.
-    async fn create(&self, spec: &StandbySpec) -> CreateOutcome;
+    /// machine of the same name counts only when its labels are this incident's. The ledger's id becomes a label: by it
+    /// a machine of another ledger is known, which is not ours to delete.
+    async fn create(&self, spec: &StandbySpec, ledger: uuid::Uuid) -> CreateOutcome;
     /// What the machine is doing and what it last reported. `Ok(None)` when this very machine (by numeric id) is gone.
     async fn observe(&self, instance: &InstanceRef) -> Result<Option<Observed>, CloudError>;
     /// Deletes this very machine (by numeric id) with its disks, and follows the operation. `Ok` when it is gone.

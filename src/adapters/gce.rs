@@ -202,14 +202,15 @@ impl Machines for Gce {
                 .instances
                 .aggregated_list()
                 .set_project(&self.config.project)
-                .set_filter(read::filter(scope))
+                .set_filter(read::filter(&self.config.site, scope))
                 .set_or_clear_page_token(token.clone());
             // The client does not offer `returnPartialSuccess`, so one bad zone fails the whole list. That is as well:
             // a list that may lack a machine is no list. Zones that are named as missing all the same count too.
             let page = self.bounded(self.once(request).send()).await?;
             read::complete(&page)?;
             for instance in page.items.into_values().flat_map(|scoped| scoped.instances) {
-                machines.extend(read::machine(&instance).filter(|machine| read::in_scope(machine, scope)));
+                let ours = read::machine(&instance, &self.config.site);
+                machines.extend(ours.filter(|machine| read::in_scope(machine, scope)));
             }
             token = page.next_page_token.filter(|token| !token.is_empty());
             if token.is_none() {
@@ -218,14 +219,14 @@ impl Machines for Gce {
         }
     }
 
-    async fn create(&self, spec: &StandbySpec) -> CreateOutcome {
+    async fn create(&self, spec: &StandbySpec, ledger: uuid::Uuid) -> CreateOutcome {
         let request = self
             .instances
             .insert()
             .set_project(&self.config.project)
             .set_zone(&spec.rung.zone)
             .set_request_id(spec.action.request_id(&spec.rung.zone).to_string())
-            .set_body(body::instance(&self.config, spec));
+            .set_body(body::instance(&self.config, spec, ledger));
         let operation = match self.bounded(self.once(request).send()).await {
             Ok(operation) => operation,
             Err(Failure::Exists(said)) => return self.already_there(spec, &said).await,
@@ -247,8 +248,9 @@ impl Machines for Gce {
 
     async fn observe(&self, instance: &InstanceRef) -> Result<Option<Observed>, CloudError> {
         let Some(found) = self.get_exactly(instance).await? else { return Ok(None) };
-        let Some(machine) = read::machine(&found) else {
-            return Err(CloudError::Unknown(format!("{instance} has no name, zone or id")));
+        let Some(machine) = read::machine(&found, &self.config.site) else {
+            let why = format!("{instance} lost its name, its zone, its id or the label of this site");
+            return Err(CloudError::Unknown(why));
         };
         let written = self.written(instance).await?;
         Ok(Some(Observed { machine, written }))

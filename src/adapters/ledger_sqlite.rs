@@ -4,6 +4,7 @@
 //! one transaction, so that writes of one moment share one commit; each is judged by itself.
 
 use std::{
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     thread,
     time::Duration,
@@ -235,12 +236,44 @@ fn explain(path: &Path, error: &rusqlite::Error) -> LedgerError {
 /// Ends when the last handle is gone; the connection closes with it.
 fn serve(mut connection: Connection, mut queue: mpsc::Receiver<Request>) {
     let path = connection.path().map(PathBuf::from).unwrap_or_default();
+    let mut files = OpenFiles::of(&path);
     let mut batch = Vec::with_capacity(BATCH);
     while queue.blocking_recv_many(&mut batch, BATCH) > 0 {
-        let result = apply(&mut connection, &mut batch);
+        let there = files.are_there(&path);
+        let result = if there { apply(&mut connection, &mut batch) } else { Ok(()) };
         for request in batch.drain(..) {
-            request.work.answer(result.as_ref().copied().map_err(|error| explain(&path, error)));
+            request.work.answer(match &result {
+                _ if !there => Err(LedgerError::Unusable(format!(
+                    "{} or the log beside it was removed or replaced while it was open: start again, failover then \
+                     goes by what is there",
+                    path.display()
+                ))),
+                Ok(()) => Ok(()),
+                Err(error) => Err(explain(&path, error)),
+            });
         }
+    }
+}
+
+/// The files that were opened. A file that was removed stays open and takes every write, which nobody reads again: a
+/// restart, or a second watcher, would begin with another ledger.
+struct OpenFiles([Option<(u64, u64)>; 2]);
+
+impl OpenFiles {
+    fn of(path: &Path) -> Self {
+        let log = PathBuf::from(format!("{}-wal", path.display()));
+        let inode = |path: &Path| std::fs::metadata(path).ok().map(|file| (file.dev(), file.ino()));
+        Self([inode(path), inode(&log)])
+    }
+
+    /// Whether they are still under their names. The log appears with the first write.
+    fn are_there(&mut self, path: &Path) -> bool {
+        let now = Self::of(path);
+        let there = self.0.iter().zip(&now.0).all(|(before, now)| before.is_none() || before == now);
+        if there {
+            *self = now;
+        }
+        there
     }
 }
 
@@ -329,6 +362,26 @@ mod tests {
         );
         assert_eq!(ledger.get("k").await.unwrap().unwrap().version, version);
         assert_eq!(ledger.get("big").await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn a_file_or_log_that_is_removed_or_replaced_while_open_takes_nothing_more() {
+        for (name, replaced) in [("ledger", false), ("ledger", true), ("ledger-wal", false), ("ledger-wal", true)] {
+            let folder = tempfile::tempdir().unwrap();
+            let ledger = LedgerSqlite::open(&folder.path().join("ledger")).unwrap();
+            ledger.put("k", b"before".to_vec(), Expect::Absent).await.unwrap();
+            assert!(ledger.get("k").await.unwrap().is_some());
+            std::fs::rename(folder.path().join(name), folder.path().join("away")).unwrap();
+            if replaced {
+                std::fs::copy(folder.path().join("away"), folder.path().join(name)).unwrap();
+            }
+            let refused = ledger.put("l", b"after".to_vec(), Expect::Absent).await;
+            assert!(
+                matches!(&refused, Err(PutError::Failed(LedgerError::Unusable(why))) if why.contains("start again")),
+                "{name} {replaced}: {refused:?}"
+            );
+            assert!(ledger.get("k").await.is_err(), "{name} {replaced}: nor does it read");
+        }
     }
 
     #[tokio::test]

@@ -20,6 +20,8 @@ pub enum Event {
     /// The verified grant, and the session beside it, were read.
     OwnerSeen(ValidatorId, Owner),
     Requested(ValidatorId, Request),
+    /// All machines of the validator, whatever incident they are of; sent every so often.
+    MachinesListed(ValidatorId, Vec<Listed>),
     Finished(ValidatorId, ActionId, Outcome),
     /// Mail about it was delivered, or not.
     MailSettled(ValidatorId, uuid::Uuid, super::Delivery),
@@ -40,6 +42,7 @@ impl Event {
             | Self::MaintenanceSeen(id, _)
             | Self::OwnerSeen(id, _)
             | Self::Requested(id, _)
+            | Self::MachinesListed(id, _)
             | Self::Finished(id, ..)
             | Self::MailSettled(id, ..)
             | Self::ClockJumped(id, _)
@@ -65,6 +68,14 @@ pub struct Maintenance {
     pub why: std::sync::Arc<str>,
     /// After this moment it is not known any more, and holds nothing back.
     pub fresh_until: Time,
+}
+
+/// One machine of a list.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Listed {
+    pub machine: Machine,
+    /// Its label names this ledger. One of another ledger may be in use by another watcher.
+    pub ours: bool,
 }
 
 /// An operator's request, as it is in the ledger under `requests/`. Ownership is never among them.

@@ -13,6 +13,7 @@ mod fold;
 mod follow;
 mod identity;
 mod notify;
+mod orphans;
 mod provision;
 mod ready;
 mod recover;
@@ -23,8 +24,8 @@ mod stuck;
 use std::borrow::Cow;
 
 use super::{
-    Action, ActionId, Case, Decision, Event, Incident, Lifetime, Live, MachineWatch, Mode, Outcome, Pending, Policy,
-    Reason, Rejected, Stage, Standby, Time, Validator, ValidatorId, World,
+    Action, ActionId, Case, Decision, Event, Incident, Lifetime, Live, Machine, MachineWatch, Mode, Outcome, Pending,
+    Policy, Reason, Rejected, Stage, Standby, Time, Validator, ValidatorId, World,
 };
 
 pub use explain::explain;
@@ -42,6 +43,7 @@ pub fn step(world: &World, event: &Event, now: Time, policy: &Policy) -> Result<
     let subject = world.get(id).ok_or_else(|| Rejected::UnknownValidator(id.clone()))?;
     let mut turn = Transition::new(world, id, now, policy).expect("it was found a line above");
     fold::fold(&mut turn, event);
+    orphans::finished(&mut turn);
     detect::advance(&mut turn);
     turn.advance_case();
     Ok(turn.decide(&subject.live))
@@ -152,6 +154,12 @@ impl<'a> Transition<'a> {
     /// The open case, to be changed. Only for callers that know there is one.
     fn case(&mut self) -> &mut Case {
         self.record.to_mut().case.as_mut().expect("a stage advances only while a case is open")
+    }
+
+    /// Those of a search that are the open incident's; it shows the validator's of other incidents as well.
+    fn own<'m>(&self, machines: &'m [Machine]) -> Vec<&'m Machine> {
+        let open = self.record.incident().map(|incident| incident.id.to_string());
+        machines.iter().filter(|machine| open.as_ref() == Some(&machine.incident)).collect()
     }
 
     fn incident(&mut self) -> &mut Incident {

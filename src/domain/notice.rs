@@ -154,6 +154,8 @@ pub enum Lifetime {
     Case,
     /// Until the incident has another machine.
     Machine,
+    /// Until a list of all machines does not show it any more.
+    Orphan,
 }
 
 impl Lifetime {

@@ -105,6 +105,8 @@ macro_rules! define {
             pub observe_every: Span,
             /// How often all zones are searched for a second machine of the incident.
             pub recheck_every: Span,
+            /// How long before a machine that no incident claims is deleted people are notified of it.
+            pub orphan_notice: Span,
             /// How often requests of operators are looked for in the ledger.
             pub requests_every: Span,
             /// The first pause after a failed action; doubles up to `retry_cap`.
@@ -147,6 +149,8 @@ macro_rules! define {
                     observe_every: Span::from_secs(30),
                     // A late insert shows within minutes, and a listing asks every zone.
                     recheck_every: Span::from_mins(10),
+                    // Time to read a mail and to protect the machine; an hour of one costs less than a dollar.
+                    orphan_notice: Span::from_hours(1),
                     // Each time is a request to the bucket, and a person waits.
                     requests_every: Span::from_secs(5),
                     // A lost answer is over in seconds, an outage of the cloud's API in hours.

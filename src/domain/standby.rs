@@ -108,6 +108,8 @@ pub struct Machine {
     pub validator: String,
     /// Its `incident` label.
     pub incident: String,
+    /// Its `ledger` label: the id of the ledger that it was created under. Empty when it has none.
+    pub ledger: String,
     /// Its `role` label.
     pub role: Role,
     /// What it is doing.

@@ -1,6 +1,6 @@
 //! Everything the watcher knows: the durable records and, beside them, what lives in memory only.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     ActionId, ChainView, Decision, KeyStates, MachineState, Maintenance, ReportHistory, Signals, Span, Stuck, Time,
@@ -44,6 +44,8 @@ pub struct Live {
     pub started: Option<ActionId>,
     /// Somebody has asked for quiet since the last complete search: nothing is created on that one.
     pub paused_since_search: bool,
+    /// Machines that no incident claimed in the last list.
+    pub orphans: BTreeSet<u64>,
     /// The machine that was deleted last, as far as the cloud says.
     pub deleted: Option<u64>,
     /// Numbers the polls, so that a late answer is known as one.

@@ -175,7 +175,7 @@ impl Engine {
         let watch =
             requests::watch(self.deps.ledger.clone(), self.config.requests_every, self.sender.clone(), stop.clone());
         let requests = tokio::spawn(watch);
-        let sweeper = self.sweeper(&lease, &stop);
+        let sweeper = self.sweeper(identity, &stop);
         let mut world = World::new(records);
         world.trust_clock_since(self.deps.clock.now());
         let mut leadership = Leadership::new(self, lease.clone(), store, world, unreadable, observations);
@@ -218,22 +218,23 @@ impl Engine {
         }
     }
 
-    fn sweeper(&self, lease: &Lease, stop: &CancellationToken) -> Option<tokio::task::JoinHandle<()>> {
+    fn sweeper(&self, identity: uuid::Uuid, stop: &CancellationToken) -> Option<tokio::task::JoinHandle<()>> {
         if self.config.policy.mode != crate::domain::Mode::Armed {
             return None;
         }
-        let executor = executor(&self.config, &self.deps, lease)?;
+        let cloud = self.deps.cloud.clone()?;
         let every = self.config.policy.recheck_every.try_into().unwrap_or(Duration::MAX);
-        let handle = self.handle();
-        Some(tokio::spawn(sweep::watch(executor, handle, every, stop.clone())))
+        let (handle, validators) = (self.handle(), self.config.validators.clone());
+        Some(tokio::spawn(sweep::watch(cloud, identity, validators, handle, every, stop.clone())))
     }
 }
 
 /// What carries out actions under this lease; `None` without a cloud.
-pub(super) fn executor(config: &EngineConfig, deps: &Deps, lease: &Lease) -> Option<Executor> {
+pub(super) fn executor(config: &EngineConfig, deps: &Deps, lease: &Lease, identity: uuid::Uuid) -> Option<Executor> {
     Some(Executor {
         cloud: deps.cloud.clone()?,
         ledger: deps.ledger.clone(),
+        identity,
         lease: lease.clone(),
         call_timeout: config.call_timeout,
         action_timeout: ACTION_TIMEOUT.try_into().unwrap_or(Duration::MAX),

@@ -18,6 +18,8 @@ pub struct Executor {
     pub cloud: Arc<dyn Cloud>,
     /// For `owners/` and `sessions/`, which are read before anything is deleted.
     pub ledger: Arc<dyn Ledger>,
+    /// The ledger's id, which machines carry as a label.
+    pub identity: uuid::Uuid,
     /// Nothing is started that could outlast it.
     pub lease: Lease,
     /// How long one call that changes something may take.
@@ -48,9 +50,8 @@ impl Executor {
     }
 
     async fn outcome(&self, validator: &ValidatorId, id: ActionId, action: &Action) -> Result<Outcome, CloudError> {
-        let scope = || Scope::Incident(validator.clone(), id.incident);
         Ok(match action {
-            Action::Find => Outcome::Found(self.cloud.find(&scope()).await?),
+            Action::Find => Outcome::Found(self.cloud.find(&Scope::Validator(validator.clone())).await?),
             Action::Observe(instance) => Outcome::Observed(self.cloud.observe(instance).await?.map(seen)),
             Action::Create(spec) => self.create(spec).await,
             Action::Delete(instance) => self.delete(validator, id, instance, false).await,
@@ -59,7 +60,7 @@ impl Executor {
                 Some(port) => Outcome::Console(port.contents),
                 None => Outcome::Failed("the machine is gone".into()),
             },
-            Action::Disks => Outcome::Disks(self.cloud.disks(&scope()).await?),
+            Action::Disks => Outcome::Disks(self.cloud.disks(&Scope::Incident(validator.clone(), id.incident)).await?),
         })
     }
 
@@ -68,7 +69,7 @@ impl Executor {
         if !self.lease.may_change(self.call_timeout).await {
             return Outcome::Failed(NO_MORE.into());
         }
-        Outcome::Created(self.cloud.create(spec).await)
+        Outcome::Created(self.cloud.create(spec, self.identity).await)
     }
 
     async fn delete(

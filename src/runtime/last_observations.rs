@@ -56,6 +56,7 @@ impl LastObservations {
             // From the cluster's annotations; those in the ledger are read by the leader.
             Event::Requested(..) => About::Pause,
             Event::OwnerSeen(..)
+            | Event::MachinesListed(..)
             | Event::Finished(..)
             | Event::MailSettled(..)
             | Event::ClockJumped(..)

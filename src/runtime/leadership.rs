@@ -235,7 +235,7 @@ impl Leadership {
     }
 
     fn start(&mut self, validator: ValidatorId, id: ActionId, action: Action) {
-        let Some(executor) = executor(&self.config, &self.deps, &self.lease) else {
+        let Some(executor) = executor(&self.config, &self.deps, &self.lease, self.store.identity()) else {
             tracing::error!(%validator, action = %id, "there is no cloud to act in");
             return;
         };

@@ -103,6 +103,12 @@ impl Store {
         Self { ledger, identity, lease, versions: HashMap::new() }
     }
 
+    /// The ledger's id.
+    #[must_use]
+    pub fn identity(&self) -> Uuid {
+        self.identity
+    }
+
     /// Takes a record over: reads it and writes it back under our token, which fences the previous holder. What it
     /// says of moments is by its writer's clock; it is brought to ours where that is behind.
     ///

@@ -46,6 +46,11 @@ pub enum Statement {
         why: Option<String>,
         fresh: Span,
     },
+    Machines {
+        validator: ValidatorId,
+        listed: Vec<ListedMachine>,
+        ours: bool,
+    },
     Request {
         validator: ValidatorId,
         id: Option<String>,
@@ -68,10 +73,19 @@ pub enum Statement {
     Expectation(Expectation),
 }
 
+/// One machine as a list shows it; of the open incident unless it names one.
+#[derive(Clone, Debug)]
+pub struct ListedMachine {
+    pub role: Role,
+    pub state: MachineState,
+    pub incident: Option<String>,
+    pub id: Option<u64>,
+}
+
 /// How the action under way ends.
 #[derive(Clone, Debug)]
 pub enum ScriptedAnswer {
-    Found(Vec<(Role, MachineState, Option<u64>)>),
+    Found(Vec<ListedMachine>),
     Created,
     Exists,
     OutOfStock,
@@ -284,6 +298,11 @@ fn statement(words: &[String]) -> Result<Statement, String> {
             let fresh = fresh.map_or(Ok(Span::from_hours(24)), span)?;
             Ok(Statement::Maintenance { validator: validator(name)?, why: (why != "none").then(|| why.clone()), fresh })
         }
+        "machines" | "foreign-machines" => {
+            let (name, rest) = rest.split_first().ok_or("write: machines VALIDATOR running@0badc0de=101|none")?;
+            let ours = verb == "machines";
+            Ok(Statement::Machines { validator: validator(name)?, listed: all_listed(rest)?, ours })
+        }
         "chain-finalises" => Ok(Statement::Chain(ChainHealth::Finalising)),
         "chain-stuck" => {
             let [epochs] = rest else { return Err("write: chain-stuck EPOCHS".into()) };
@@ -377,9 +396,7 @@ fn request(words: &[String]) -> Result<Statement, String> {
 fn answer(words: &[String]) -> Result<ScriptedAnswer, String> {
     let Some((verb, rest)) = words.split_first() else { return Err("an answer is missing".into()) };
     Ok(match verb.as_str() {
-        "found" => ScriptedAnswer::Found(
-            rest.iter().filter(|word| *word != "none").map(|word| listed(word)).collect::<Result<_, _>>()?,
-        ),
+        "found" => ScriptedAnswer::Found(all_listed(rest)?),
         "created" => ScriptedAnswer::Created,
         "exists" => ScriptedAnswer::Exists,
         "out-of-stock" => ScriptedAnswer::OutOfStock,
@@ -414,13 +431,22 @@ fn answer(words: &[String]) -> Result<ScriptedAnswer, String> {
 }
 
 /// A machine in a list, with its number where it matters which one it is: `running=101`.
-fn listed(word: &str) -> Result<(Role, MachineState, Option<u64>), String> {
+/// `KIND[@INCIDENT][=NUMBER]`, as `running`, `running=101` or `running@0badc0de=101`.
+fn listed(word: &str) -> Result<ListedMachine, String> {
     let (kind, id) = match word.split_once('=') {
         Some((kind, id)) => (kind, Some(number(id)?)),
         None => (word, None),
     };
+    let (kind, incident) = match kind.split_once('@') {
+        Some((kind, incident)) => (kind, Some(incident.to_owned())),
+        None => (kind, None),
+    };
     let (role, state) = machine(kind)?;
-    Ok((role, state, id))
+    Ok(ListedMachine { role, state, incident, id })
+}
+
+fn all_listed(words: &[String]) -> Result<Vec<ListedMachine>, String> {
+    words.iter().filter(|word| *word != "none").map(|word| listed(word)).collect()
 }
 
 fn machine(word: &str) -> Result<(Role, MachineState), String> {

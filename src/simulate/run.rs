@@ -6,8 +6,9 @@ use std::{collections::BTreeMap, fmt::Write as _};
 
 use super::{Expectation, Scenario, Statement, parse};
 use crate::domain::{
-    Action, ActionId, ChainView, Command, Event, IncidentId, Interval, KeyStates, Maintenance, Outgoing, Policy,
-    PublicKey, REQUEST_LIFETIME, Reading, Reason, Request, Span, Time, TimeExt, ValidatorId, World, explain, step,
+    Action, ActionId, ChainView, Command, Event, IncidentId, Interval, KeyStates, Listed, Maintenance, Outgoing,
+    Policy, PublicKey, REQUEST_LIFETIME, Reading, Reason, Request, Span, Time, TimeExt, ValidatorId, World, explain,
+    step,
 };
 
 #[derive(Clone, Debug, Default, serde::Serialize)]
@@ -166,6 +167,11 @@ impl<'a> Simulation<'a> {
                 let fresh_until = self.now.plus(*fresh);
                 let maintenance = why.as_ref().map(|why| Maintenance { why: why.as_str().into(), fresh_until });
                 self.happen(Event::MaintenanceSeen(validator.clone(), maintenance));
+            }
+            Statement::Machines { validator, listed, ours } => {
+                let all = self.machines_of(validator, "00000000", listed);
+                let all = all.into_iter().map(|machine| Listed { machine, ours: *ours }).collect();
+                self.happen(Event::MachinesListed(validator.clone(), all));
             }
             Statement::Request { validator, id, ask, until, incident, written } => {
                 let command = match ask.as_str() {

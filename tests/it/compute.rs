@@ -28,13 +28,18 @@ pub(crate) struct Rig {
 
 pub(crate) async fn rig() -> Rig {
     let fake = FakeCompute::start(&ZONES, Span::from_millis(1), Arc::new(SystemClock)).await.unwrap();
+    Rig { gce: gce_of(&fake, "home").await, fake }
+}
+
+/// What a watcher of this site sees of a project.
+async fn gce_of(fake: &FakeCompute, site: &str) -> Gce {
     let config = GceConfig {
         project: "home-failover".into(),
         endpoint: Some(fake.url().parse().unwrap()),
         resource_manager: Some(fake.url().parse().unwrap()),
         credentials: anonymous::Builder::new().build(),
         ladder: ZONES.map(|zone| Rung { zone: zone.into(), machine_type: "n2-standard-8".into() }).into(),
-        site: "home".into(),
+        site: site.into(),
         subnetwork: None,
         tags: vec!["p2p".into()],
         image: "projects/debian-cloud/global/images/family/debian-12".into(),
@@ -46,7 +51,7 @@ pub(crate) async fn rig() -> Rig {
         operation_timeout: Duration::from_secs(5),
         poll_every: Duration::from_millis(2),
     };
-    Rig { gce: Gce::new(config).await.unwrap(), fake }
+    Gce::new(config).await.unwrap()
 }
 
 pub(crate) fn validator() -> ValidatorId {
@@ -67,10 +72,26 @@ pub(crate) fn spec(zone: &str, attempt: u32) -> StandbySpec {
 }
 
 pub(crate) async fn created(rig: &Rig) -> InstanceRef {
-    match rig.gce.create(&spec(ZONES[0], 0)).await {
+    match rig.gce.create(&spec(ZONES[0], 0), uuid::Uuid::nil()).await {
         CreateOutcome::Created(instance) => instance,
         other => panic!("{other:?}"),
     }
+}
+
+/// Two houses in one project, each with an `eth-0`: neither sees the other's machine, so neither deletes it.
+#[tokio::test]
+async fn a_machine_of_another_site_is_not_there_and_every_machine_names_its_ledger() {
+    let rig = rig().await;
+    let other = gce_of(&rig.fake, "cabin").await;
+    let ledger = uuid::Uuid::new_v4();
+    let CreateOutcome::Created(instance) = rig.gce.create(&spec(ZONES[0], 0), ledger).await else { panic!("created") };
+    let labels = rig.fake.machines()[0].json["labels"].clone();
+    assert_eq!((&labels["site"], &labels["ledger"]), (&"home".into(), &ledger.to_string().into()));
+    for scope in [Scope::Everything, Scope::Validator(validator()), scope()] {
+        assert_eq!(rig.gce.find(&scope).await.unwrap()[0].ledger, ledger.to_string(), "{scope:?}");
+        assert!(other.find(&scope).await.unwrap().is_empty(), "{scope:?}");
+    }
+    assert!(other.observe(&instance).await.is_err(), "nor can it be checked for a deletion");
 }
 
 fn scope() -> Scope {
@@ -115,8 +136,8 @@ async fn a_failed_operation_is_told_by_its_code_and_leaves_nothing() {
     let rig = rig().await;
     rig.fake.fault(Method::Insert, Fault::OutOfStock);
     rig.fake.fault(Method::Insert, Fault::Quota);
-    assert!(matches!(rig.gce.create(&spec(ZONES[0], 0)).await, CreateOutcome::OutOfStock(_)));
-    assert!(matches!(rig.gce.create(&spec(ZONES[1], 1)).await, CreateOutcome::QuotaExceeded(_)));
+    assert!(matches!(rig.gce.create(&spec(ZONES[0], 0), uuid::Uuid::nil()).await, CreateOutcome::OutOfStock(_)));
+    assert!(matches!(rig.gce.create(&spec(ZONES[1], 1), uuid::Uuid::nil()).await, CreateOutcome::QuotaExceeded(_)));
     assert!(rig.fake.machines().is_empty());
 }
 
@@ -124,10 +145,16 @@ async fn a_failed_operation_is_told_by_its_code_and_leaves_nothing() {
 async fn a_lost_reply_is_an_unknown_outcome_and_the_same_request_creates_nothing_twice() {
     let rig = rig().await;
     rig.fake.fault(Method::Insert, Fault::LoseReply);
-    assert!(matches!(rig.gce.create(&spec(ZONES[0], 0)).await, CreateOutcome::Unknown(_)));
+    assert!(matches!(rig.gce.create(&spec(ZONES[0], 0), uuid::Uuid::nil()).await, CreateOutcome::Unknown(_)));
     assert_eq!(rig.gce.find(&scope()).await.unwrap().len(), 1, "looking tells");
-    assert!(matches!(rig.gce.create(&spec(ZONES[0], 0)).await, CreateOutcome::Created(_)), "the same request id");
-    assert!(matches!(rig.gce.create(&spec(ZONES[0], 1)).await, CreateOutcome::Created(_)), "409, and the labels match");
+    assert!(
+        matches!(rig.gce.create(&spec(ZONES[0], 0), uuid::Uuid::nil()).await, CreateOutcome::Created(_)),
+        "the same request id"
+    );
+    assert!(
+        matches!(rig.gce.create(&spec(ZONES[0], 1), uuid::Uuid::nil()).await, CreateOutcome::Created(_)),
+        "409, and the labels match"
+    );
     assert_eq!(rig.fake.machines().len(), 1);
 }
 
@@ -136,7 +163,7 @@ async fn a_strangers_machine_of_the_same_name_is_refused_and_left_alone() {
     let rig = rig().await;
     let instance = created(&rig).await;
     rig.fake.tamper(&instance.name, |json| json["labels"] = json!({"app": "theirs"}));
-    let outcome = rig.gce.create(&spec(ZONES[0], 7)).await;
+    let outcome = rig.gce.create(&spec(ZONES[0], 7), uuid::Uuid::nil()).await;
     assert!(matches!(&outcome, CreateOutcome::Refused(why) if why.contains("not this incident's")), "{outcome:?}");
     assert!(rig.gce.find(&scope()).await.unwrap().is_empty());
     assert_eq!(rig.fake.machines().len(), 1);
@@ -160,7 +187,7 @@ async fn every_bad_answer_to_an_insert_is_refused_or_unknown_and_creates_nothing
     let rig = rig().await;
     for (attempt, (fault, unknown)) in (0..).zip(bad) {
         rig.fake.fault(Method::Insert, fault.clone());
-        let outcome = rig.gce.create(&spec(ZONES[0], attempt)).await;
+        let outcome = rig.gce.create(&spec(ZONES[0], attempt), uuid::Uuid::nil()).await;
         let as_expected = match &outcome {
             CreateOutcome::Unknown(_) => unknown,
             CreateOutcome::Refused(_) => !unknown,
@@ -170,7 +197,7 @@ async fn every_bad_answer_to_an_insert_is_refused_or_unknown_and_creates_nothing
         assert!(rig.fake.machines().is_empty(), "{fault:?}");
     }
     rig.fake.fault(Method::Insert, Fault::Status(403, "quotaExceeded"));
-    let outcome = rig.gce.create(&spec(ZONES[0], 99)).await;
+    let outcome = rig.gce.create(&spec(ZONES[0], 99), uuid::Uuid::nil()).await;
     assert!(matches!(outcome, CreateOutcome::QuotaExceeded(_)), "{outcome:?}");
 }
 
@@ -207,7 +234,7 @@ async fn a_disk_that_was_there_before_makes_the_machine_refused() {
     let rig = rig().await;
     let instance = created(&rig).await;
     rig.fake.tamper(&instance.name, |json| json["disks"][1]["source"] = json!("zones/z/disks/old-keys"));
-    let outcome = rig.gce.create(&spec(ZONES[0], 1)).await;
+    let outcome = rig.gce.create(&spec(ZONES[0], 1), uuid::Uuid::nil()).await;
     assert!(matches!(&outcome, CreateOutcome::Refused(why) if why.contains("was there before")), "{outcome:?}");
 }
 
@@ -247,7 +274,9 @@ async fn a_machine_of_the_same_name_made_later_is_another_one() {
     let observed = rig.gce.observe(&first).await.unwrap().unwrap();
     rig.fake.vanish(&first.name);
     assert_eq!(rig.gce.observe(&first).await.unwrap(), None);
-    let CreateOutcome::Created(second) = rig.gce.create(&spec(ZONES[0], 1)).await else { panic!("not created") };
+    let CreateOutcome::Created(second) = rig.gce.create(&spec(ZONES[0], 1), uuid::Uuid::nil()).await else {
+        panic!("not created")
+    };
     assert_ne!(first.id, second.id);
     assert_eq!(rig.gce.observe(&first).await.unwrap(), None, "the name is not the machine");
     rig.gce.delete(&delete_action(), &unpromoted(&observed)).await.unwrap();
@@ -287,6 +316,7 @@ fn a_signer_an_owner_or_a_foreign_label_makes_a_machine_untouchable() {
         instance: InstanceRef { zone: "z".into(), name: "m".into(), id: 1 },
         validator: "eth-0".into(),
         incident: incident().to_string(),
+        ledger: String::new(),
         role: Role::Standby,
         state: MachineState::Running,
         deletion_protection: false,

@@ -132,7 +132,9 @@ async fn a_fuse_without_an_action_or_out_of_bounds_is_refused() {
     assert_eq!(client.stop("a").await, End::Done);
     assert_eq!(client.set_scheduling("a", without_action).await, End::Status(400));
     let shorter = failover::domain::StandbySpec { max_run_duration: Span::from_secs(10), ..spec(ZONE, 0) };
-    assert!(matches!(rig.gce.create(&shorter).await, CreateOutcome::Refused(why) if why.contains("30 seconds")));
+    assert!(
+        matches!(rig.gce.create(&shorter, uuid::Uuid::nil()).await, CreateOutcome::Refused(why) if why.contains("30 seconds"))
+    );
 }
 
 #[tokio::test]
@@ -180,12 +182,15 @@ async fn a_stopped_machine_gives_its_processors_and_address_back_and_keeps_its_d
         ["CPUS", "IN_USE_ADDRESSES", "SSD_TOTAL_GB", "INSTANCES"].map(|metric| of(metric).to_string())
     };
     assert_eq!(usage().await, ["8", "1", "2098", "1"]);
-    let quota = rig.gce.create(&spec(ZONES[1], 1)).await;
+    let quota = rig.gce.create(&spec(ZONES[1], 1), uuid::Uuid::nil()).await;
     assert!(matches!(&quota, CreateOutcome::QuotaExceeded(why) if why.contains("IN_USE_ADDRESSES")), "{quota:?}");
-    assert!(matches!(rig.gce.create(&spec(ZONES[2], 2)).await, CreateOutcome::Created(_)), "another region");
+    assert!(
+        matches!(rig.gce.create(&spec(ZONES[2], 2), uuid::Uuid::nil()).await, CreateOutcome::Created(_)),
+        "another region"
+    );
     assert_eq!(client.stop(&instance.name).await, End::Done);
     assert_eq!(usage().await, ["0", "0", "2098", "1"]);
-    assert!(matches!(rig.gce.create(&spec(ZONES[1], 3)).await, CreateOutcome::Created(_)));
+    assert!(matches!(rig.gce.create(&spec(ZONES[1], 3), uuid::Uuid::nil()).await, CreateOutcome::Created(_)));
     assert_eq!(client.start(&instance.name).await, End::Status(403), "its address is another's now");
 }
 
@@ -217,10 +222,13 @@ async fn a_disk_that_was_left_behind_under_the_machines_name_refuses_the_machine
     let instance = created(&rig).await;
     rig.fake.tamper(&instance.name, |json| json["disks"][0]["autoDelete"] = false.into());
     rig.fake.vanish(&instance.name);
-    let outcome = rig.gce.create(&spec(ZONE, 1)).await;
+    let outcome = rig.gce.create(&spec(ZONE, 1), uuid::Uuid::nil()).await;
     assert!(matches!(&outcome, CreateOutcome::Refused(why) if why.contains("a disk in")), "{outcome:?}");
     assert!(rig.fake.machines().is_empty());
-    assert!(matches!(rig.gce.create(&spec(ZONES[1], 2)).await, CreateOutcome::Created(_)), "another zone is free");
+    assert!(
+        matches!(rig.gce.create(&spec(ZONES[1], 2), uuid::Uuid::nil()).await, CreateOutcome::Created(_)),
+        "another zone is free"
+    );
 }
 
 #[tokio::test]

@@ -46,7 +46,7 @@ impl Machines for NotingCloud {
     async fn find(&self, _: &Scope) -> Result<Vec<Machine>, CloudError> {
         Ok(Vec::new())
     }
-    async fn create(&self, spec: &StandbySpec) -> CreateOutcome {
+    async fn create(&self, spec: &StandbySpec, _: uuid::Uuid) -> CreateOutcome {
         let record = self.ledger.dump().remove("validators/eth-0").unwrap_or_default();
         self.created.lock().unwrap().push((spec.clone(), record));
         CreateOutcome::Created(InstanceRef { zone: spec.rung.zone.clone(), name: spec.machine_name(), id: 7 })
@@ -343,6 +343,7 @@ async fn what_stands_in_a_record_of_another_holder_is_not_counted_by_his_clock()
         instance,
         validator: "eth-0".into(),
         incident: record.validator.incident().unwrap().id.to_string(),
+        ledger: String::new(),
         role: Role::Standby,
         state: MachineState::Running,
         deletion_protection: false,

@@ -67,7 +67,10 @@ impl Watcher {
         decision
     }
 
-    fn answer(&mut self, outcome: Outcome) -> ActionId {
+    fn answer(&mut self, mut outcome: Outcome) -> ActionId {
+        if let (Outcome::Found(machines), Some(incident)) = (&mut outcome, self.record().incident()) {
+            machines.iter_mut().for_each(|machine| machine.incident = incident.id.to_string());
+        }
         let (id, _) = self.under_way.take().expect("something is under way");
         self.happen(Event::Finished(eth(), id, outcome));
         id
@@ -95,6 +98,7 @@ fn machine(id: u64, role: Role, deletion_protection: bool) -> Machine {
         instance: instance(id),
         validator: "eth-0".into(),
         incident: String::new(),
+        ledger: String::new(),
         role,
         state: MachineState::Running,
         deletion_protection,

@@ -18,6 +18,7 @@ mod gcp;
 mod generic;
 mod kube;
 mod ledger;
+mod lost_ledger;
 mod machine;
 mod mail;
 mod metadata;

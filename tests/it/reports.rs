@@ -97,7 +97,7 @@ impl Watcher {
         let gce = &self.rig.gce;
         match action {
             Action::Find => Outcome::Found(gce.find(&Scope::Incident(validator(), id.incident)).await.unwrap()),
-            Action::Create(spec) => Outcome::Created(gce.create(spec).await),
+            Action::Create(spec) => Outcome::Created(gce.create(spec, uuid::Uuid::nil()).await),
             Action::Observe(instance) => match gce.observe(instance).await {
                 Ok(observed) => Outcome::Observed(observed.map(|observed| Seen {
                     state: observed.machine.state,
@@ -294,7 +294,9 @@ async fn after_a_release_nothing_is_left_or_it_is_told() {
 #[tokio::test]
 async fn a_console_is_read_in_parts_and_a_machine_that_is_gone_has_none() {
     let rig = rig().await;
-    let CreateOutcome::Created(instance) = rig.gce.create(&spec(ZONES[0], 0)).await else { panic!("not created") };
+    let CreateOutcome::Created(instance) = rig.gce.create(&spec(ZONES[0], 0), uuid::Uuid::nil()).await else {
+        panic!("not created")
+    };
     rig.fake.serial_write(&instance.name, b"one\n");
     let first = rig.gce.serial_port(&instance, 0).await.unwrap().unwrap();
     assert_eq!((first.contents.as_str(), first.start, first.next), ("one\n", 0, 4));
@@ -313,7 +315,9 @@ async fn a_console_is_read_in_parts_and_a_machine_that_is_gone_has_none() {
 async fn a_zone_that_does_not_answer_makes_the_look_for_disks_unknown() {
     let rig = rig().await;
     assert!(rig.gce.disks(&Scope::Incident(validator(), incident())).await.unwrap().is_empty());
-    let CreateOutcome::Created(_) = rig.gce.create(&spec(ZONES[0], 0)).await else { panic!("not created") };
+    let CreateOutcome::Created(_) = rig.gce.create(&spec(ZONES[0], 0), uuid::Uuid::nil()).await else {
+        panic!("not created")
+    };
     let scope = |name: &str| Scope::Validator(ValidatorId::new(name).unwrap());
     assert_eq!(rig.gce.disks(&scope("eth-0")).await.unwrap().len(), 2);
     assert!(rig.gce.disks(&scope("eth-9")).await.unwrap().is_empty(), "another validator's are not ours");

@@ -90,8 +90,8 @@ async fn every_body_is_as_googles_schema_has_it() {
         max_run_duration,
     };
     fake.fault(Method::Insert, Fault::OutOfStock);
-    assert!(matches!(gce.create(&spec(0)).await, CreateOutcome::OutOfStock(_)));
-    let CreateOutcome::Created(instance) = gce.create(&spec(1)).await else { panic!("not created") };
+    assert!(matches!(gce.create(&spec(0), uuid::Uuid::nil()).await, CreateOutcome::OutOfStock(_)));
+    let CreateOutcome::Created(instance) = gce.create(&spec(1), uuid::Uuid::nil()).await else { panic!("not created") };
     let report = Report {
         incident: incident.to_string(),
         boot_id: "b".into(),
@@ -122,7 +122,7 @@ async fn every_body_is_as_googles_schema_has_it() {
     let view = OwnershipView { owner: None, session: None };
     let proof = Unpromoted::check(&observed, &validator, incident, view).unwrap();
     gce.delete(&action(Step::Delete, 1), &proof).await.unwrap();
-    let CreateOutcome::Created(instance) = gce.create(&spec(2)).await else { panic!("not created") };
+    let CreateOutcome::Created(instance) = gce.create(&spec(2), uuid::Uuid::nil()).await else { panic!("not created") };
     assert!(!gce.retain(&instance).await.unwrap().limit_cleared, "it runs");
     // What is left to the operator: stopped, cleared, started.
     let link = format!("{}/compute/v1/projects/home-failover/zones/us-central1-a", fake.url());
@@ -140,9 +140,12 @@ async fn every_body_is_as_googles_schema_has_it() {
         assert_eq!(client.get(format!("{link}/{path}")).send().await.unwrap().status(), 200);
     }
     fake.set_quota("CPUS", 8.0);
-    assert!(matches!(gce.create(&spec(3)).await, CreateOutcome::Created(_)), "the one that is there");
+    assert!(
+        matches!(gce.create(&spec(3), uuid::Uuid::nil()).await, CreateOutcome::Created(_)),
+        "the one that is there"
+    );
     let other = StandbySpec { validator: ValidatorId::new("eth-1").unwrap(), ..spec(4) };
-    assert!(matches!(gce.create(&other).await, CreateOutcome::QuotaExceeded(_)));
+    assert!(matches!(gce.create(&other, uuid::Uuid::nil()).await, CreateOutcome::QuotaExceeded(_)));
     check_bodies(&fake);
 }
 

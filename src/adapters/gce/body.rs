@@ -5,17 +5,20 @@ use google_cloud_compute_v1::model::{
     Scheduling, ShieldedInstanceConfig, Tags, access_config, metadata, scheduling,
 };
 
+use uuid::Uuid;
+
 use super::{APP, GceConfig};
 use crate::domain::{Rung, StandbySpec};
 
-pub(super) fn instance(config: &GceConfig, spec: &StandbySpec) -> Instance {
+pub(super) fn instance(config: &GceConfig, spec: &StandbySpec, ledger: Uuid) -> Instance {
+    let labels = labels(config, spec, ledger);
     let zone = &spec.rung.zone;
     Instance::new()
         .set_name(spec.machine_name())
         .set_machine_type(format!("zones/{zone}/machineTypes/{}", spec.rung.machine_type))
-        .set_labels(labels(config, spec).into_iter().chain([("role", "standby".to_owned())]))
+        .set_labels(labels.clone().into_iter().chain([("role", "standby".to_owned())]))
         .set_deletion_protection(false)
-        .set_disks([boot_disk(config, spec), data_disk(config, spec)])
+        .set_disks([boot_disk(config, spec, &labels), data_disk(config, spec, &labels)])
         .set_network_interfaces([network(config, &spec.rung)])
         .set_metadata(meta(config, spec))
         // No service account: anyone who gets onto the machine can do nothing in the cloud.
@@ -30,12 +33,15 @@ pub(super) fn instance(config: &GceConfig, spec: &StandbySpec) -> Instance {
 }
 
 /// The machine's and its disks': by these a disk that is left behind is found.
-fn labels(config: &GceConfig, spec: &StandbySpec) -> [(&'static str, String); 4] {
+type Labels = [(&'static str, String); 5];
+
+fn labels(config: &GceConfig, spec: &StandbySpec, ledger: Uuid) -> Labels {
     [
         ("app", APP.to_owned()),
         ("site", config.site.clone()),
         ("validator", spec.validator.to_string()),
         ("incident", spec.action.incident.to_string()),
+        ("ledger", ledger.to_string()),
     ]
 }
 
@@ -50,24 +56,24 @@ fn scheduling(spec: &StandbySpec) -> Scheduling {
 }
 
 /// No `diskName`, here and below: a disk of that name that exists would be attached, with whatever is on it.
-fn boot_disk(config: &GceConfig, spec: &StandbySpec) -> AttachedDisk {
+fn boot_disk(config: &GceConfig, spec: &StandbySpec, labels: &Labels) -> AttachedDisk {
     let zone = &spec.rung.zone;
     AttachedDisk::new().set_boot(true).set_auto_delete(true).set_initialize_params(
         AttachedDiskInitializeParams::new()
             .set_source_image(&config.image)
             .set_disk_size_gb(i64::from(config.boot_disk_gb))
             .set_disk_type(format!("zones/{zone}/diskTypes/pd-balanced"))
-            .set_labels(labels(config, spec)),
+            .set_labels(labels.clone()),
     )
 }
 
-fn data_disk(config: &GceConfig, spec: &StandbySpec) -> AttachedDisk {
+fn data_disk(config: &GceConfig, spec: &StandbySpec, labels: &Labels) -> AttachedDisk {
     let zone = &spec.rung.zone;
     AttachedDisk::new().set_boot(false).set_auto_delete(true).set_device_name("chaindata").set_initialize_params(
         AttachedDiskInitializeParams::new()
             .set_disk_size_gb(i64::from(config.disk_gb))
             .set_disk_type(format!("zones/{zone}/diskTypes/{}", config.disk_type))
-            .set_labels(labels(config, spec)),
+            .set_labels(labels.clone()),
     )
 }
 

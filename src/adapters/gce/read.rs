@@ -11,13 +11,13 @@ use crate::{
 };
 
 /// AIP-160, as Compute Engine reads it.
-pub(super) fn filter(scope: &Scope) -> String {
-    let ours = format!("labels.app=\"{APP}\"");
+pub(super) fn filter(site: &str, scope: &Scope) -> String {
+    let ours = format!("(labels.app=\"{APP}\") (labels.site=\"{site}\")");
     match scope {
         Scope::Everything => ours,
-        Scope::Validator(validator) => format!("({ours}) (labels.validator=\"{validator}\")"),
+        Scope::Validator(validator) => format!("{ours} (labels.validator=\"{validator}\")"),
         Scope::Incident(validator, incident) => {
-            format!("({ours}) (labels.validator=\"{validator}\") (labels.incident=\"{incident}\")")
+            format!("{ours} (labels.validator=\"{validator}\") (labels.incident=\"{incident}\")")
         }
     }
 }
@@ -65,10 +65,11 @@ pub(super) fn instance_ref(found: &Instance) -> Option<InstanceRef> {
     Some(InstanceRef { zone, name: found.name.clone()?, id: found.id? })
 }
 
-/// `None` for a machine that is not ours or that has no name, zone or id.
-pub(super) fn machine(found: &Instance) -> Option<Machine> {
+/// `None` for a machine that is not ours or that has no name, zone or id. Another site may have a validator of the same
+/// name, and its machine is none of our business.
+pub(super) fn machine(found: &Instance, site: &str) -> Option<Machine> {
     let label = |key: &str| found.labels.get(key).cloned().unwrap_or_default();
-    if label("app") != APP {
+    if label("app") != APP || label("site") != site {
         return None;
     }
     let machine_type = found.machine_type.as_deref().and_then(|url| url.rsplit('/').next()).unwrap_or_default();
@@ -76,6 +77,7 @@ pub(super) fn machine(found: &Instance) -> Option<Machine> {
         instance: instance_ref(found)?,
         validator: label("validator"),
         incident: label("incident"),
+        ledger: label("ledger"),
         role: role(&label("role")),
         state: state(found.status.as_ref()),
         deletion_protection: found.deletion_protection == Some(true),

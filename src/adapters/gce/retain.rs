@@ -34,8 +34,11 @@ impl Gce {
         set_role(self, instance, "retained").await?;
         let cleared = clear_limit(self, instance).await;
         // Looked at afterwards: what is left to do by hand follows from how it stands now.
-        let state =
-            self.get_exactly(instance).await?.and_then(|found| read::machine(&found)).map(|machine| machine.state);
+        let state = self
+            .get_exactly(instance)
+            .await?
+            .and_then(|found| read::machine(&found, &self.config.site))
+            .map(|machine| machine.state);
         let remaining = by_hand(self, instance, state, cleared.as_ref().err());
         Ok(Retained { protected: true, limit_cleared: cleared.is_ok(), remaining })
     }

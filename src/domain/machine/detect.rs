@@ -96,7 +96,7 @@ fn calm(turn: &mut Transition<'_>, seen: &Assessment) {
     let over = |notified: &Notified| match notified.lifetime {
         Lifetime::Keys => !(frozen && notified.topic == Topic::SLASHED || partial && notified.topic == Topic::PARTIAL),
         Lifetime::Watch => true,
-        Lifetime::Case | Lifetime::Machine => false,
+        Lifetime::Case | Lifetime::Machine | Lifetime::Orphan => false,
     };
     let forgets = turn.record.case.is_none() && turn.record.notified.iter().any(over);
     let calm_until = calm_since.plus(CALM);

@@ -1,6 +1,6 @@
 //! The first move: an event becomes part of what is known. Nothing is decided here.
 
-use super::{Transition, request};
+use super::{Transition, orphans, request};
 use crate::domain::{Event, KeyStates, LastPoll, Reason, ReportHistory, Role, Seen, Span, Written, one_line};
 
 pub(super) fn fold<'a>(turn: &mut Transition<'a>, event: &'a Event) {
@@ -13,6 +13,7 @@ pub(super) fn fold<'a>(turn: &mut Transition<'a>, event: &'a Event) {
                 turn.record.to_mut().owner = owner.clone();
             }
         }
+        Event::MachinesListed(_, listed) => orphans::judge(turn, listed),
         Event::Requested(_, asked) => request::apply(turn, asked),
         Event::Finished(_, id, outcome) => {
             // A late poll may be one of a machine that is followed no longer, and a repeated one has been judged.

@@ -152,7 +152,7 @@ fn listed(turn: &mut Transition<'_>, machines: &[Machine]) {
         (machine.gone, machine.next_poll_at) = (false, now);
     }
     turn.bill_abandoned(machines);
-    let others = machines.iter().filter(|machine| machine.instance.id != instance.id);
+    let others = turn.own(machines).into_iter().filter(|machine| machine.instance.id != instance.id);
     let Some(second) = others.max_by_key(|machine| provision::keep_first(machine)) else { return };
     if !turn.is_untouched() || extra.is_some_and(|extra| extra.action == Action::Delete(second.instance.clone())) {
         return;

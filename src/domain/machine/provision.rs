@@ -2,9 +2,9 @@
 
 use super::{Transition, attention, boot, budget, follow::STILL_THERE, recover};
 use crate::domain::{
-    Abandoned, Action, ActionId, Attention, CreateOutcome, Failed, Failures, Incident, InstanceRef, Lines, Machine,
-    MachineState, Outcome, Pending, Policy, PricedRung, Reason, Role, Rung, Stage, Standby, StandbySpec, Step, Time,
-    TimeExt, Usd,
+    Abandoned, Action, ActionId, Attention, CreateOutcome, Failed, Failures, Incident, IncidentId, InstanceRef, Lines,
+    Machine, MachineState, NoticeKind, Outcome, Pending, Policy, PricedRung, Reason, Role, Rung, Stage, Standby,
+    StandbyNotice, StandbySpec, Step, Time, TimeExt, Usd,
 };
 
 pub(super) fn advance(turn: &mut Transition<'_>, back: bool) {
@@ -104,7 +104,11 @@ fn found(turn: &mut Transition<'_>, machines: &[Machine]) {
         delete_again(turn, left);
         return;
     }
-    let Some(keep) = machines.iter().min_by_key(|machine| keep_first(machine)) else {
+    let own = turn.own(machines);
+    let Some(keep) = own.into_iter().min_by_key(|machine| keep_first(machine)) else {
+        if let Some((left, incident)) = left_by_another(turn, machines) {
+            return take_over(turn, left, incident);
+        }
         turn.searched = true;
         create(turn);
         return;
@@ -168,6 +172,35 @@ fn untouchable(turn: &mut Transition<'_>, instance: &InstanceRef, check: &str) {
         set(turn, Action::Find, turn.now.plus(turn.policy.recheck_every));
     }
     attention::raise(turn, Attention::Untouchable(check.into()));
+}
+
+/// A standby of an incident that is not in the ledger, which was lost, restored or closed too early. It may be ready, and
+/// is worth more than a new one.
+fn left_by_another<'m>(turn: &Transition<'_>, machines: &'m [Machine]) -> Option<(&'m Machine, IncidentId)> {
+    let is_free = |machine: &&Machine| {
+        machine.role == Role::Standby && !machine.deletion_protection && machine.state != MachineState::Stopped
+    };
+    let left = machines.iter().filter(is_free).filter(|machine| turn.live.deleted != Some(machine.instance.id));
+    let named = left.filter_map(|machine| Some((machine, IncidentId::try_from(machine.incident.clone()).ok()?)));
+    named.min_by_key(|(machine, _)| keep_first(machine))
+}
+
+/// Its labels and its reports name its own incident, so this one goes on under that name.
+///
+/// **Invariant:** nothing is created while a standby of this validator is there.
+fn take_over(turn: &mut Transition<'_>, left: &Machine, id: IncidentId) {
+    if left.state == MachineState::Starting {
+        return search_again(turn, &format!("{} of incident {id} is still being created", left.instance));
+    }
+    // Numbers that the incident cannot have used before: the cloud would only repeat its answer to an old request.
+    let unused = u32::try_from(turn.now.as_second() / 60).unwrap_or_default();
+    let incident = turn.incident();
+    incident.id = id;
+    incident.steps = incident.steps.max(unused);
+    incident.creation = incident.creation.max(unused);
+    let rung = Rung { zone: left.instance.zone.clone(), machine_type: left.machine_type.clone() };
+    adopt(turn, left.instance.clone(), rung);
+    turn.notify(NoticeKind::Standby(StandbyNotice::TakenOver { instance: left.instance.clone() }));
 }
 
 fn adopt(turn: &mut Transition<'_>, instance: InstanceRef, rung: Rung) {

@@ -57,7 +57,9 @@ fn found(turn: &mut Transition<'_>, machines: &[Machine]) {
     turn.bill_abandoned(machines);
     let incident = turn.incident();
     incident.failures.find = 0;
-    let Some(machine) = machines.iter().max_by_key(|machine| provision::keep_first(machine)) else {
+    let own = turn.own(machines);
+    let incident = turn.incident();
+    let Some(machine) = own.into_iter().max_by_key(|machine| provision::keep_first(machine)) else {
         let nothing_was_made = incident.machine_since.is_none() && incident.abandoned.is_empty();
         turn.case().attention = None;
         if nothing_was_made {

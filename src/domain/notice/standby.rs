@@ -39,6 +39,14 @@ pub enum StandbyNotice {
         /// The last of what its serial port has printed.
         console: Lines,
     },
+    /// It was there already, of an incident that the ledger does not know as open.
+    TakenOver { instance: InstanceRef },
+    /// It runs, and no open incident claims it.
+    Orphan {
+        instance: InstanceRef,
+        /// It was created under this ledger.
+        ours: bool,
+    },
     /// Its limit stops the machine soon.
     ExpiresSoon {
         instance: InstanceRef,
@@ -56,6 +64,10 @@ impl StandbyNotice {
             Self::Ready { .. } => About::new("standby_ready", "standby_ready", Lifetime::Machine),
             Self::Stuck { stuck, .. } => About::one_of("standby_stuck", stuck.kind().name(), Lifetime::Machine),
             Self::NeverBooted { .. } => About::new("never_booted", "never_booted", Lifetime::Case),
+            Self::TakenOver { .. } => About::new("taken_over", "taken_over", Lifetime::Machine),
+            Self::Orphan { instance, .. } => {
+                About::one_of("orphan", &instance.id.to_string(), Lifetime::Orphan).urgent()
+            }
             Self::ExpiresSoon { .. } => About::new("money", "money/expires_soon", Lifetime::Case),
         }
     }
@@ -115,6 +127,38 @@ impl Writer<'_> {
                 self.body.list("The end of its console:", console.iter());
                 self.next("To follow the next one:", "status --watch");
                 "a standby did not boot, trying another".into()
+            }
+            StandbyNotice::TakenOver { instance } => {
+                self.body.say(&format!(
+                    "A standby of {id} was there already, of an incident that this ledger does not know as open. It is \
+                     used instead of a new one. Either the ledger was lost or restored, or a second failover with this \
+                     site's name runs in this project: then stop one of the two."
+                ));
+                self.body.facts(&[("Machine", instance.to_string())]);
+                self.next("To see how far it is:", "status");
+                "a standby that was there already is used".into()
+            }
+            StandbyNotice::Orphan { instance, ours } => {
+                let InstanceRef { name, zone, .. } = instance;
+                self.body.say(&format!("A standby of {id} runs that no open incident claims, and costs money."));
+                if *ours {
+                    self.body.say(
+                        "It is deleted in an hour if home is well then; if home goes down first, it is the standby. \
+                         You need not do anything.",
+                    );
+                } else {
+                    self.body.say(
+                        "It was created under another ledger: before this one was lost or replaced, or by a second \
+                         failover with this site's name, which has to have a name of its own. It is never deleted by \
+                         itself; if home goes down first, it is the standby.",
+                    );
+                }
+                self.body.facts(&[("Machine", instance.to_string())]);
+                let gcloud = |verb: &str| format!("gcloud compute instances {verb} {name} --zone={zone}");
+                self.body.command("To keep it:", &format!("{} --deletion-protection", gcloud("update")));
+                self.body.command("To delete it by hand:", &gcloud("delete"));
+                self.next("To see everything that is known:", "status");
+                "a standby that no incident claims".into()
             }
             StandbyNotice::ExpiresSoon { instance, expires_at, so_far, stopped_per_month } => {
                 let left = human(elapsed(self.notice.at, *expires_at));

@@ -112,6 +112,9 @@ fn every_kind() -> Vec<NoticeKind> {
         NoticeKind::Blocked(Blocker::OverIncidentBudget { estimate: Usd(63.1), limit: Usd(60.0) }),
         NoticeKind::Blocked(Blocker::OverMonthBudget { estimate: Usd(48.2), spent: Usd(160.0), limit: Usd(200.0) }),
         NoticeKind::Blocked(Blocker::PriceUnknown { rung: rung() }),
+        NoticeKind::Standby(StandbyNotice::TakenOver { instance: instance() }),
+        NoticeKind::Standby(StandbyNotice::Orphan { instance: instance(), ours: true }),
+        NoticeKind::Standby(StandbyNotice::Orphan { instance: instance(), ours: false }),
         NoticeKind::Standby(StandbyNotice::ExpiresSoon {
             instance: instance(),
             expires_at: at("2026-11-21T13:08:12Z"),
@@ -240,7 +243,7 @@ fn every_mail_reads_as_it_was_agreed() {
 fn no_line_but_a_command_or_a_single_word_is_longer_than_72() {
     for kind in every_kind() {
         for line in mail(kind).body.lines() {
-            let is_command = line.starts_with("  failover ");
+            let is_command = line.starts_with("  failover ") || line.starts_with("  gcloud ");
             let is_one_word = line.trim_start_matches("- ").split_whitespace().count() == 1;
             assert!(line.chars().count() <= 72 || is_command || is_one_word, "too long: {line}");
         }
@@ -332,7 +335,7 @@ fn topics_do_not_change_when_code_is_renamed() {
     assert_eq!(
         topics.join(" "),
         "chain_sick confirmed failure/delete failure/out_of_stock failure/poll failure/quota failure/refused \
-         failure/too_slow held_back maintenance money money/expires_soon never_booted partial recovered recovered/kept \
-         slashed standby_ready standby_stuck/disk_full suspected_too_long"
+         failure/too_slow held_back maintenance money money/expires_soon never_booted orphan/42 partial recovered \
+         recovered/kept slashed standby_ready standby_stuck/disk_full suspected_too_long taken_over"
     );
 }

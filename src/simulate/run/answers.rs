@@ -7,10 +7,9 @@ use std::collections::BTreeMap;
 use super::{GENESIS_ROOT, Simulation};
 use crate::{
     domain::{
-        Action, ActionId, CreateOutcome, InstanceRef, Machine, MachineState, Outcome, Report, Role, Seen, ValidatorId,
-        Written,
+        Action, ActionId, CreateOutcome, InstanceRef, Machine, Outcome, Report, Role, Seen, ValidatorId, Written,
     },
-    simulate::{ScriptedAnswer, Wrote},
+    simulate::{ListedMachine, ScriptedAnswer, Wrote},
 };
 
 impl Simulation<'_> {
@@ -24,12 +23,8 @@ impl Simulation<'_> {
     ) -> Outcome {
         let said = || "as the scenario says".to_owned();
         match answer {
-            ScriptedAnswer::Found(kinds) => {
-                let first = self.machines;
-                let machines = kinds.iter().zip(first..).map(|((role, state, id_of), next)| {
-                    self.machine(validator, id, *role, *state, id_of.unwrap_or(next))
-                });
-                Outcome::Found(machines.collect())
+            ScriptedAnswer::Found(listed) => {
+                Outcome::Found(self.machines_of(validator, &id.incident.to_string(), listed))
             }
             ScriptedAnswer::Created | ScriptedAnswer::Exists => {
                 // a machine of this name that exists already is the one made last.
@@ -71,19 +66,26 @@ impl Simulation<'_> {
         }
     }
 
-    fn machine(&self, validator: &ValidatorId, id: ActionId, role: Role, state: MachineState, number: u64) -> Machine {
+    /// A list; what names no incident is of this one.
+    pub(super) fn machines_of(&self, validator: &ValidatorId, open: &str, listed: &[ListedMachine]) -> Vec<Machine> {
         let rung = self.policy.ladder.first().map(|priced| priced.rung.clone());
         let zone = rung.as_ref().map_or_else(|| "nowhere".to_owned(), |rung| rung.zone.clone());
-        Machine {
-            instance: InstanceRef { zone, name: crate::domain::machine_name(validator, id.incident), id: number },
-            validator: validator.to_string(),
-            incident: id.incident.to_string(),
-            role,
-            state,
-            deletion_protection: role != Role::Standby,
-            machine_type: rung.map_or_else(String::new, |rung| rung.machine_type),
-            created_at: Some(self.now),
-        }
+        let machine = |(listed, next): (&ListedMachine, u64)| {
+            let incident = listed.incident.clone().unwrap_or_else(|| open.to_owned());
+            let (zone, id) = (zone.clone(), listed.id.unwrap_or(next));
+            Machine {
+                instance: InstanceRef { zone, name: format!("fo-{validator}-{incident}"), id },
+                validator: validator.to_string(),
+                incident,
+                ledger: String::new(),
+                role: listed.role,
+                state: listed.state,
+                deletion_protection: listed.role != Role::Standby,
+                machine_type: rung.as_ref().map_or_else(String::new, |rung| rung.machine_type.clone()),
+                created_at: Some(self.now),
+            }
+        };
+        listed.iter().zip(self.machines..).map(machine).collect()
     }
 }
 

@@ -1,8 +1,8 @@
 //! What may happen, done to the model and written down in the language of scenarios.
 
 use failover::domain::{
-    ChainHealth, ChainView, Command, Event, Evidence, IncidentId, Interval, KeyStates, Maintenance, Mode, Owner,
-    PublicKey, REQUEST_LIFETIME, Reading, Request, Source, Span, Time, TimeExt, ValidatorId, Verdict,
+    ChainHealth, ChainView, Command, Event, Evidence, IncidentId, Interval, KeyStates, Listed, Maintenance, Mode,
+    Owner, PublicKey, REQUEST_LIFETIME, Reading, Request, Source, Span, Time, TimeExt, ValidatorId, Verdict,
 };
 
 use super::{
@@ -96,6 +96,13 @@ impl Model {
             }
             Op::Repair => self.cloud.broken.clear(),
             Op::Hanging(hangs) => self.cloud.hanging = *hangs,
+            Op::List(of, ours) => {
+                let id = self.of(*of);
+                let (machines, words) = self.cloud.list(&id, &self.policy.ladder[0].rung, self.now);
+                self.say(&format!("{} {id}{words}", if *ours { "machines" } else { "foreign-machines" }));
+                let listed = machines.into_iter().map(|machine| Listed { machine, ours: *ours }).collect();
+                self.happen(Event::MachinesListed(id, listed));
+            }
             Op::Machine(of, what) => {
                 let id = self.of(*of);
                 self.script.write(&format!("# a machine of {id}: {what:?}"));

@@ -177,8 +177,13 @@ impl Model {
                 None => new.push(&mail.notice),
             }
         }
-        let opened = after.incident().filter(|incident| before.incident().is_none_or(|old| old.id != incident.id));
-        if let Some(incident) = opened {
+        let named = |record: &Validator| record.incident().map(|incident| incident.id);
+        let begins = before.incident().is_none() && after.incident().is_some();
+        if !begins && after.incident().is_some() && named(before) != named(after) {
+            let notified = new.iter().any(|notice| notice.kind.topic() == Topic::from("taken_over"));
+            assert!(notified, "PROPERTY a machine that is taken over with its incident's name is notified to people");
+        }
+        if let Some(incident) = after.incident().filter(|_| begins) {
             let of = new.iter().find(|notice| notice.kind.topic() == Topic::CONFIRMED);
             let kind = of.map(|notice| &notice.kind);
             assert!(

@@ -256,7 +256,7 @@ impl Cloud {
         let plain = |outcome: Outcome, words: &str| Answer { outcome, words: words.into(), exact: true, empty: false };
         match (action, fate) {
             (Action::Find, Fate::Works | Fate::OutOfStock | Fate::Quota | Fate::Late | Fate::Lies) => {
-                self.find(validator, &incident, id, first, now)
+                self.find(validator, first, now)
             }
             (Action::Create(_), _) if lost_for_ever => {
                 plain(Outcome::Created(CreateOutcome::Unknown(said())), "unknown")
@@ -313,23 +313,38 @@ impl Cloud {
         }
     }
 
-    fn find(&mut self, validator: &ValidatorId, incident: &str, id: ActionId, first: &Rung, now: Time) -> Answer {
+    fn find(&mut self, validator: &ValidatorId, first: &Rung, now: Time) -> Answer {
+        let (found, words) = self.list(validator, first, now);
+        // What was late has arrived by the look after this one.
+        for (validator, incident) in std::mem::take(&mut self.late) {
+            self.insert(&validator, &incident, false);
+        }
+        let empty = found.is_empty();
+        Answer { outcome: Outcome::Found(found), words: format!("found{words}"), exact: true, empty }
+    }
+
+    /// All machines of the validator, whatever incident they are of.
+    pub fn list(&mut self, validator: &ValidatorId, first: &Rung, now: Time) -> (Vec<Machine>, String) {
         let mut found = Vec::new();
-        let mut words = "found".to_owned();
+        let mut words = String::new();
         for (number, real) in &mut self.machines {
-            if real.validator != *validator || real.incident != incident {
+            if real.validator != *validator {
                 continue;
             }
             let (kind, role, state) = real.kind();
             real.starting = false;
-            words.push_str(&format!(" {kind}={number}"));
+            words.push_str(&format!(" {kind}@{}={number}", real.incident));
             // Where a simulated run lists a machine: on the first rung, whatever it was created on.
-            let instance =
-                InstanceRef { zone: first.zone.clone(), name: machine_name(validator, id.incident), id: *number };
+            let instance = InstanceRef {
+                zone: first.zone.clone(),
+                name: format!("fo-{validator}-{}", real.incident),
+                id: *number,
+            };
             found.push(Machine {
                 instance,
                 validator: validator.to_string(),
-                incident: incident.into(),
+                incident: real.incident.clone(),
+                ledger: String::new(),
                 role,
                 state,
                 deletion_protection: role != Role::Standby,
@@ -340,12 +355,7 @@ impl Cloud {
         if found.is_empty() {
             words.push_str(" none");
         }
-        // What was late has arrived by the look after this one.
-        for (validator, incident) in std::mem::take(&mut self.late) {
-            self.insert(&validator, &incident, false);
-        }
-        let empty = found.is_empty();
-        Answer { outcome: Outcome::Found(found), words, exact: true, empty }
+        (found, words)
     }
 
     fn look(&mut self, number: u64) -> Answer {

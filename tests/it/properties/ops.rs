@@ -47,6 +47,8 @@ pub enum Op {
     Repair,
     /// Whether machines that are created from now on hang in their boot.
     Hanging(bool),
+    /// The regular list of all its machines comes, of this ledger or of another.
+    List(u8, bool),
     /// Something happens to one of the validator's machines.
     Machine(u8, Happens),
 }
@@ -238,6 +240,7 @@ pub fn op() -> impl Strategy<Value = Op> {
         1 => proptest::bool::weighted(0.2).prop_map(Op::ChainStuck),
         1 => (of(), proptest::bool::weighted(0.3)).prop_map(|(v, seen)| Op::Maintenance(v, seen)),
         1 => (of(), 0u8..8).prop_map(|(v, owner)| Op::Owner(v, owner)),
+        2 => (of(), proptest::bool::weighted(0.8)).prop_map(|(v, ours)| Op::List(v, ours)),
         3 => (of(), asked()).prop_map(|(v, asked)| Op::Ask(v, asked)),
         1 => Just(Op::AskAgain),
         12 => (of(), fate()).prop_map(|(v, fate)| Op::Answer(v, fate)),

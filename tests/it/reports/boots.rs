@@ -130,14 +130,17 @@ async fn a_machine_that_vanishes_or_stops_before_it_boots_is_not_replaced() {
 #[tokio::test]
 async fn a_machine_that_has_spoken_is_not_given_up_however_late_that_is_seen() {
     let rig = rig().await;
-    let CreateOutcome::Created(instance) = rig.gce.create(&spec(ZONES[0], 0)).await else { panic!("it is created") };
+    let CreateOutcome::Created(instance) = rig.gce.create(&spec(ZONES[0], 0), uuid::Uuid::nil()).await else {
+        panic!("it is created")
+    };
     let folder = tempfile::tempdir().unwrap();
     let ledger: Arc<dyn Ledger> = Arc::new(LedgerSqlite::open(&folder.path().join("ledger")).unwrap());
     let about = LeaseHolder { site: "home".into(), address: None };
     let config = LeaseConfig { key: LedgerKey::LEASE, about, ttl: Duration::from_secs(30) };
     let (lease, _keeper) = lease::acquire(&ledger, &config, &CancellationToken::new()).await.unwrap();
     let (call_timeout, action_timeout) = (Duration::from_secs(5), Duration::from_secs(20));
-    let executor = Executor { cloud: Arc::new(rig.gce), ledger, lease, call_timeout, action_timeout };
+    let executor =
+        Executor { cloud: Arc::new(rig.gce), ledger, identity: uuid::Uuid::nil(), lease, call_timeout, action_timeout };
     let id = ActionId { incident: incident(), step: Step::Delete, attempt: 1 };
     let give_up = Action::Abandon(instance.clone());
 

@@ -154,4 +154,33 @@ pub(super) const RULES: &[(&str, Off)] = &[
         Off::Event(|event| (!matches!(&event, Event::Observed(_, Source::Kube, _))).then_some(event)),
     ),
     ("whoever_has_to_look_is_not_asked_to_promote", Off::Policy(|policy| policy.standby_ttl = Span::from_hours(500))),
+    (
+        "a_standby_of_a_forgotten_incident_is_used_and_none_is_created",
+        Off::Event(|event| found(event, |machine| machine.role = Role::Other)),
+    ),
+    (
+        "a_standby_of_a_forgotten_incident_that_is_being_made_is_waited_for",
+        Off::Event(|event| found(event, |machine| machine.role = Role::Other)),
+    ),
+    (
+        "a_machine_that_no_incident_claims_is_deleted_an_hour_after_its_mail",
+        Off::Policy(|policy| policy.orphan_notice = Span::from_mins(5)),
+    ),
+    (
+        "a_machine_of_another_ledger_is_mailed_and_never_deleted",
+        Off::Event(|event| listed(event, |listed| listed.ours = true)),
+    ),
+    (
+        "a_machine_that_no_incident_claims_stays_while_home_is_not_well",
+        Off::Event(|event| (!matches!(event, Event::Observed(_, Source::Alert, _))).then_some(event)),
+    ),
+    (
+        "a_machine_that_no_incident_claims_and_that_cannot_be_deleted_is_mailed",
+        Off::Event(|event| {
+            outcome(event, |outcome| match outcome {
+                Outcome::Untouchable(_) => Outcome::Deleted,
+                other => other,
+            })
+        }),
+    ),
 ];

@@ -2,8 +2,8 @@
 
 use failover::{
     domain::{
-        Command, Event, IncidentId, Machine, OtherChain, Outcome, Policy, Reading, Request, Seen, Source, Span, Time,
-        ValidatorId, Verdict, Written,
+        Command, Event, IncidentId, Listed, Machine, OtherChain, Outcome, Policy, Reading, Request, Seen, Source, Span,
+        Time, ValidatorId, Verdict, Written,
     },
     simulate::Tamper,
 };
@@ -187,4 +187,12 @@ pub(super) fn no_request(event: Event, command: Command) -> Option<Event> {
 /// The chain never shows it at work.
 pub(super) fn no_work(event: Event) -> Option<Event> {
     (!matches!(&event, Event::Observed(_, Source::Chain, reading) if reading.verdict == Verdict::Up)).then_some(event)
+}
+
+/// The regular list of all machines, changed.
+pub(super) fn listed(mut event: Event, change: fn(&mut Listed)) -> Option<Event> {
+    if let Event::MachinesListed(_, listed) = &mut event {
+        listed.iter_mut().for_each(change);
+    }
+    Some(event)
 }
