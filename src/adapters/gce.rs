@@ -16,7 +16,7 @@ use url::Url;
 
 use crate::{
     bundle::Bundle,
-    domain::{ActionId, CreateOutcome, InstanceRef, Machine, Rung, StandbySpec, Written},
+    domain::{ActionId, CreateOutcome, InstanceRef, Machine, MachineState, Rung, StandbySpec, Written},
     ports::{CloudError, Machines, Observed, Scope, Unpromoted},
 };
 
@@ -146,7 +146,7 @@ impl Gce {
         let found = match self.get(zone, &name).await {
             Ok(Some(found)) => found,
             Ok(None) if said.contains("/disks/") => {
-                return CreateOutcome::Refused(format!(
+                return CreateOutcome::RefusedHere(format!(
                     "a disk in {zone} has a name that {name} needs, and may hold anything: look at it, then \
                      delete it ({said})"
                 ));
@@ -155,9 +155,13 @@ impl Gce {
             Err(failure) => return CreateOutcome::Unknown(failure.to_string()),
         };
         if read::is_ours(&found, &spec.validator, spec.action.incident) {
+            // It may still fail for want of capacity, and then it vanishes; a search waits for that.
+            if read::state(found.status.as_ref()) == MachineState::Starting {
+                return CreateOutcome::Unknown(format!("{name} is still being created in {zone}"));
+            }
             self.verified(found)
         } else {
-            CreateOutcome::Refused(format!(
+            CreateOutcome::RefusedHere(format!(
                 "a machine called {name} in {zone} is not this incident's: rename or delete it"
             ))
         }

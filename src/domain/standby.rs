@@ -132,7 +132,10 @@ pub enum CreateOutcome {
     OutOfStock(String),
     /// A regional quota: the next rung of the same region would fail as well.
     QuotaExceeded(String),
-    /// It will not work until somebody changes something: permission, a bad field, a name taken by a stranger.
+    /// It will not work in this place until somebody changes something: no such machine type, no address left, a name
+    /// taken by a stranger. Another place may take it.
+    RefusedHere(String),
+    /// It will not work anywhere until somebody changes something: a permission, billing, a machine to look at first.
     Refused(String),
     /// It may or may not have happened: look before acting again.
     Unknown(String),

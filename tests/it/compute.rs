@@ -164,36 +164,44 @@ async fn a_strangers_machine_of_the_same_name_is_refused_and_left_alone() {
     let instance = created(&rig).await;
     rig.fake.tamper(&instance.name, |json| json["labels"] = json!({"app": "theirs"}));
     let outcome = rig.gce.create(&spec(ZONES[0], 7), uuid::Uuid::nil()).await;
-    assert!(matches!(&outcome, CreateOutcome::Refused(why) if why.contains("not this incident's")), "{outcome:?}");
+    assert!(matches!(&outcome, CreateOutcome::RefusedHere(why) if why.contains("not this incident's")), "{outcome:?}");
     assert!(rig.gce.find(&scope()).await.unwrap().is_empty());
     assert_eq!(rig.fake.machines().len(), 1);
 }
 
 #[tokio::test]
 async fn every_bad_answer_to_an_insert_is_refused_or_unknown_and_creates_nothing() {
+    let (everywhere, here, unknown) = ("everywhere", "here", "unknown");
     let bad = [
-        (Fault::Status(403, "forbidden"), false),
-        (Fault::Status(404, "notFound"), false),
-        (Fault::Status(412, "conditionNotMet"), false),
-        (Fault::Status(400, "invalid"), false),
-        (Fault::Status(409, "alreadyExists"), true),
-        (Fault::Status(429, "rateLimitExceeded"), true),
-        (Fault::Status(500, "backendError"), true),
-        (Fault::Status(503, "backendError"), true),
-        (Fault::Drop, true),
-        (Fault::NoOperation, true),
-        (Fault::Hang, true),
+        (Fault::Status(403, "forbidden"), everywhere),
+        (Fault::Status(404, "notFound"), here),
+        (Fault::Status(412, "conditionNotMet"), here),
+        (Fault::Status(400, "invalid"), here),
+        (Fault::Status(400, "IP_SPACE_EXHAUSTED_WITH_DETAILS"), here),
+        // A minute mends these.
+        (Fault::Status(400, "resourceNotReady"), unknown),
+        (Fault::Status(401, "authError"), unknown),
+        (Fault::Status(403, "rateLimitExceeded"), unknown),
+        (Fault::Status(403, "RATE_LIMIT_EXCEEDED"), unknown),
+        (Fault::Status(409, "alreadyExists"), unknown),
+        (Fault::Status(429, "rateLimitExceeded"), unknown),
+        (Fault::Status(500, "backendError"), unknown),
+        (Fault::Status(503, "backendError"), unknown),
+        (Fault::Drop, unknown),
+        (Fault::NoOperation, unknown),
+        (Fault::Hang, unknown),
     ];
     let rig = rig().await;
-    for (attempt, (fault, unknown)) in (0..).zip(bad) {
+    for (attempt, (fault, expected)) in (0..).zip(bad) {
         rig.fake.fault(Method::Insert, fault.clone());
         let outcome = rig.gce.create(&spec(ZONES[0], attempt), uuid::Uuid::nil()).await;
-        let as_expected = match &outcome {
+        let kind = match &outcome {
             CreateOutcome::Unknown(_) => unknown,
-            CreateOutcome::Refused(_) => !unknown,
-            CreateOutcome::Created(_) | CreateOutcome::OutOfStock(_) | CreateOutcome::QuotaExceeded(_) => false,
+            CreateOutcome::RefusedHere(_) => here,
+            CreateOutcome::Refused(_) => everywhere,
+            CreateOutcome::Created(_) | CreateOutcome::OutOfStock(_) | CreateOutcome::QuotaExceeded(_) => "another",
         };
-        assert!(as_expected, "{fault:?} became {outcome:?}");
+        assert_eq!(kind, expected, "{fault:?} became {outcome:?}");
         assert!(rig.fake.machines().is_empty(), "{fault:?}");
     }
     rig.fake.fault(Method::Insert, Fault::Status(403, "quotaExceeded"));

@@ -133,7 +133,7 @@ async fn a_fuse_without_an_action_or_out_of_bounds_is_refused() {
     assert_eq!(client.set_scheduling("a", without_action).await, End::Status(400));
     let shorter = failover::domain::StandbySpec { max_run_duration: Span::from_secs(10), ..spec(ZONE, 0) };
     assert!(
-        matches!(rig.gce.create(&shorter, uuid::Uuid::nil()).await, CreateOutcome::Refused(why) if why.contains("30 seconds"))
+        matches!(rig.gce.create(&shorter, uuid::Uuid::nil()).await, CreateOutcome::RefusedHere(why) if why.contains("30 seconds"))
     );
 }
 
@@ -223,7 +223,7 @@ async fn a_disk_that_was_left_behind_under_the_machines_name_refuses_the_machine
     rig.fake.tamper(&instance.name, |json| json["disks"][0]["autoDelete"] = false.into());
     rig.fake.vanish(&instance.name);
     let outcome = rig.gce.create(&spec(ZONE, 1), uuid::Uuid::nil()).await;
-    assert!(matches!(&outcome, CreateOutcome::Refused(why) if why.contains("a disk in")), "{outcome:?}");
+    assert!(matches!(&outcome, CreateOutcome::RefusedHere(why) if why.contains("a disk in")), "{outcome:?}");
     assert!(rig.fake.machines().is_empty());
     assert!(
         matches!(rig.gce.create(&spec(ZONES[1], 2), uuid::Uuid::nil()).await, CreateOutcome::Created(_)),

@@ -71,6 +71,7 @@ fn failed(subject: String, failure: &Failure, next: &str) -> Finding {
         | Failure::Exists(_)
         | Failure::OutOfStock(_)
         | Failure::Quota(_)
+        | Failure::Invalid(_)
         | Failure::Refused(_) => FindingState::Problem,
     };
     finding(subject, state, format!("{failure}; {next}"))

@@ -25,9 +25,12 @@ pub(super) enum Failure {
     /// A quota of the region or the project.
     #[error("quota exceeded: {0}")]
     Quota(String),
-    /// Not until somebody changes something.
+    /// Not until somebody changes something: no right, no billing.
     #[error("{0}")]
     Refused(String),
+    /// Not with what was asked for: a field, a place.
+    #[error("{0}")]
+    Invalid(String),
     /// Not now, and nothing has happened.
     #[error("{0}")]
     Busy(String),
@@ -67,7 +70,10 @@ pub(super) fn by_code(code: &str, said: &str) -> Option<Failure> {
         | "STOCKOUT"
         | "resourcePoolExhausted" => Failure::OutOfStock(said),
         "QUOTA_EXCEEDED" | "quotaExceeded" => Failure::Quota(said),
-        "rateLimitExceeded" | "userRateLimitExceeded" => Failure::Busy(said),
+        "rateLimitExceeded" | "userRateLimitExceeded" | "RATE_LIMIT_EXCEEDED" => Failure::Busy(said),
+        // A network that is being made, a resource that another operation holds: a minute mends it.
+        "resourceNotReady" | "RESOURCE_NOT_READY" | "resourceInUseByAnotherResource" => Failure::Busy(said),
+        "IP_SPACE_EXHAUSTED" | "IP_SPACE_EXHAUSTED_WITH_DETAILS" | "UNSUPPORTED_OPERATION" => Failure::Invalid(said),
         "RESOURCE_ALREADY_EXISTS" | "alreadyExists" => Failure::Exists(said),
         "RESOURCE_NOT_FOUND" | "notFound" => Failure::NotFound(said),
         "CONDITION_NOT_MET" | "conditionNotMet" => Failure::Stale(said),
@@ -80,8 +86,10 @@ fn by_status(status: u16, said: String) -> Failure {
         404 => Failure::NotFound(said),
         409 => Failure::Exists(said),
         412 => Failure::Stale(said),
-        429 => Failure::Busy(said),
-        400..=499 => Failure::Refused(said),
+        // A token may have run out on its way; the next one is fetched by then.
+        401 | 429 => Failure::Busy(said),
+        403 => Failure::Refused(said),
+        400..=499 => Failure::Invalid(said),
         // A server error may come after the change; so may anything that is no answer of Compute Engine's.
         _ => Failure::Unanswered(said),
     }
@@ -92,7 +100,8 @@ impl Failure {
         match self {
             Self::OutOfStock(said) => CreateOutcome::OutOfStock(said),
             Self::Quota(said) => CreateOutcome::QuotaExceeded(said),
-            Self::Refused(said) | Self::NotFound(said) | Self::Stale(said) => CreateOutcome::Refused(said),
+            Self::Refused(said) => CreateOutcome::Refused(said),
+            Self::Invalid(said) | Self::NotFound(said) | Self::Stale(said) => CreateOutcome::RefusedHere(said),
             Self::Exists(said) | Self::Busy(said) | Self::Unanswered(said) => CreateOutcome::Unknown(said),
         }
     }
@@ -104,7 +113,9 @@ impl From<Failure> for CloudError {
             Failure::Busy(said) | Failure::Stale(said) | Failure::OutOfStock(said) | Failure::Quota(said) => {
                 Self::Retry(said)
             }
-            Failure::Refused(said) | Failure::NotFound(said) | Failure::Exists(said) => Self::Refused(said),
+            Failure::Refused(said) | Failure::Invalid(said) | Failure::NotFound(said) | Failure::Exists(said) => {
+                Self::Refused(said)
+            }
             Failure::Unanswered(said) => Self::Unknown(said),
         }
     }

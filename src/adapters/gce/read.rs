@@ -95,7 +95,7 @@ fn role(label: &str) -> Role {
     }
 }
 
-fn state(status: Option<&Status>) -> MachineState {
+pub(super) fn state(status: Option<&Status>) -> MachineState {
     match status {
         Some(Status::Running | Status::Repairing) => MachineState::Running,
         Some(Status::Stopping | Status::Stopped | Status::Terminated | Status::Suspending | Status::Suspended) => {

@@ -3,7 +3,7 @@
 use super::{Transition, attention, boot, budget, follow::STILL_THERE, recover};
 use crate::domain::{
     Abandoned, Action, ActionId, Attention, CreateOutcome, Failed, Failures, Incident, IncidentId, InstanceRef, Lines,
-    Machine, MachineState, NoticeKind, Outcome, Pending, Policy, PricedRung, Reason, Role, Rung, Stage, Standby,
+    Live, Machine, MachineState, NoticeKind, Outcome, Pending, Policy, PricedRung, Reason, Role, Rung, Stage, Standby,
     StandbyNotice, StandbySpec, Step, Time, TimeExt, Usd,
 };
 
@@ -258,6 +258,17 @@ fn create(turn: &mut Transition<'_>) {
 }
 
 fn created_as(turn: &mut Transition<'_>, rung: &Rung, outcome: &CreateOutcome) {
+    // For people: which place it was, beside the cloud's words.
+    let placed = match outcome {
+        CreateOutcome::Created(_) => None,
+        CreateOutcome::OutOfStock(said)
+        | CreateOutcome::QuotaExceeded(said)
+        | CreateOutcome::RefusedHere(said)
+        | CreateOutcome::Refused(said)
+        | CreateOutcome::Unknown(said) => Some(format!("{rung}: {said}")),
+    };
+    turn.live.last_refusal.clone_from(&placed);
+    let placed = placed.unwrap_or_default();
     match outcome {
         // It holds the name that the next one needs, and only a search that shows it leads to its deletion.
         CreateOutcome::Created(instance) if is_abandoned(turn, instance) => {
@@ -267,16 +278,20 @@ fn created_as(turn: &mut Transition<'_>, rung: &Rung, outcome: &CreateOutcome) {
         CreateOutcome::Created(instance) => adopt(turn, instance.clone(), rung.clone()),
         CreateOutcome::OutOfStock(said) => {
             turn.say(Reason::OutOfStock { rung: rung.clone(), said: said.clone() });
-            next_rung(turn, |_| true, said, Failed::OutOfStock);
+            next_rung(turn, |_| true, &placed, Failed::OutOfStock);
         }
         CreateOutcome::QuotaExceeded(said) => {
             turn.say(Reason::QuotaExceeded { rung: rung.clone(), said: said.clone() });
-            next_rung(turn, |other| other.region() != rung.region(), said, Failed::Quota);
+            next_rung(turn, |other| other.region() != rung.region(), &placed, Failed::Quota);
+        }
+        CreateOutcome::RefusedHere(said) => {
+            turn.say(Reason::CloudRefused { said: said.clone() });
+            next_rung(turn, |_| true, &placed, Failed::Refused);
         }
         CreateOutcome::Refused(said) => {
             turn.say(Reason::CloudRefused { said: said.clone() });
             turn.incident().creation += 1;
-            exhausted(turn, said, Failed::Refused);
+            exhausted(turn, &placed, Failed::Refused);
         }
         CreateOutcome::Unknown(said) => {
             turn.say(Reason::OutcomeUnknown { said: said.clone() });
@@ -323,7 +338,7 @@ fn search_again(turn: &mut Transition<'_>, said: &str) {
     set(turn, Action::Find, at);
 }
 
-pub(super) fn explain(incident: &Incident, pending: &Pending, policy: &Policy) -> Reason {
+pub(super) fn explain(incident: &Incident, pending: &Pending, live: &Live, policy: &Policy) -> Reason {
     let failures = incident.failures.find.max(incident.failures.create);
     match &pending.action {
         Action::Create(spec) => Reason::Creating { rung: spec.rung.clone(), name: spec.machine_name() },
@@ -332,7 +347,10 @@ pub(super) fn explain(incident: &Incident, pending: &Pending, policy: &Policy) -
         _ => Reason::Retrying {
             at: pending.not_before,
             what: "provisioning",
-            said: format!("try {failures} of rung {}", incident.rung.min(policy.ladder.len())),
+            said: match &live.last_refusal {
+                Some(said) => format!("{failures} times; last {said}"),
+                None => format!("try {failures} of rung {}", incident.rung.min(policy.ladder.len())),
+            },
         },
     }
 }

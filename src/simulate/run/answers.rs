@@ -44,6 +44,7 @@ impl Simulation<'_> {
             }
             ScriptedAnswer::OutOfStock => Outcome::Created(CreateOutcome::OutOfStock(said())),
             ScriptedAnswer::Quota => Outcome::Created(CreateOutcome::QuotaExceeded(said())),
+            ScriptedAnswer::RefusedHere => Outcome::Created(CreateOutcome::RefusedHere(said())),
             ScriptedAnswer::Refused => Outcome::Created(CreateOutcome::Refused(said())),
             ScriptedAnswer::Unknown => Outcome::Created(CreateOutcome::Unknown(said())),
             ScriptedAnswer::Seen { state, role, written } => Outcome::Observed(Some(Seen {

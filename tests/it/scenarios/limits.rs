@@ -1,6 +1,6 @@
 //! For each scenario about what must *not* be done the rule it is about, and how to switch that off.
 
-use failover::domain::{Command, Event, MachineState, Mode, Outcome, Role, Source, Span};
+use failover::domain::{Command, CreateOutcome, Event, MachineState, Mode, Outcome, Role, Source, Span};
 
 use super::off::*;
 
@@ -179,6 +179,15 @@ pub(super) const RULES: &[(&str, Off)] = &[
         Off::Event(|event| {
             outcome(event, |outcome| match outcome {
                 Outcome::Untouchable(_) => Outcome::Deleted,
+                other => other,
+            })
+        }),
+    ),
+    (
+        "a_place_that_refuses_does_not_stop_the_others",
+        Off::Event(|event| {
+            outcome(event, |outcome| match outcome {
+                Outcome::Created(CreateOutcome::RefusedHere(said)) => Outcome::Created(CreateOutcome::Refused(said)),
                 other => other,
             })
         }),

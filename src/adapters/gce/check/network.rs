@@ -83,6 +83,7 @@ fn look_failed(subject: String, failure: &Failure, permission: &str, repair: &st
         | Failure::NotFound(_)
         | Failure::Exists(_)
         | Failure::OutOfStock(_)
+        | Failure::Invalid(_)
         | Failure::Quota(_) => failed(subject, failure, &format!("{repair}, see docs/gcp.md")),
     }
 }
