@@ -14,8 +14,36 @@ pub fn install_tls_provider() {
 /// # Errors
 /// When the system has no certificate authorities at all.
 pub fn client(timeout: std::time::Duration) -> reqwest::Result<reqwest::Client> {
+    builder(timeout).build()
+}
+
+fn builder(timeout: std::time::Duration) -> reqwest::ClientBuilder {
     install_tls_provider();
-    reqwest::Client::builder().timeout(timeout).redirect(reqwest::redirect::Policy::none()).no_proxy().build()
+    reqwest::Client::builder().timeout(timeout).redirect(reqwest::redirect::Policy::none()).no_proxy()
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum HttpClientError {
+    #[error("the certificate authority {path} cannot be read: {error}; name a file in PEM form", path = path.display())]
+    CaFile { path: std::path::PathBuf, error: std::io::Error },
+    #[error("no TLS with the certificates there are: {0}")]
+    Tls(#[from] reqwest::Error),
+}
+
+/// The same, which also trusts the authorities in this file.
+///
+/// # Errors
+/// [`HttpClientError`]
+pub fn client_trusting(
+    timeout: std::time::Duration,
+    ca_file: Option<&std::path::Path>,
+) -> Result<reqwest::Client, HttpClientError> {
+    let mut builder = builder(timeout);
+    if let Some(path) = ca_file {
+        let pem = std::fs::read(path).map_err(|error| HttpClientError::CaFile { path: path.to_owned(), error })?;
+        builder = builder.tls_certs_merge(reqwest::Certificate::from_pem_bundle(&pem)?);
+    }
+    Ok(builder.build()?)
 }
 
 /// A client for plain HTTP on this machine and the link to it: no certificate is loaded, so it works on a machine
