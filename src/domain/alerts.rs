@@ -288,12 +288,13 @@ fn listed(known: &AlertRecord, start: Option<Time>, fresh: Option<Time>, at: Tim
     }
 }
 
-/// Since when an alert fires that fires already: since the earlier of two replicas' starts, but not since before it
-/// ended once; and since the new start when that is later than the last we heard of the old one.
+/// Since when an alert fires that fires already: since the earlier of two replicas' starts, but not since before it ended
+/// or was silenced; and since the new start when that is later than the last we heard of the old one.
 fn stretch(known: &AlertRecord, since: Time, start: Option<Time>) -> Time {
+    let from_a_start = known.alert.starts_at == Some(since);
     match start {
         Some(start) if start > known.seen_at => start,
-        Some(start) if known.ends_at.is_none_or(|end| start > end) => since.min(start),
+        Some(start) if from_a_start && known.ends_at.is_none_or(|end| start > end) => since.min(start),
         Some(_) | None => since,
     }
 }

@@ -26,8 +26,9 @@ use crate::{
 /// How often opinions are made again without anything having been heard: so often a Watchdog can be found missing.
 const REVIEW: Duration = Duration::from_secs(15);
 
-/// How often Alertmanager's list is looked at without a reason.
+/// How often Alertmanager's list is looked at without a reason; and how soon again when it was not complete yet.
 const RECONCILE: Duration = Duration::from_mins(5);
+const AGAIN: Duration = Duration::from_mins(1);
 
 /// How often the ledger is gone through for what is old; and how soon after a part of it the next one is looked at.
 const UPKEEP: Duration = Duration::from_hours(1);
@@ -160,15 +161,19 @@ async fn upkeep(receiver: Arc<Receiver>) {
 async fn reconcile(receiver: Arc<Receiver>, api: Option<Api>) {
     let Some(api) = api else { return };
     loop {
-        match receiver.reconcile(&api).await {
+        let pause = match receiver.reconcile(&api).await {
             Ok(found) => {
                 tracing::debug!(listed = found.listed, ended = found.ended, "compared with Alertmanager's list");
+                if found.complete { RECONCILE } else { AGAIN }
             }
-            Err(error) => tracing::warn!(%error, "Alertmanager's list could not be read"),
-        }
+            Err(error) => {
+                tracing::warn!(%error, "Alertmanager's list could not be read");
+                AGAIN
+            }
+        };
         tokio::select! {
             () = receiver.reconcile_wanted() => {}
-            () = tokio::time::sleep(RECONCILE) => {}
+            () = tokio::time::sleep(pause) => {}
         }
     }
 }

@@ -145,6 +145,9 @@ fn the_earlier_start_of_two_replicas_counts_and_a_start_after_a_gap_begins_again
     let since = |words: &[(Word, i64, i64)]| opinion_of(told_of(words), 9_000, &REPEAT, None).about.from;
     assert_eq!(since(&[(Word::Firing, -41, 0), (Word::Firing, -48, 1), (Word::Firing, -41, 2)]), at(-48));
     assert_eq!(since(&[(Word::Firing, -48, 0), (Word::Firing, 3_600, 3_660)]), at(3_600), "it had ended in between");
+    let silenced = Word::ListedSilenced { by: "1".into() };
+    let words = [(Word::Firing, -48, 0), (silenced, -48, 5), (Word::Firing, -48, 9), (Word::Firing, -48, 300)];
+    assert_eq!(since(&words), at(9), "the time in which it was silenced is not claimed");
 }
 
 #[test]
