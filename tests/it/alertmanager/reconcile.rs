@@ -107,7 +107,7 @@ async fn a_part_of_the_list_that_cannot_be_read_does_not_lose_the_rest_and_ends_
 }
 
 #[tokio::test]
-async fn the_list_ends_what_a_message_named_with_another_start() {
+async fn the_list_means_the_alert_of_a_message_although_its_start_moved() {
     let mut rig = Rig::start().await;
     rig.post(&firing(1)).await;
     rig.heard();
