@@ -34,6 +34,10 @@ fn main() {
         if wanted("webhook") {
             webhook::webhook().await;
         }
+        if wanted("alerts") {
+            webhook::storm().await;
+            webhook::restart().await;
+        }
         if wanted("insert") {
             insert::insert().await;
         }

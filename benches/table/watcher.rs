@@ -61,7 +61,21 @@ pub(super) async fn serve(folder: &Path, config: impl FnOnce(u16) -> String) -> 
 
 /// A new alert for a validator.
 pub(super) fn message(validator: &str, number: usize) -> String {
+    around(&alert(validator, number))
+}
+
+/// One message of many alerts, for so many validators in turn.
+pub(super) fn message_of(validators: usize, numbers: std::ops::Range<usize>) -> String {
+    let alerts: Vec<_> = numbers.map(|number| alert(&format!("eth-{}", number % validators), number)).collect();
+    around(&alerts.join(","))
+}
+
+fn around(alerts: &str) -> String {
+    format!(r#"{{"version":"4","status":"firing","alerts":[{alerts}]}}"#)
+}
+
+fn alert(validator: &str, number: usize) -> String {
     format!(
-        r#"{{"version":"4","status":"firing","alerts":[{{"status":"firing","labels":{{"alertname":"A","validator":"{validator}"}},"annotations":{{}},"startsAt":"2026-01-01T00:00:00Z","endsAt":"0001-01-01T00:00:00Z","fingerprint":"{number:016x}"}}]}}"#
+        r#"{{"status":"firing","labels":{{"alertname":"A","validator":"{validator}"}},"annotations":{{}},"startsAt":"2026-01-01T00:00:00Z","endsAt":"0001-01-01T00:00:00Z","fingerprint":"{number:016x}"}}"#
     )
 }

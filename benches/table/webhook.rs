@@ -4,6 +4,7 @@ use std::{
     fs,
     io::Write as _,
     path::Path,
+    process::Command,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -13,7 +14,7 @@ use failover::{
     ports::Ledger,
 };
 
-use super::{row, watcher};
+use super::{row, usage, watcher};
 
 /// 64 connections, every request a new alert; then kill -9, and everything that was acknowledged is there.
 pub(super) async fn webhook() {
@@ -53,6 +54,49 @@ pub(super) async fn webhook() {
     let millis = |at: usize| format!("{:.1} ms", took[took.len() * at / 100].as_secs_f64() * 1e3);
     row("webhook: p50 / p99", &format!("{} / {}", millis(50), millis(99)), "");
     row("webhook: kept after kill -9", &format!("{kept} of {}", took.len()), "all");
+}
+
+/// A storm: one message of 10 000 new alerts, as Alertmanager sends a group.
+pub(super) async fn storm() {
+    let folder = tempfile::tempdir().unwrap();
+    let (watcher, url, _) = watcher::serve(folder.path(), |port| watcher::config(folder.path(), port, 10)).await;
+    let since = Instant::now();
+    post(&url, watcher::message_of(10, 0..10_000)).await;
+    row("webhook: one message of 10 000 new alerts", &seconds(since.elapsed()), "< 10 s");
+    let since = Instant::now();
+    post(&url, watcher::message_of(10, 0..10_000)).await;
+    row("webhook: the same again", &seconds(since.elapsed()), "");
+    row("webhook: resident at most meanwhile", &format!("{:.1} MB", usage::resident(watcher.0.id()).1), "<= 64 MB");
+}
+
+/// A start over a ledger with 100 000 alerts: how long until the first message is taken, and what it reads afterwards.
+pub(super) async fn restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = |port| watcher::config(folder.path(), port, 10);
+    let (mut before, url, _) = watcher::serve(folder.path(), config).await;
+    let many = 100_000;
+    for first in (0..many).step_by(10_000) {
+        post(&url, watcher::message_of(10, first..first + 10_000)).await;
+    }
+    // A clean stop: waiting for the lease of one that was killed has nothing to do with alerts.
+    assert!(Command::new("kill").arg(before.0.id().to_string()).status().unwrap().success());
+    before.0.wait().unwrap();
+    let since = Instant::now();
+    let (watcher, url, _) = watcher::serve(folder.path(), config).await;
+    post(&url, watcher::message_of(10, many..many + 1)).await;
+    row("start with 100 000 alerts to the first message taken", &seconds(since.elapsed()), "< 2 s");
+    row("the same: resident at most", &format!("{:.1} MB", usage::resident(watcher.0.id()).1), "<= 64 MB");
+}
+
+async fn post(url: &str, body: String) {
+    let client = http::client(Duration::from_secs(300)).unwrap();
+    let request = client.post(format!("{url}/webhook/alertmanager")).header("content-type", "application/json");
+    let answer = request.body(body).send().await.unwrap();
+    assert_eq!(answer.status(), 200, "{}", answer.text().await.unwrap());
+}
+
+fn seconds(time: Duration) -> String {
+    format!("{:.2} s", time.as_secs_f64())
 }
 
 fn fsync_cost(folder: &Path) -> Duration {

@@ -37,6 +37,27 @@ fn builder(timeout: Duration) -> reqwest::ClientBuilder {
     reqwest::Client::builder().timeout(timeout).redirect(reqwest::redirect::Policy::none()).no_proxy()
 }
 
+#[derive(Debug, thiserror::Error)]
+pub enum HttpClientError {
+    #[error("the certificate authority {path} cannot be read: {error}; name a file in PEM form", path = path.display())]
+    CaFile { path: std::path::PathBuf, error: std::io::Error },
+    #[error("no TLS with the certificates there are: {0}")]
+    Tls(#[from] reqwest::Error),
+}
+
+/// The same, which also trusts the authorities in this file.
+///
+/// # Errors
+/// [`HttpClientError`]
+pub fn client_trusting(
+    timeout: Duration,
+    ca_file: Option<&std::path::Path>,
+) -> Result<reqwest::Client, HttpClientError> {
+    let Some(path) = ca_file else { return Ok(client(timeout)?) };
+    let pem = std::fs::read(path).map_err(|error| HttpClientError::CaFile { path: path.to_owned(), error })?;
+    Ok(builder(timeout).tls_certs_merge(reqwest::Certificate::from_pem_bundle(&pem)?).build()?)
+}
+
 /// A client for plain HTTP on this machine and the link to it: no certificate is loaded, so it works on a machine
 /// without any and costs little memory. Every request carries these headers.
 ///

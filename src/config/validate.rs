@@ -193,8 +193,22 @@ impl Checker<'_> {
             matchers: self.matchers(&watchdog.matchers),
             timeout: watchdog.timeout.span(),
         });
+        if written.url.is_none() {
+            self.warn(
+                place,
+                "there is no alertmanager.url: what ends without a message is believed for stale_after, and no silence \
+                 is seen; name the address of Alertmanager",
+            );
+        }
         let url = self.optional_url(written.url.as_ref(), "alertmanager.url");
-        AlertmanagerSettings { auth, url, watchdog, stale_after: written.stale_after.span() }
+        let ca_file = written.ca_file.as_ref().map(|file| self.ca_file(file, "alertmanager.ca_file"));
+        let login = written.login.as_ref().map(|login| match &login.value {
+            written::ApiCredentials::BearerFile(path) => ApiLogin::Bearer(self.secret(path, login.place)),
+            written::ApiCredentials::Basic(basic) => {
+                ApiLogin::Basic(self.login(basic, login.place, "alertmanager.login.basic"))
+            }
+        });
+        AlertmanagerSettings { auth, url, ca_file, login, watchdog, stale_after: written.stale_after.span() }
     }
 
     fn ethereum(&mut self, written: &written::Ethereum) -> EthereumSettings {

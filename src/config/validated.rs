@@ -74,9 +74,19 @@ pub struct AlertmanagerSettings {
     /// How it shows who it is.
     pub auth: WebhookAuth,
     pub url: Option<Url>,
+    /// Authorities that are trusted for `url` beside those of the system.
+    pub ca_file: Option<PathBuf>,
+    pub login: Option<ApiLogin>,
     pub watchdog: Option<WatchdogSettings>,
-    /// After this long without a repetition an alert is unknown.
+    /// After this long without a repetition or a listing an alert is unknown.
     pub stale_after: Span,
+}
+
+/// How we show who we are to Alertmanager's API.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ApiLogin {
+    Bearer(SecretFile),
+    Basic(Login),
 }
 
 /// How the caller of the webhook shows who it is.

@@ -135,11 +135,16 @@ impl Default for Http {
 pub struct Alertmanager {
     /// How Alertmanager shows that it is Alertmanager.
     pub auth: At<Auth>,
-    /// Its address, for reading the current alerts after a start and after a shortened message.
+    /// Its address, for reading its list of alerts: only there a silence is seen, and what ended without a message.
     pub url: Option<At<String>>,
+    /// A certificate authority of its own behind `url`, in PEM form.
+    pub ca_file: Option<At<PathBuf>>,
+    /// What `url` asks for before it answers.
+    pub login: Option<At<ApiCredentials>>,
     /// An alert that always fires, routed to us: without it a silent Alertmanager looks like a quiet one.
     pub watchdog: Option<Watchdog>,
-    /// An alert that was not repeated for this long is unknown. Longer than Alertmanager's `repeat_interval`.
+    /// An alert that was neither repeated nor listed for this long is unknown. Longer than the `repeat_interval` of the
+    /// route to us.
     #[serde(default = "seconds::<{ Freshness::STALE_AFTER.as_secs() }>")]
     pub stale_after: At<Duration>,
 }
@@ -154,6 +159,16 @@ pub enum Auth {
     Basic(Basic),
     /// Not at all. Only when `http.listen` is on loopback.
     None,
+}
+
+/// What Alertmanager's API asks for: exactly one of these.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum ApiCredentials {
+    /// `Authorization: Bearer …`; the file holds the token.
+    BearerFile(PathBuf),
+    /// User name and password.
+    Basic(Basic),
 }
 
 /// User name and password.

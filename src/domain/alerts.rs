@@ -2,11 +2,13 @@
 //!
 //! It does not know HTTP or the ledger; [`matchers`] select alerts, [`book`] turns many of them into an opinion.
 //!
-//! Messages come at least once, late, and in any order, so the state of an alert is a small machine:
+//! An alert is its set of labels. Its start is not a part of it: of two Prometheus replicas each has its own, and
+//! Alertmanager's messages move from one to the other. Messages come at least once, late, and in any order, so the state
+//! of an alert is a small machine:
 //!
 //! ```text
 //!            firing                resolved, absent
-//!  (nothing) ───────► Firing ─────────────────────► Resolved
+//!  (nothing) ───────► Firing ─────────────────────► Resolved ── firing, begun after the end ──► Firing
 //!                       ▲  ▲ ◄── firing, confirmed ── Silenced
 //!             confirmed │  │ firing, 30 s later          │ firing
 //!                       │  └───────── Doubtful ◄─────────┘   (resolved, absent: back to Resolved)
@@ -32,6 +34,9 @@ pub use matchers::{Labels, MatcherError, Matchers};
 /// late message looks the same. Messages that overtake each other do so within seconds (peers wait 15 s for each
 /// other), so a repetition after 30 s is a new word.
 pub const DOUBT: Span = Span::from_secs(30);
+
+/// For how long what has ended is kept: far longer than messages overtake each other, and a person can still look it up.
+pub const KEPT: Span = Span::from_hours(1);
 
 /// How old the stored `seen_at` may grow before a repetition is written again. Without it a repetition writes nothing,
 /// and an alert that has been firing for a month would look forgotten after a restart.
@@ -79,8 +84,8 @@ impl fmt::Display for Fingerprint {
 pub struct Alert {
     pub validator: ValidatorId,
     pub fingerprint: Fingerprint,
-    /// When it began, as Alertmanager says: it names the alert together with the fingerprint. Comes from outside, so
-    /// it is never used as a time without a bound. `None` when it was not a time.
+    /// When it began, by the clock of who evaluates the rule. In a record the latest such time; of two replicas each
+    /// has its own. `None` when it was not a time or, in a record, in the future.
     pub starts_at: Option<Time>,
     /// What it rests on, by the mapping that took it.
     pub evidence: Evidence,
@@ -104,9 +109,10 @@ impl Alert {
 pub struct AlertRecord {
     pub alert: Alert,
     pub state: AlertState,
-    /// When Alertmanager says it ended. For showing only.
+    /// The latest end that was ever reported. What began before has ended, whatever comes late; what began after it is
+    /// another outage.
     pub ends_at: Option<Time>,
-    /// When it was last heard of, by the watcher's clock.
+    /// When a message or a list last named it, by the watcher's clock.
     pub seen_at: Time,
     /// When this record was last written, by the watcher's clock.
     pub saved_at: Time,
@@ -127,11 +133,33 @@ pub enum AlertState {
     /// A human has said "I know".
     Silenced { by: Arc<str> },
     /// It does not fire any more, which is not recovery.
-    Resolved {
-        at: Time,
-        /// Alertmanager did not say so, it only does not list it any more.
-        absent: bool,
-    },
+    Resolved { at: Time, ending: Ending },
+}
+
+/// How it is known that an alert does not fire any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ending {
+    /// A message says so.
+    Resolved,
+    /// Alertmanager does not list it any more.
+    NotListed,
+    /// Its rule could not be evaluated, so it says nothing about the validator.
+    NotEvaluated,
+}
+
+impl AlertRecord {
+    /// Whether nobody needs it any more: it has long ended, or has long been too old to be believed.
+    #[must_use]
+    pub fn is_over(&self, now: Time, stale_after: Span) -> bool {
+        match &self.state {
+            AlertState::Resolved { at, .. } => now.duration_since(*at) > KEPT,
+            // What is stored may be older by so much than what was heard.
+            AlertState::Firing { .. } | AlertState::Doubtful { .. } | AlertState::Silenced { .. } => {
+                now.duration_since(self.seen_at) > stale_after.saturating_add(REWRITE_AFTER).saturating_add(KEPT)
+            }
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -148,6 +176,8 @@ pub enum Word {
     Firing,
     /// A message says that it has ended.
     Resolved { ends_at: Option<Time> },
+    /// A message says that its rule could not be evaluated, or something that is neither firing nor resolved.
+    NotEvaluated,
     /// It is in the list of alerts, not silenced.
     Listed,
     /// It is in the list, silenced.
@@ -167,30 +197,42 @@ pub struct Merged {
 /// What a word makes of what was known.
 ///
 /// **Invariant:** of words heard within [`DOUBT`] of each other the verdict depends only on which there were, not on
-/// their order or number; and after a last word *resolved* the alert never counts as firing.
+/// their order or number; and an alert of which no start is later than the latest end never counts as firing when that
+/// end was heard last.
 #[must_use]
 pub fn merge(known: Option<&AlertRecord>, alert: &Alert, heard: &AlertUpdate) -> Merged {
-    let Some(known) = known else { return first(alert, heard) };
-    let state = match &heard.word {
-        // A list that was asked for before the last message came says nothing new.
-        Word::Listed | Word::ListedSilenced { .. } | Word::NotListed if heard.at < known.seen_at => {
-            return Merged { record: known.clone(), write: false };
-        }
-        Word::Firing => firing(&known.state, heard.at),
-        Word::Resolved { .. } => resolved(&known.state, heard.at, false),
-        Word::Listed => listed(&known.state, heard.at),
-        Word::ListedSilenced { by } => AlertState::Silenced { by: one_line(by, MAX_TEXT).into() },
-        Word::NotListed => resolved(&known.state, heard.at, true),
+    // A start in the future is of a clock that is not ours, and cannot be compared.
+    let start = alert.starts_at.filter(|start| *start <= heard.at);
+    let end = end(&heard.word, start, heard.at);
+    let Some(known) = known else {
+        let alert = Alert { starts_at: start, ..alert.clone() };
+        let state = first(&heard.word, start, heard.at);
+        let record = AlertRecord { alert, state, ends_at: end, seen_at: heard.at, saved_at: heard.at, revision: 1 };
+        return Merged { record, write: true };
     };
-    let ends_at = match &heard.word {
-        Word::Resolved { ends_at } => known.ends_at.max(*ends_at),
-        Word::Firing | Word::Listed | Word::ListedSilenced { .. } | Word::NotListed => known.ends_at,
+    let by_list = matches!(heard.word, Word::Listed | Word::ListedSilenced { .. } | Word::NotListed);
+    if by_list && heard.at < known.seen_at {
+        // A list that was asked for before the last message came says nothing new.
+        return Merged { record: known.clone(), write: false };
+    }
+    let (starts_at, ends_at) = (known.alert.starts_at.max(start), known.ends_at.max(end));
+    let fresh = start.filter(|start| known.ends_at.is_some_and(|end| *start > end));
+    let state = match &heard.word {
+        Word::Firing => firing(known, start, fresh, heard.at),
+        Word::Listed => listed(known, start, fresh, heard.at),
+        Word::ListedSilenced { by } => AlertState::Silenced { by: one_line(by, MAX_TEXT).into() },
+        // An end that comes late ends nothing that began after it.
+        Word::Resolved { .. } if starts_at > ends_at => known.state.clone(),
+        Word::Resolved { .. } => ended(&known.state, heard.at, Ending::Resolved),
+        Word::NotEvaluated => ended(&known.state, heard.at, Ending::NotEvaluated),
+        Word::NotListed => ended(&known.state, heard.at, Ending::NotListed),
     };
     let remapped = known.alert.evidence != alert.evidence || known.alert.mapping != alert.mapping;
     let old = heard.at.duration_since(known.saved_at) >= REWRITE_AFTER;
-    let write = remapped || old || state != known.state;
+    let moved = starts_at != known.alert.starts_at || ends_at != known.ends_at;
+    let write = remapped || old || moved || state != known.state;
     let record = AlertRecord {
-        alert: alert.clone(),
+        alert: Alert { starts_at, ..alert.clone() },
         state,
         ends_at,
         seen_at: known.seen_at.max(heard.at),
@@ -200,46 +242,68 @@ pub fn merge(known: Option<&AlertRecord>, alert: &Alert, heard: &AlertUpdate) ->
     Merged { record, write }
 }
 
-fn first(alert: &Alert, heard: &AlertUpdate) -> Merged {
-    let (state, ends_at) = match &heard.word {
-        Word::Firing | Word::Listed => (AlertState::Firing { since: bounded_start(alert, heard.at) }, None),
-        Word::Resolved { ends_at } => (AlertState::Resolved { at: heard.at, absent: false }, *ends_at),
-        Word::ListedSilenced { by } => (AlertState::Silenced { by: one_line(by, MAX_TEXT).into() }, None),
-        Word::NotListed => (AlertState::Resolved { at: heard.at, absent: true }, None),
-    };
-    let record =
-        AlertRecord { alert: alert.clone(), state, ends_at, seen_at: heard.at, saved_at: heard.at, revision: 1 };
-    Merged { record, write: true }
+/// Up to when a word ends what has begun. A message that ends an alert ends at least the one whose start it names.
+fn end(word: &Word, start: Option<Time>, at: Time) -> Option<Time> {
+    match word {
+        Word::Resolved { ends_at } => Some(ends_at.unwrap_or(at)).max(start),
+        Word::NotEvaluated | Word::NotListed => Some(at),
+        Word::Firing | Word::Listed | Word::ListedSilenced { .. } => None,
+    }
 }
 
-fn firing(known: &AlertState, at: Time) -> AlertState {
-    match known {
-        AlertState::Doubtful { since } if at.duration_since(*since) >= DOUBT => AlertState::Firing { since: *since },
-        AlertState::Firing { .. } | AlertState::Doubtful { .. } => known.clone(),
+fn first(word: &Word, start: Option<Time>, at: Time) -> AlertState {
+    match word {
+        Word::Firing | Word::Listed => AlertState::Firing { since: start.unwrap_or(at) },
+        Word::ListedSilenced { by } => AlertState::Silenced { by: one_line(by, MAX_TEXT).into() },
+        Word::Resolved { .. } => AlertState::Resolved { at, ending: Ending::Resolved },
+        Word::NotEvaluated => AlertState::Resolved { at, ending: Ending::NotEvaluated },
+        Word::NotListed => AlertState::Resolved { at, ending: Ending::NotListed },
+    }
+}
+
+/// `fresh` is the start when it is later than every end that is known.
+fn firing(known: &AlertRecord, start: Option<Time>, fresh: Option<Time>, at: Time) -> AlertState {
+    match &known.state {
+        AlertState::Firing { since } => AlertState::Firing { since: stretch(known, *since, start) },
+        AlertState::Doubtful { since } if at.duration_since(*since) >= DOUBT => {
+            AlertState::Firing { since: fresh.unwrap_or(*since) }
+        }
+        AlertState::Doubtful { .. } => fresh.map_or(known.state.clone(), |since| AlertState::Firing { since }),
         // Messages are only sent about alerts that are not silenced, so the silence has ended.
         AlertState::Silenced { .. } => AlertState::Firing { since: at },
-        AlertState::Resolved { .. } => AlertState::Doubtful { since: at },
-    }
-}
-
-fn listed(known: &AlertState, at: Time) -> AlertState {
-    match known {
-        AlertState::Firing { .. } => known.clone(),
-        AlertState::Doubtful { since } => AlertState::Firing { since: *since },
-        AlertState::Silenced { .. } | AlertState::Resolved { .. } => AlertState::Firing { since: at },
-    }
-}
-
-fn resolved(known: &AlertState, at: Time, absent: bool) -> AlertState {
-    match known {
-        AlertState::Resolved { .. } => known.clone(),
-        AlertState::Firing { .. } | AlertState::Doubtful { .. } | AlertState::Silenced { .. } => {
-            AlertState::Resolved { at, absent }
+        AlertState::Resolved { .. } => {
+            fresh.map_or(AlertState::Doubtful { since: at }, |since| AlertState::Firing { since })
         }
     }
 }
 
-/// A start from outside is never later than now.
-fn bounded_start(alert: &Alert, now: Time) -> Time {
-    alert.starts_at.map_or(now, |start| start.min(now))
+fn listed(known: &AlertRecord, start: Option<Time>, fresh: Option<Time>, at: Time) -> AlertState {
+    AlertState::Firing {
+        since: match &known.state {
+            AlertState::Firing { since } => stretch(known, *since, start),
+            AlertState::Doubtful { since } => fresh.unwrap_or(*since),
+            AlertState::Silenced { .. } => at,
+            AlertState::Resolved { .. } => fresh.unwrap_or(at),
+        },
+    }
+}
+
+/// Since when an alert fires that fires already: since the earlier of two replicas' starts, but not since before it ended
+/// or was silenced; and since the new start when that is later than the last we heard of the old one.
+fn stretch(known: &AlertRecord, since: Time, start: Option<Time>) -> Time {
+    let from_a_start = known.alert.starts_at == Some(since);
+    match start {
+        Some(start) if start > known.seen_at => start,
+        Some(start) if from_a_start && known.ends_at.is_none_or(|end| start > end) => since.min(start),
+        Some(_) | None => since,
+    }
+}
+
+fn ended(known: &AlertState, at: Time, ending: Ending) -> AlertState {
+    match known {
+        AlertState::Resolved { .. } => known.clone(),
+        AlertState::Firing { .. } | AlertState::Doubtful { .. } | AlertState::Silenced { .. } => {
+            AlertState::Resolved { at, ending }
+        }
+    }
 }

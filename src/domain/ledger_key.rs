@@ -4,7 +4,10 @@ use std::{borrow::Cow, fmt, ops::Deref};
 
 use uuid::Uuid;
 
-use super::{Time, ValidatorId, alerts::Alert};
+use super::{
+    Time, ValidatorId,
+    alerts::{Alert, Fingerprint},
+};
 
 /// The key of one record. Whatever adds a kind of record adds its key here.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -30,12 +33,16 @@ impl LedgerKey {
     }
 
     /// Every alert has its own, so that no two ever contend.
-    ///
-    /// The start counts in milliseconds: a webhook gives nanoseconds, the list of alerts only these.
     #[must_use]
     pub fn alert(alert: &Alert) -> Self {
-        let start = alert.starts_at.map_or(0, jiff::Timestamp::as_millisecond);
-        Self(format!("{}{}/{}-{start}", Self::ALERTS, alert.validator, alert.fingerprint).into())
+        Self(format!("{}{}/{}", Self::ALERTS, alert.validator, alert.fingerprint).into())
+    }
+
+    /// The validator in the key of an alert. `None` for one of an earlier build, which had the start in it.
+    #[must_use]
+    pub fn validator_of_alert(key: &str) -> Option<&str> {
+        let (validator, fingerprint) = key.strip_prefix(Self::ALERTS)?.rsplit_once('/')?;
+        Fingerprint::new(fingerprint).map(|_| validator)
     }
 
     #[must_use]
@@ -104,16 +111,27 @@ pub fn stamp(key: &str) -> Option<Time> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::Evidence;
 
     /// These stand in ledgers that a newer program reads.
     #[test]
     fn keys_do_not_change_when_code_is_renamed() {
         let id = ValidatorId::new("eth-0").unwrap();
+        let alert = Alert {
+            validator: id.clone(),
+            fingerprint: Fingerprint::new("e1552dd47b7bee5f").unwrap(),
+            starts_at: Some(Time::UNIX_EPOCH),
+            evidence: Evidence::Process,
+            mapping: "".into(),
+            name: "".into(),
+            summary: "".into(),
+        };
         let stamped = stamped(Time::from_millisecond(1_795_222_800_007).unwrap(), Uuid::nil());
         let keys = [
             LedgerKey::LEASE,
             LedgerKey::IDENTITY,
             LedgerKey::validator(&id),
+            LedgerKey::alert(&alert),
             LedgerKey::chain(&id),
             LedgerKey::owner(&id),
             LedgerKey::session(&id),
@@ -126,6 +144,7 @@ mod tests {
                 "lease",
                 "ledger",
                 "validators/eth-0",
+                "alerts/eth-0/e1552dd47b7bee5f",
                 "chain/eth-0",
                 "owners/eth-0",
                 "sessions/eth-0",
@@ -133,6 +152,14 @@ mod tests {
                 "journal/20261121T010000.007Z-00000000000000000000000000000000",
             ]
         );
+    }
+
+    #[test]
+    fn the_key_of_an_alert_of_an_earlier_build_is_known_by_its_start() {
+        assert_eq!(LedgerKey::validator_of_alert("alerts/eth-0/e1552dd47b7bee5f"), Some("eth-0"));
+        for other in ["alerts/eth-0/e1552dd47b7bee5f-1795223212531", "alerts/e1552dd47b7bee5f", "owners/eth-0"] {
+            assert_eq!(LedgerKey::validator_of_alert(other), None, "{other}");
+        }
     }
 
     #[test]

@@ -10,14 +10,10 @@ use std::{
 };
 
 use tokio::sync::mpsc;
-use url::Url;
 
 use super::EventSource;
 use crate::{
-    adapters::{
-        alertmanager::{Access, AlertEvent, Api, Mapping, Mappings, Receiver, ReceiverConfig},
-        http,
-    },
+    adapters::alertmanager::{Access, AlertEvent, Api, Mapping, Mappings, Receiver, ReceiverConfig},
     config::{AlertSettings, AlertmanagerSettings, Config, ValidatorSettings},
     domain::{
         AlertRecord, Event, Source, Time, ValidatorId,
@@ -30,8 +26,13 @@ use crate::{
 /// How often opinions are made again without anything having been heard: so often a Watchdog can be found missing.
 const REVIEW: Duration = Duration::from_secs(15);
 
-/// How often Alertmanager's list is looked at without a reason.
+/// How often Alertmanager's list is looked at without a reason; and how soon again when it was not complete yet.
 const RECONCILE: Duration = Duration::from_mins(5);
+const AGAIN: Duration = Duration::from_mins(1);
+
+/// How often the ledger is gone through for what is old; and how soon after a part of it the next one is looked at.
+const UPKEEP: Duration = Duration::from_hours(1);
+const NEXT_STEP: Duration = Duration::from_secs(15);
 
 pub struct AlertSource {
     receiver: Arc<Receiver>,
@@ -39,18 +40,16 @@ pub struct AlertSource {
     api: Option<Api>,
     freshness: Freshness,
     clock: Arc<dyn Clock>,
-    /// Set while this process leads and has read what the ledger has.
+    /// Set while this process leads and has forgotten what it knew before.
     receiving: Arc<AtomicBool>,
 }
 
 impl AlertSource {
     /// # Errors
-    /// Secrets that cannot be read, or when no HTTP client can be made.
+    /// Secrets that cannot be read.
     pub fn new(config: &Config, settings: &AlertmanagerSettings, deps: &Deps, engine: &Handle) -> anyhow::Result<Self> {
-        let freshness = match &settings.watchdog {
-            Some(watchdog) => Freshness::Watchdog { timeout: watchdog.timeout },
-            None => Freshness::Repetition { stale_after: settings.stale_after },
-        };
+        let watchdog = settings.watchdog.as_ref().map(|watchdog| watchdog.timeout);
+        let freshness = Freshness { stale_after: settings.stale_after, watchdog };
         let (receiving, clock) = (Arc::new(AtomicBool::new(false)), deps.clock.clone());
         let (now, holds, leading) = (clock.clone(), receiving.clone(), engine.clone());
         let receiver_config = ReceiverConfig {
@@ -62,9 +61,7 @@ impl AlertSource {
         };
         let (sender, events) = mpsc::channel(1024);
         let receiver = Arc::new(Receiver::new(receiver_config, deps.ledger.clone(), sender));
-        let client = |url: &Url| anyhow::Ok(Api::new(http::client(Duration::from_secs(20))?, url.clone()));
-        let api = settings.url.as_ref().map(client).transpose()?;
-        Ok(Self { receiver, events, api, freshness, clock, receiving })
+        Ok(Self { receiver, events, api: Api::of(settings), freshness, clock, receiving })
     }
 
     /// What takes the webhook's messages.
@@ -110,18 +107,11 @@ impl EventSource for AlertSource {
 impl AlertSource {
     async fn lead(&mut self, engine: &Handle) {
         let mut books: BTreeMap<ValidatorId, AlertBook> = BTreeMap::new();
-        let loaded = loop {
-            match self.receiver.load().await {
-                Ok(loaded) => break loaded,
-                Err(error) => tracing::warn!(%error, "alerts cannot be read from the ledger, webhooks are refused"),
-            }
-            tokio::time::sleep(Duration::from_secs(1)).await;
-        };
-        let changed = take(&mut books, loaded.records);
+        self.receiver.begin().await;
         self.receiving.store(true, Ordering::Release);
-        self.tell(engine, &books, changed).await;
         let mut review = tokio::time::interval(REVIEW);
-        // Beside this loop: it may take a minute, and what it finds comes back as events.
+        // Beside this loop: they may take a minute, and what they find comes back as events.
+        let _upkeep = AbortOnDrop(tokio::spawn(upkeep(self.receiver.clone())));
         let _reconciling = AbortOnDrop(tokio::spawn(reconcile(self.receiver.clone(), self.api.clone())));
         loop {
             let changed = tokio::select! {
@@ -129,7 +119,11 @@ impl AlertSource {
                     AlertEvent::AlertUpdate { records } => take(&mut books, records),
                     AlertEvent::WatchdogSeen(_) => books.keys().cloned().collect(),
                 },
-                _ = review.tick() => books.keys().cloned().collect(),
+                _ = review.tick() => {
+                    let now = self.clock.now();
+                    books.values_mut().for_each(|book| book.forget_old(now, self.freshness.stale_after));
+                    books.keys().cloned().collect()
+                }
             };
             self.tell(engine, &books, changed).await;
         }
@@ -147,20 +141,39 @@ impl AlertSource {
     }
 }
 
+/// Brings what the ledger has into the books, part by part, and then looks for what is old every hour.
+async fn upkeep(receiver: Arc<Receiver>) {
+    loop {
+        let pause = match receiver.load().await {
+            Ok(loaded) if loaded.left == 0 => UPKEEP,
+            Ok(_) => NEXT_STEP,
+            Err(error) => {
+                tracing::warn!(%error, "alerts from before the start cannot be read from the ledger yet");
+                NEXT_STEP
+            }
+        };
+        tokio::time::sleep(pause).await;
+    }
+}
+
 /// Compares with Alertmanager's own list whenever something was doubtful, and every few minutes: a silence is seen only
 /// there.
 async fn reconcile(receiver: Arc<Receiver>, api: Option<Api>) {
     let Some(api) = api else { return };
     loop {
-        match receiver.reconcile(&api).await {
+        let pause = match receiver.reconcile(&api).await {
             Ok(found) => {
                 tracing::debug!(listed = found.listed, ended = found.ended, "compared with Alertmanager's list");
+                if found.complete { RECONCILE } else { AGAIN }
             }
-            Err(error) => tracing::warn!(%error, "Alertmanager's list could not be read"),
-        }
+            Err(error) => {
+                tracing::warn!(%error, "Alertmanager's list could not be read");
+                AGAIN
+            }
+        };
         tokio::select! {
             () = receiver.reconcile_wanted() => {}
-            () = tokio::time::sleep(RECONCILE) => {}
+            () = tokio::time::sleep(pause) => {}
         }
     }
 }

@@ -88,7 +88,7 @@ impl Drop for Server {
 }
 
 /// Makes an authority and a certificate of it for this name.
-fn certify(folder: &Path, name: &str) {
+pub fn certify(folder: &Path, name: &str) {
     let openssl = |arguments: &str| {
         let status =
             Command::new("openssl").args(arguments.split(' ')).current_dir(folder).stderr(Stdio::null()).status();

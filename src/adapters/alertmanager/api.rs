@@ -1,18 +1,22 @@
 //! Alertmanager's API v2: which alerts it has now. It is asked, never told anything: no silence is ever made here.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use serde::Deserialize;
 use url::Url;
 
 use super::{
+    super::http,
     mapping::{Mappings, Taken},
-    payload::{Annotations, fingerprint, time},
+    payload::{Annotations, Readable, fingerprint, is_not_evaluated, or_none, time},
 };
-use crate::domain::{
-    Span, Time,
-    alerts::{Alert, Labels, MAX_TEXT, Word},
-    one_line,
+use crate::{
+    config::{AlertmanagerSettings, ApiLogin, SecretError},
+    domain::{
+        Span, Time,
+        alerts::{Alert, Labels, MAX_TEXT, Word},
+        one_line,
+    },
 };
 
 /// Longer than any answer inside a cluster takes, shorter than anybody wants to wait.
@@ -23,10 +27,13 @@ const MAX_BODY: usize = 64 << 20;
 /// `--rules.alert.resend-delay` (1m); before three of them what it lacks means nothing.
 const WARM_UP: Span = Span::from_mins(3);
 
+/// Where it is asked. Authority and secret are read each time, so a renewed one is used without a restart.
 #[derive(Clone, Debug)]
 pub struct Api {
-    client: reqwest::Client,
     base: Url,
+    /// Authorities that are trusted beside those of the system.
+    ca_file: Option<PathBuf>,
+    login: Option<ApiLogin>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -38,9 +45,12 @@ pub enum ReconcileError {
         /// What the client says, with its causes.
         error: String,
     },
-    /// Another status than 200.
-    #[error("alertmanager answers {status} to {url}; is the address right, and does it need credentials?")]
+    #[error("alertmanager answers {status} to {url}: {}", remedy(*status))]
     Status { url: String, status: u16 },
+    #[error(transparent)]
+    Login(#[from] SecretError),
+    #[error(transparent)]
+    Client(#[from] http::HttpClientError),
     /// Not what API v2 answers.
     #[error("what {url} answers is not Alertmanager's API v2: {error}")]
     NotTheApi { url: String, error: String },
@@ -65,6 +75,7 @@ pub struct Listing {
 #[serde(rename_all = "camelCase")]
 struct ListedAlert {
     labels: Labels,
+    #[serde(default, deserialize_with = "or_none")]
     annotations: Option<Annotations>,
     starts_at: Option<String>,
     fingerprint: Option<String>,
@@ -84,10 +95,25 @@ struct ServerStatus {
 }
 
 impl Api {
-    /// Takes the address as in Alertmanager's `--web.external-url`; a user and password in it are used.
+    /// Takes the address as in Alertmanager's `--web.external-url`.
     #[must_use]
-    pub fn new(client: reqwest::Client, base: Url) -> Self {
-        Self { client, base }
+    pub fn new(base: Url, ca_file: Option<PathBuf>, login: Option<ApiLogin>) -> Self {
+        Self { base, ca_file, login }
+    }
+
+    /// As configured; `None` without `alertmanager.url`.
+    #[must_use]
+    pub fn of(settings: &AlertmanagerSettings) -> Option<Self> {
+        let url = settings.url.clone()?;
+        Some(Self::new(url, settings.ca_file.clone(), settings.login.clone()))
+    }
+
+    /// Asks whether it is there and takes our login.
+    ///
+    /// # Errors
+    /// [`ReconcileError`] when it does not answer as Alertmanager.
+    pub async fn check(&self) -> Result<(), ReconcileError> {
+        self.started(&self.client()?).await.map(drop)
     }
 
     /// Asks for every alert, also silenced and inhibited ones.
@@ -96,23 +122,35 @@ impl Api {
     /// [`ReconcileError`] when there is no complete answer.
     pub async fn list(&self, mappings: &Mappings) -> Result<Listing, ReconcileError> {
         // Its start is asked for before and after: a restart in between would make an empty list look trustworthy.
-        let before = self.started().await?;
+        let client = self.client()?;
+        let before = self.started(&client).await?;
         let url = self.url("alerts?active=true&silenced=true&inhibited=true&unprocessed=true")?;
-        let (body, _) = self.get(&url).await?;
-        let listed: Vec<ListedAlert> = from_json(&url, &body)?;
-        let after = self.started().await?;
-        let complete = match (before, after) {
+        let (body, _) = self.get(&client, &url).await?;
+        let Readable { read, unreadable } = from_json::<Readable<ListedAlert>>(&url, &body)?;
+        if unreadable.count > 0 {
+            tracing::warn!(
+                count = unreadable.count,
+                why = unreadable.why,
+                "alerts in Alertmanager's list cannot be read, so what it lacks is not believed to have ended"
+            );
+        }
+        let after = self.started(&client).await?;
+        let settled = match (before, after) {
             (Some((start, _)), Some((same, now))) => start == same && now.duration_since(start) >= WARM_UP,
             _ => false,
         };
-        let alerts = listed.into_iter().flat_map(|alert| taken(alert, mappings)).collect();
-        Ok(Listing { alerts, complete })
+        let alerts = read.into_iter().flat_map(|alert| taken(alert, mappings)).collect();
+        Ok(Listing { alerts, complete: settled && unreadable.count == 0 })
+    }
+
+    fn client(&self) -> Result<reqwest::Client, http::HttpClientError> {
+        http::client_trusting(TIMEOUT, self.ca_file.as_deref())
     }
 
     /// When it started and what time it is, both by Alertmanager's own clock. `None` when it does not say.
-    async fn started(&self) -> Result<Option<(Time, Time)>, ReconcileError> {
+    async fn started(&self, client: &reqwest::Client) -> Result<Option<(Time, Time)>, ReconcileError> {
         let url = self.url("status")?;
-        let (body, date) = self.get(&url).await?;
+        let (body, date) = self.get(client, &url).await?;
         let status: ServerStatus = from_json(&url, &body)?;
         Ok(time(&status.uptime).zip(date))
     }
@@ -122,43 +160,46 @@ impl Api {
         Url::parse(&text).map_err(|error| ReconcileError::NotTheApi { url: text, error: error.to_string() })
     }
 
-    async fn get(&self, url: &Url) -> Result<(Vec<u8>, Option<Time>), ReconcileError> {
+    async fn get(&self, client: &reqwest::Client, url: &Url) -> Result<(Vec<u8>, Option<Time>), ReconcileError> {
         let unreachable = |error: reqwest::Error| ReconcileError::Unreachable {
-            url: shown(url),
+            url: url.to_string(),
             error: causes(&error.without_url()),
         };
-        let request = self.client.get(url.clone()).timeout(TIMEOUT);
+        let request = client.get(url.clone());
+        let request = match &self.login {
+            Some(ApiLogin::Bearer(token)) => request.bearer_auth(token.read()?.expose()),
+            Some(ApiLogin::Basic(login)) => {
+                request.basic_auth(&login.username, Some(login.password_file.read()?.expose()))
+            }
+            None => request,
+        };
         let mut response = request.send().await.map_err(unreachable)?;
         let status = response.status();
         if status != reqwest::StatusCode::OK {
-            return Err(ReconcileError::Status { url: shown(url), status: status.as_u16() });
+            return Err(ReconcileError::Status { url: url.to_string(), status: status.as_u16() });
         }
-        let date = response.headers().get(http::header::DATE).and_then(|date| date.to_str().ok());
+        let date = response.headers().get(::http::header::DATE).and_then(|date| date.to_str().ok());
         let date = date.and_then(|date| jiff::fmt::rfc2822::parse(date).ok()).map(|date| date.timestamp());
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
-            if body.len() + chunk.len() > MAX_BODY {
-                let error = format!("more than {} MiB", MAX_BODY >> 20);
-                return Err(ReconcileError::NotTheApi { url: shown(url), error });
+        let body = http::bounded_body(&mut response, MAX_BODY).await.map_err(|error| match error {
+            http::BodyError::TooLarge(_) => {
+                ReconcileError::NotTheApi { url: url.to_string(), error: error.to_string() }
             }
-            body.extend_from_slice(&chunk);
-        }
+            http::BodyError::Broken(error) => unreachable(error),
+        })?;
         Ok((body, date))
+    }
+}
+
+fn remedy(status: u16) -> &'static str {
+    match status {
+        401 | 403 => "give `alertmanager.login` what it asks for",
+        _ => "correct `alertmanager.url`",
     }
 }
 
 fn from_json<'a, T: Deserialize<'a>>(url: &Url, body: &'a [u8]) -> Result<T, ReconcileError> {
     serde_json::from_slice(body)
-        .map_err(|error| ReconcileError::NotTheApi { url: shown(url), error: error.to_string() })
-}
-
-/// An address may hold a password, which has no business in a log.
-fn shown(url: &Url) -> String {
-    let mut url = url.clone();
-    // Both fail only for addresses that cannot have them.
-    let _ = url.set_password(None);
-    let _ = url.set_username("");
-    url.to_string()
+        .map_err(|error| ReconcileError::NotTheApi { url: url.to_string(), error: error.to_string() })
 }
 
 fn causes(error: &dyn std::error::Error) -> String {
@@ -174,14 +215,16 @@ fn causes(error: &dyn std::error::Error) -> String {
 fn taken(listed: ListedAlert, mappings: &Mappings) -> Vec<(Alert, Word)> {
     let silenced_by = listed.status.and_then(|status| status.silenced_by).unwrap_or_default();
     // An inhibited alert still fires: a graver one only speaks in its place.
+    let annotations = listed.annotations.unwrap_or_default();
     let word = match silenced_by.as_slice() {
+        [] if is_not_evaluated(&listed.labels, &annotations) => Word::NotEvaluated,
         [] => Word::Listed,
         [..] => Word::ListedSilenced { by: silenced_by.join(", ").into() },
     };
     let fingerprint = fingerprint(listed.fingerprint.as_deref(), &listed.labels);
     let starts_at = listed.starts_at.as_deref().and_then(time);
     let name: Arc<str> = one_line(listed.labels.get("alertname").map_or("", String::as_str), MAX_TEXT).into();
-    let summary: Arc<str> = one_line(&listed.annotations.unwrap_or_default().into_summary(), MAX_TEXT).into();
+    let summary: Arc<str> = one_line(&annotations.into_summary(), MAX_TEXT).into();
     let alert = |taken: Taken| Alert {
         validator: taken.validator,
         evidence: taken.evidence,

@@ -3,12 +3,12 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use futures::{StreamExt, stream};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Mutex, Notify, mpsc};
 
 use super::{
     api::{Api, ReconcileError},
     auth::Access,
-    load::{Loaded, load},
+    load::{Loaded, Walk},
     mapping::Mappings,
     payload::{AlertStatus, WebhookAlert, WebhookMessage},
     stats::AlertmanagerStats,
@@ -43,7 +43,7 @@ pub struct ReceiverConfig {
     /// How alerts are known to be fresh; a Watchdog that comes back after a gap asks for reconciliation.
     pub freshness: Freshness,
     pub now: Arc<dyn Fn() -> Time + Send + Sync>,
-    /// Whether this process holds the lease *and* has called [`Receiver::load`] since it took it.
+    /// Whether this process holds the lease *and* has called [`Receiver::begin`] since it took it.
     pub holds_lease: Arc<dyn Fn() -> bool + Send + Sync>,
 }
 
@@ -52,6 +52,7 @@ pub struct Receiver {
     pub(super) config: ReceiverConfig,
     access: RwLock<Arc<Access>>,
     store: AlertStore,
+    walk: Mutex<Walk>,
     events: mpsc::Sender<AlertEvent>,
     stats: Arc<AlertmanagerStats>,
     reconcile_wanted: Notify,
@@ -93,7 +94,7 @@ impl Receiver {
     pub fn new(config: ReceiverConfig, ledger: Arc<dyn Ledger>, events: mpsc::Sender<AlertEvent>) -> Self {
         let (store, stats) = (AlertStore::new(ledger), Arc::default());
         let access = RwLock::new(Arc::new(config.access.clone()));
-        Self { config, access, store, events, stats, reconcile_wanted: Notify::new() }
+        Self { config, access, store, walk: Mutex::default(), events, stats, reconcile_wanted: Notify::new() }
     }
 
     /// From now on these may send: a secret was renewed.
@@ -116,15 +117,33 @@ impl Receiver {
         self.reconcile_wanted.notified().await;
     }
 
-    /// Reads all alerts from the ledger and removes old ones. Called each time this process takes the lease, before it
-    /// takes messages: another holder may have changed every one of them. Its records belong into the books.
+    /// Forgets what it knew. Called each time this process takes the lease, before it takes messages: another holder may
+    /// have changed every record.
+    pub async fn begin(&self) {
+        *self.walk.lock().await = Walk::default();
+        self.store.clear();
+        self.reconcile_wanted.notify_one();
+    }
+
+    /// Looks at the next part of what the ledger has: what an earlier holder knew is on its way to the runtime then, and
+    /// what is old is removed. Messages are taken meanwhile.
     ///
     /// # Errors
-    /// [`LedgerError`] when the ledger cannot be read completely.
+    /// [`LedgerError`] when it cannot be read; the next call looks again.
     pub async fn load(&self) -> Result<Loaded, LedgerError> {
-        let (loaded, known) = load(self.store.ledger(), &self.config.mappings, (self.config.now)()).await?;
-        self.store.replace(known);
-        self.reconcile_wanted.notify_one();
+        let (mappings, stale_after) = (&self.config.mappings, self.config.freshness.stale_after);
+        let mut walk = self.walk.lock().await;
+        let (loaded, records) = walk.step(&self.store, mappings, (self.config.now)(), stale_after).await?;
+        if let Some(first) = loaded.problems.first() {
+            tracing::error!(count = loaded.problems.len(), first, "alerts in the ledger count for nothing");
+        }
+        if loaded.removed > 0 {
+            tracing::info!(removed = loaded.removed, left = loaded.left, "old alerts are removed from the ledger");
+        }
+        if !records.is_empty() {
+            // Without a runtime nobody misses them.
+            let _ = self.tell_later(AlertEvent::AlertUpdate { records });
+        }
         Ok(loaded)
     }
 
@@ -165,6 +184,11 @@ impl Receiver {
             );
             self.reconcile_wanted.notify_one();
         }
+        if message.unreadable.count > 0 {
+            self.stats.unreadable.inc_by(message.unreadable.count);
+            let (count, why) = (message.unreadable.count, &message.unreadable.why);
+            tracing::warn!(count, why, "alerts in a message cannot be read and are skipped; the others are taken");
+        }
         let mut watchdog = false;
         let mut heard = Vec::with_capacity(message.alerts.len());
         for told in message.alerts {
@@ -184,14 +208,14 @@ impl Receiver {
     fn sort_one(&self, told: WebhookAlert, now: Time, heard: &mut Vec<(Alert, AlertUpdate)>) {
         let taken = self.config.mappings.take(&told.labels);
         let word = match told.status {
-            AlertStatus::Firing => Some(Word::Firing),
-            AlertStatus::Resolved => Some(Word::Resolved { ends_at: told.ends_at }),
-            AlertStatus::Other => None,
+            AlertStatus::Firing => Word::Firing,
+            AlertStatus::Resolved => Word::Resolved { ends_at: told.ends_at },
+            AlertStatus::NotEvaluated => Word::NotEvaluated,
         };
-        let Some(word) = word.filter(|_| !taken.is_empty()) else {
+        if taken.is_empty() {
             self.stats.unmatched(told.name());
             return;
-        };
+        }
         self.stats.matched.inc();
         let name: Arc<str> = one_line(told.name(), MAX_TEXT).into();
         let summary: Arc<str> = one_line(&told.summary, MAX_TEXT).into();
@@ -211,8 +235,8 @@ impl Receiver {
 
     fn note_watchdog(&self, now: Time) {
         let before = self.stats.watchdog(now);
-        if let (Freshness::Watchdog { timeout }, Some(before)) = (&self.config.freshness, before)
-            && now.duration_since(before) > *timeout
+        if let (Some(timeout), Some(before)) = (self.config.freshness.watchdog, before)
+            && now.duration_since(before) > timeout
         {
             self.reconcile_wanted.notify_one();
         }

@@ -25,11 +25,13 @@ pub struct AlertmanagerStats {
     pub unmatched: Counter,
     /// Alerts that Alertmanager left out because of `max_alerts`.
     pub truncated: Counter,
+    /// Parts of messages that are no alert; the rest of the message is taken.
+    pub unreadable: Counter,
     /// Messages without the right credentials.
     pub unauthorised: Counter,
     /// Messages larger than we take, which Alertmanager drops for good.
     pub too_large: Counter,
-    /// Messages that are not payload version 4.
+    /// Messages that are not a payload of Alertmanager or Grafana.
     pub malformed: Counter,
     /// Messages refused with 503, which Alertmanager sends again.
     pub refused: Counter,
@@ -46,9 +48,10 @@ impl AlertmanagerStats {
             ("alerts_matched", "Alerts that counted for a validator", &self.matched),
             ("alerts_unmatched", "Alerts that no mapping takes", &self.unmatched),
             ("alerts_truncated", "Alerts that Alertmanager left out", &self.truncated),
+            ("alerts_unreadable", "Parts of messages that are no alert", &self.unreadable),
             ("webhooks_unauthorised", "Messages without the right credentials", &self.unauthorised),
             ("webhooks_too_large", "Messages that were too large and are lost", &self.too_large),
-            ("webhooks_malformed", "Messages that are not payload version 4", &self.malformed),
+            ("webhooks_malformed", "Messages that are not a payload of Alertmanager or Grafana", &self.malformed),
             ("webhooks_refused", "Messages answered with 503, which come again", &self.refused),
         ] {
             registry.register(name, help, counter.clone());

@@ -65,13 +65,25 @@ impl AlertStore {
         &*self.ledger
     }
 
-    /// Forgets what was known and starts again with this.
-    pub(super) fn replace(&self, records: impl IntoIterator<Item = (Version, Arc<AlertRecord>)>) {
-        let mut cache = Cache::default();
-        for (version, record) in records {
-            cache.set(record.alert.key().into(), version, record);
-        }
-        *self.cache() = cache;
+    /// Forgets all that was known: another holder may have changed every record.
+    pub(super) fn clear(&self) {
+        *self.cache() = Cache::default();
+    }
+
+    pub(super) fn known(&self, key: &str) -> Option<(Version, Arc<AlertRecord>)> {
+        self.cache().known.get(key).cloned()
+    }
+
+    /// Takes what was read from the ledger, and answers with what is known now: a word may have come meanwhile.
+    pub(super) fn learn(&self, version: Version, record: Arc<AlertRecord>) -> Arc<AlertRecord> {
+        let key: Arc<str> = record.alert.key().into();
+        let mut cache = self.cache();
+        cache.advance(Arc::clone(&key), version, Arc::clone(&record));
+        cache.known.get(&key).map_or(record, |(_, known)| Arc::clone(known))
+    }
+
+    pub(super) fn forget(&self, key: &str) {
+        self.cache().known.remove(key);
     }
 
     /// The alerts remembered that could be ended by a listing in which they are missing.
@@ -86,7 +98,7 @@ impl AlertStore {
         let key: Arc<str> = alert.key().into();
         let _permit = self.writes.acquire().await.expect("it is never closed");
         for _ in 0..ATTEMPTS {
-            let known = self.cache().known.get(&key).cloned();
+            let known = self.known(&key);
             let merged = merge(known.as_ref().map(|(_, record)| &**record), alert, heard);
             let record = Arc::new(merged.record);
             let expect = match known {
@@ -120,10 +132,6 @@ impl AlertStore {
         Err(AlertStoreError::Contended(key.to_string()))
     }
 
-    fn forget(&self, key: &Arc<str>) {
-        self.cache().known.remove(key);
-    }
-
     fn cache(&self) -> MutexGuard<'_, Cache> {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -142,7 +150,7 @@ impl Cache {
         if self.known.insert(Arc::clone(&key), (version, record)).is_none() {
             self.order.push_back(key);
         }
-        // A key forgotten and learned again stands twice in the order; then it only goes earlier than it had to.
+        // A key forgotten and learned again is listed twice in the order; then it only goes earlier than it had to.
         while self.order.len() > MAX_CACHED {
             self.evict();
         }

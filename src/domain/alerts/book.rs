@@ -2,26 +2,20 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{AlertRecord, AlertState};
+use super::{AlertRecord, AlertState, Ending};
 use crate::domain::{Evidence, Interval, Reading, Span, Time, TimeExt, human};
 
 /// The most alerts remembered for one validator. More at one time than any rule set has; the rest stays in the ledger.
 pub const MAX_ALERTS: usize = 1_000;
 
-/// Without a word for so long an alert is no longer believed even while the Watchdog comes: Alertmanager repeats a
-/// firing alert at the latest when its own memory of having sent it ends (`--data.retention`, 120 h).
-pub const MAX_SILENCE: Span = Span::from_hours(121);
-
-/// How alerts are known to be fresh.
+/// For how long an alert is believed. One that ended while nobody notified us would otherwise never end here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Freshness {
-    /// The always-firing Watchdog alert is routed to us: while it comes, the whole way from Prometheus works.
-    Watchdog {
-        /// Without one for so long, nothing is known.
-        timeout: Span,
-    },
-    /// Each alert by itself: Alertmanager repeats it.
-    Repetition { stale_after: Span },
+pub struct Freshness {
+    /// After the last message or list that named it: longer than Alertmanager's `repeat_interval`.
+    pub stale_after: Span,
+    /// Where the always-firing Watchdog is routed to us, not longer than this after the last of them: while it comes, the
+    /// whole way from Prometheus works.
+    pub watchdog: Option<Span>,
 }
 
 impl Freshness {
@@ -53,6 +47,11 @@ impl AlertBook {
                 }
             }
         }
+    }
+
+    /// Drops what nobody needs any more.
+    pub fn forget_old(&mut self, now: Time, stale_after: Span) {
+        self.alerts.retain(|_, record| !record.is_over(now, stale_after));
     }
 
     /// Everything known, in the order of the keys.
@@ -96,14 +95,10 @@ fn rank(state: &AlertState) -> u8 {
 }
 
 fn watchdog_is_missing(now: Time, freshness: &Freshness, seen: Option<Time>) -> Option<String> {
-    match (freshness, seen) {
-        (Freshness::Repetition { .. }, _) => None,
-        (Freshness::Watchdog { .. }, None) => Some("no Watchdog from Alertmanager since the start".into()),
-        (Freshness::Watchdog { timeout }, Some(seen)) => {
-            let age = now.duration_since(seen);
-            (age > *timeout).then(|| format!("no Watchdog from Alertmanager for {}", human(age)))
-        }
-    }
+    let timeout = freshness.watchdog?;
+    let Some(seen) = seen else { return Some("no Watchdog from Alertmanager since the start".into()) };
+    let age = now.duration_since(seen);
+    (age > timeout).then(|| format!("no Watchdog from Alertmanager for {}", human(age)))
 }
 
 fn opinion(
@@ -113,11 +108,13 @@ fn opinion(
     freshness: &Freshness,
     watchdog_seen: Option<Time>,
 ) -> Reading {
-    let fresh_until = |record: &AlertRecord| match freshness {
-        Freshness::Watchdog { timeout } => {
-            record.seen_at.plus(MAX_SILENCE).min(watchdog_seen.map_or(record.seen_at, |seen| seen.plus(*timeout)))
-        }
-        Freshness::Repetition { stale_after } => record.seen_at.plus(*stale_after),
+    // While the Watchdog comes, an alert that had ended would have been reported as resolved, so it still fires when the
+    // last Watchdog came, although Alertmanager repeats it more seldom.
+    let watched = freshness.watchdog.zip(watchdog_seen);
+    let heard_until = |record: &AlertRecord| watched.map_or(record.seen_at, |(_, seen)| seen.max(record.seen_at));
+    let fresh_until = |record: &AlertRecord| {
+        let stale = record.seen_at.plus(freshness.stale_after);
+        watched.map_or(stale, |(timeout, seen)| stale.min(seen.plus(timeout)))
     };
     let mut firing: Option<(Interval, Time, &AlertRecord)> = None;
     for record in records {
@@ -126,7 +123,7 @@ fn opinion(
         if now > until {
             continue;
         }
-        let about = Interval { from: *since, to: heard_until(record, freshness, watchdog_seen).max(*since) };
+        let about = Interval { from: *since, to: heard_until(record).max(*since) };
         firing = Some(match firing {
             None => (about, until, record),
             // Two alerts together speak about all the time either does; the one heard last is named.
@@ -142,15 +139,6 @@ fn opinion(
             Reading { verdict: crate::domain::Verdict::Down, evidence, about, fresh_until, why: firing_why(record) }
         }
         None => Reading::unknown(evidence, now, unknown_why(records, now)),
-    }
-}
-
-/// Up to when what it says is known to hold. While the Watchdog comes, an alert that had ended would have been told as
-/// resolved, so it still fires when the last Watchdog came, although Alertmanager repeats it only every few hours.
-fn heard_until(record: &AlertRecord, freshness: &Freshness, watchdog_seen: Option<Time>) -> Time {
-    match freshness {
-        Freshness::Watchdog { .. } => watchdog_seen.map_or(record.seen_at, |seen| seen.max(record.seen_at)),
-        Freshness::Repetition { .. } => record.seen_at,
     }
 }
 
@@ -177,11 +165,14 @@ fn unknown_why(records: &[&AlertRecord], now: Time) -> String {
             format!("{name} fires again after it was resolved, and only one message says so yet")
         }
         AlertState::Silenced { by } => format!("{name} is silenced by {by}"),
-        AlertState::Resolved { at, absent: false } => {
+        AlertState::Resolved { at, ending: Ending::Resolved } => {
             format!("{name} was resolved at {:.0}, which is not recovery", record.ends_at.unwrap_or(*at))
         }
-        AlertState::Resolved { at, absent: true } => {
+        AlertState::Resolved { at, ending: Ending::NotListed } => {
             format!("{name} was no longer listed by Alertmanager at {at:.0}, which is not recovery")
+        }
+        AlertState::Resolved { at, ending: Ending::NotEvaluated } => {
+            format!("{name} says nothing since {at:.0}: its rule could not be evaluated")
         }
     }
 }

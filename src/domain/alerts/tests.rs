@@ -7,8 +7,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::domain::{Reading, Source, Verdict};
 
-const REPEAT: Freshness = Freshness::Repetition { stale_after: Freshness::STALE_AFTER };
-const WATCHDOG: Freshness = Freshness::Watchdog { timeout: Freshness::WATCHDOG_TIMEOUT };
+const REPEAT: Freshness = Freshness { stale_after: Freshness::STALE_AFTER, watchdog: None };
+const WATCHDOG: Freshness = Freshness { watchdog: Some(Freshness::WATCHDOG_TIMEOUT), ..REPEAT };
 
 fn at(seconds: i64) -> Time {
     Time::from_second(1_800_000_000 + seconds).expect("a time in this century")
@@ -34,10 +34,21 @@ fn resolved_word() -> Word {
     Word::Resolved { ends_at: None }
 }
 
+fn ended_at(seconds: i64) -> Word {
+    Word::Resolved { ends_at: Some(at(seconds)) }
+}
+
 fn told(words: &[(Word, i64)]) -> AlertRecord {
+    let all: Vec<_> = words.iter().map(|(word, seconds)| (word.clone(), -60, *seconds)).collect();
+    told_of(&all)
+}
+
+/// The same with the start that each message names.
+fn told_of(words: &[(Word, i64, i64)]) -> AlertRecord {
     let mut known = None;
-    for (word, seconds) in words {
-        known = Some(merge(known.as_ref(), &process(), &AlertUpdate { word: word.clone(), at: at(*seconds) }).record);
+    for (word, start, seconds) in words {
+        let alert = Alert { starts_at: Some(at(*start)), ..process() };
+        known = Some(merge(known.as_ref(), &alert, &AlertUpdate { word: word.clone(), at: at(*seconds) }).record);
     }
     known.expect("at least one word")
 }
@@ -64,8 +75,7 @@ fn a_firing_alert_says_down_about_the_time_from_its_start_to_its_last_word() {
 
 #[test]
 fn a_resolved_alert_is_unknown_because_resolved_is_not_recovery() {
-    let ended = Word::Resolved { ends_at: Some(at(50)) };
-    let reading = opinion_of(told(&[(Word::Firing, 0), (ended, 60)]), 61, &REPEAT, None);
+    let reading = opinion_of(told(&[(Word::Firing, 0), (ended_at(50), 60)]), 61, &REPEAT, None);
     assert_eq!(reading.verdict, Verdict::Unknown);
     assert_eq!(&*reading.why, "ProcessDown was resolved at 2027-01-15T08:00:50Z, which is not recovery");
 }
@@ -117,25 +127,101 @@ fn a_repetition_writes_nothing_but_once_an_hour() {
     assert!(merge(Some(&soon.record), &process(), &AlertUpdate { word: Word::Firing, at: at(3_600) }).write);
 }
 
+/// Two Prometheus replicas, as seen of Alertmanager 0.25: first the one's start, then the earlier one of the other.
 #[test]
-fn without_a_watchdog_an_alert_goes_stale_after_its_last_word() {
-    let record = told(&[(Word::Firing, 0)]);
+fn what_is_resolved_ends_for_every_start_that_was_ever_named() {
+    for starts in [[-48, -41], [-41, -48]] {
+        let words = [(Word::Firing, starts[0], 0), (Word::Firing, starts[1], 1), (ended_at(9), -48, 10)];
+        let record = told_of(&words);
+        assert_eq!(opinion_of(record.clone(), 11, &REPEAT, None).verdict, Verdict::Unknown, "{starts:?}");
+        let late = merge(Some(&record), &process(), &AlertUpdate { word: Word::Firing, at: at(12) });
+        assert_eq!(late.record.state, AlertState::Doubtful { since: at(12) }, "a late message of the other start");
+    }
+    assert_eq!(told_of(&[(Word::Firing, -41, 0)]).alert.key(), told_of(&[(Word::Firing, -48, 0)]).alert.key());
+}
+
+#[test]
+fn the_earlier_start_of_two_replicas_counts_and_a_start_after_a_gap_begins_again() {
+    let since = |words: &[(Word, i64, i64)]| opinion_of(told_of(words), 9_000, &REPEAT, None).about.from;
+    assert_eq!(since(&[(Word::Firing, -41, 0), (Word::Firing, -48, 1), (Word::Firing, -41, 2)]), at(-48));
+    assert_eq!(since(&[(Word::Firing, -48, 0), (Word::Firing, 3_600, 3_660)]), at(3_600), "it had ended in between");
+    let silenced = Word::ListedSilenced { by: "1".into() };
+    let words = [(Word::Firing, -48, 0), (silenced, -48, 5), (Word::Firing, -48, 9), (Word::Firing, -48, 300)];
+    assert_eq!(since(&words), at(9), "the time in which it was silenced is not claimed");
+}
+
+#[test]
+fn what_begins_after_the_end_is_another_outage_and_counts_at_once() {
+    let again = [(Word::Firing, -60, 0), (ended_at(50), -60, 60), (Word::Firing, 70, 80)];
+    let reading = opinion_of(told_of(&again), 81, &REPEAT, None);
+    assert_eq!((reading.verdict, reading.about.from), (Verdict::Down, at(70)));
+    let late_end = [(Word::Firing, 70, 80), (ended_at(50), -60, 81)];
+    assert_eq!(opinion_of(told_of(&late_end), 82, &REPEAT, None).verdict, Verdict::Down, "an end that comes late");
+    let older = [again.as_slice(), &[(Word::Firing, -60, 81)]].concat();
+    assert_eq!(opinion_of(told_of(&older), 82, &REPEAT, None).about.from, at(70), "the time before is not claimed");
+}
+
+#[test]
+fn a_start_in_the_future_is_ended_by_any_end() {
+    let words = [(Word::Firing, 100_000, 0), (ended_at(5), 100_000, 10)];
+    assert_eq!(opinion_of(told_of(&words), 11, &REPEAT, None).verdict, Verdict::Unknown);
+}
+
+#[test]
+fn a_rule_that_cannot_be_evaluated_is_unknown_even_while_it_fired() {
+    for words in [&[(Word::NotEvaluated, 1)][..], &[(Word::Firing, 0), (Word::NotEvaluated, 1)]] {
+        let reading = opinion_of(told(words), 2, &REPEAT, None);
+        assert_eq!(reading.verdict, Verdict::Unknown);
+        let why = "ProcessDown says nothing since 2027-01-15T08:00:01Z: its rule could not be evaluated";
+        assert_eq!(&*reading.why, why);
+    }
+}
+
+#[test]
+fn an_alert_is_believed_for_stale_after_with_or_without_a_watchdog() {
     let edge = Freshness::STALE_AFTER.as_secs();
-    assert_eq!(opinion_of(record.clone(), edge, &REPEAT, None).verdict, Verdict::Down);
-    let stale = opinion_of(record, edge + 1, &REPEAT, None);
-    assert_eq!((stale.verdict, &*stale.why), (Verdict::Unknown, "ProcessDown was last heard 4h 10m ago"));
+    for (freshness, watchdog) in [(REPEAT, None), (WATCHDOG, Some(edge + 1))] {
+        let record = told(&[(Word::Firing, 0)]);
+        assert_eq!(opinion_of(record.clone(), edge, &freshness, watchdog).verdict, Verdict::Down);
+        let stale = opinion_of(record, edge + 1, &freshness, watchdog);
+        assert_eq!((stale.verdict, &*stale.why), (Verdict::Unknown, "ProcessDown was last heard 4h 10m ago"));
+    }
+}
+
+#[test]
+fn a_repetition_or_alertmanagers_list_prolongs_the_belief() {
+    let edge = Freshness::STALE_AFTER.as_secs();
+    for word in [Word::Firing, Word::Listed] {
+        let record = told(&[(Word::Firing, 0), (word, edge)]);
+        assert_eq!(opinion_of(record.clone(), 2 * edge, &WATCHDOG, Some(2 * edge)).verdict, Verdict::Down);
+        assert_eq!(opinion_of(record, 2 * edge + 1, &WATCHDOG, Some(2 * edge)).verdict, Verdict::Unknown);
+    }
+}
+
+#[test]
+fn what_has_ended_is_kept_for_an_hour_and_what_is_not_repeated_until_well_after_it_is_stale() {
+    let stale = Span::from_mins(15);
+    let ended = told(&[(Word::Firing, 0), (resolved_word(), 60)]);
+    assert!(!ended.is_over(at(3_660), stale) && ended.is_over(at(3_661), stale));
+    let firing = told(&[(Word::Firing, 0)]);
+    let kept = 900 + 2 * 3_600;
+    assert!(!firing.is_over(at(kept), stale) && firing.is_over(at(kept + 1), stale));
+    let mut book = AlertBook::default();
+    book.apply(Arc::new(ended));
+    book.forget_old(at(3_660), stale);
+    assert_eq!(book.alerts().count(), 1);
+    book.forget_old(at(3_661), stale);
+    assert_eq!(book.alerts().count(), 0);
 }
 
 #[test]
 fn with_a_watchdog_all_is_unknown_when_it_is_missing() {
     let record = told(&[(Word::Firing, 0)]);
-    let fresh = opinion_of(record.clone(), 40_000, &WATCHDOG, Some(39_900));
-    assert_eq!((fresh.verdict, fresh.fresh_until), (Verdict::Down, at(39_900 + 300)));
+    let fresh = opinion_of(record.clone(), 10_000, &WATCHDOG, Some(9_900));
+    assert_eq!((fresh.verdict, fresh.fresh_until), (Verdict::Down, at(9_900 + 300)));
     let missing = opinion_of(record.clone(), 360, &WATCHDOG, Some(0));
     assert_eq!((missing.verdict, &*missing.why), (Verdict::Unknown, "no Watchdog from Alertmanager for 6m"));
-    assert_eq!(opinion_of(record.clone(), 1, &WATCHDOG, None).verdict, Verdict::Unknown);
-    let late = MAX_SILENCE_SECONDS + 1;
-    assert_eq!(opinion_of(record, late, &WATCHDOG, Some(late)).verdict, Verdict::Unknown, "a lost resolved message");
+    assert_eq!(opinion_of(record, 1, &WATCHDOG, None).verdict, Verdict::Unknown);
 }
 
 #[test]
@@ -151,8 +237,6 @@ fn an_alert_from_before_a_restart_counts_again_with_the_next_watchdog() {
     assert!(!hear(&mut signals, 900, Some(420)));
     assert!(hear(&mut signals, 960, Some(960)), "and so it is after every gap");
 }
-
-const MAX_SILENCE_SECONDS: i64 = book::MAX_SILENCE.as_secs();
 
 #[test]
 fn any_firing_alert_of_an_evidence_says_down_and_another_evidence_speaks_for_itself() {
@@ -175,7 +259,7 @@ fn a_start_in_the_future_is_now_and_absurd_times_do_not_panic() {
         let reading = opinion_of(record.clone(), 1, &REPEAT, None);
         assert_eq!(reading.verdict, Verdict::Down);
         assert!(reading.about.from <= at(0));
-        let _ = opinion_of(record, 1, &Freshness::Repetition { stale_after: Span::MAX }, None);
+        let _ = opinion_of(record, 1, &Freshness { stale_after: Span::MAX, watchdog: None }, None);
     }
 }
 
@@ -201,6 +285,15 @@ fn any_word() -> impl Strategy<Value = Word> {
         1 => Just(Word::Listed),
         1 => Just(Word::NotListed),
         1 => Just(Word::ListedSilenced { by: "1".into() }),
+        1 => Just(Word::NotEvaluated),
+    ]
+}
+
+/// What one of several replicas may say, each with a start of its own; every end is later than the start it belongs to.
+fn any_message() -> impl Strategy<Value = (Word, i64)> {
+    prop_oneof![
+        3 => (-60..0_i64).prop_map(|start| (Word::Firing, start)),
+        2 => (-60..0_i64, 0..60_i64).prop_map(|(start, lasts)| (ended_at((start + lasts).min(0)), start)),
     ]
 }
 
@@ -217,6 +310,32 @@ proptest! {
         let timed: Vec<_> = words.iter().cloned().zip(0..).collect();
         let expected = if words.contains(&resolved_word()) { Verdict::Unknown } else { Verdict::Down };
         prop_assert_eq!(verdict(&timed, 29), expected);
+    }
+
+    /// The same with starts that differ: it fires when one began after the last end, and in no other case.
+    #[test]
+    fn of_differing_starts_and_ends_only_the_set_matters(
+        messages in proptest::collection::vec(any_message(), 1..12).prop_flat_map(|all| (Just(all.clone()), Just(all).prop_shuffle())),
+    ) {
+        let (one, other) = messages;
+        let end = one.iter().filter_map(|(word, start)| {
+            let Word::Resolved { ends_at } = word else { return None };
+            (*ends_at).max(Some(at(*start)))
+        }).max();
+        let fires = |(word, start): &(Word, i64)| *word == Word::Firing && end.is_none_or(|end| at(*start) > end);
+        let expected = if one.iter().any(fires) { Verdict::Down } else { Verdict::Unknown };
+        for order in [one, other] {
+            let heard: Vec<_> = order.into_iter().zip(0..).map(|((word, start), at)| (word, start, at)).collect();
+            prop_assert_eq!(opinion_of(told_of(&heard), 29, &REPEAT, None).verdict, expected);
+        }
+    }
+
+    #[test]
+    fn an_end_later_than_every_start_is_the_end_whatever_came_before(
+        words in proptest::collection::vec((any_word(), -60..500_i64, 0..500_i64), 0..30),
+    ) {
+        let all = [words, vec![(ended_at(500), -60, 500)]].concat();
+        prop_assert!(!is_down(&told_of(&all)));
     }
 
     #[test]

@@ -25,6 +25,16 @@ async fn a_message_of_another_version_is_refused_with_what_to_do() {
 }
 
 #[tokio::test]
+async fn a_part_that_is_no_alert_is_skipped_and_counted_and_the_others_are_taken() {
+    let mut rig = Rig::start().await;
+    let odd = alert("firing", 1).replace("\"n\":\"1\"", "\"n\":1");
+    assert_eq!(rig.post(&body(&format!("{odd},{},[]", alert("firing", 2)))).await.0, 200);
+    assert_eq!(Rig::count(&rig.receiver.stats().unreadable), 2);
+    let heard = rig.heard();
+    assert_eq!((heard.len(), heard[0].0.alert.fingerprint.to_string().as_str()), (1, "0000000000000002"));
+}
+
+#[tokio::test]
 async fn a_message_of_20_mb_is_refused_for_good_and_counted() {
     let rig = Rig::start().await;
     let (status, text) = rig.post(&" ".repeat(20 << 20)).await;

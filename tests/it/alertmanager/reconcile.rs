@@ -31,7 +31,7 @@ async fn serve(app: Router) -> FakeApi {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let url = format!("http://{}/am/", listener.local_addr().expect("an address"));
     let server = tokio::spawn(async move { axum::serve(listener, app).await.expect("serves") });
-    FakeApi { api: Api::new(reqwest::Client::new(), url.parse().expect("an address")), server }
+    FakeApi { api: Api::new(url.parse().expect("an address"), None, None), server }
 }
 
 const LONG_AGO: &str = "2026-11-20T00:00:00.000Z";
@@ -93,6 +93,28 @@ async fn an_answer_that_is_no_list_changes_nothing() {
     let half = alertmanager(format!("[{},", listed(1, "[]")), LONG_AGO).await;
     assert!(matches!(rig.receiver.reconcile(&half.api).await, Err(ReconcileError::NotTheApi { .. })));
     rig.assert_silent();
+}
+
+#[tokio::test]
+async fn a_part_of_the_list_that_cannot_be_read_does_not_lose_the_rest_and_ends_nothing() {
+    let mut rig = Rig::start().await;
+    rig.post(&firing(1)).await;
+    rig.heard();
+    let api = alertmanager(format!("[7,{}]", listed(2, "[]")), LONG_AGO).await;
+    let (reconciled, states) = states(&mut rig, &api).await;
+    assert_eq!(reconciled, Reconciled { listed: 1, ended: 0, complete: false });
+    assert_eq!(states, [("0000000000000002".to_owned(), "firing")]);
+}
+
+#[tokio::test]
+async fn the_list_means_the_alert_of_a_message_although_its_start_moved() {
+    let mut rig = Rig::start().await;
+    rig.post(&firing(1)).await;
+    rig.heard();
+    let moved = listed(1, "[]").replace("2026-11-21T01:00:00.000Z", "2026-11-21T00:59:53.000Z");
+    let api = alertmanager(format!("[{moved}]"), LONG_AGO).await;
+    let (reconciled, states) = states(&mut rig, &api).await;
+    assert_eq!((reconciled.ended, states[0].1, rig.ledger.dump().len()), (0, "firing", 1));
 }
 
 #[tokio::test]

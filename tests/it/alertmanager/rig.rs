@@ -16,8 +16,8 @@ use failover::{
         http::install_tls_provider,
     },
     domain::{
-        AlertRecord, Evidence, Time, ValidatorId,
-        alerts::{AlertState, Freshness},
+        AlertRecord, Evidence, Span, Time, ValidatorId,
+        alerts::{AlertState, Ending, Freshness},
     },
 };
 use prometheus_client::metrics::counter::Counter;
@@ -26,6 +26,8 @@ use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle};
 use crate::support::memory_ledger::MemoryLedger;
 
 pub const WATCHDOG: &str = r#"{"status":"firing","labels":{"alertname":"Watchdog"},"fingerprint":"00000000000000ff"}"#;
+
+pub const STALE_AFTER: Span = Span::from_mins(15);
 
 /// What the watcher's clock says first: 2026-11-21T02:00:00Z.
 const START: i64 = 1_795_226_400;
@@ -50,8 +52,9 @@ impl Known {
             AlertState::Firing { .. } => "firing",
             AlertState::Doubtful { .. } => "doubtful",
             AlertState::Silenced { .. } => "silenced",
-            AlertState::Resolved { absent: false, .. } => "resolved",
-            AlertState::Resolved { absent: true, .. } => "absent",
+            AlertState::Resolved { ending: Ending::Resolved, .. } => "resolved",
+            AlertState::Resolved { ending: Ending::NotListed, .. } => "absent",
+            AlertState::Resolved { ending: Ending::NotEvaluated, .. } => "not evaluated",
         }
     }
 }
@@ -71,7 +74,7 @@ impl Rig {
         let config = ReceiverConfig {
             mappings: mappings(),
             access: Access::Only(vec![WebhookCredentials::Bearer(WebhookSecret::new("s3cret").expect("not empty"))]),
-            freshness: Freshness::Watchdog { timeout: Freshness::WATCHDOG_TIMEOUT },
+            freshness: Freshness { stale_after: STALE_AFTER, watchdog: Some(Freshness::WATCHDOG_TIMEOUT) },
             now: Arc::new(move || Time::from_second(time.load(Ordering::SeqCst)).expect("a time")),
             holds_lease: Arc::new(move || lease.load(Ordering::SeqCst)),
         };

@@ -24,13 +24,18 @@ use failover::{
         http,
         ledger_sqlite::LedgerSqlite,
     },
-    domain::{AlertRecord, Evidence, Time, ValidatorId, alerts::Freshness},
+    domain::{AlertRecord, Evidence, Span, Time, ValidatorId, alerts::Freshness},
+    ports::Ledger,
 };
+use reqwest::{Method, RequestBuilder};
 use serde_json::json;
 use tokio::{io::AsyncReadExt, net::TcpListener, sync::mpsc, task::JoinHandle, time::timeout};
 
 /// Far more than anything here takes; only a failure waits so long.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What guards its port, beside its configuration.
+const WEB_CONFIG: &str = "web.yaml";
 
 /// A program of a part, as the installer of real parts says.
 pub fn program(part: &str, name: &str) -> PathBuf {
@@ -43,7 +48,8 @@ pub struct Alertmanager {
     pub url: String,
     process: Child,
     client: reqwest::Client,
-    _folder: tempfile::TempDir,
+    guarded: bool,
+    folder: tempfile::TempDir,
 }
 
 impl Alertmanager {
@@ -54,7 +60,28 @@ impl Alertmanager {
 
     /// The same, but alerts that agree in this label come in one message.
     pub async fn start_grouped_by(label: &str, webhook: &str) -> Self {
+        Self::start_in(tempfile::tempdir().unwrap(), label, webhook).await
+    }
+
+    /// Its port speaks TLS by an authority of its own and asks for the user `failover` with the password `s3cret`.
+    pub async fn start_guarded(webhook: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
+        crate::mail::certify(folder.path(), "IP:127.0.0.1");
+        let web = json!({
+            "tls_server_config": { "cert_file": "server.pem", "key_file": "server.key" },
+            // Of `s3cret`, with few rounds.
+            "basic_auth_users": { "failover": "$2b$04$v/BBdamcj2N985TpT5XP5erBk1OFPj2GFDNL2XIihwsdctwVyVhaq" },
+        });
+        std::fs::write(folder.path().join(WEB_CONFIG), web.to_string()).unwrap();
+        Self::start_in(folder, "...", webhook).await
+    }
+
+    /// The authority of a guarded one.
+    pub fn ca_file(&self) -> PathBuf {
+        self.folder.path().join("ca.pem")
+    }
+
+    async fn start_in(folder: tempfile::TempDir, label: &str, webhook: &str) -> Self {
         let config = json!({
             "route": {
                 "receiver": "failover", "group_by": [label],
@@ -73,16 +100,28 @@ impl Alertmanager {
         })
         .await
         .unwrap();
-        let client = http::client(PATIENCE).unwrap();
-        let alertmanager = Self { url, process, client, _folder: folder };
+        let guarded = folder.path().join(WEB_CONFIG).exists();
+        let ca_file = guarded.then(|| folder.path().join("ca.pem"));
+        let client = http::client_trusting(PATIENCE, ca_file.as_deref()).unwrap();
+        let url = format!("{}://{url}", if guarded { "https" } else { "http" });
+        let alertmanager = Self { url, process, client, guarded, folder };
         // It listens before it is ready, and answers only then.
-        let ready = alertmanager.client.get(format!("{}/-/ready", alertmanager.url)).send().await.unwrap();
+        let ready = alertmanager.ask(Method::GET, "/-/ready").send().await.unwrap();
         assert_eq!(ready.status(), 200);
         alertmanager
     }
 
+    fn ask(&self, method: Method, path: &str) -> RequestBuilder {
+        let request = self.client.request(method, format!("{}{path}", self.url));
+        if self.guarded { request.basic_auth("failover", Some("s3cret")) } else { request }
+    }
+
     pub fn now() -> String {
-        Time::now().to_string()
+        Self::in_seconds(0)
+    }
+
+    pub fn in_seconds(seconds: i64) -> String {
+        (Time::now() + Span::from_secs(seconds)).to_string()
     }
 
     /// What Prometheus would send.
@@ -92,7 +131,7 @@ impl Alertmanager {
         if let Some(ends_at) = ends_at {
             alert["endsAt"] = ends_at.into();
         }
-        let response = self.client.post(format!("{}/api/v2/alerts", self.url)).json(&[alert]).send().await.unwrap();
+        let response = self.ask(Method::POST, "/api/v2/alerts").json(&[alert]).send().await.unwrap();
         assert_eq!(response.status(), 200, "{}", response.text().await.unwrap());
     }
 
@@ -101,7 +140,7 @@ impl Alertmanager {
         let starts_at = Self::now();
         let alert = |number: usize| json!({ "labels": { "alertname": name, "instance": format!("home-{number}") }, "startsAt": starts_at });
         let alerts: Vec<_> = (0..count).map(alert).collect();
-        let response = self.client.post(format!("{}/api/v2/alerts", self.url)).json(&alerts).send().await.unwrap();
+        let response = self.ask(Method::POST, "/api/v2/alerts").json(&alerts).send().await.unwrap();
         assert_eq!(response.status(), 200, "{}", response.text().await.unwrap());
     }
 
@@ -110,15 +149,18 @@ impl Alertmanager {
         let until = Time::now() + Duration::from_secs(3_600);
         let silence = json!({ "matchers": [{ "name": "alertname", "value": name, "isRegex": false, "isEqual": true }],
             "startsAt": Self::now(), "endsAt": until.to_string(), "createdBy": "a test", "comment": "I know" });
-        let response = self.client.post(format!("{}/api/v2/silences", self.url)).json(&silence).send().await.unwrap();
+        let response = self.ask(Method::POST, "/api/v2/silences").json(&silence).send().await.unwrap();
         let answer: serde_json::Value = response.json().await.unwrap();
         answer["silenceID"].as_str().unwrap().to_owned()
     }
 }
 
 fn spawn(config: &Path, data: &Path) -> (Child, String) {
+    let web = config.with_file_name(WEB_CONFIG);
+    let guarded = web.exists().then(|| format!("--web.config.file={}", web.display()));
     let mut process = Command::new(program("alertmanager", "alertmanager"))
         .arg(format!("--config.file={}", config.display()))
+        .args(guarded)
         .arg(format!("--storage.path={}", data.display()))
         .args(["--web.listen-address=127.0.0.1:0", "--cluster.listen-address=", "--log.level=info"])
         .stdout(Stdio::null())
@@ -139,7 +181,7 @@ fn spawn(config: &Path, data: &Path) -> (Child, String) {
     };
     // Its log is read to the end, or it would stand still when the pipe is full.
     std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
-    (process, format!("http://{address}"))
+    (process, address)
 }
 
 impl Drop for Alertmanager {
@@ -152,6 +194,7 @@ impl Drop for Alertmanager {
 /// Where the messages go.
 pub struct Home {
     pub receiver: Arc<Receiver>,
+    pub ledger: Arc<dyn Ledger>,
     pub holds_lease: Arc<AtomicBool>,
     events: mpsc::Receiver<AlertEvent>,
     listener: std::net::TcpListener,
@@ -175,16 +218,17 @@ impl Home {
         let config = ReceiverConfig {
             mappings: Mappings::new(vec![mapping], Some("alertname=Watchdog".parse().unwrap())),
             access: Access::Only(vec![WebhookCredentials::Bearer(WebhookSecret::new("s3cret").unwrap())]),
-            freshness: Freshness::Watchdog { timeout: Freshness::WATCHDOG_TIMEOUT },
+            freshness: Freshness { stale_after: Freshness::STALE_AFTER, watchdog: Some(Freshness::WATCHDOG_TIMEOUT) },
             now: Arc::new(Time::now),
             holds_lease: Arc::new(move || lease.load(Ordering::SeqCst)),
         };
         let (sender, events) = mpsc::channel(64);
-        let receiver = Arc::new(Receiver::new(config, Arc::new(ledger), sender));
+        let ledger: Arc<dyn Ledger> = Arc::new(ledger);
+        let receiver = Arc::new(Receiver::new(config, Arc::clone(&ledger), sender));
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let answers = mpsc::unbounded_channel();
-        Self { receiver, holds_lease, events, listener, answers, server: None, _folder: folder }
+        Self { receiver, ledger, holds_lease, events, listener, answers, server: None, _folder: folder }
     }
 
     pub fn url(&self) -> String {
