@@ -2,7 +2,7 @@
 
 mod bad_input;
 mod reconcile;
-mod rig;
+pub mod rig;
 mod store;
 
 use failover::{

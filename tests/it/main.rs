@@ -21,6 +21,7 @@ mod ledger;
 mod machine;
 mod mail;
 mod metadata;
+mod port;
 mod properties;
 mod reports;
 mod scenarios;
