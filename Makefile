@@ -1,6 +1,6 @@
 # The few commands people type. `make` alone lists them.
 
-.PHONY: help demo test mutants test-real test-standby bench lint deny parts chart image
+.PHONY: help demo test mutants test-real test-standby port-limits bench lint deny parts chart image
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -49,6 +49,9 @@ test-standby: parts ## the roles of a standby: without a machine, then on booted
 	tests/standby/faults.sh
 	tests/standby/converge.sh
 	tests/standby/cometbft.sh
+
+port-limits: ## the port attacked: at most 64 MiB, and good messages answered within a second. The newest build is taken
+	tests/port_limits.sh 64MiB
 
 bench: ## one table; ratios of one run where there is something to compare with
 	cargo bench --bench table

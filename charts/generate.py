@@ -71,7 +71,7 @@ def values():
             enabled=FLAG, **{"from": LIST}, egressPorts={"type": "array", "items": PORT}, egress=LIST
         ),
         podDisruptionBudget=record(enabled=FLAG, maxUnavailable=optional(COUNT)),
-        serviceMonitor=record(enabled=FLAG, interval=pattern("^[0-9]+(ms|s|m)$"), labels=TEXTS),
+        serviceMonitor=record(enabled=FLAG, interval=pattern("^[0-9]+(ms|s|m)$"), endpoint=ANYTHING, labels=TEXTS),
         prometheusRule=record(enabled=FLAG, labels=TEXTS, **{"for": pattern("^[0-9]+(s|m|h)$")}),
         awayFrom={
             "type": "array",

@@ -2,7 +2,10 @@
 //!
 //! It decides nothing and talks to nobody; it only connects.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use anyhow::Context as _;
 use tokio::net::TcpListener;
@@ -15,7 +18,8 @@ use crate::{
         ledger_gcs::{GcsConfig, LedgerGcs},
         ledger_sqlite::LedgerSqlite,
         mail::Mailer,
-        web::{self, WebState},
+        server::{self, PortLimits, access::Access, tls::PortTls},
+        web::{self, RefusedRequests, WebState},
     },
     config::{Config, LedgerSettings},
     domain::LedgerKey,
@@ -69,6 +73,30 @@ pub struct Watcher {
     sources: Sources,
     router: axum::Router,
     listener: TcpListener,
+    files: PortFiles,
+}
+
+/// What the port reads from files that change while it runs.
+#[derive(Clone)]
+pub struct PortFiles {
+    access: Vec<Arc<Access>>,
+    tls: Option<Arc<PortTls>>,
+}
+
+impl PortFiles {
+    /// Reads all of them again, without waiting for the next request to do so.
+    pub fn reread(&self) {
+        let now = Instant::now();
+        self.access.iter().for_each(|access| access.reread(now));
+        self.tls.iter().for_each(|tls| tls.reread(now));
+    }
+
+    /// What cannot be read any more, although it is still used as it was.
+    fn problems(&self) -> Vec<String> {
+        let (access, tls) = (self.access.iter(), self.tls.iter());
+        let all = access.filter_map(|access| access.problem()).chain(tls.filter_map(|tls| tls.problem()));
+        all.map(|problem| format!("{problem}; what was read before stays in use")).collect()
+    }
 }
 
 impl Watcher {
@@ -84,15 +112,20 @@ impl Watcher {
             clock: Arc::new(SystemClock),
         };
         let listen = config.http.listen;
-        let listener = TcpListener::bind(listen).await.with_context(|| format!("the port {listen} cannot be taken"))?;
+        let listener = server::listen(listen).with_context(|| format!("the port {listen} cannot be taken"))?;
         let (engine, handle) = Engine::new(engine_config(config)?, deps.clone());
         let mut sources = Sources::new(handle.clone());
-        let mut router = axum::Router::new();
+        let now = Instant::now();
+        let tls = config.http.tls.as_ref().map(|files| PortTls::read(files, now)).transpose().context("http.tls")?;
+        let login = Arc::new(Access::read(&config.http.login, now).context("http.login")?);
+        let mut files = PortFiles { access: vec![Arc::clone(&login)], tls: tls.map(Arc::new) };
+        let mut beside = axum::Router::new();
         let mut stats = None;
         if let Some(settings) = &config.alertmanager {
             let alerts = AlertSource::new(config, settings, &deps, &handle).context("alertmanager")?;
-            router = alertmanager::routes(alerts.receiver().clone());
+            beside = alertmanager::routes(alerts.receiver().clone());
             stats = Some(alerts.receiver().stats().clone());
+            files.access.push(Arc::clone(alerts.receiver().access()));
             sources.spawn(alerts);
         }
         sources.spawn_all(ChainSource::new(config, &deps)?);
@@ -100,8 +133,13 @@ impl Watcher {
         sources.spawn_all(process_ports(config, &deps.clock)?);
         sources.spawn_all(probes(config, &deps.clock)?);
         sources.spawn_all(config.monitor.as_ref().map(MonitorPing::new).transpose()?);
-        let router = router.merge(web::routes(web_state(&handle, stats)));
-        Ok(Self { engine, handle, sources, router, listener })
+        let router = web::routes(web_state(&handle, stats, login, files.clone()), beside);
+        Ok(Self { engine, handle, sources, router, listener, files })
+    }
+
+    #[must_use]
+    pub fn files(&self) -> &PortFiles {
+        &self.files
     }
 
     /// Where it listens.
@@ -122,18 +160,16 @@ impl Watcher {
     /// # Errors
     /// When the ledger cannot be used at all.
     pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
-        let server = axum::serve(self.listener, self.router)
-            .with_graceful_shutdown({
-                let shutdown = shutdown.clone();
-                async move { shutdown.cancelled().await }
-            })
-            .into_future();
-        let server = tokio::spawn(server);
+        let limits = PortLimits::default().within_open_files();
+        let server = server::serve(self.listener, self.files.tls, self.router, limits, shutdown.clone());
+        let mut server = tokio::spawn(server);
         let ended = self.engine.run(shutdown.clone()).await;
         shutdown.cancel();
         self.sources.stop().await;
         // Whoever keeps a connection open does not keep us.
-        let _ = tokio::time::timeout(Duration::from_secs(2), server).await;
+        if tokio::time::timeout(Duration::from_secs(2), &mut server).await.is_err() {
+            server.abort();
+        }
         Ok(ended?)
     }
 }
@@ -157,18 +193,23 @@ fn engine_config(config: &Config) -> anyhow::Result<EngineConfig> {
     })
 }
 
-fn web_state(engine: &Handle, stats: Option<Arc<AlertmanagerStats>>) -> WebState {
+fn web_state(engine: &Handle, stats: Option<Arc<AlertmanagerStats>>, login: Arc<Access>, files: PortFiles) -> WebState {
     let mut counters = web::metrics::registry();
+    let refused = Arc::new(RefusedRequests::default());
+    refused.register(&mut counters);
     if let Some(stats) = &stats {
         stats.register(&mut counters);
     }
     WebState {
         engine: engine.clone(),
+        webhook_path: stats.is_some().then_some(alertmanager::WEBHOOK_PATH),
         warnings: Arc::new(move || {
             let names = stats.as_ref().map(|stats| stats.unmatched_names()).unwrap_or_default();
-            let warning = || format!("alerts that no validator is mapped to: {}", names.join(", "));
-            (!names.is_empty()).then(warning)
+            let unmatched = || format!("alerts that no validator is mapped to: {}", names.join(", "));
+            (!names.is_empty()).then(unmatched).into_iter().chain(files.problems()).collect()
         }),
         counters: Arc::new(counters),
+        login,
+        refused,
     }
 }

@@ -138,6 +138,10 @@ impl From<Exit> for ExitCode {
 /// # Errors
 /// What went wrong, for a person, with the next step.
 pub fn run(cli: Cli) -> anyhow::Result<Exit> {
+    #[cfg(target_env = "gnu")]
+    if let Command::Serve(_) = &cli.command {
+        serve::with_a_frugal_heap();
+    }
     match cli.command {
         Command::Config(command) => return config_command::run(&command),
         Command::Simulate(options) => return simulate::run(&options),

@@ -7,7 +7,7 @@
 //! be as wrong the next time.
 
 pub mod api;
-pub mod auth;
+pub mod bounded;
 pub mod load;
 pub mod mapping;
 mod payload;
@@ -15,32 +15,44 @@ pub mod receiver;
 pub mod stats;
 pub mod store;
 
-use std::{error::Error as _, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Instant};
 
 use axum::{
     Router,
-    body::{Body, Bytes, HttpBody},
     extract::{Request, State},
     response::{IntoResponse, Response},
     routing::post,
 };
 use http::{StatusCode, header};
-use http_body_util::LengthLimitError;
+
+use super::server::{
+    LINES,
+    budget::{BodyBudget, BodyRefusal, MAX_BODY},
+};
+use crate::domain::one_line;
 
 pub use api::{Api, ReconcileError};
-pub use auth::{Access, WebhookCredentials, WebhookSecret};
+pub use bounded::Excess;
 pub use mapping::{Mapping, Mappings};
 pub use payload::PayloadError;
 pub use receiver::{AlertEvent, Receiver, ReceiverConfig, Reconciled};
 pub use stats::AlertmanagerStats;
 
-/// The largest body taken. 413 is final for Alertmanager, so it is far above what any real group has.
-pub const MAX_BODY: usize = 16 << 20;
-/// How long a body may take to arrive. Alertmanager itself gives up after its `group_interval`.
-const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// The longest text of a refusal, in characters.
+const MAX_REFUSAL: usize = 500;
+
+/// Where Alertmanager has to send to.
+pub const WEBHOOK_PATH: &str = "/webhook/alertmanager";
 
 pub fn routes(receiver: Arc<Receiver>) -> Router {
-    Router::new().route("/webhook/alertmanager", post(webhook)).with_state(receiver)
+    let webhook = Webhook { receiver, bodies: Arc::default() };
+    Router::new().route(WEBHOOK_PATH, post(take_message)).with_state(webhook)
+}
+
+#[derive(Clone)]
+struct Webhook {
+    receiver: Arc<Receiver>,
+    bodies: Arc<BodyBudget>,
 }
 
 /// Why a message is answered with something else than 200.
@@ -48,73 +60,87 @@ pub fn routes(receiver: Arc<Receiver>) -> Router {
 enum Refusal {
     #[error("wrong or missing credentials; set authorization or basic_auth in the http_config of the webhook_config")]
     Unauthorised,
-    #[error("the body has more than 16 MiB; use a finer group_by or max_alerts in the webhook_config")]
+    #[error("the body has more than {} MiB; use a finer group_by or max_alerts in the webhook_config", MAX_BODY >> 20)]
     TooLarge,
+    #[error("the message has {0}; use a finer group_by or max_alerts in the webhook_config")]
+    TooMuch(#[from] Excess),
     #[error(transparent)]
     Malformed(#[from] PayloadError),
-    #[error("the body did not arrive: {0}")]
-    Interrupted(String),
+    #[error("{0}")]
+    NotRead(BodyRefusal),
     #[error(transparent)]
     NotTaken(#[from] receiver::ReceiveError),
 }
 
-async fn webhook(State(receiver): State<Arc<Receiver>>, request: Request) -> Response {
-    match take(&receiver, request).await {
+impl From<BodyRefusal> for Refusal {
+    fn from(refusal: BodyRefusal) -> Self {
+        match refusal {
+            BodyRefusal::TooLarge => Self::TooLarge,
+            BodyRefusal::NoRoom | BodyRefusal::Interrupted(_) => Self::NotRead(refusal),
+        }
+    }
+}
+
+async fn take_message(State(webhook): State<Webhook>, request: Request) -> Response {
+    match webhook.take(request).await {
         Ok(()) => StatusCode::OK.into_response(),
-        Err(refusal) => refuse(&receiver, &refusal),
+        Err(refusal) => refuse(&webhook.receiver, &refusal),
     }
 }
 
-async fn take(receiver: &Receiver, request: Request) -> Result<(), Refusal> {
-    let (head, body) = request.into_parts();
-    if !receiver.access().allows(head.headers.get(header::AUTHORIZATION)) {
-        return Err(Refusal::Unauthorised);
+impl Webhook {
+    async fn take(&self, request: Request) -> Result<(), Refusal> {
+        let (head, body) = request.into_parts();
+        let receiver = &self.receiver;
+        if !receiver.access().allows(head.headers.get(header::AUTHORIZATION), Instant::now()) {
+            return Err(Refusal::Unauthorised);
+        }
+        if !(receiver.config.holds_lease)() {
+            return Err(receiver::ReceiveError::NotTheHolder.into());
+        }
+        let body = self.bodies.read(body).await?;
+        let (body, weight) = body.work(bounded::weigh).await;
+        // Until it is stored, because what it becomes takes memory for as long.
+        let _turn = self.bodies.turn(weight?).await;
+        let (body, message) = body.work(payload::parse).await;
+        drop(body);
+        Ok(receiver.take(message?).await?)
     }
-    if !(receiver.config.holds_lease)() {
-        return Err(receiver::ReceiveError::NotTheHolder.into());
-    }
-    let body = tokio::time::timeout(BODY_TIMEOUT, read(body))
-        .await
-        .map_err(|_| Refusal::Interrupted(format!("not within {} s", BODY_TIMEOUT.as_secs())))??;
-    let message = payload::parse(&body)?;
-    drop(body);
-    Ok(receiver.take(message).await?)
-}
-
-async fn read(body: Body) -> Result<Bytes, Refusal> {
-    // What is announced as too large is not read first.
-    if body.size_hint().lower() > MAX_BODY as u64 {
-        return Err(Refusal::TooLarge);
-    }
-    axum::body::to_bytes(body, MAX_BODY).await.map_err(|error| {
-        let too_large = error.source().is_some_and(|cause| cause.is::<LengthLimitError>());
-        if too_large { Refusal::TooLarge } else { Refusal::Interrupted(error.to_string()) }
-    })
 }
 
 fn refuse(receiver: &Receiver, refusal: &Refusal) -> Response {
     let stats = receiver.stats();
-    let text = format!("{refusal}\n");
+    // A malformed body may be quoted in it.
+    let refusal_text = one_line(&refusal.to_string(), MAX_REFUSAL);
+    let text = format!("{refusal_text}\n");
     match refusal {
         Refusal::Unauthorised => {
             stats.unauthorised.inc();
-            tracing::warn!("a message to the Alertmanager webhook had wrong or no credentials");
+            if let Some(times) = LINES.due("webhook without credentials") {
+                tracing::warn!(times, "a message to the Alertmanager webhook had wrong or no credentials");
+            }
             let challenge = receiver.access().challenge();
             (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, challenge)], text).into_response()
         }
-        Refusal::TooLarge => {
+        Refusal::TooLarge | Refusal::TooMuch(_) => {
             stats.too_large.inc();
-            tracing::error!("ALERTS ARE LOST: {refusal}");
+            if let Some(times) = LINES.due("webhook too large") {
+                tracing::error!(times, "ALERTS ARE LOST: {refusal_text}");
+            }
             (StatusCode::PAYLOAD_TOO_LARGE, text).into_response()
         }
         Refusal::Malformed(_) => {
             stats.malformed.inc();
-            tracing::error!("ALERTS ARE LOST: {refusal}");
+            if let Some(times) = LINES.due("webhook malformed") {
+                tracing::error!(times, "ALERTS ARE LOST: {refusal_text}");
+            }
             (StatusCode::BAD_REQUEST, text).into_response()
         }
-        Refusal::Interrupted(_) | Refusal::NotTaken(_) => {
+        Refusal::NotRead(_) | Refusal::NotTaken(_) => {
             stats.refused.inc();
-            tracing::warn!("alertmanager has to send a message again: {refusal}");
+            if let Some(times) = LINES.due("webhook refused") {
+                tracing::warn!(times, "alertmanager has to send a message again: {refusal_text}");
+            }
             (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
         }
     }

@@ -1,14 +1,19 @@
 //! `failover status`: asks the watcher that holds the lease; without it, shows what the ledger alone knows.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use comfy_table::{ContentArrangement, Table, presets};
 
 use super::{ConfigPath, Exit};
 use crate::{
+    adapters::{http::install_tls_provider, server::access::authorization},
     assembly,
-    config::Config,
+    config::{Config, Login, SecretFile, WebhookAuth},
     domain::{LedgerKey, Time, clock, start_word},
     ports::Ledger,
     records,
@@ -24,7 +29,8 @@ use crate::{
 Examples:
   failover status --watch
   failover status --json | jq '.validators[].phase'
-  failover status --url http://127.0.0.1:8080     without a configuration")]
+  failover status --url http://127.0.0.1:8080     without a configuration
+  failover status --url https://failover.example --ca-file ca.crt --bearer-file token")]
 pub(super) struct Options {
     /// Again whenever something changes, until interrupted.
     #[arg(short, long)]
@@ -36,18 +42,68 @@ pub(super) struct Options {
     #[arg(long)]
     url: Option<url::Url>,
     #[command(flatten)]
+    entry: Entry,
+    #[command(flatten)]
     path: ConfigPath,
 }
 
+/// What the watcher's port wants of a caller. Without `--url` the configuration says it.
+#[derive(Debug, clap::Args)]
+struct Entry {
+    /// A file with the token that `http.login` asks for.
+    #[arg(long, requires = "url", conflicts_with = "username")]
+    bearer_file: Option<PathBuf>,
+    /// The user name that `http.login` asks for.
+    #[arg(long, requires_all = ["url", "password_file"])]
+    username: Option<String>,
+    /// A file with its password.
+    #[arg(long, requires = "username")]
+    password_file: Option<PathBuf>,
+    /// The authority of the watcher's certificate, in PEM form.
+    #[arg(long, requires = "url")]
+    ca_file: Option<PathBuf>,
+}
+
+impl Entry {
+    fn login(&self) -> WebhookAuth {
+        match (&self.bearer_file, &self.username, &self.password_file) {
+            (Some(file), _, _) => WebhookAuth::Bearer(SecretFile::new(file)),
+            (None, Some(username), Some(file)) => {
+                WebhookAuth::Basic(Login { username: username.clone(), password_file: SecretFile::new(file) })
+            }
+            (None, _, _) => WebhookAuth::None,
+        }
+    }
+}
+
+/// A client that the watcher's port lets in.
+fn client(login: &WebhookAuth, ca_file: Option<&Path>) -> anyhow::Result<reqwest::Client> {
+    let mut headers = http::HeaderMap::new();
+    match authorization(login) {
+        Ok(header) => headers.extend(header.map(|header| (http::header::AUTHORIZATION, header))),
+        // On an operator's machine the watcher's secrets are not there, and the ledger can be read without.
+        Err(error) => tracing::warn!("{error}; the watcher is asked without a login"),
+    }
+    install_tls_provider();
+    let mut builder = reqwest::Client::builder().timeout(Duration::from_secs(5)).default_headers(headers);
+    builder = builder.redirect(reqwest::redirect::Policy::none()).no_proxy();
+    if let Some(path) = ca_file {
+        let pem = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        builder = builder.tls_certs_merge(reqwest::Certificate::from_pem_bundle(&pem)?);
+    }
+    Ok(builder.build()?)
+}
+
 pub(super) async fn run(options: Options) -> anyhow::Result<Exit> {
-    let source = match &options.url {
-        Some(url) => Source::Url(url.clone()),
+    let (source, client) = match &options.url {
+        Some(url) => (Source::Url(url.clone()), client(&options.entry.login(), options.entry.ca_file.as_deref())?),
         None => {
             let config = options.path.load(false)?;
-            Source::Ledger(assembly::ledger(&config)?, Box::new(config))
+            let tls = config.http.tls.as_ref();
+            let client = client(&config.http.login, tls.and_then(|tls| tls.ca_file.as_deref()))?;
+            (Source::Ledger(assembly::ledger(&config)?, Box::new(config)), client)
         }
     };
-    let client = crate::adapters::http::client(Duration::from_secs(5))?;
     let mut shown = String::new();
     loop {
         let status = source.read(&client).await?;
@@ -99,7 +155,12 @@ impl Source {
 
 async fn ask(client: &reqwest::Client, url: &url::Url) -> anyhow::Result<Status> {
     let url = url.join("api/v1/status")?;
-    Ok(client.get(url).send().await?.error_for_status()?.json().await?)
+    let answer = client.get(url).send().await?;
+    anyhow::ensure!(
+        answer.status() != http::StatusCode::UNAUTHORIZED,
+        "it wants the login in `http.login`, and what was sent is none or another one"
+    );
+    Ok(answer.error_for_status()?.json().await?)
 }
 
 /// What the ledger alone knows: phases and incidents, no signals.

@@ -168,27 +168,49 @@ impl Checker<'_> {
             );
             return None;
         };
-        Some(HttpSettings { listen, address })
+        let tls = http.tls.as_ref().map(|tls| self.http_tls(tls));
+        if let (Some(address), Some(url)) = (&address, &http.address)
+            && (address.scheme() == "https") != tls.is_some()
+        {
+            self.warn(
+                url.place,
+                "http.address and http.tls do not agree on whether it is https: right only behind a proxy that does",
+            );
+        }
+        let login = http.login.as_ref().map_or(WebhookAuth::None, |login| self.auth(login, "http.login.basic"));
+        Some(HttpSettings { listen, address, tls, login })
+    }
+
+    fn http_tls(&mut self, tls: &written::HttpTls) -> PortTlsSettings {
+        let remedy = "name one in PEM form, or remove http.tls";
+        let (certificate, key) = (&tls.certificate_file, &tls.key_file);
+        PortTlsSettings {
+            certificate_file: self.file(&certificate.value, certificate.place, "http.tls.certificate_file", remedy),
+            key_file: self.file(&key.value, key.place, "http.tls.key_file", remedy),
+            ca_file: tls.ca_file.as_ref().map(|file| self.ca_file(file, "http.tls.ca_file")),
+        }
+    }
+
+    fn auth(&mut self, auth: &At<written::Auth>, basic_key: &str) -> WebhookAuth {
+        match &auth.value {
+            written::Auth::BearerFile(path) => WebhookAuth::Bearer(self.secret(path, auth.place)),
+            written::Auth::Basic(basic) => WebhookAuth::Basic(self.login(basic, auth.place, basic_key)),
+            written::Auth::None => WebhookAuth::None,
+        }
     }
 
     fn alertmanager(&mut self, written: &written::Alertmanager, listen: Option<SocketAddr>) -> AlertmanagerSettings {
         let place = written.auth.place;
-        let auth = match &written.auth.value {
-            written::Auth::BearerFile(path) => WebhookAuth::Bearer(self.secret(path, place)),
-            written::Auth::Basic(basic) => WebhookAuth::Basic(self.login(basic, place, "alertmanager.auth.basic")),
-            written::Auth::None => {
-                if let Some(listen) = listen.filter(|listen| !listen.ip().is_loopback()) {
-                    self.wrong(
-                        place,
-                        format!(
-                            "alertmanager.auth is none, but http.listen is {listen}: anybody could send alerts; use \
-                             bearer_file or basic, or listen on 127.0.0.1"
-                        ),
-                    );
-                }
-                WebhookAuth::None
-            }
-        };
+        let auth = self.auth(&written.auth, "alertmanager.auth.basic");
+        if let (WebhookAuth::None, Some(listen)) = (&auth, listen.filter(|listen| !listen.ip().is_loopback())) {
+            self.wrong(
+                place,
+                format!(
+                    "alertmanager.auth is none, but http.listen is {listen}: anybody could send alerts; use bearer_file \
+                     or basic, or listen on 127.0.0.1"
+                ),
+            );
+        }
         let watchdog = written.watchdog.as_ref().map(|watchdog| WatchdogSettings {
             matchers: self.matchers(&watchdog.matchers),
             timeout: watchdog.timeout.span(),

@@ -67,6 +67,18 @@ impl fmt::Display for LedgerSettings {
 pub struct HttpSettings {
     pub listen: SocketAddr,
     pub address: Option<Url>,
+    pub tls: Option<PortTlsSettings>,
+    /// For everything but health and the webhook.
+    pub login: WebhookAuth,
+}
+
+/// The files of the port's own certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PortTlsSettings {
+    pub certificate_file: PathBuf,
+    pub key_file: PathBuf,
+    /// What callers trust beside the system's authorities.
+    pub ca_file: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug)]
@@ -89,12 +101,12 @@ pub enum ApiLogin {
     Basic(Login),
 }
 
-/// How the caller of the webhook shows who it is.
+/// How a caller of our port shows who it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WebhookAuth {
     Bearer(SecretFile),
     Basic(Login),
-    /// Not at all; the port is on loopback.
+    /// Not at all. A webhook without one is on loopback.
     None,
 }
 

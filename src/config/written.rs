@@ -121,11 +121,28 @@ pub struct Http {
     pub listen: At<String>,
     /// The URL under which other machines reach it; what `failover status` on a laptop asks.
     pub address: Option<At<String>>,
+    /// Speak TLS, and nothing else.
+    pub tls: Option<HttpTls>,
+    /// What a caller has to show for the page, the status and the metrics. Health needs nothing, the webhook has its
+    /// own.
+    pub login: Option<At<Auth>>,
+}
+
+/// Speak TLS, and nothing else. The files are read again when they change.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HttpTls {
+    /// The certificate and what leads from it to its authority, in PEM form.
+    pub certificate_file: At<PathBuf>,
+    /// Its private key, in PEM form.
+    pub key_file: At<PathBuf>,
+    /// Its authority, in PEM form, for `failover status`. If missing, those of the system.
+    pub ca_file: Option<At<PathBuf>>,
 }
 
 impl Default for Http {
     fn default() -> Self {
-        Self { listen: "0.0.0.0:8080".to_owned().into(), address: None }
+        Self { listen: "0.0.0.0:8080".to_owned().into(), address: None, tls: None, login: None }
     }
 }
 
@@ -149,7 +166,7 @@ pub struct Alertmanager {
     pub stale_after: At<Duration>,
 }
 
-/// How Alertmanager shows that it is Alertmanager: exactly one of these.
+/// How a caller shows who it is: exactly one of these.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Auth {
@@ -157,7 +174,7 @@ pub enum Auth {
     BearerFile(PathBuf),
     /// User name and password.
     Basic(Basic),
-    /// Not at all. Only when `http.listen` is on loopback.
+    /// Not at all. For the webhook only when `http.listen` is on loopback.
     None,
 }
 

@@ -13,7 +13,10 @@ use tokio::sync::mpsc;
 
 use super::EventSource;
 use crate::{
-    adapters::alertmanager::{Access, AlertEvent, Api, Mapping, Mappings, Receiver, ReceiverConfig},
+    adapters::{
+        alertmanager::{AlertEvent, Api, Mapping, Mappings, Receiver, ReceiverConfig},
+        server::access::Access,
+    },
     config::{AlertSettings, AlertmanagerSettings, Config, ValidatorSettings},
     domain::{
         AlertRecord, Event, Source, Time, ValidatorId,
@@ -54,7 +57,7 @@ impl AlertSource {
         let (now, holds, leading) = (clock.clone(), receiving.clone(), engine.clone());
         let receiver_config = ReceiverConfig {
             mappings: mappings(config),
-            access: Access::read(&settings.auth)?,
+            access: Arc::new(Access::read(&settings.auth, std::time::Instant::now())?),
             freshness,
             now: Arc::new(move || now.now()),
             holds_lease: Arc::new(move || holds.load(Ordering::Acquire) && leading.leads()),

@@ -5,7 +5,7 @@ mod dialects;
 mod load;
 mod login;
 mod reconcile;
-mod rig;
+pub mod rig;
 mod store;
 
 use failover::{

@@ -7,7 +7,7 @@ use rig::{House, failover};
 mod ledgers;
 mod logs;
 mod monitor;
-mod rig;
+pub mod rig;
 mod two_watchers;
 
 #[test]

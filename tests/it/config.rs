@@ -3,7 +3,7 @@
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
 use failover::{
-    config::{self, Checks, Config, ConfigError, EXAMPLE, LedgerSettings, Warning},
+    config::{self, Checks, Config, ConfigError, EXAMPLE, LedgerSettings, Warning, WebhookAuth},
     domain::{Mode, Span},
 };
 
@@ -77,6 +77,24 @@ fn what_is_not_written_has_the_documented_default() {
     assert_eq!(config.policy.standby_ttl, Span::from_hours(72));
     assert!((config.policy.max_unhealthy - 0.5).abs() < f64::EPSILON);
     assert!(config.compute.is_none() && config.mail.is_none() && config.monitor.is_none());
+}
+
+#[test]
+fn the_port_has_no_login_and_no_tls_unless_they_are_written() {
+    let (config, _) = parse(&smallest()).unwrap();
+    assert!(config.http.tls.is_none() && config.http.login == WebhookAuth::None);
+    let text = "http: {address: 'https://w', tls: {certificate_file: c, key_file: k}, login: {bearer_file: t}}\n";
+    let (config, warnings) = parse(&with(text)).unwrap();
+    assert!(config.http.tls.is_some() && matches!(config.http.login, WebhookAuth::Bearer(_)));
+    assert!(!format!("{warnings:?}").contains("http.tls"), "{warnings:?}");
+    let (_, warnings) = parse(&with(&text.replace("https://w", "http://w"))).unwrap();
+    assert!(format!("{warnings:?}").contains("do not agree"), "{warnings:?}");
+    refused(&with("http: {tls: {certificate_file: c}}\n"), "certificate_file", &["the key 'key_file' is missing"]);
+    refused(
+        &with("http: {login: {basic: {username: 'a:b', password_file: p}}}\n"),
+        "{basic",
+        &["http.login.basic.username"],
+    );
 }
 
 #[test]

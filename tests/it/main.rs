@@ -22,6 +22,7 @@ mod lost_ledger;
 mod machine;
 mod mail;
 mod metadata;
+mod port;
 mod properties;
 mod reports;
 mod scenarios;

@@ -25,7 +25,7 @@ const LAYERS: &[(&str, &[&str])] = &[
 ];
 
 /// What several adapters share. It talks to nobody by itself.
-const SHARED_BY_ADAPTERS: &[&str] = &["date", "http", "json_rpc"];
+const SHARED_BY_ADAPTERS: &[&str] = &["date", "http", "json_rpc", "server"];
 
 /// The crates that the domain is written with: data and its text forms, nothing that runs, waits or asks.
 const CRATES_OF_THE_DOMAIN: &[&str] =

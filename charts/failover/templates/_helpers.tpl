@@ -52,6 +52,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | quote }}
 {{- toYaml $config -}}
 {{- end -}}
 
+{{/* How the port is spoken to. */}}
+{{- define "failover.scheme" -}}
+{{- if (.Values.config.http | default dict).tls }}https{{ else }}http{{ end -}}
+{{- end -}}
+
 {{/* The namespaces of the watched workloads as a JSON list, each once; empty when Kubernetes is not watched. */}}
 {{- define "failover.namespaces" -}}
 {{- $namespaces := list -}}

@@ -1,13 +1,12 @@
 //! From a message to the ledger and then to the runtime. It knows nothing of HTTP; [`super::routes`] does.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use futures::{StreamExt, stream};
 use tokio::sync::{Mutex, Notify, mpsc};
 
 use super::{
     api::{Api, ReconcileError},
-    auth::Access,
     load::{Loaded, Walk},
     mapping::Mappings,
     payload::{AlertStatus, WebhookAlert, WebhookMessage},
@@ -15,6 +14,7 @@ use super::{
     store::{AlertStore, AlertStoreError},
 };
 use crate::{
+    adapters::server::access::Access,
     domain::{
         AlertRecord, Time,
         alerts::{Alert, AlertState, AlertUpdate, Freshness, MAX_TEXT, Word},
@@ -38,8 +38,8 @@ pub enum AlertEvent {
 /// What the receiver has to know.
 pub struct ReceiverConfig {
     pub mappings: Mappings,
-    /// Who may send, until [`Receiver::set_access`] says otherwise.
-    pub access: Access,
+    /// Who may send.
+    pub access: Arc<Access>,
     /// How alerts are known to be fresh; a Watchdog that comes back after a gap asks for reconciliation.
     pub freshness: Freshness,
     pub now: Arc<dyn Fn() -> Time + Send + Sync>,
@@ -50,7 +50,6 @@ pub struct ReceiverConfig {
 /// Takes alerts for the holder of the lease.
 pub struct Receiver {
     pub(super) config: ReceiverConfig,
-    access: RwLock<Arc<Access>>,
     store: AlertStore,
     walk: Mutex<Walk>,
     events: mpsc::Sender<AlertEvent>,
@@ -93,17 +92,12 @@ impl Receiver {
     #[must_use]
     pub fn new(config: ReceiverConfig, ledger: Arc<dyn Ledger>, events: mpsc::Sender<AlertEvent>) -> Self {
         let (store, stats) = (AlertStore::new(ledger), Arc::default());
-        let access = RwLock::new(Arc::new(config.access.clone()));
-        Self { config, access, store, walk: Mutex::default(), events, stats, reconcile_wanted: Notify::new() }
+        Self { config, store, walk: Mutex::default(), events, stats, reconcile_wanted: Notify::new() }
     }
 
-    /// From now on these may send: a secret was renewed.
-    pub fn set_access(&self, access: Access) {
-        *self.access.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(access);
-    }
-
-    pub(super) fn access(&self) -> Arc<Access> {
-        Arc::clone(&self.access.read().unwrap_or_else(PoisonError::into_inner))
+    #[must_use]
+    pub fn access(&self) -> &Arc<Access> {
+        &self.config.access
     }
 
     #[must_use]

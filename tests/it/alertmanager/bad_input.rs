@@ -1,7 +1,9 @@
 //! Messages that are wrong: each is answered clearly, and none changes anything that it should not.
 
+use std::time::Instant;
+
 use base64::Engine;
-use failover::adapters::alertmanager::{Access, MAX_BODY, WebhookCredentials, WebhookSecret};
+use failover::adapters::server::budget::MAX_BODY;
 
 use super::rig::{Rig, alert, body, firing};
 
@@ -107,11 +109,33 @@ async fn only_post_is_taken() {
 #[tokio::test]
 async fn a_renewed_secret_is_taken_without_a_restart() {
     let rig = Rig::start().await;
-    let renewed = WebhookCredentials::Bearer(WebhookSecret::new("n3w").expect("not empty"));
-    rig.receiver.set_access(Access::Only(vec![renewed]));
-    assert_eq!(rig.post(&firing(1)).await.0, 401);
+    std::fs::write(&rig.secret, "n3w").expect("written");
+    rig.receiver.access().reread(Instant::now());
+    assert_eq!(rig.post(&firing(1)).await.0, 200, "for a while the one before is taken too");
     let request = rig.client.post(&rig.url).bearer_auth("n3w").body(firing(1));
     assert_eq!(request.send().await.expect("an answer").status(), 200);
-    rig.receiver.set_access(Access::Anybody);
-    assert_eq!(rig.client.post(&rig.url).body(firing(1)).send().await.expect("an answer").status(), 200);
+}
+
+#[tokio::test]
+async fn more_labels_or_alerts_than_a_message_has_are_refused_for_good_and_counted() {
+    let rig = Rig::start().await;
+    let labels: String = (0..1_000_000).map(|number| format!(r#""{number}":"","#)).collect();
+    let text = alert("firing", 1).replace("\"n\":\"1\"", &format!("{labels}\"n\":\"1\""));
+    for (message, part) in [
+        (body(&text), "labels"),
+        (body(&vec!["{}"; 1_000_000].join(",")), "alerts"),
+        (body(&"[".repeat(1_000)), "brackets"),
+    ] {
+        let (status, text) = rig.post(&message).await;
+        assert!(status == 413 && text.contains(part) && text.contains("group_by"), "{status} {text}");
+    }
+    assert_eq!(Rig::count(&rig.receiver.stats().too_large), 3);
+    assert!(rig.ledger.dump().is_empty());
+}
+
+#[tokio::test]
+async fn a_refusal_does_not_quote_the_whole_body() {
+    let rig = Rig::start().await;
+    let (status, text) = rig.post(&format!(r#"{{"version":"4","alerts":"{}"}}"#, "x".repeat(1 << 20))).await;
+    assert!(status == 400 && text.len() < 1_000, "{status}, {} bytes", text.len());
 }

@@ -5,16 +5,16 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicI64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use failover::{
     adapters::{
-        alertmanager::{
-            self, Access, AlertEvent, Mapping, Mappings, Receiver, ReceiverConfig, WebhookCredentials, WebhookSecret,
-        },
+        alertmanager::{self, AlertEvent, Mapping, Mappings, Receiver, ReceiverConfig},
         http::install_tls_provider,
+        server::access::Access,
     },
+    config::{SecretFile, WebhookAuth},
     domain::{
         AlertRecord, Evidence, Span, Time, ValidatorId,
         alerts::{AlertState, Ending, Freshness},
@@ -39,6 +39,8 @@ pub struct Rig {
     pub holds_lease: Arc<AtomicBool>,
     pub url: String,
     pub client: reqwest::Client,
+    /// The file with the secret.
+    pub secret: tempfile::NamedTempFile,
     clock: Arc<AtomicI64>,
     server: JoinHandle<()>,
 }
@@ -70,10 +72,14 @@ impl Rig {
         let clock = Arc::new(AtomicI64::new(START));
         let holds_lease = Arc::new(AtomicBool::new(true));
         let (sender, events) = mpsc::channel(64);
+        let secret = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(&secret, "s3cret\n").expect("written");
         let (time, lease) = (Arc::clone(&clock), Arc::clone(&holds_lease));
         let config = ReceiverConfig {
             mappings: mappings(),
-            access: Access::Only(vec![WebhookCredentials::Bearer(WebhookSecret::new("s3cret").expect("not empty"))]),
+            access: Arc::new(
+                Access::read(&WebhookAuth::Bearer(SecretFile::new(secret.path())), Instant::now()).expect("read"),
+            ),
             freshness: Freshness { stale_after: STALE_AFTER, watchdog: Some(Freshness::WATCHDOG_TIMEOUT) },
             now: Arc::new(move || Time::from_second(time.load(Ordering::SeqCst)).expect("a time")),
             holds_lease: Arc::new(move || lease.load(Ordering::SeqCst)),
@@ -83,7 +89,7 @@ impl Rig {
         let url = format!("http://{}/webhook/alertmanager", listener.local_addr().expect("an address"));
         let app = alertmanager::routes(Arc::clone(&receiver));
         let server = tokio::spawn(async move { axum::serve(listener, app).await.expect("serves") });
-        Self { ledger, receiver, events, holds_lease, url, client: reqwest::Client::new(), clock, server }
+        Self { ledger, receiver, events, holds_lease, url, client: reqwest::Client::new(), secret, clock, server }
     }
 
     pub fn now(&self) -> Time {

@@ -65,6 +65,11 @@ impl House {
         fs::write(self.config(), text).unwrap();
     }
 
+    /// A file beside the configuration that only we can read.
+    pub fn secret(&self, name: &str, secret: &str) {
+        fs::write(self.folder.path().join(name), secret).unwrap();
+    }
+
     pub fn run(&self, arguments: &[&str]) -> Ended {
         program().args(arguments).arg("--config").arg(self.config()).output().unwrap().into()
     }
@@ -76,9 +81,14 @@ impl House {
 
     /// The same, with more in its configuration.
     pub fn serve_with(&self, name: &str, more: &str) -> Watcher {
+        self.serve_as(name, |text| text + more)
+    }
+
+    /// The same, with its configuration as this makes it.
+    pub fn serve_as(&self, name: &str, change: impl FnOnce(String) -> String) -> Watcher {
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let config = self.folder.path().join(format!("{name}.yaml"));
-        fs::write(&config, format!("{}{more}", Self::smallest(&format!("127.0.0.1:{port}")))).unwrap();
+        fs::write(&config, change(Self::smallest(&format!("127.0.0.1:{port}")))).unwrap();
         let log = self.folder.path().join(format!("{name}.log"));
         // The signal that a file limit comes with is ignored, so that writing fails as on a full disk, and kills nobody.
         let mut serve = Command::new("sh");
@@ -132,6 +142,14 @@ impl Watcher {
         let post =
             client().post(format!("{}/webhook/alertmanager", self.url)).header("content-type", "application/json");
         post.body(body).send().await.unwrap().status().as_u16()
+    }
+
+    pub fn runs(&self) -> bool {
+        fs::read_to_string(format!("/proc/{}/stat", self.child.id())).is_ok_and(|stat| !stat.contains(") Z "))
+    }
+
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap()
     }
 
     pub fn signal(&self, name: &str) {

@@ -8,7 +8,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use axum::{
@@ -18,12 +18,12 @@ use axum::{
 };
 use failover::{
     adapters::{
-        alertmanager::{
-            self, Access, AlertEvent, Mapping, Mappings, Receiver, ReceiverConfig, WebhookCredentials, WebhookSecret,
-        },
+        alertmanager::{self, AlertEvent, Mapping, Mappings, Receiver, ReceiverConfig},
         http,
         ledger_sqlite::LedgerSqlite,
+        server::access::Access,
     },
+    config::{SecretFile, WebhookAuth},
     domain::{AlertRecord, Evidence, Span, Time, ValidatorId, alerts::Freshness},
     ports::Ledger,
 };
@@ -208,6 +208,8 @@ impl Home {
     pub async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let ledger = LedgerSqlite::open(&folder.path().join("ledger.sqlite")).unwrap();
+        let secret = folder.path().join("secret");
+        std::fs::write(&secret, "s3cret").unwrap();
         let holds_lease = Arc::new(AtomicBool::new(true));
         let lease = Arc::clone(&holds_lease);
         let mapping = Mapping {
@@ -217,7 +219,7 @@ impl Home {
         };
         let config = ReceiverConfig {
             mappings: Mappings::new(vec![mapping], Some("alertname=Watchdog".parse().unwrap())),
-            access: Access::Only(vec![WebhookCredentials::Bearer(WebhookSecret::new("s3cret").unwrap())]),
+            access: Arc::new(Access::read(&WebhookAuth::Bearer(SecretFile::new(&secret)), Instant::now()).unwrap()),
             freshness: Freshness { stale_after: Freshness::STALE_AFTER, watchdog: Some(Freshness::WATCHDOG_TIMEOUT) },
             now: Arc::new(Time::now),
             holds_lease: Arc::new(move || lease.load(Ordering::SeqCst)),

@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# Attacks the port of a real `failover serve` on loopback: large bodies, idle connections, unfinished heads, alerts and
+# labels by the million. Fails when that takes more memory than LIMIT, or when a good message meanwhile is not answered
+# with 200 within a second, or is not in the ledger afterwards. Under a minute.
+#
+#   port_limits.sh [LIMIT] [CASE]    LIMIT is 64MiB unless given; CASE is a part of the name of one case
+#
+# The program is $FAILOVER, or the newest of what cargo has built: the image's, a release, a debug build.
+set -euo pipefail
+
+here=$(dirname "$(realpath "${BASH_SOURCE[0]}")")
+limit=${1:-64MiB}
+[[ $limit =~ ^([0-9]+)MiB$ ]] || { sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "$0" >&2; exit 2; }
+target=${CARGO_TARGET_DIR:-$here/../target}
+program=${FAILOVER:-}
+if [[ -z $program ]]; then
+  for build in "$(uname -m)-unknown-linux-musl/release" release debug; do
+    built=$target/$build/failover
+    if [[ -x $built && (-z $program || $built -nt $program) ]]; then program=$built; fi
+  done
+fi
+[[ -x $program ]] || { echo "there is no program to attack: cargo build --release, or set FAILOVER" >&2; exit 2; }
+echo "$program, at most ${BASH_REMATCH[1]} MiB"
+# Both sides of 2,000 connections.
+ulimit -n "$(ulimit -H -n)"
+exec python3 "$here/port_limits.py" "$(realpath "$program")" "$((BASH_REMATCH[1] * 1024 * 1024))" "${2:-}"
