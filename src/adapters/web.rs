@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::{
-    Json, Router,
+    Router,
     extract::State,
     http::{StatusCode, header},
     response::{Html, IntoResponse, Response},
@@ -13,7 +13,10 @@ use axum::{
 use askama::Template as _;
 use prometheus_client::registry::Registry;
 
-use crate::runtime::{Handle, status::Status};
+use crate::{
+    domain::{visible, visible_html, visible_json},
+    runtime::{Handle, status::Status},
+};
 
 pub mod metrics;
 mod page;
@@ -58,7 +61,10 @@ async fn ready(State(state): State<WebState>) -> Response {
 
 async fn status(State(state): State<WebState>) -> Response {
     match state.status().await {
-        Some(status) => Json(status).into_response(),
+        Some(status) => {
+            let json = serde_json::to_string(&status).expect("a status has only names as keys");
+            ([(header::CONTENT_TYPE, "application/json")], visible_json(&json)).into_response()
+        }
         None => (StatusCode::SERVICE_UNAVAILABLE, STUCK).into_response(),
     }
 }
@@ -66,13 +72,14 @@ async fn status(State(state): State<WebState>) -> Response {
 async fn show(State(state): State<WebState>) -> Response {
     match state.status().await {
         Some(status) => {
-            Html(page::Page { status: &status }.render().expect("a page is written into memory")).into_response()
+            let page = page::Page { status: &status }.render().expect("a page is written into memory");
+            Html(visible_html(&page)).into_response()
         }
         None => (StatusCode::SERVICE_UNAVAILABLE, STUCK).into_response(),
     }
 }
 
 async fn show_metrics(State(state): State<WebState>) -> Response {
-    let text = metrics::render(state.status().await.as_ref(), &state.counters);
+    let text = visible(&metrics::render(state.status().await.as_ref(), &state.counters));
     ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response()
 }
