@@ -1,6 +1,6 @@
 # The few commands people type. `make` alone lists them.
 
-.PHONY: help demo test mutants test-real test-standby port-limits bench lint deny parts chart image
+.PHONY: help demo test mutants test-real test-standby test-rules port-limits bench lint deny parts chart image
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -39,6 +39,10 @@ WITHOUT_GCLOUD := $(if $(shell command -v gcloud),,--skip gcp::)
 test-real: parts test-standby ## everything against real parts, one suite at a time
 	$(if $(WITHOUT_GCLOUD),@echo "gcloud is not installed here: its suite is left out")
 	cargo test --test real -- --test-threads=1 $(WITHOUT_GCLOUD)
+
+test-rules: ## the alerts we ship, by promtool, in the labels of the charts people use; `make test-real` has it too
+	bash $(PARTS) helm promtool
+	tests/rules/run.sh
 
 test-standby: parts ## the roles of a standby: without a machine, then on booted ones
 	tests/standby/lint.sh

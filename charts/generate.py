@@ -24,6 +24,12 @@ COUNT = {"type": "integer", "minimum": 0}
 PORT = {"type": "integer", "minimum": 1, "maximum": 65535}
 NAME = {"type": "string", "pattern": "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", "maxLength": 253}
 PROVIDER = "^//iam\\.googleapis\\.com/projects/[0-9]+/locations/global/workloadIdentityPools/[^/]+/providers/[^/]+$"
+OBJECT = {"type": "string", "pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"}
+# Prometheus' label matchers without the braces, as they stand between them.
+MATCHER = '[a-zA-Z_][a-zA-Z0-9_]*(=|!=|=~|!~)"([^"\\\\]|\\\\.)*"'
+MATCHERS = {"type": "string", "pattern": f"^{MATCHER}(, *{MATCHER})*$"}
+# What shows a validator to Prometheus; each has alerts of its own.
+SHOWN_BY = ("client", "beaconNode", "host", "pod", "chain")
 QUANTITY = {"type": ["string", "integer"], "pattern": "^[0-9.]+([KMGTPE]i?|k|m)?$"}
 
 
@@ -72,7 +78,24 @@ def values():
         ),
         podDisruptionBudget=record(enabled=FLAG, maxUnavailable=optional(COUNT)),
         serviceMonitor=record(enabled=FLAG, interval=pattern("^[0-9]+(ms|s|m)$"), endpoint=ANYTHING, labels=TEXTS),
-        prometheusRule=record(enabled=FLAG, labels=TEXTS, **{"for": pattern("^[0-9]+(s|m|h)$")}),
+        prometheusRule=record(
+            enabled=FLAG,
+            labels=TEXTS,
+            watcher=optional(MATCHERS),
+            watchdog=FLAG,
+            validators={
+                "type": "array",
+                "items": record(
+                    ["name"],
+                    name=OBJECT,
+                    signed=pattern("^[a-zA-Z_:][a-zA-Z0-9_:]*$"),
+                    **{key: MATCHERS for key in SHOWN_BY},
+                )
+                | {"anyOf": [{"required": [key]} for key in SHOWN_BY]},
+            },
+            chain=optional(MATCHERS),
+            **{"for": pattern("^[0-9]+(s|m|h)$")},
+        ),
         awayFrom={
             "type": "array",
             "items": record(["namespace", "matchLabels"], namespace=NAME, matchLabels=TEXTS | {"minProperties": 1}),
@@ -101,7 +124,6 @@ URL = pattern("^https?://[^/@?# ]+([/?#][^ ]*)?$")
 LOOPBACK = "^https?://(127\\.|localhost|\\[::1\\])"
 # A standby is asked about itself, where there is no certificate.
 ON_ITSELF = pattern("^http://(127\\.[0-9.]+|localhost|\\[::1\\])(:[0-9]+)?(/[^ ]*)?$")
-OBJECT = pattern("^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
 GB = {"minimum": 10, "maximum": 65536}
 
 NARROWER = {

@@ -16,6 +16,7 @@ mod completions;
 mod config_command;
 mod journal;
 mod logs;
+pub(crate) mod out;
 mod plan;
 mod promote;
 mod retain;
@@ -131,6 +132,11 @@ impl From<Exit> for ExitCode {
             Exit::Refused => Self::from(3),
         }
     }
+}
+
+/// The whole chain, once: nothing below prints an error and returns it too.
+pub fn print(error: &anyhow::Error) {
+    out::complaint(&format!("error: {error:#}"));
 }
 
 /// Does what was asked for.

@@ -56,6 +56,10 @@ pub use signal::*;
 pub use signals::*;
 pub use standby::*;
 pub use stuck::{Stuck, StuckKind};
-pub use text::{Lines, Text, brief, console_tail, end_of_line, one_line, visible};
+#[cfg(test)]
+pub(crate) use text::hostile;
+pub use text::{
+    Lines, Text, brief, console_tail, end_of_line, one_line, visible, visible_html, visible_json, visible_line,
+};
 pub use time::{Span, Time, TimeExt, clock, elapsed, human};
 pub use world::*;

@@ -6,6 +6,8 @@
 //!
 //! It never reads, moves or names a key. `docs/ARCHITECTURE.md` lists the invariants and where each is tested.
 
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 #[cfg(feature = "watcher")]
 pub mod adapters;
 #[cfg(feature = "watcher")]

@@ -1,5 +1,7 @@
 //! The `failover` command: reads the command line, starts the logs, hands over, and turns the end into an exit code.
 
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -11,8 +13,7 @@ fn main() -> ExitCode {
     match failover::cli::run(cli) {
         Ok(exit) => exit.into(),
         Err(error) => {
-            // The whole chain once, here: nothing below prints an error and returns it too.
-            eprintln!("error: {error:#}");
+            failover::cli::print(&error);
             failover::cli::Exit::Failed.into()
         }
     }

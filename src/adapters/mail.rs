@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 use crate::{
     config::MailSettings,
-    domain::{Delivery, Message},
+    domain::{Delivery, Message, one_line},
     ports::{Finding, FindingState, Notifier},
 };
 
@@ -156,7 +156,7 @@ impl Notifier for Mailer {
                     Ok(session) => session,
                     // Without a server there is none for the others either; asking again would only take as long again.
                     Err(error) => {
-                        let why = error.to_string();
+                        let why = said(&error);
                         delivery.retry.extend(to[index..].iter().map(|to| (to.clone(), why.clone())));
                         return delivery;
                     }
@@ -188,7 +188,7 @@ impl Notifier for Mailer {
         let subject = format!("mail server {}:{}", self.settings.host, self.settings.port);
         let (state, detail) = match self.check_server().await {
             Ok(detail) => (FindingState::Ok, detail),
-            Err(error) => (FindingState::Problem, error.to_string()),
+            Err(error) => (FindingState::Problem, said(&error)),
         };
         vec![Finding { subject, state, detail }]
     }
@@ -207,16 +207,21 @@ async fn close(mut session: AsyncSmtpConnection, timeout: Duration) {
     let _ = tokio::time::timeout(timeout, session.quit()).await;
 }
 
+/// The server's own words are in it, of as many lines as it likes.
+fn said(error: &dyn std::error::Error) -> String {
+    one_line(&error.to_string(), 400)
+}
+
 fn refusal(error: &lettre::transport::smtp::Error) -> Taken {
-    if error.is_permanent() { Taken::Never(error.to_string()) } else { not_now(error) }
+    if error.is_permanent() { Taken::Never(said(error)) } else { not_now(error) }
 }
 
 fn not_now(error: &lettre::transport::smtp::Error) -> Taken {
     // 421 announces that the server closes the session.
     let closing = error.status().is_some_and(|code| u16::from(code) == 421);
     match error.status() {
-        Some(_) if !closing => Taken::NotNow(error.to_string()),
-        Some(_) | None => Taken::Broken(error.to_string()),
+        Some(_) if !closing => Taken::NotNow(said(error)),
+        Some(_) | None => Taken::Broken(said(error)),
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use axum::{
-    Json, Router,
+    Router,
     extract::{Request, State},
     http::{HeaderValue, Method, StatusCode, header},
     middleware::{self, Next},
@@ -20,7 +20,7 @@ use prometheus_client::registry::Registry;
 
 use super::server::{LINES, access::Access};
 use crate::{
-    domain::one_line,
+    domain::{one_line, visible, visible_html, visible_json},
     runtime::{Handle, status::Status},
 };
 
@@ -148,7 +148,10 @@ async fn ready(State(state): State<WebState>) -> Response {
 
 async fn status(State(state): State<WebState>) -> Response {
     match state.status().await {
-        Some(status) => Json(status).into_response(),
+        Some(status) => {
+            let json = serde_json::to_string(&status).expect("a status has only names as keys");
+            ([(header::CONTENT_TYPE, "application/json")], visible_json(&json)).into_response()
+        }
         None => (StatusCode::SERVICE_UNAVAILABLE, STUCK).into_response(),
     }
 }
@@ -156,13 +159,14 @@ async fn status(State(state): State<WebState>) -> Response {
 async fn show(State(state): State<WebState>) -> Response {
     match state.status().await {
         Some(status) => {
-            Html(page::Page { status: &status }.render().expect("a page is written into memory")).into_response()
+            let page = page::Page { status: &status }.render().expect("a page is written into memory");
+            Html(visible_html(&page)).into_response()
         }
         None => (StatusCode::SERVICE_UNAVAILABLE, STUCK).into_response(),
     }
 }
 
 async fn show_metrics(State(state): State<WebState>) -> Response {
-    let text = metrics::render(state.status().await.as_ref(), &state.counters);
+    let text = visible(&metrics::render(state.status().await.as_ref(), &state.counters));
     ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response()
 }

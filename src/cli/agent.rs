@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use anyhow::Context as _;
 
-use super::{Exit, shutdown};
+use super::{Exit, out, shutdown};
 use crate::{
     adapters::clock::SystemClock,
     agent::{Agent, AgentConfig},
@@ -53,7 +53,7 @@ async fn work(options: &Options) -> anyhow::Result<Exit> {
     let config = AgentConfig::load(&options.config)?;
     let mut agent = Agent::here(config, Arc::new(SystemClock))?;
     if options.once {
-        println!("{}", serde_json::to_string_pretty(&agent.report().await?)?);
+        out::json(&agent.report().await?)?;
         return Ok(Exit::Done);
     }
     agent.run(shutdown::on_signal("stopping")?).await;

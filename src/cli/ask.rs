@@ -7,10 +7,13 @@ use std::{
 
 use anyhow::{Context as _, bail};
 
-use super::{ConfigPath, Exit};
+use super::{
+    ConfigPath, Exit,
+    out::{self, complain, say},
+};
 use crate::{
     assembly,
-    domain::{Applied, Command, Span, Time, ValidatorId},
+    domain::{Applied, Command, Span, Time, ValidatorId, visible_line},
     ports::Ledger,
     runtime::{requests, store},
 };
@@ -100,12 +103,12 @@ async fn ask(options: Common, command: Command) -> anyhow::Result<Exit> {
         .await
         .context("the request could not be put into the ledger")?;
     if options.no_wait {
-        println!("requested as {id}");
+        say!("requested as {id}");
         return Ok(Exit::Done);
     }
     let patience = Duration::try_from(options.timeout).context("--timeout has to be positive")?;
     let Some(answer) = wait_for_answer(&ledger, &validator, &id, patience).await? else {
-        eprintln!(
+        complain!(
             "nobody has taken the request within {:#}: no watcher holds the lease, or it cannot reach the ledger.\n\
              It stays in the ledger as {id} and is taken by the next watcher; `open` and `close` within 15 minutes or not at all.\n\
              See `failover status`.",
@@ -114,9 +117,9 @@ async fn ask(options: Common, command: Command) -> anyhow::Result<Exit> {
         return Ok(Exit::Failed);
     };
     if options.json {
-        println!("{}", serde_json::to_string_pretty(&answer)?);
+        out::json(&answer)?;
     } else {
-        println!("{}: {}", if answer.accepted { "done" } else { "refused" }, answer.answer);
+        say!("{}: {}", if answer.accepted { "done" } else { "refused" }, visible_line(&answer.answer));
     }
     Ok(if answer.accepted { Exit::Done } else { Exit::Refused })
 }

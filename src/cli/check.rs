@@ -1,11 +1,14 @@
 //! `failover check`: reaches everything that is configured and says what would fail on the day.
 
-use super::{ConfigPath, Exit};
+use super::{
+    ConfigPath, Exit,
+    out::{self, say},
+};
 use crate::{
     adapters::http,
     assembly,
     config::{Config, ValidatorKind},
-    domain::{Accuracy, gates::CLOCK},
+    domain::{Accuracy, gates::CLOCK, visible_line},
     ports::{Finding, FindingState},
     sources,
 };
@@ -28,16 +31,16 @@ pub(super) async fn run(options: Options) -> anyhow::Result<Exit> {
     let config = options.path.load(true)?;
     let findings = check(&config).await?;
     if options.json {
-        println!("{}", serde_json::to_string_pretty(&findings)?);
+        out::json(&findings)?;
     } else {
         for finding in &findings {
-            println!("{:8} {}: {}", mark(finding.state), finding.subject, finding.detail);
+            say!("{:8} {}: {}", mark(finding.state), visible_line(&finding.subject), visible_line(&finding.detail));
         }
     }
     let bad = findings.iter().filter(|finding| finding.state == FindingState::Problem).count();
     let unknown = findings.iter().filter(|finding| finding.state == FindingState::Unknown).count();
     if !options.json {
-        println!("{} looked at, {bad} would fail on the day, {unknown} could not be found out", findings.len());
+        say!("{} looked at, {bad} would fail on the day, {unknown} could not be found out", findings.len());
     }
     Ok(if bad + unknown == 0 { Exit::Done } else { Exit::Failed })
 }

@@ -2,7 +2,10 @@
 
 use serde_json::json;
 
-use super::{ConfigPath, Exit};
+use super::{
+    ConfigPath, Exit,
+    out::{self, complain, say},
+};
 use crate::config::{self, Checks, Config, ConfigError, Warning};
 
 #[derive(Debug, clap::Subcommand)]
@@ -32,11 +35,11 @@ pub(super) fn run(command: &Command) -> anyhow::Result<Exit> {
             if *json { as_json(&loaded) } else { as_text(path, &loaded) }
         }
         Command::Schema => {
-            println!("{:#}", config::schema());
+            out::json(&config::schema())?;
             Ok(Exit::Done)
         }
         Command::Example => {
-            print!("{}", config::EXAMPLE);
+            out::text(config::EXAMPLE);
             Ok(Exit::Done)
         }
     }
@@ -47,12 +50,12 @@ type Loaded = Result<(Config, Vec<Warning>), ConfigError>;
 fn as_text(path: &ConfigPath, loaded: &Loaded) -> anyhow::Result<Exit> {
     match loaded {
         Ok((config, warnings)) => {
-            warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
-            println!("{} is fine: {} validators", path.config.display(), config.validators.len());
+            warnings.iter().for_each(|warning| complain!("warning: {warning}"));
+            say!("{} is fine: {} validators", path.config.display(), config.validators.len());
             Ok(Exit::Done)
         }
         Err(error) => {
-            eprintln!("{error}");
+            complain!("{error}");
             Ok(Exit::Failed)
         }
     }
@@ -63,6 +66,6 @@ fn as_json(loaded: &Loaded) -> anyhow::Result<Exit> {
         Ok((_, warnings)) => (&[][..], warnings.as_slice(), None),
         Err(error) => (error.problems(), &[][..], Some(error.to_string())),
     };
-    println!("{:#}", json!({"error": error, "problems": problems, "warnings": warnings}));
+    out::json(&json!({"error": error, "problems": problems, "warnings": warnings}))?;
     Ok(if loaded.is_ok() { Exit::Done } else { Exit::Failed })
 }

@@ -1,6 +1,10 @@
 //! `failover journal`: what was decided, why, and who had asked.
 
-use super::{ConfigPath, Exit, ask::known};
+use super::{
+    ConfigPath, Exit,
+    ask::known,
+    out::{self, say},
+};
 use crate::{
     assembly,
     runtime::journal::{self, Entry},
@@ -31,16 +35,17 @@ pub(super) async fn run(options: Options) -> anyhow::Result<Exit> {
     let validator = options.validator.as_deref().map(|name| known(&config, name)).transpose()?;
     let entries = journal::read(&*ledger, validator.as_ref(), options.last).await?;
     if options.json {
-        println!("{}", serde_json::to_string_pretty(&entries)?);
+        out::json(&entries)?;
     } else if entries.is_empty() {
-        println!("Nothing has been decided yet.");
+        say!("Nothing has been decided yet.");
     } else {
-        entries.iter().for_each(|entry| println!("{}", paragraph(entry)));
+        entries.iter().for_each(|entry| say!("{}", paragraph(entry)));
     }
     Ok(Exit::Done)
 }
 
 fn paragraph(entry: &Entry) -> String {
+    let entry = out::lines_of(entry);
     let step = if entry.from == entry.to { entry.to.clone() } else { format!("{} → {}", entry.from, entry.to) };
     let mut text = format!("{:.0}  {}  {step}", entry.at, entry.validator);
     if let (Some(by), Some(asked)) = (&entry.asked_by, &entry.asked) {
@@ -50,4 +55,28 @@ fn paragraph(entry: &Entry) -> String {
         text += &format!("\n    {reason}");
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Time, ValidatorId, hostile, visible};
+
+    #[test]
+    fn nothing_is_raw_in_the_journal_and_no_line_is_forged() {
+        let text = hostile::flood;
+        let shown = paragraph(&Entry {
+            at: Time::UNIX_EPOCH,
+            validator: ValidatorId::new("eth-0").unwrap(),
+            site: text(),
+            token: 1,
+            from: text(),
+            to: text(),
+            asked_by: Some(text()),
+            asked: Some(text()),
+            reasons: vec![text(), text()],
+        });
+        assert_eq!(shown.lines().count(), 4);
+        hostile::assert_plain("journal", &visible(&shown), "\n");
+    }
 }

@@ -2,14 +2,17 @@
 //!
 //! It reads and changes nothing. The cloud keeps the last megabyte of a port, so there is nothing to store here.
 
-use std::{io::Write as _, time::Duration};
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
-use super::{ConfigPath, Exit};
+use super::{
+    ConfigPath, Exit,
+    out::{self, complain, say},
+};
 use crate::{
     assembly,
-    domain::{InstanceRef, ValidatorId, visible},
+    domain::{InstanceRef, ValidatorId, visible_line},
     ports::{CloudError, Inspection, Ledger, SerialPort},
     runtime::store,
 };
@@ -77,13 +80,13 @@ impl Reader {
             match cloud.serial_port(instance, self.next).await {
                 Ok(Some(port)) => self.print(instance, &port)?,
                 Ok(None) if self.read => {
-                    eprintln!("{instance} is gone");
+                    complain!("{instance} is gone");
                     return Ok(Exit::Done);
                 }
                 Ok(None) => bail!("{instance} is gone, and its serial port with it"),
                 // Someone who follows a machine through its boot continues when the cloud is back.
                 Err(CloudError::Retry(why) | CloudError::Unknown(why)) if follow && self.read => {
-                    eprintln!("the cloud did not answer, asking again: {}", visible(&why));
+                    complain!("the cloud did not answer, asking again: {}", visible_line(&why));
                 }
                 Err(error) => return Err(error).context(format!("the serial port of {instance} cannot be read")),
             }
@@ -95,20 +98,18 @@ impl Reader {
     }
 
     fn print(&mut self, instance: &InstanceRef, port: &SerialPort) -> anyhow::Result<()> {
-        let mut out = std::io::stdout().lock();
         let missed = port.start.saturating_sub(self.next);
         let gap = self.read && missed > 0;
         if self.json {
             if !port.contents.is_empty() || !self.read {
-                writeln!(out, "{}", serde_json::to_string(port)?)?;
+                out::json_line(port)?;
             }
         } else {
             if gap {
-                writeln!(out, "\n[{missed} bytes of {instance} were overwritten before they were read]")?;
+                say!("\n[{missed} bytes of {instance} were overwritten before they were read]");
             }
-            write!(out, "{}", visible(&port.contents))?;
+            out::text(&port.contents);
         }
-        out.flush()?;
         (self.next, self.read) = (port.next, true);
         Ok(())
     }

@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use comfy_table::{Table, presets};
 use serde::Serialize;
 
-use super::{ConfigPath, Exit};
+use super::{
+    ConfigPath, Exit,
+    out::{self, say},
+};
 use crate::domain::{Mode, Policy, PricedRung, Usd, human};
 
 mod bundle;
@@ -74,7 +77,7 @@ pub(super) async fn run(options: &Options) -> anyhow::Result<Exit> {
     let policy = &config.policy;
     let plan = plan(policy, config.price_source());
     if options.json {
-        println!("{}", serde_json::to_string_pretty(&plan)?);
+        out::json(&plan)?;
         return Ok(Exit::Done);
     }
     let mut table = Table::new();
@@ -91,17 +94,17 @@ pub(super) async fn run(options: &Options) -> anyhow::Result<Exit> {
             if row.within_budget { String::new() } else { "over budget".to_owned() },
         ]);
     }
-    println!("{table}");
-    println!(
+    say!("{table}");
+    say!(
         "Compute Engine stops the machine after {}; its disk remains until somebody or the sweeper deletes it.",
         plan.limit
     );
-    println!("Prices: {}", plan.prices);
+    say!("Prices: {}", plan.prices);
     if plan.simulated {
-        println!("Simulated: the configuration has no section `standby`, so the machine would follow no chain.");
+        say!("Simulated: the configuration has no section `standby`, so the machine would follow no chain.");
     }
     if policy.mode == Mode::Observe {
-        println!("Mode is observe: nothing of this is created.");
+        say!("Mode is observe: nothing of this is created.");
     }
     Ok(Exit::Done)
 }

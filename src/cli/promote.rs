@@ -3,13 +3,14 @@
 //! There is no way around it in this version: the fence at home, without which two signers could be active, is not
 //! there yet.
 
-use super::{ConfigPath, Exit};
+use super::{ConfigPath, Exit, out};
 use crate::{
     assembly,
     config::Config,
     domain::{
         Time, ValidatorId,
         gates::{Gate, GateEvidence, GateState, gates},
+        visible_line,
     },
     ports::{Machines as _, Scope},
     runtime::store,
@@ -36,9 +37,9 @@ pub(super) async fn run(options: Options) -> anyhow::Result<Exit> {
     let evidence = gather(&config, &validator).await?;
     let gates = gates(&evidence, Time::now());
     if options.json {
-        println!("{}", serde_json::to_string_pretty(&gates)?);
+        out::json(&gates)?;
     } else {
-        print!("{}", show(&validator, &gates));
+        out::text(&show(&validator, &gates));
     }
     Ok(Exit::Refused)
 }
@@ -53,9 +54,9 @@ pub(crate) fn show(validator: &ValidatorId, gates: &[Gate]) -> String {
             GateState::Unknown => "unknown    ",
             GateState::NotChecked => "not checked",
         };
-        text.push_str(&format!("  {mark}  {}\n               seen: {}\n", gate.name, gate.evidence));
+        text.push_str(&format!("  {mark}  {}\n               seen: {}\n", gate.name, visible_line(&gate.evidence)));
         if !gate.next.is_empty() {
-            text.push_str(&format!("               next: {}\n", gate.next));
+            text.push_str(&format!("               next: {}\n", visible_line(gate.next)));
         }
     }
     let open = gates.iter().filter(|gate| gate.state != GateState::Pass).count();

@@ -2,10 +2,13 @@
 
 use anyhow::{Context as _, bail};
 
-use super::{ConfigPath, Exit};
+use super::{
+    ConfigPath, Exit,
+    out::{self, say},
+};
 use crate::{
     assembly,
-    domain::{Command, Time},
+    domain::{Command, Time, visible_line},
     runtime::{requests, store},
 };
 
@@ -46,16 +49,16 @@ pub(super) async fn run(options: Options) -> anyhow::Result<Exit> {
         .await
         .context("the machine is retained, but the watcher could not be notified; it sees the label by itself")?;
     if options.json {
-        println!("{}", serde_json::to_string_pretty(&retained)?);
+        out::json(&retained)?;
     } else {
-        println!("{}: deletion protection is on, automation leaves it alone", standby.instance);
+        say!("{}: deletion protection is on, automation leaves it alone", standby.instance);
         if retained.limit_cleared {
-            println!("its run limit is cleared: once it runs it costs until you delete it");
+            say!("its run limit is cleared: once it runs it costs until you delete it");
         } else {
-            println!("its run limit is NOT cleared: Compute Engine will stop it at its end, not deleted");
+            say!("its run limit is NOT cleared: Compute Engine will stop it at its end, not deleted");
         }
         if let Some(remaining) = &retained.remaining {
-            println!("left to you: {remaining}");
+            say!("left to you: {}", visible_line(remaining));
         }
     }
     Ok(if retained.protected { Exit::Done } else { Exit::Failed })

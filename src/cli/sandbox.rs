@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 
-use super::{ConfigPath, Exit, serve};
+use super::{ConfigPath, Exit, out::say, serve};
 use crate::{
     config::CredentialSettings,
     sandbox::{
@@ -44,24 +44,24 @@ pub(super) async fn run(options: Options) -> anyhow::Result<Exit> {
     }
     if options.list {
         for story in STORIES {
-            println!("{:16} {}", story.name, story.about);
+            say!("{:16} {}", story.name, story.about);
         }
         return Ok(Exit::Done);
     }
     let program = std::env::current_exe().context("this program cannot be found to run the watcher")?;
     let stage = story::play(&options.story, &program, &Narrator::aloud()).await?;
-    println!("\nThe story ended as it has to.");
+    say!("\nThe story ended as it has to.");
     if options.keep {
-        println!("\nThe world stays up until you press Ctrl-C:");
-        println!("  failover status --config {}", stage.config_path().display());
-        println!("  curl {}/metrics", stage.watcher_url);
-        println!("  curl {}/eth/v1/node/syncing", stage.beacon.url());
-        println!("  curl {}/compute/v1/projects/sandbox/aggregated/instances", stage.cloud.url());
-        println!("  watcher's log: {}", stage.log_path().display());
+        say!("\nThe world stays up until you press Ctrl-C:");
+        say!("  failover status --config {}", stage.config_path().display());
+        say!("  curl {}/metrics", stage.watcher_url);
+        say!("  curl {}/eth/v1/node/syncing", stage.beacon.url());
+        say!("  curl {}/compute/v1/projects/sandbox/aggregated/instances", stage.cloud.url());
+        say!("  watcher's log: {}", stage.log_path().display());
         let mut requests = stage.cloud.subscribe();
         loop {
             tokio::select! {
-                Ok(line) = requests.recv() => println!("  {} {} → {}", line.method, line.path, line.status),
+                Ok(line) = requests.recv() => say!("  {} {} → {}", line.method, line.path, line.status),
                 _ = tokio::signal::ctrl_c() => break,
             }
         }

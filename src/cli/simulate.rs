@@ -4,7 +4,10 @@ use std::{fs, path::PathBuf};
 
 use anyhow::Context as _;
 
-use super::Exit;
+use super::{
+    Exit,
+    out::{self, complain, say},
+};
 use crate::simulate;
 
 #[derive(Debug, clap::Args)]
@@ -33,20 +36,20 @@ pub(super) fn run(options: &Options) -> anyhow::Result<Exit> {
     let scenario = simulate::parse(&text).with_context(|| format!("{name} is not a scenario"))?;
     let report = simulate::run(&scenario);
     if options.json {
-        println!("{}", serde_json::to_string_pretty(&report)?);
+        out::json(&report)?;
         return Ok(if report.checked > 0 && report.failures.is_empty() { Exit::Done } else { Exit::Failed });
     }
     if !options.quiet {
-        print!("{}", report.transcript);
+        out::text(&report.transcript);
     }
     if report.checked == 0 {
-        eprintln!("{name}: nothing is expected, so nothing is shown; add a line like: 10m expect eth-0 phase watching");
+        complain!("{name}: nothing is expected, so nothing is shown; add a line like: 10m expect eth-0 phase watching");
         return Ok(Exit::Failed);
     }
     for failure in &report.failures {
-        eprintln!("{name}: {failure}");
+        complain!("{name}: {failure}");
     }
     let met = report.checked - report.failures.len().min(report.checked);
-    println!("{met} of {} expectations met", report.checked);
+    say!("{met} of {} expectations met", report.checked);
     Ok(if report.failures.is_empty() { Exit::Done } else { Exit::Failed })
 }

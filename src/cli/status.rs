@@ -9,12 +9,15 @@ use std::{
 use anyhow::Context as _;
 use comfy_table::{ContentArrangement, Table, presets};
 
-use super::{ConfigPath, Exit};
+use super::{
+    ConfigPath, Exit,
+    out::{self, say},
+};
 use crate::{
     adapters::{http::install_tls_provider, server::access::authorization},
     assembly,
     config::{Config, Login, SecretFile, WebhookAuth},
-    domain::{LedgerKey, Time, clock, start_word},
+    domain::{LedgerKey, Time, clock, start_word, visible_json},
     ports::Ledger,
     records,
     runtime::{
@@ -107,9 +110,9 @@ pub(super) async fn run(options: Options) -> anyhow::Result<Exit> {
     let mut shown = String::new();
     loop {
         let status = source.read(&client).await?;
-        let text = if options.json { serde_json::to_string_pretty(&status)? } else { table(&status) };
+        let text = if options.json { visible_json(&serde_json::to_string_pretty(&status)?) } else { table(&status) };
         if text != shown {
-            println!("{text}");
+            say!("{text}");
             shown = text;
         }
         if !options.watch {
@@ -200,6 +203,7 @@ async fn from_ledger(
 
 /// The table for people.
 pub(crate) fn table(status: &Status) -> String {
+    let status = &out::lines_of(status);
     let mut lines = vec![format!(
         "{}: {}, chain {}, as of {}{}",
         status.site,
@@ -236,4 +240,16 @@ pub(crate) fn table(status: &Status) -> String {
     lines.extend(status.unreadable.iter().map(|why| format!("unreadable: {why}")));
     lines.extend(status.warnings.iter().map(|why| format!("warning: {why}")));
     lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{hostile, visible};
+
+    #[test]
+    fn nothing_is_raw_in_the_table_and_no_line_is_forged() {
+        let shown = table(&Status::saying(&hostile::flood()));
+        hostile::assert_plain("status", &visible(&shown), "\n");
+    }
 }

@@ -1,11 +1,20 @@
-//! Text that reaches people: one rule for whatever somebody else wrote, applied where it comes in.
+//! Text that reaches people: one rule for whatever somebody else wrote.
 //!
-//! A machine, a node or an API may send anything, and people decide by what they read in a mail, a log or a terminal.
+//! A machine, a node or an API may send anything, and people decide by what they read in a mail, a log or a terminal. So:
+//!
+//! * **In**: what is kept or put into a sentence of ours is made one bounded line, by [`one_line`] or as [`Text`], so that it
+//!   forges no line, no header and fills no record.
+//! * **Out**: each way to a person goes over everything once more, whatever its parts were made of. There is one place for
+//!   each way, and a way that is added gets one too: `cli::out` (all that commands print; `clippy::print_stdout` holds it),
+//!   `cli::telemetry` (all that is logged), `adapters::web` (page, JSON, metrics), `notice::render` (mail), and the note of
+//!   `kube::events`. There nothing is lost: what would not be seen is shown as what it is.
+//!
 //! It is not layout, and it escapes no markup; whoever writes a mail or a page does that.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use unicode_width::UnicodeWidthChar as _;
 
 /// The beginning of a text as one line of at most `most` characters; one that was cut ends in `…`.
 ///
@@ -39,38 +48,82 @@ pub fn end_of_line(text: &str, most: usize) -> String {
     format!("…{}", kept.trim_start())
 }
 
-/// Everything a text has, for a terminal: only line ends and tabs are obeyed; what [`one_line`] drops is shown as what
-/// it is.
+/// Everything a text has, for a terminal or a mail: only line ends and tabs are obeyed; what [`one_line`] drops is shown
+/// as what it is.
 #[must_use]
 pub fn visible(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    let mut rest = text.chars().peekable();
-    while let Some(c) = rest.next() {
-        match c {
-            '\n' | '\t' => shown.push(c),
-            '\r' if rest.peek() == Some(&'\n') => {}
-            '\0'..='\x1f' => {
-                shown.push('^');
-                shown.push(char::from((c as u8) + b'@'));
-            }
-            '\x7f' => shown.push_str("^?"),
-            c if c.is_control() || is_unseen(c) => shown.push_str(&format!("<U+{:04X}>", u32::from(c))),
-            other => shown.push(other),
+    shown(&text.replace("\r\n", "\n"), &['\n', '\t'], caret)
+}
+
+/// Far more than anybody reads in one field of a log, and less than a collector of logs cuts off.
+const MAX_LINE: usize = 4000;
+
+/// The same as one line, cut where it is far too long: for what must not begin a line of its own.
+#[must_use]
+pub fn visible_line(text: &str) -> String {
+    match text.char_indices().nth(MAX_LINE) {
+        Some((end, _)) => shown(&text[..end], &[], caret) + "…",
+        None => shown(text, &[], caret),
+    }
+}
+
+/// The same JSON, written so that a terminal can show it: programs read what they would have read before.
+#[must_use]
+pub fn visible_json(json: &str) -> String {
+    shown(json, &['\n'], |c, shown| {
+        c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| shown.push_str(&format!("\\u{unit:04x}")));
+    })
+}
+
+/// A page whose markup has been escaped already.
+#[must_use]
+pub fn visible_html(html: &str) -> String {
+    shown(html, &['\n'], |c, shown| shown.push_str(&format!("&lt;U+{:04X}&gt;", u32::from(c))))
+}
+
+fn caret(c: char, shown: &mut String) {
+    match c {
+        '\0'..='\x1f' => shown.extend(['^', char::from((c as u8) + b'@')]),
+        '\x7f' => shown.push_str("^?"),
+        other => shown.push_str(&format!("<U+{:04X}>", u32::from(other))),
+    }
+}
+
+/// Every character that is no plain text is escaped, except for those that are obeyed.
+fn shown(text: &str, obeyed: &[char], escape: impl Fn(char, &mut String)) -> String {
+    let (mut shown, mut marks) = (String::with_capacity(text.len()), Marks::default());
+    for c in text.chars() {
+        let too_many = marks.one_too_many(c);
+        if obeyed.contains(&c) || !(c.is_control() || is_unseen(c) || too_many) {
+            shown.push(c);
+        } else {
+            escape(c, &mut shown);
         }
     }
     shown
 }
 
+/// Counts the marks on one character. Written languages have up to four; hundreds cover the lines above and below.
+#[derive(Default)]
+struct Marks(usize);
+
+impl Marks {
+    fn one_too_many(&mut self, c: char) -> bool {
+        self.0 = if c.width() == Some(0) { self.0 + 1 } else { 0 };
+        self.0 > 4
+    }
+}
+
 /// A little more than `most` characters, if there are more: enough to see that it has to be cut.
 fn plain(text: &str, most: usize) -> String {
     let (mut line, mut length, mut gap) = (String::new(), 0, false);
-    let mut rest = text.chars();
+    let (mut rest, mut marks) = (text.chars(), Marks::default());
     while length <= most
         && let Some(c) = rest.next()
     {
         if c.is_whitespace() || c.is_control() {
             gap = true;
-        } else if !is_unseen(c) {
+        } else if !is_unseen(c) && !marks.one_too_many(c) {
             if std::mem::take(&mut gap) && !line.is_empty() {
                 line.push(' ');
                 length += 1;
@@ -206,6 +259,9 @@ fn uncoloured(line: &str) -> String {
 }
 
 #[cfg(test)]
+pub(crate) mod hostile;
+
+#[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
@@ -241,6 +297,46 @@ mod tests {
         assert_eq!(visible("\u{1b}[2J\u{1b}]0;title\u{7}"), "^[[2J^[]0;title^G");
         assert_eq!(visible("over\rwritten\u{8}\u{7f}"), "over^Mwritten^H^?");
         assert_eq!(visible("\u{9b}31m \u{202e}txt\u{2060}"), "<U+009B>31m <U+202E>txt<U+2060>");
+    }
+
+    #[test]
+    fn json_reads_as_before_and_a_page_shows_what_it_would_have_obeyed() {
+        let all: String = ('\0'..=char::MAX).collect();
+        let json =
+            serde_json::to_string_pretty(&[all.as_str(), "e\u{301}\u{301}\u{301}\u{301}\u{301}\u{301}"]).unwrap();
+        let shown = visible_json(&json);
+        assert!(!regex::Regex::new(DROPPED).unwrap().is_match(&shown.replace('\n', "")));
+        assert_eq!(
+            serde_json::from_str::<Vec<String>>(&shown).unwrap(),
+            serde_json::from_str::<Vec<String>>(&json).unwrap()
+        );
+        assert_eq!(visible_json("[\"\u{7f}\u{e0041}\"]"), r#"["\u007f\udb40\udc41"]"#);
+        assert_eq!(
+            visible_html("<p>\n\u{202e}a\u{1b}[2K\t</p>"),
+            "<p>\n&lt;U+202E&gt;a&lt;U+001B&gt;[2K&lt;U+0009&gt;</p>"
+        );
+    }
+
+    #[test]
+    fn a_field_of_a_log_begins_no_line_and_has_an_end() {
+        assert_eq!(visible_line("a\r\nINFO b\tc\u{2028}"), "a^M^JINFO b^Ic<U+2028>");
+        assert_eq!(visible_line(&"é".repeat(MAX_LINE)).chars().count(), MAX_LINE);
+        assert_eq!(visible_line(&"é".repeat(MAX_LINE + 1)), "é".repeat(MAX_LINE) + "…");
+    }
+
+    #[test]
+    fn a_heap_of_marks_does_not_cover_other_lines() {
+        let four = "a\u{301}\u{302}\u{303}\u{304}b";
+        let too_many = regex::Regex::new(r"\p{M}{5}").unwrap();
+        // What is not seen between them parts them only where it is shown.
+        for marks in ["\u{301}\u{489}\u{e49}", "\u{301}\u{200d}\u{489}"] {
+            let heap = "e".to_owned() + &marks.repeat(50);
+            let shown = [visible(&heap), visible_line(&heap), visible_json(&heap), visible_html(&heap)];
+            for shown in shown.into_iter().chain([one_line(&heap, 300)]) {
+                assert!(!too_many.is_match(&shown), "{shown}");
+            }
+        }
+        assert_eq!((one_line(four, 80).as_str(), visible(four).as_str()), (four, four));
     }
 
     #[test]

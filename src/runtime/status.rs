@@ -182,3 +182,66 @@ fn of_view(view: &View) -> SignalStatus {
         why: view.why.to_string(),
     }
 }
+
+#[cfg(test)]
+impl Status {
+    /// One with everything that a status can have, and this text wherever there is one.
+    pub(crate) fn saying(text: &str) -> Self {
+        let (at, text) = (Time::UNIX_EPOCH, || text.to_owned());
+        let (zone, name, machine_type) = (text().as_str().into(), text().as_str().into(), text().as_str().into());
+        let progress = Progress {
+            percent: 7,
+            stage: text(),
+            percent_per_hour: None,
+            seconds_to_go: None,
+            reported_at: None,
+            head_age_seconds: 1,
+            peers: 1,
+            restarts: 0,
+            boots: 1,
+            disk_free_percent: None,
+            memory_free_percent: None,
+            versions: [("beacon node".to_owned(), text()), (text(), text())].into(),
+        };
+        let standby = StandbyStatus {
+            instance: crate::domain::InstanceRef { zone, name, id: 1 },
+            rung: Rung { zone: "z".into(), machine_type },
+            since: at,
+            expires_at: at,
+            retained: false,
+            simulated: true,
+            progress: Some(progress),
+            starting: Some(text()),
+            stuck: Some(StuckStatus { kind: StuckKind::StartUp, why: text(), advice: text() }),
+            ready_at: None,
+        };
+        let incident = IncidentStatus {
+            id: IncidentId::try_from("1a2b3c4d".to_owned()).expect("eight digits"),
+            opened_at: at,
+            cause: text(),
+            estimate: None,
+        };
+        let signal = SignalStatus { source: text(), evidence: text(), verdict: text(), for_seconds: 0, why: text() };
+        let validator = ValidatorStatus {
+            name: ValidatorId::new("eth-0").expect("a name"),
+            phase: text(),
+            reason: text(),
+            signals: vec![signal],
+            pause: Some(text()),
+            incident: Some(incident),
+            standby: Some(standby),
+            mails_waiting: 1,
+            mails_failed: 1,
+        };
+        Self {
+            site: text(),
+            at,
+            mode: text(),
+            holds_lease: false,
+            chain: text(),
+            validators: vec![validator],
+            unreadable: vec![text()],
+            warnings: vec![text()],
+        }
+    }
+}

@@ -8,6 +8,7 @@ mod ledgers;
 mod logs;
 mod monitor;
 pub mod rig;
+mod text;
 mod two_watchers;
 
 #[test]

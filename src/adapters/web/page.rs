@@ -39,54 +39,30 @@ impl Page<'_> {
 mod tests {
     use super::*;
     use crate::{
-        domain::{InstanceRef, Rung, StuckKind, ValidatorId},
-        runtime::status::{SignalStatus, StuckStatus, ValidatorStatus},
+        adapters::web::metrics,
+        domain::{hostile, visible, visible_html, visible_json},
     };
 
     #[test]
     fn what_a_machine_reports_cannot_become_markup() {
-        let (at, markup) = (Time::UNIX_EPOCH, || "<script>alert('x')&\"".to_owned());
-        let signal =
-            SignalStatus { source: markup(), evidence: markup(), verdict: markup(), for_seconds: 0, why: markup() };
-        let standby = StandbyStatus {
-            instance: InstanceRef { zone: markup().as_str().into(), name: markup().as_str().into(), id: 1 },
-            rung: Rung { zone: "z".into(), machine_type: "t".into() },
-            since: at,
-            expires_at: at,
-            retained: false,
-            simulated: true,
-            progress: None,
-            starting: Some(markup()),
-            stuck: Some(StuckStatus { kind: StuckKind::StartUp, why: markup(), advice: markup() }),
-            ready_at: None,
-        };
-        let validator = ValidatorStatus {
-            name: ValidatorId::new("eth-0").unwrap(),
-            phase: markup(),
-            reason: markup(),
-            signals: vec![signal],
-            pause: None,
-            incident: None,
-            standby: Some(standby),
-            mails_waiting: 0,
-            mails_failed: 0,
-        };
-        let status = Status {
-            site: markup(),
-            at,
-            mode: markup(),
-            holds_lease: false,
-            chain: markup(),
-            validators: vec![validator],
-            unreadable: vec![markup()],
-            warnings: vec![markup()],
-        };
+        let status = Status::saying("<script>alert('x')&\"");
         let page = Page { status: &status }.render().unwrap();
         assert!(!page.contains("script>") && !page.contains("alert('"), "{page}");
-        assert_eq!(page.matches("&#60;script&#62;alert(&#39;x&#39;)&#38;&#34;").count(), 16, "{page}");
+        assert!(page.matches("&#60;script&#62;alert(&#39;x&#39;)&#38;&#34;").count() >= 16, "{page}");
         let style = page.split_once("<style>").unwrap().1.split_once("</style>").unwrap().0;
         assert_eq!(style_digest(), STANDARD.encode(Sha256::digest(style)), "the style sheet is the same on every page");
         assert!(!page.contains("style="), "which the policy would not let a browser take");
         assert!(page.contains("1970-01-01 00:00:00 UTC, seen by a process that waits for the lease"), "{page}");
+    }
+
+    #[test]
+    fn nothing_is_raw_on_the_page_in_its_json_and_in_the_metrics() {
+        let status = Status::saying(&hostile::flood());
+        let page = visible_html(&Page { status: &status }.render().unwrap());
+        // A line end is white space there.
+        hostile::assert_plain("page", &page.replace('\n', " "), "");
+        assert!(!page.contains("<script>"));
+        hostile::assert_plain("JSON", &visible_json(&serde_json::to_string(&status).unwrap()), "");
+        hostile::assert_plain("metrics", &visible(&metrics::render(Some(&status), &metrics::registry())), "\n\t");
     }
 }

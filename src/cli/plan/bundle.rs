@@ -8,7 +8,10 @@ use anyhow::Context as _;
 
 use crate::{
     bundle::{Bundle, MAX_TOTAL},
-    cli::Exit,
+    cli::{
+        Exit,
+        out::{self, say},
+    },
     config::Config,
     domain::{IncidentId, Time},
 };
@@ -25,7 +28,7 @@ pub(super) fn show(config: &Config, validator: Option<&str>, to: Option<&Path>, 
     let items = bundle.metadata(validator, IncidentId::derive(validator, Time::UNIX_EPOCH));
     if json {
         let items: BTreeMap<_, _> = items.into_iter().collect();
-        println!("{}", serde_json::to_string_pretty(&items)?);
+        out::json(&items)?;
         return Ok(Exit::Done);
     }
     let bytes: usize = items.iter().map(|(key, value)| key.len() + value.len()).sum();
@@ -44,12 +47,10 @@ pub(super) fn show(config: &Config, validator: Option<&str>, to: Option<&Path>, 
 }
 
 fn print(validator: &str, bytes: usize, texts: &BTreeMap<String, String>) {
-    println!(
-        "A standby of {validator} is given {bytes} bytes of metadata, of at most {MAX_TOTAL}. No secret is in it:"
-    );
-    println!("anyone who can view the machine in the cloud can read it.");
+    say!("A standby of {validator} is given {bytes} bytes of metadata, of at most {MAX_TOTAL}. No secret is in it:");
+    say!("anyone who can view the machine in the cloud can read it.");
     for (name, text) in texts {
-        println!("\n==> {name} <==\n{}", text.trim_end());
+        say!("\n==> {name} <==\n{}", text.trim_end());
     }
 }
 
@@ -60,6 +61,6 @@ fn write(folder: &Path, texts: &BTreeMap<String, String>) -> anyhow::Result<()> 
         let written = fs::create_dir_all(parent).and_then(|()| fs::write(&path, text));
         written.with_context(|| format!("{} cannot be written", path.display()))?;
     }
-    println!("{} files in {}", texts.len(), folder.display());
+    say!("{} files in {}", texts.len(), folder.display());
     Ok(())
 }

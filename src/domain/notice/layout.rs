@@ -2,6 +2,8 @@
 //!
 //! It knows no notice; see `render`.
 
+use crate::domain::visible_line;
+
 /// The longest line of prose. Mail programs on phones break longer ones at places of their own.
 pub(super) const WIDTH: usize = 72;
 
@@ -42,7 +44,7 @@ impl Body {
     pub(super) fn command(&mut self, purpose: &str, command: &str) {
         self.say(purpose);
         self.0.push_str("  ");
-        self.0.push_str(command);
+        self.0.push_str(&visible_line(command));
         self.0.push('\n');
     }
 

@@ -3,7 +3,7 @@
 //! The order is always the same: what happened and what to do, then the evidence, then the exact next command.
 
 use super::{Notice, NoticeKind, layout::Body};
-use crate::domain::{Time, Usd, ValidatorId, clock, one_line};
+use crate::domain::{Time, Usd, ValidatorId, clock, one_line, visible};
 
 /// Far more than a mail program shows of a subject, and far less than a header may have.
 const SUBJECT: usize = 400;
@@ -40,7 +40,7 @@ pub fn render(notice: &Notice, context: &Context<'_>) -> Message {
     writer.body.facts(&facts);
     let still = if notice.first_at.is_some() { "still: " } else { "" };
     let subject = format!("[failover {}] {}: {still}{subject}", context.site, notice.validator);
-    Message { subject: one_line(&subject, SUBJECT), body: writer.body.finish(), at: notice.at }
+    Message { subject: one_line(&subject, SUBJECT), body: visible(&writer.body.finish()), at: notice.at }
 }
 
 /// Each group of notices adds its own words to it.

@@ -2,7 +2,7 @@
 //! with `UPDATE_GOLDEN=1 cargo test --lib domain::notice` and read the difference.
 
 use super::*;
-use crate::domain::{Attention, AttentionKind, InstanceRef, Rung, Span, Stuck, StuckKind, Text, Usd};
+use crate::domain::{Attention, AttentionKind, InstanceRef, Rung, Span, Stuck, StuckKind, Text, Usd, hostile};
 
 const GOLDEN: &str = include_str!("golden.txt");
 
@@ -247,6 +247,16 @@ fn no_line_but_a_command_or_a_single_word_is_longer_than_72() {
             let is_one_word = line.trim_start_matches("- ").split_whitespace().count() == 1;
             assert!(line.chars().count() <= 72 || is_command || is_one_word, "too long: {line}");
         }
+    }
+}
+
+#[test]
+fn nothing_is_raw_in_a_mail_whatever_its_notice_holds() {
+    for kind in every_kind() {
+        let message = render(&hostile::everywhere(&notice(kind)), &Context { site: "home", cli: "failover" });
+        hostile::assert_plain("subject", &message.subject, "");
+        // A long one goes on in the next line, which any word may begin.
+        hostile::assert_plain("body", &message.body.replace('\n', " "), "");
     }
 }
 

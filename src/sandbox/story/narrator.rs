@@ -1,5 +1,7 @@
 //! How a story is printed: a line for each thing that happens, with the time since the beginning.
 
+#![allow(clippy::print_stdout, reason = "it colours and moves a bar; whatever the parts say goes through `visible`")]
+
 use std::{
     collections::BTreeMap,
     io::IsTerminal,
@@ -7,7 +9,10 @@ use std::{
     time::Instant,
 };
 
-use crate::runtime::status::Status;
+use crate::{
+    domain::{visible, visible_line},
+    runtime::status::Status,
+};
 
 /// Prints to standard output, or to nobody.
 pub struct Narrator {
@@ -62,11 +67,12 @@ impl Narrator {
 
     pub fn line(&self, who: &str, what: &str) {
         self.end_of_bar();
+        let (who, what) = (visible_line(who), visible_line(what));
         self.print(&format!("{:6.1}s  {who:>12}  {what}", self.start.elapsed().as_secs_f64()));
     }
 
     pub fn text(&self, text: &str) {
-        for line in text.lines() {
+        for line in visible(text).lines() {
             self.print(&format!("          {line}"));
         }
     }
@@ -116,6 +122,7 @@ impl Narrator {
             return;
         }
         let full = usize::from(percent) * 30 / 100;
+        let stage = visible_line(stage);
         let text = format!("[{}{}] {percent:3} %  {stage}", "█".repeat(full), "·".repeat(30 - full));
         if self.colour {
             use std::io::Write as _;
