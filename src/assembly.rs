@@ -23,6 +23,7 @@ use crate::{
     runtime::{
         Deps, Engine, EngineConfig, Handle,
         lease::{LeaseConfig, LeaseHolder},
+        status::{TestArrival, WebhookStatus},
     },
     sources::{
         Sources, alerts::AlertSource, chain::ChainSource, kube::KubeSource, monitor::MonitorPing, probes::probes,
@@ -157,13 +158,20 @@ fn engine_config(config: &Config) -> anyhow::Result<EngineConfig> {
     })
 }
 
+fn webhook_status(stats: &AlertmanagerStats) -> WebhookStatus {
+    let tests = stats.tests().into_iter().map(|(id, at)| TestArrival { id, at }).collect();
+    WebhookStatus { received: stats.received.get(), last_watchdog_at: stats.last_watchdog(), tests }
+}
+
 fn web_state(engine: &Handle, stats: Option<Arc<AlertmanagerStats>>) -> WebState {
     let mut counters = web::metrics::registry();
     if let Some(stats) = &stats {
         stats.register(&mut counters);
     }
+    let shown = stats.clone();
     WebState {
         engine: engine.clone(),
+        arrived: Arc::new(move || shown.as_deref().map(webhook_status)),
         warnings: Arc::new(move || {
             let names = stats.as_ref().map(|stats| stats.unmatched_names()).unwrap_or_default();
             let warning = || format!("alerts that no validator is mapped to: {}", names.join(", "));

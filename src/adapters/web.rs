@@ -13,7 +13,10 @@ use axum::{
 use askama::Template as _;
 use prometheus_client::registry::Registry;
 
-use crate::runtime::{Handle, status::Status};
+use crate::runtime::{
+    Handle,
+    status::{Status, WebhookStatus},
+};
 
 pub mod metrics;
 mod page;
@@ -23,6 +26,8 @@ pub struct WebState {
     pub engine: Handle,
     /// What is to be said beside the engine's own warnings.
     pub warnings: Arc<dyn Fn() -> Option<String> + Send + Sync>,
+    /// What has come to the webhook beside it.
+    pub arrived: Arc<dyn Fn() -> Option<WebhookStatus> + Send + Sync>,
     pub counters: Arc<Registry>,
 }
 
@@ -31,6 +36,7 @@ impl WebState {
     async fn status(&self) -> Option<Status> {
         let mut status = self.engine.see().await?;
         status.warnings.extend((self.warnings)());
+        status.webhook = (self.arrived)();
         Some(status)
     }
 }

@@ -97,7 +97,7 @@ impl Source {
     }
 }
 
-async fn ask(client: &reqwest::Client, url: &url::Url) -> anyhow::Result<Status> {
+pub(super) async fn ask(client: &reqwest::Client, url: &url::Url) -> anyhow::Result<Status> {
     let url = url.join("api/v1/status")?;
     Ok(client.get(url).send().await?.error_for_status()?.json().await?)
 }
@@ -134,6 +134,7 @@ async fn from_ledger(
         validators: validators.into_values().collect(),
         unreadable,
         warnings,
+        webhook: None,
     })
 }
 

@@ -62,9 +62,7 @@ impl AlertSource {
         };
         let (sender, events) = mpsc::channel(1024);
         let receiver = Arc::new(Receiver::new(receiver_config, deps.ledger.clone(), sender));
-        let client = |url: &Url| anyhow::Ok(Api::new(http::client(Duration::from_secs(20))?, url.clone()));
-        let api = settings.url.as_ref().map(client).transpose()?;
-        Ok(Self { receiver, events, api, freshness, clock, receiving })
+        Ok(Self { receiver, events, api: api(settings)?, freshness, clock, receiving })
     }
 
     /// What takes the webhook's messages.
@@ -74,8 +72,18 @@ impl AlertSource {
     }
 }
 
+/// The way to Alertmanager's own list, if it is configured.
+///
+/// # Errors
+/// When no HTTP client can be made.
+pub fn api(settings: &AlertmanagerSettings) -> anyhow::Result<Option<Api>> {
+    let client = |url: &Url| anyhow::Ok(Api::new(http::client(Duration::from_secs(20))?, url.clone()));
+    settings.url.as_ref().map(client).transpose()
+}
+
 /// Which alerts count for whom.
-fn mappings(config: &Config) -> Mappings {
+#[must_use]
+pub fn mappings(config: &Config) -> Mappings {
     let of = |validator: &ValidatorSettings| {
         let mapping = |alert: &AlertSettings| Mapping {
             validator: validator.name.clone(),

@@ -1,4 +1,5 @@
-//! Alertmanager's API v2: which alerts it has now. It is asked, never told anything: no silence is ever made here.
+//! Alertmanager's API v2: which alerts it has now. It is asked, and told of nothing but a test alert: no silence is ever
+//! made here.
 
 use std::{sync::Arc, time::Duration};
 
@@ -107,6 +108,24 @@ impl Api {
         };
         let alerts = listed.into_iter().flat_map(|alert| taken(alert, mappings)).collect();
         Ok(Listing { alerts, complete })
+    }
+
+    /// Gives it one test alert, which it sends on as its routes say.
+    ///
+    /// # Errors
+    /// [`ReconcileError`] when it did not take it.
+    pub async fn post_test(&self, alert: &serde_json::Value) -> Result<(), ReconcileError> {
+        let url = self.url("alerts")?;
+        let request = self.client.post(url.clone()).timeout(TIMEOUT).json(&[alert]);
+        let response = request
+            .send()
+            .await
+            .map_err(|error| ReconcileError::Unreachable { url: shown(&url), error: causes(&error.without_url()) })?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(());
+        }
+        Err(ReconcileError::Status { url: shown(&url), status: status.as_u16() })
     }
 
     /// When it started and what time it is, both by Alertmanager's own clock. `None` when it does not say.

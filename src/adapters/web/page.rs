@@ -70,6 +70,7 @@ mod tests {
             validators: vec![validator],
             unreadable: vec![markup()],
             warnings: vec![markup()],
+            webhook: None,
         };
         let page = Page { status: &status }.render().unwrap();
         assert!(!page.contains("script>") && !page.contains("alert('"), "{page}");
