@@ -17,4 +17,5 @@ pub mod ledger_sqlite;
 pub mod mail;
 pub mod metadata;
 pub mod process_probe;
+pub mod release;
 pub mod web;

@@ -18,6 +18,16 @@ pub fn client(timeout: std::time::Duration) -> reqwest::Result<reqwest::Client> 
     reqwest::Client::builder().timeout(timeout).redirect(reqwest::redirect::Policy::none()).no_proxy().build()
 }
 
+/// A client for what is published to everybody: it follows redirects, as downloads need, because no token travels in it.
+/// `silence` is how long a server may send nothing.
+///
+/// # Errors
+/// When the system has no certificate authorities at all.
+pub fn public_client(silence: std::time::Duration) -> reqwest::Result<reqwest::Client> {
+    install_tls_provider();
+    reqwest::Client::builder().read_timeout(silence).connect_timeout(silence).user_agent("failover").no_proxy().build()
+}
+
 /// A client for plain HTTP on this machine and the link to it: no certificate is loaded, so it works on a machine
 /// without any and costs little memory. Every request carries these headers.
 ///
