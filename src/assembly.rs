@@ -160,7 +160,8 @@ fn engine_config(config: &Config) -> anyhow::Result<EngineConfig> {
 
 fn webhook_status(stats: &AlertmanagerStats) -> WebhookStatus {
     let tests = stats.tests().into_iter().map(|(id, at)| TestArrival { id, at }).collect();
-    WebhookStatus { received: stats.received.get(), last_watchdog_at: stats.last_watchdog(), tests }
+    let received = stats.received.get().saturating_sub(stats.tested.get());
+    WebhookStatus { received, last_watchdog_at: stats.last_watchdog(), tests }
 }
 
 fn web_state(engine: &Handle, stats: Option<Arc<AlertmanagerStats>>) -> WebState {

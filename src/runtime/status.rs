@@ -29,7 +29,7 @@ pub struct Status {
 /// What has come to a webhook since its process was started.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct WebhookStatus {
-    /// Alerts, each time.
+    /// Alerts, each time, but no test alerts.
     pub received: u64,
     pub last_watchdog_at: Option<Time>,
     /// The last test alerts of `failover check`.

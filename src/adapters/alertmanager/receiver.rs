@@ -170,6 +170,7 @@ impl Receiver {
         let mut heard = Vec::with_capacity(message.alerts.len());
         for told in message.alerts {
             if test_alert::is_one(&told.labels) {
+                self.stats.tested.inc();
                 if let (Some(id), AlertStatus::Firing) = (test_alert::id(&told.labels), told.status) {
                     self.stats.test(id, now);
                 }

@@ -44,6 +44,7 @@ async fn a_test_alert_is_counted_and_shown_and_never_becomes_evidence_or_a_recor
     assert_eq!(scene.house.alerts().await, 0, "no ledger keeps it");
     let status = status(&scene).await;
     assert_eq!(status["webhook"]["tests"].as_array().unwrap().len(), 2, "{status}");
+    assert_eq!(status["webhook"]["received"], 0, "it shows nothing of Prometheus");
     assert_eq!(status["validators"][0]["phase"], "watching");
     let alert = |signal: &&serde_json::Value| signal["source"] == "alert" && signal["verdict"] == "down";
     assert!(!status["validators"][0]["signals"].as_array().unwrap().iter().any(|signal| alert(&signal)), "{status}");
