@@ -12,7 +12,7 @@ pub(super) async fn check(config: &Config) -> Vec<Finding> {
         return vec![Finding::problem("cloud", "no `compute` section: nothing could be created on the day", remedy)];
     };
     match login(&compute.credentials, "compute.credentials").await {
-        Some(bad) if bad.state != FindingState::Ok => return vec![bad],
+        Some(bad) if bad.state != FindingState::Ok => vec![bad],
         login => {
             let cloud = match assembly::cloud::cloud(config).await {
                 Ok(Some(cloud)) => cloud.check().await,
