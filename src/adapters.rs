@@ -17,5 +17,6 @@ pub mod ledger_sqlite;
 pub mod mail;
 pub mod metadata;
 pub mod process_probe;
+pub mod release;
 pub mod server;
 pub mod web;

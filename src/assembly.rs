@@ -27,6 +27,7 @@ use crate::{
     runtime::{
         Deps, Engine, EngineConfig, Handle,
         lease::{LeaseConfig, LeaseHolder},
+        status::{TestArrival, WebhookStatus},
     },
     sources::{
         Sources, alerts::AlertSource, chain::ChainSource, kube::KubeSource, monitor::MonitorPing, probes::probes,
@@ -193,6 +194,12 @@ fn engine_config(config: &Config) -> anyhow::Result<EngineConfig> {
     })
 }
 
+fn webhook_status(stats: &AlertmanagerStats) -> WebhookStatus {
+    let tests = stats.tests().into_iter().map(|(id, at)| TestArrival { id, at }).collect();
+    let received = stats.received.get().saturating_sub(stats.tested.get());
+    WebhookStatus { received, last_watchdog_at: stats.last_watchdog(), tests }
+}
+
 fn web_state(engine: &Handle, stats: Option<Arc<AlertmanagerStats>>, login: Arc<Access>, files: PortFiles) -> WebState {
     let mut counters = web::metrics::registry();
     let refused = Arc::new(RefusedRequests::default());
@@ -200,9 +207,11 @@ fn web_state(engine: &Handle, stats: Option<Arc<AlertmanagerStats>>, login: Arc<
     if let Some(stats) = &stats {
         stats.register(&mut counters);
     }
+    let shown = stats.clone();
     WebState {
         engine: engine.clone(),
         webhook_path: stats.is_some().then_some(alertmanager::WEBHOOK_PATH),
+        arrived: Arc::new(move || shown.as_deref().map(webhook_status)),
         warnings: Arc::new(move || {
             let names = stats.as_ref().map(|stats| stats.unmatched_names()).unwrap_or_default();
             let unmatched = || format!("alerts that no validator is mapped to: {}", names.join(", "));

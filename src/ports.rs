@@ -183,14 +183,48 @@ pub struct Retained {
     pub remaining: Option<String>,
 }
 
+/// One thing that `failover check` looked at. Whatever is not fine has its remedy.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Finding {
     /// What was looked at: "permission compute.instances.create".
     pub subject: String,
     /// Fine, would fail on the day, or could not be found out.
     pub state: FindingState,
-    /// What was seen, and what to do if it is not fine.
+    /// What was seen.
     pub detail: String,
+    /// What to do; nothing when it is fine.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<String>,
+}
+
+impl Finding {
+    pub fn ok(subject: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self { subject: subject.into(), state: FindingState::Ok, detail: detail.into(), remedy: None }
+    }
+
+    /// It works, and something about it is worth to be changed.
+    pub fn warning(subject: impl Into<String>, detail: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self::bad(FindingState::Warning, subject, detail, remedy)
+    }
+
+    /// It would fail on the day.
+    pub fn problem(subject: impl Into<String>, detail: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self::bad(FindingState::Problem, subject, detail, remedy)
+    }
+
+    /// It could not be found out.
+    pub fn unknown(subject: impl Into<String>, detail: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self::bad(FindingState::Unknown, subject, detail, remedy)
+    }
+
+    fn bad(
+        state: FindingState,
+        subject: impl Into<String>,
+        detail: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Self {
+        Self { subject: subject.into(), state, detail: detail.into(), remedy: Some(remedy.into()) }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]

@@ -14,6 +14,7 @@ mod payload;
 pub mod receiver;
 pub mod stats;
 pub mod store;
+pub mod test_alert;
 
 use std::{sync::Arc, time::Instant};
 

@@ -27,7 +27,7 @@ mod probe;
 mod wire;
 
 pub use local::{LocalLook, LocalNode};
-pub use probe::{NodeProbe, probe};
+pub use probe::{NodeProbe, followed, probe};
 
 use client::Client;
 use control::Sampler;

@@ -2,6 +2,7 @@
 
 use std::{sync::LazyLock, time::Duration};
 
+use http::{HeaderValue, header::AUTHORIZATION};
 use rustls::ClientConfig;
 use rustls_platform_verifier::ConfigVerifierExt;
 
@@ -45,17 +46,36 @@ pub enum HttpClientError {
     Tls(#[from] reqwest::Error),
 }
 
-/// The same, which also trusts the authorities in this file.
+/// The same, which also trusts the authorities in this file, and shows who we are.
 ///
 /// # Errors
 /// [`HttpClientError`]
 pub fn client_trusting(
     timeout: Duration,
     ca_file: Option<&std::path::Path>,
+    authorization: Option<HeaderValue>,
 ) -> Result<reqwest::Client, HttpClientError> {
-    let Some(path) = ca_file else { return Ok(client(timeout)?) };
-    let pem = std::fs::read(path).map_err(|error| HttpClientError::CaFile { path: path.to_owned(), error })?;
-    Ok(builder(timeout).tls_certs_merge(reqwest::Certificate::from_pem_bundle(&pem)?).build()?)
+    let headers = authorization.into_iter().map(|value| (AUTHORIZATION, value)).collect();
+    let builder = builder(timeout).default_headers(headers);
+    let builder = match (ca_file, &*SYSTEM_ROOTS) {
+        (None, Ok(roots)) => builder.tls_backend_preconfigured(roots.clone()),
+        (None, Err(_)) => builder,
+        (Some(path), _) => {
+            let pem = std::fs::read(path).map_err(|error| HttpClientError::CaFile { path: path.to_owned(), error })?;
+            builder.tls_certs_merge(reqwest::Certificate::from_pem_bundle(&pem)?)
+        }
+    };
+    Ok(builder.build()?)
+}
+
+/// A client for what is published to everybody: it follows redirects, as downloads need, because no token travels in it.
+/// `silence` is how long a server may send nothing.
+///
+/// # Errors
+/// When the system has no certificate authorities at all.
+pub fn public_client(silence: std::time::Duration) -> reqwest::Result<reqwest::Client> {
+    install_tls_provider();
+    reqwest::Client::builder().read_timeout(silence).connect_timeout(silence).user_agent("failover").no_proxy().build()
 }
 
 /// A client for plain HTTP on this machine and the link to it: no certificate is loaded, so it works on a machine

@@ -35,7 +35,7 @@ mod memory;
 mod target;
 mod topic;
 
-pub use check::check;
+pub use check::{REACH, check};
 pub use client::{ClientError, connect};
 pub use convert::PREFIX;
 pub use events::{EventError, Note, write};

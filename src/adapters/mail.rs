@@ -22,7 +22,7 @@ use uuid::Uuid;
 use crate::{
     config::MailSettings,
     domain::{Delivery, Message, one_line},
-    ports::{Finding, FindingState, Notifier},
+    ports::{Finding, Notifier},
 };
 
 mod session;
@@ -95,15 +95,20 @@ impl Mailer {
         session::open(&self.settings, self.timeout).await
     }
 
+    /// Names the sender and the recipient; what begins every transaction.
+    async fn envelope(&self, session: &mut AsyncSmtpConnection, to: &Address) -> Result<(), Taken> {
+        // A refused sender is the operator's setting, not the recipient's fault: it can be corrected, so it waits.
+        let from = Mail::new(Some(self.from.email.clone()), vec![]);
+        session.command(from).await.map_err(|error| not_now(&error))?;
+        session.command(Rcpt::new(to.clone(), vec![])).await.map_err(|error| refusal(&error))?;
+        Ok(())
+    }
+
     /// One transaction. A refusal of the recipient leaves the session usable for the next one.
     async fn transact(&self, session: &mut AsyncSmtpConnection, to: &Address, mime: &[u8]) -> Taken {
         let transaction = async {
-            // A refused sender is the operator's setting, not the recipient's fault: it can be corrected, so it waits.
-            if let Err(error) = session.command(Mail::new(Some(self.from.email.clone()), vec![])).await {
-                return not_now(&error);
-            }
-            if let Err(error) = session.command(Rcpt::new(to.clone(), vec![])).await {
-                return refusal(&error);
+            if let Err(taken) = self.envelope(session, to).await {
+                return taken;
             }
             if let Err(error) = session.command(Data).await {
                 return refusal(&error);
@@ -116,6 +121,28 @@ impl Mailer {
         match tokio::time::timeout(self.timeout, transaction).await {
             Ok(taken) => taken,
             Err(_) => Taken::Broken(format!("no answer within {:?}", self.timeout)),
+        }
+    }
+
+    /// Begins a transaction for this recipient and takes it back: what would be refused on the day is refused now.
+    async fn check_recipient(&self, to: &str) -> Finding {
+        let subject = format!("mail to {to}");
+        let remedy = "correct `mail.from` or this address in `mail.to` by what the server says, or ask its operator";
+        let Ok(address) = to.parse::<Address>() else {
+            return Finding::problem(subject, "not a mail address", remedy);
+        };
+        let mut session = match self.connect().await {
+            Ok(session) => session,
+            Err(error) => return Finding::unknown(subject, error.to_string(), error.remedy()),
+        };
+        let begun = tokio::time::timeout(self.timeout, self.envelope(&mut session, &address)).await;
+        close(session, self.timeout).await;
+        match begun {
+            Ok(Ok(())) => Finding::ok(subject, "sender and recipient are taken; nothing was sent"),
+            Ok(Err(Taken::Never(why))) => Finding::problem(subject, why, remedy),
+            Ok(Err(Taken::NotNow(why) | Taken::Broken(why))) => Finding::unknown(subject, why, remedy),
+            Ok(Err(Taken::Yes)) => Finding::unknown(subject, "the server has taken a mail that was not sent", remedy),
+            Err(_) => Finding::unknown(subject, format!("no answer within {:?}", self.timeout), remedy),
         }
     }
 
@@ -186,11 +213,16 @@ impl Notifier for Mailer {
 
     async fn check(&self) -> Vec<Finding> {
         let subject = format!("mail server {}:{}", self.settings.host, self.settings.port);
-        let (state, detail) = match self.check_server().await {
-            Ok(detail) => (FindingState::Ok, detail),
-            Err(error) => (FindingState::Problem, said(&error)),
-        };
-        vec![Finding { subject, state, detail }]
+        match self.check_server().await {
+            Ok(detail) => {
+                let mut findings = vec![Finding::ok(subject, detail)];
+                for to in &self.settings.to {
+                    findings.push(self.check_recipient(to).await);
+                }
+                findings
+            }
+            Err(error) => vec![Finding::problem(subject, error.to_string(), error.remedy())],
+        }
     }
 }
 

@@ -21,7 +21,10 @@ use prometheus_client::registry::Registry;
 use super::server::{LINES, access::Access};
 use crate::{
     domain::{one_line, visible, visible_html, visible_json},
-    runtime::{Handle, status::Status},
+    runtime::{
+        Handle,
+        status::{Status, WebhookStatus},
+    },
 };
 
 pub mod metrics;
@@ -39,6 +42,8 @@ pub struct WebState {
     pub engine: Handle,
     /// What is to be said beside the engine's own warnings.
     pub warnings: Arc<dyn Fn() -> Vec<String> + Send + Sync>,
+    /// What has come to the webhook beside it.
+    pub arrived: Arc<dyn Fn() -> Option<WebhookStatus> + Send + Sync>,
     pub counters: Arc<Registry>,
     /// Who may see more than health.
     pub login: Arc<Access>,
@@ -53,6 +58,7 @@ impl WebState {
         let mut status = self.engine.see().await?;
         status.warnings.extend((self.warnings)());
         status.warnings.extend(self.refused.warning(self.webhook_path, Instant::now()));
+        status.webhook = (self.arrived)();
         Some(status)
     }
 }

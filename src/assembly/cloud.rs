@@ -16,9 +16,12 @@ use crate::{
     },
     bundle::Bundle,
     config::{ComputeSettings, Config, CredentialSettings},
-    domain::ClockOffset,
+    domain::{ClockOffset, one_line},
     ports::CALL_TIMEOUT,
 };
+
+/// As much of an error about credentials as is shown.
+const SAID: usize = 300;
 
 /// Who we are to Google.
 ///
@@ -41,6 +44,27 @@ pub fn credentials(settings: &CredentialSettings) -> anyhow::Result<Credentials>
             };
             built.with_context(|| format!("{name} is not a credential file that can be used"))
         }
+    }
+}
+
+/// How long Google may take to say who we are: a metadata server that is not there is looked for repeatedly.
+const LOGIN_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Gets a token, or whatever these credentials offer, and forgets it.
+///
+/// # Errors
+/// Why there is none, in words.
+pub async fn login(settings: &CredentialSettings) -> Result<(), String> {
+    http::install_tls_provider();
+    let credentials = credentials(settings).map_err(|error| format!("{error:#}"))?;
+    match tokio::time::timeout(LOGIN_TIMEOUT, credentials.headers(::http::Extensions::new())).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) => {
+            // Whatever is wrong, the library's own words above it are the same half page.
+            let root = anyhow::Error::from(error).root_cause().to_string();
+            Err(format!("no token could be had: {}", one_line(&root, SAID)))
+        }
+        Err(_) => Err(format!("no token within {} s", LOGIN_TIMEOUT.as_secs())),
     }
 }
 

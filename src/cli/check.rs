@@ -1,48 +1,142 @@
 //! `failover check`: reaches everything that is configured and says what would fail on the day.
+//!
+//! It decides nothing: each part is asked by the code that the watcher asks it with, and says itself what its answer
+//! means.
+
+use std::time::Duration;
+
+use futures::{FutureExt as _, future::join_all};
+use serde::Serialize;
 
 use super::{
     ConfigPath, Exit,
     out::{self, say},
 };
 use crate::{
-    adapters::http,
-    assembly,
-    config::{Config, ValidatorKind},
-    domain::{Accuracy, gates::CLOCK, visible_line},
+    config::Config,
+    domain::{Span, one_line},
     ports::{Finding, FindingState},
     sources,
 };
 
+mod alerts;
+mod cloud;
+mod house;
 mod ledger;
+mod process;
+mod progress;
+mod standby;
+mod watcher;
+
+use progress::ProgressLine;
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example: failover check --config failover.yaml
+#[command(after_help = "\
+Examples:
+  failover check --config failover.yaml
+  failover check --webhook                       a test alert to the running watcher, as Alertmanager sends it
+  failover check --alertmanager --label severity=critical --wait 5m
+                                                 one through Alertmanager, with the labels that its routes ask for
+  failover check --deep                          fetches every release and compares its digest
+  failover check --json | jq '.groups[].findings[] | select(.state != \"ok\")'
 
-Ends with 1 when something would fail on the day.")]
+Ends with 1 when something would fail on the day, or could not be found out.")]
 pub(super) struct Options {
-    /// Print as JSON.
+    /// Print as JSON, by groups.
     #[arg(long)]
     json: bool,
+    /// Send a test alert to the running watcher: address, login and answer. It is never evidence.
+    #[arg(long)]
+    webhook: bool,
+    /// Give Alertmanager a test alert, and wait until the running watcher has it.
+    #[arg(long)]
+    alertmanager: bool,
+    /// A label that the test alert has for Alertmanager's routes; can be repeated.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = label, requires = "alertmanager")]
+    label: Vec<(String, String)>,
+    /// How long to wait for the test alert.
+    #[arg(long, value_name = "DURATION", default_value = "2m")]
+    wait: Span,
+    /// Fetch every release of the standby, gigabytes perhaps, and compare its digest.
+    #[arg(long)]
+    deep: bool,
     #[command(flatten)]
     path: ConfigPath,
 }
 
-pub(super) async fn run(options: Options) -> anyhow::Result<Exit> {
-    let config = options.path.load(true)?;
-    let findings = check(&config).await?;
-    if options.json {
-        out::json(&findings)?;
-    } else {
-        for finding in &findings {
-            say!("{:8} {}: {}", mark(finding.state), visible_line(&finding.subject), visible_line(&finding.detail));
+fn label(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("a label is written NAME=VALUE")?;
+    Ok((name.trim().to_owned(), value.to_owned()))
+}
+
+/// What belongs together on the screen, in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, strum::Display)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+enum Group {
+    House,
+    Ledger,
+    Watcher,
+    Alerts,
+    Chain,
+    Cluster,
+    Process,
+    Cloud,
+    Standby,
+    Mail,
+}
+
+#[derive(Debug, Serialize)]
+struct Checked {
+    group: Group,
+    findings: Vec<Finding>,
+}
+
+#[derive(Debug, Serialize)]
+struct CheckReport {
+    groups: Vec<Checked>,
+    ok: usize,
+    warnings: usize,
+    problems: usize,
+    unknown: usize,
+}
+
+/// As much of one finding as is shown, in characters.
+const LINE: usize = 1500;
+
+impl CheckReport {
+    fn new(mut groups: Vec<Checked>) -> Self {
+        groups.retain(|group| !group.findings.is_empty());
+        let count = |state| {
+            let all = groups.iter().flat_map(|group| &group.findings);
+            all.filter(|finding| finding.state == state).count()
+        };
+        Self {
+            ok: count(FindingState::Ok),
+            warnings: count(FindingState::Warning),
+            problems: count(FindingState::Problem),
+            unknown: count(FindingState::Unknown),
+            groups,
         }
     }
-    let bad = findings.iter().filter(|finding| finding.state == FindingState::Problem).count();
-    let unknown = findings.iter().filter(|finding| finding.state == FindingState::Unknown).count();
-    if !options.json {
-        say!("{} looked at, {bad} would fail on the day, {unknown} could not be found out", findings.len());
+
+    /// What servers have said is in it, so each finding is one line of what a terminal only shows.
+    fn text(&self) -> String {
+        let mut lines = Vec::new();
+        for Checked { group, findings } in &self.groups {
+            lines.push(format!("{group}"));
+            for Finding { subject, state, detail, remedy } in findings {
+                lines.push(format!("  {:8} {}", mark(*state), one_line(&format!("{subject}: {detail}"), LINE)));
+                lines.extend(remedy.iter().map(|remedy| format!("  {:8} -> {}", "", one_line(remedy, LINE))));
+            }
+        }
+        let Self { ok, warnings, problems, unknown, .. } = self;
+        let all = ok + warnings + problems + unknown;
+        lines.push(format!(
+            "{all} looked at: {problems} would fail on the day, {unknown} could not be found out, {warnings} warnings"
+        ));
+        lines.join("\n")
     }
-    Ok(if bad + unknown == 0 { Exit::Done } else { Exit::Failed })
 }
 
 fn mark(state: FindingState) -> &'static str {
@@ -54,113 +148,50 @@ fn mark(state: FindingState) -> &'static str {
     }
 }
 
-fn finding(subject: impl Into<String>, state: FindingState, detail: impl Into<String>) -> Finding {
-    Finding { subject: subject.into(), state, detail: detail.into() }
-}
-
-async fn check(config: &Config) -> anyhow::Result<Vec<Finding>> {
-    let mut findings = Vec::new();
-    findings.extend(ledger(config).await);
-    findings.extend(alertmanager(config).await);
-    findings.extend(sources::chain::probe_chain(config).await);
-    findings.extend(sources::kube::probe_kube(config).await);
-    findings.extend(process_ports(config).await);
-    findings.extend(sources::probes::ask_once(config).await);
-    match assembly::cloud::cloud(config).await {
-        Ok(Some(cloud)) => findings.extend(cloud.check().await),
-        Ok(None) => findings.push(finding(
-            "cloud",
-            FindingState::Problem,
-            "no `compute` section: nothing could be created on the day",
-        )),
-        Err(error) => findings.push(finding("cloud", FindingState::Problem, format!("{error:#}"))),
+pub(super) async fn run(options: Options) -> anyhow::Result<Exit> {
+    let config = options.path.load(true)?;
+    let progress = ProgressLine::new();
+    let report = CheckReport::new(check(&config, &options, &progress).await?);
+    progress.end();
+    if options.json {
+        out::json(&report)?;
+    } else {
+        say!("{}", report.text());
     }
-    findings.push(clock(config).await);
-    match assembly::notifier(config)? {
-        Some(notifier) => findings.extend(notifier.check().await),
-        None => findings.push(finding("mail", FindingState::Problem, "no `mail` section: nobody would be told")),
-    }
-    findings.extend(whole_house(config));
-    Ok(findings)
+    Ok(if report.problems + report.unknown == 0 { Exit::Done } else { Exit::Failed })
 }
 
-/// A wrong clock makes every verdict of the chain wrong or unknown.
-async fn clock(config: &Config) -> Finding {
-    let name = "this machine's clock";
-    let repair = "set it (chrony, systemd-timesyncd)";
-    match assembly::cloud::clock_offset(config).await {
-        Err(why) => finding(name, FindingState::Unknown, why),
-        Ok(offset) => match offset.accuracy(CLOCK) {
-            Accuracy::Right => finding(name, FindingState::Ok, format!("the cloud's is {offset} ahead of it")),
-            Accuracy::Wrong => {
-                finding(name, FindingState::Problem, format!("the cloud's is {offset} ahead of it: {repair}"))
-            }
-            Accuracy::Unclear => finding(
-                name,
-                FindingState::Warning,
-                format!("the cloud's is {offset} ahead of it; the way there is too slow to tell more"),
-            ),
-        },
-    }
-}
+/// For a part that asks a few questions, each of which has its own limit.
+const LIMIT: Duration = Duration::from_mins(2);
+/// For all releases, as long as bytes come.
+const DEEP: Duration = Duration::from_hours(2);
 
-async fn ledger(config: &Config) -> Vec<Finding> {
-    let name = format!("ledger {}", config.ledger);
-    match assembly::ledger(config) {
-        Ok(ledger) => ledger::check(&*ledger, &name).await,
-        Err(error) => vec![finding(name, FindingState::Problem, format!("{error:#}"))],
-    }
-}
-
-async fn alertmanager(config: &Config) -> Option<Finding> {
-    let url = config.alertmanager.as_ref()?.url.as_ref()?;
-    let name = format!("Alertmanager {url}");
-    let ask = async {
-        let client = http::client(std::time::Duration::from_secs(10))?;
-        client.get(url.join("api/v2/status")?).send().await?.error_for_status()?;
-        anyhow::Ok(())
-    };
-    Some(match ask.await {
-        Ok(()) => finding(name, FindingState::Ok, "answers its API v2"),
-        Err(error) => finding(name, FindingState::Problem, format!("{error:#}; correct `alertmanager.url`")),
-    })
-}
-
-async fn process_ports(config: &Config) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    let Ok(client) = http::client(std::time::Duration::from_secs(5)) else { return findings };
-    for validator in &config.validators {
-        let name = format!("{}'s own process", validator.name);
-        findings.push(match &validator.process {
-            // Its probes show the process too.
-            None if matches!(validator.kind, ValidatorKind::Generic { .. }) => continue,
-            None if validator.kubernetes.is_some() => {
-                finding(name, FindingState::Ok, "no `process`, its pod in the cluster shows whether it runs")
-            }
-            None => finding(
-                name,
-                FindingState::Warning,
-                "no `process` and no `kubernetes`: a standby is never released by itself",
-            ),
-            Some(url) => match client.get(url.clone()).send().await.and_then(reqwest::Response::error_for_status) {
-                Ok(_) => finding(name, FindingState::Ok, format!("{url} answers")),
-                Err(error) => finding(name, FindingState::Problem, format!("{error}")),
-            },
+async fn check(config: &Config, options: &Options, progress: &ProgressLine) -> anyhow::Result<Vec<Checked>> {
+    let running = watcher::find(config).await;
+    let wait = Duration::try_from(options.wait)?;
+    let parts = [
+        (Group::House, LIMIT, house::check(config).boxed()),
+        (Group::Ledger, LIMIT, ledger::check(config).boxed()),
+        (Group::Watcher, LIMIT, std::future::ready(watcher::findings(config, &running)).boxed()),
+        (Group::Alerts, LIMIT + wait, alerts::check(config, &running, options, wait, progress).boxed()),
+        (Group::Chain, LIMIT, sources::chain::probe_chain(config).boxed()),
+        (Group::Cluster, LIMIT, sources::kube::probe_kube(config).boxed()),
+        (Group::Process, LIMIT, process::check(config).boxed()),
+        (Group::Cloud, LIMIT, cloud::check(config).boxed()),
+        (
+            Group::Standby,
+            if options.deep { DEEP } else { LIMIT },
+            standby::check(config, options.deep, progress).boxed(),
+        ),
+        (Group::Mail, LIMIT, house::mail(config).boxed()),
+    ];
+    let all = parts.into_iter().map(|(group, limit, part)| async move {
+        let _at_work = progress.begin(&group.to_string());
+        let findings = tokio::time::timeout(limit, part).await.unwrap_or_else(|_| {
+            let detail = format!("not found out within {} s", limit.as_secs());
+            vec![Finding::unknown(group.to_string(), detail, "run this again; something hangs without a word")]
         });
-    }
-    findings
-}
-
-/// What is missing when the whole house is dark.
-fn whole_house(config: &Config) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    if matches!(config.ledger, crate::config::LedgerSettings::Sqlite { .. }) {
-        let detail = "the ledger is a file in the house: it does not survive it; use `ledger.gcs`";
-        findings.push(finding("whole-house outage", FindingState::Warning, detail));
-    }
-    if config.monitor.is_none() {
-        let detail = "no `monitor`: when the house is dark nobody is told, because this watcher is dark too";
-        findings.push(finding("whole-house outage", FindingState::Warning, detail));
-    }
-    findings
+        Checked { group, findings }
+    });
+    Ok(join_all(all).await)
 }

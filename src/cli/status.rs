@@ -14,9 +14,9 @@ use super::{
     out::{self, say},
 };
 use crate::{
-    adapters::{http::install_tls_provider, server::access::authorization},
+    adapters::{http::client_trusting, server::access::authorization},
     assembly,
-    config::{Config, Login, SecretFile, WebhookAuth},
+    config::{Config, HttpAuth, Login, SecretFile},
     domain::{LedgerKey, Time, clock, start_word, visible_json},
     ports::Ledger,
     records,
@@ -68,33 +68,30 @@ struct Entry {
 }
 
 impl Entry {
-    fn login(&self) -> WebhookAuth {
+    fn login(&self) -> HttpAuth {
         match (&self.bearer_file, &self.username, &self.password_file) {
-            (Some(file), _, _) => WebhookAuth::Bearer(SecretFile::new(file)),
+            (Some(file), _, _) => HttpAuth::Bearer(SecretFile::new(file)),
             (None, Some(username), Some(file)) => {
-                WebhookAuth::Basic(Login { username: username.clone(), password_file: SecretFile::new(file) })
+                HttpAuth::Basic(Login { username: username.clone(), password_file: SecretFile::new(file) })
             }
-            (None, _, _) => WebhookAuth::None,
+            (None, _, _) => HttpAuth::None,
         }
     }
 }
 
-/// A client that the watcher's port lets in.
-fn client(login: &WebhookAuth, ca_file: Option<&Path>) -> anyhow::Result<reqwest::Client> {
-    let mut headers = http::HeaderMap::new();
-    match authorization(login) {
-        Ok(header) => headers.extend(header.map(|header| (http::header::AUTHORIZATION, header))),
+/// A client that the port of a watcher with this configuration lets in.
+pub(super) fn client_of(config: &Config) -> anyhow::Result<reqwest::Client> {
+    let tls = config.http.tls.as_ref();
+    client(&config.http.login, tls.and_then(|tls| tls.ca_file.as_deref()))
+}
+
+fn client(login: &HttpAuth, ca_file: Option<&Path>) -> anyhow::Result<reqwest::Client> {
+    let login = authorization(login).unwrap_or_else(|error| {
         // On an operator's machine the watcher's secrets are not there, and the ledger can be read without.
-        Err(error) => tracing::warn!("{error}; the watcher is asked without a login"),
-    }
-    install_tls_provider();
-    let mut builder = reqwest::Client::builder().timeout(Duration::from_secs(5)).default_headers(headers);
-    builder = builder.redirect(reqwest::redirect::Policy::none()).no_proxy();
-    if let Some(path) = ca_file {
-        let pem = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-        builder = builder.tls_certs_merge(reqwest::Certificate::from_pem_bundle(&pem)?);
-    }
-    Ok(builder.build()?)
+        tracing::warn!("{error}; the watcher is asked without a login");
+        None
+    });
+    Ok(client_trusting(Duration::from_secs(5), ca_file, login)?)
 }
 
 pub(super) async fn run(options: Options) -> anyhow::Result<Exit> {
@@ -102,8 +99,7 @@ pub(super) async fn run(options: Options) -> anyhow::Result<Exit> {
         Some(url) => (Source::Url(url.clone()), client(&options.entry.login(), options.entry.ca_file.as_deref())?),
         None => {
             let config = options.path.load(false)?;
-            let tls = config.http.tls.as_ref();
-            let client = client(&config.http.login, tls.and_then(|tls| tls.ca_file.as_deref()))?;
+            let client = client_of(&config)?;
             (Source::Ledger(assembly::ledger(&config)?, Box::new(config)), client)
         }
     };
@@ -156,7 +152,7 @@ impl Source {
     }
 }
 
-async fn ask(client: &reqwest::Client, url: &url::Url) -> anyhow::Result<Status> {
+pub(super) async fn ask(client: &reqwest::Client, url: &url::Url) -> anyhow::Result<Status> {
     let url = url.join("api/v1/status")?;
     let answer = client.get(url).send().await?;
     anyhow::ensure!(
@@ -198,6 +194,7 @@ async fn from_ledger(
         validators: validators.into_values().collect(),
         unreadable,
         warnings,
+        webhook: None,
     })
 }
 

@@ -177,7 +177,7 @@ impl Checker<'_> {
                 "http.address and http.tls do not agree on whether it is https: right only behind a proxy that does",
             );
         }
-        let login = http.login.as_ref().map_or(WebhookAuth::None, |login| self.auth(login, "http.login.basic"));
+        let login = self.optional_auth(http.login.as_ref(), "http.login.basic");
         Some(HttpSettings { listen, address, tls, login })
     }
 
@@ -191,18 +191,22 @@ impl Checker<'_> {
         }
     }
 
-    fn auth(&mut self, auth: &At<written::Auth>, basic_key: &str) -> WebhookAuth {
+    fn auth(&mut self, auth: &At<written::Auth>, basic_key: &str) -> HttpAuth {
         match &auth.value {
-            written::Auth::BearerFile(path) => WebhookAuth::Bearer(self.secret(path, auth.place)),
-            written::Auth::Basic(basic) => WebhookAuth::Basic(self.login(basic, auth.place, basic_key)),
-            written::Auth::None => WebhookAuth::None,
+            written::Auth::BearerFile(path) => HttpAuth::Bearer(self.secret(path, auth.place)),
+            written::Auth::Basic(basic) => HttpAuth::Basic(self.login(basic, auth.place, basic_key)),
+            written::Auth::None => HttpAuth::None,
         }
+    }
+
+    fn optional_auth(&mut self, auth: Option<&At<written::Auth>>, basic_key: &str) -> HttpAuth {
+        auth.map_or(HttpAuth::None, |auth| self.auth(auth, basic_key))
     }
 
     fn alertmanager(&mut self, written: &written::Alertmanager, listen: Option<SocketAddr>) -> AlertmanagerSettings {
         let place = written.auth.place;
         let auth = self.auth(&written.auth, "alertmanager.auth.basic");
-        if let (WebhookAuth::None, Some(listen)) = (&auth, listen.filter(|listen| !listen.ip().is_loopback())) {
+        if let (HttpAuth::None, Some(listen)) = (&auth, listen.filter(|listen| !listen.ip().is_loopback())) {
             self.wrong(
                 place,
                 format!(
@@ -224,12 +228,7 @@ impl Checker<'_> {
         }
         let url = self.optional_url(written.url.as_ref(), "alertmanager.url");
         let ca_file = written.ca_file.as_ref().map(|file| self.ca_file(file, "alertmanager.ca_file"));
-        let login = written.login.as_ref().map(|login| match &login.value {
-            written::ApiCredentials::BearerFile(path) => ApiLogin::Bearer(self.secret(path, login.place)),
-            written::ApiCredentials::Basic(basic) => {
-                ApiLogin::Basic(self.login(basic, login.place, "alertmanager.login.basic"))
-            }
-        });
+        let login = self.optional_auth(written.login.as_ref(), "alertmanager.login.basic");
         AlertmanagerSettings { auth, url, ca_file, login, watchdog, stale_after: written.stale_after.span() }
     }
 

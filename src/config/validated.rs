@@ -69,7 +69,7 @@ pub struct HttpSettings {
     pub address: Option<Url>,
     pub tls: Option<PortTlsSettings>,
     /// For everything but health and the webhook.
-    pub login: WebhookAuth,
+    pub login: HttpAuth,
 }
 
 /// The files of the port's own certificate.
@@ -84,26 +84,19 @@ pub struct PortTlsSettings {
 #[derive(Clone, Debug)]
 pub struct AlertmanagerSettings {
     /// How it shows who it is.
-    pub auth: WebhookAuth,
+    pub auth: HttpAuth,
     pub url: Option<Url>,
     /// Authorities that are trusted for `url` beside those of the system.
     pub ca_file: Option<PathBuf>,
-    pub login: Option<ApiLogin>,
+    pub login: HttpAuth,
     pub watchdog: Option<WatchdogSettings>,
     /// After this long without a repetition or a listing an alert is unknown.
     pub stale_after: Span,
 }
 
-/// How we show who we are to Alertmanager's API.
+/// How a caller shows who it is: one of our port, or we at Alertmanager's.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ApiLogin {
-    Bearer(SecretFile),
-    Basic(Login),
-}
-
-/// How a caller of our port shows who it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum WebhookAuth {
+pub enum HttpAuth {
     Bearer(SecretFile),
     Basic(Login),
     /// Not at all. A webhook without one is on loopback.

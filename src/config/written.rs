@@ -157,7 +157,7 @@ pub struct Alertmanager {
     /// A certificate authority of its own behind `url`, in PEM form.
     pub ca_file: Option<At<PathBuf>>,
     /// What `url` asks for before it answers.
-    pub login: Option<At<ApiCredentials>>,
+    pub login: Option<At<Auth>>,
     /// An alert that always fires, routed to us: without it a silent Alertmanager looks like a quiet one.
     pub watchdog: Option<Watchdog>,
     /// An alert that was neither repeated nor listed for this long is unknown. Longer than the `repeat_interval` of the
@@ -176,16 +176,6 @@ pub enum Auth {
     Basic(Basic),
     /// Not at all. For the webhook only when `http.listen` is on loopback.
     None,
-}
-
-/// What Alertmanager's API asks for: exactly one of these.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum ApiCredentials {
-    /// `Authorization: Bearer …`; the file holds the token.
-    BearerFile(PathBuf),
-    /// User name and password.
-    Basic(Basic),
 }
 
 /// User name and password.

@@ -1,6 +1,7 @@
 //! What everybody may see: one struct for the table, the page, `--json` and the metrics.
 
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::domain::{
     ChainHealth, IncidentId, InstanceRef, MachineWatch, Mode, OutboxState, Policy, Progress, Reason, Rung, StuckKind,
@@ -20,6 +21,25 @@ pub struct Status {
     /// Records that could not be read, and why. They are left as they are and nothing is done about them.
     pub unreadable: Vec<String>,
     pub warnings: Vec<String>,
+    /// What has come to the webhook of the process that answers; nothing when it takes no alerts.
+    #[serde(default)]
+    pub webhook: Option<WebhookStatus>,
+}
+
+/// What has come to a webhook since its process was started.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct WebhookStatus {
+    /// Alerts, each time, but no test alerts.
+    pub received: u64,
+    pub last_watchdog_at: Option<Time>,
+    /// The last test alerts of `failover check`.
+    pub tests: Vec<TestArrival>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TestArrival {
+    pub id: Uuid,
+    pub at: Time,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -106,6 +126,7 @@ pub fn of_world(world: &World, site: &str, policy: &Policy, now: Time) -> Status
         validators,
         unreadable: Vec::new(),
         warnings: Vec::new(),
+        webhook: None,
     }
 }
 
@@ -242,6 +263,7 @@ impl Status {
             validators: vec![validator],
             unreadable: vec![text()],
             warnings: vec![text()],
+            webhook: None,
         }
     }
 }

@@ -58,6 +58,10 @@ pub struct Condition {
     pub deaf_to: Vec<u64>,
     /// It is older than `POST …/validators`.
     pub no_post: bool,
+    /// It keeps no record of who was live, as Teku without `--beacon-liveness-tracking-enabled`.
+    pub no_liveness: bool,
+    /// Keys that are no point of the curve: as Teku, it refuses every request that has one of them.
+    pub no_points: Vec<String>,
     /// It does not answer as a beacon node at all.
     pub fault: Option<Fault>,
 }

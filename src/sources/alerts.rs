@@ -75,7 +75,8 @@ impl AlertSource {
 }
 
 /// Which alerts count for whom.
-fn mappings(config: &Config) -> Mappings {
+#[must_use]
+pub fn mappings(config: &Config) -> Mappings {
     let of = |validator: &ValidatorSettings| {
         let mapping = |alert: &AlertSettings| Mapping {
             validator: validator.name.clone(),

@@ -1,8 +1,9 @@
 //! The chain's opinions: to the loop at once, and into the ledger once an epoch.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
+use futures::future::join_all;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -18,10 +19,12 @@ use crate::{
         ValidatorId,
         gates::{GateEvidence, SilentEpochs},
     },
-    ports::{Expect, Finding, FindingState, Ledger, PutError},
+    ports::{Expect, Finding, Ledger, PutError},
     records,
     runtime::{Deps, Handle},
 };
+
+mod findings;
 
 /// The longest that one request to a beacon node may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -129,42 +132,23 @@ pub async fn probe_chain(config: &Config) -> Vec<Finding> {
         return Vec::new();
     }
     let Some(settings) = &config.ethereum else {
-        let detail = "no `ethereum` section: nothing is known from the chain".to_owned();
-        return vec![Finding { subject: "chain".into(), state: FindingState::Problem, detail }];
+        let remedy = "add `ethereum.beacon_nodes`, best a node that is not the validator's own";
+        return vec![Finding::problem("chain", "no `ethereum` section: nothing is known from the chain", remedy)];
     };
     let all: Vec<PublicKey> = config.validators.iter().flat_map(|validator| validator.public_keys().to_vec()).collect();
-    let mut findings = Vec::new();
-    for node in nodes(settings) {
-        let probe = probe(&node, settings, &all).await;
-        let subject = format!("beacon node {}", node.name);
-        let mut add = |state, detail: String| findings.push(Finding { subject: subject.clone(), state, detail });
-        match &probe.version {
-            Ok(version) => add(FindingState::Ok, version.clone()),
-            Err(why) => {
-                add(FindingState::Problem, format!("{} at {}: {why}", node.name, node.url));
-                continue;
-            }
-        }
-        match &probe.genesis_root {
-            Ok(root) => add(FindingState::Ok, format!("follows {root}")),
-            Err(why) => add(FindingState::Problem, why.clone()),
-        }
-        match &probe.synced {
-            Ok(()) => add(FindingState::Ok, "synced, and its clock agrees with ours".into()),
-            Err(why) => add(FindingState::Problem, why.clone()),
-        }
-        match &probe.keys {
-            Ok(keys) if keys.slashed.is_empty() => {
-                let text = format!("{} keys active, {} pending, {} exited", keys.active, keys.pending, keys.exited);
-                add(if keys.active > 0 { FindingState::Ok } else { FindingState::Warning }, text);
-            }
-            Ok(keys) => add(FindingState::Problem, format!("{} keys are slashed", keys.slashed.len())),
-            Err(why) => add(FindingState::Unknown, why.clone()),
-        }
+    let nodes = nodes(settings);
+    let probes = join_all(nodes.iter().map(|node| probe(node, settings, &all))).await;
+    let roots: BTreeSet<String> = probes.iter().filter_map(|probe| probe.genesis_root.clone().ok()).collect();
+    let mut findings: Vec<Finding> =
+        nodes.iter().zip(probes).flat_map(|(node, probe)| findings::of_node(config, node, probe)).collect();
+    if roots.len() > 1 {
+        let detail = "they follow different chains, so the chain is never a signal";
+        findings.push(Finding::problem("beacon nodes", detail, "set `ethereum.genesis_root`, and correct the others"));
     }
     if settings.beacon_nodes.len() < crate::domain::gates::NODES {
-        let detail = "one beacon node: promotion will need what two see from different places".to_owned();
-        findings.push(Finding { subject: "beacon nodes".into(), state: FindingState::Warning, detail });
+        let remedy = "add a second one in another place, for example a provider's";
+        let detail = "one beacon node: promotion will need what two see from different places";
+        findings.push(Finding::warning("beacon nodes", detail, remedy));
     }
     findings
 }

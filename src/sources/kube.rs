@@ -16,7 +16,7 @@ use crate::{
     domain::{
         Command, Event, Maintenance, Request, Source, Span, Time, TimeExt, ValidatorId, kube::PauseNote, one_line,
     },
-    ports::{Clock, Finding, FindingState},
+    ports::{Clock, Finding},
     runtime::{Handle, Step},
 };
 
@@ -177,10 +177,11 @@ pub async fn probe_kube(config: &Config) -> Vec<Finding> {
     if targets.is_empty() {
         return Vec::new();
     }
-    let finding = |state, detail: String| Finding { subject: "Kubernetes".into(), state, detail };
     match kube::connect(config.kubernetes.kubeconfig.as_deref()).await {
         Ok(client) => kube::check(client, &targets).await,
-        Err(error) => vec![finding(FindingState::Problem, format!("{:#}", anyhow::Error::new(error)))],
+        Err(error) => {
+            vec![Finding::problem("Kubernetes API server", format!("{:#}", anyhow::Error::new(error)), kube::REACH)]
+        }
     }
 }
 

@@ -8,16 +8,17 @@ use std::{
 };
 
 use anyhow::Context as _;
+use futures::future::join_all;
 
 use super::{EventSource, ticks};
 use crate::{
     adapters::generic_probe::GenericProbe,
-    config::{Config, ValidatorSettings},
+    config::{Config, ProbeSettings, ValidatorSettings},
     domain::{
         Event, Interval, Source, ValidatorId, one_line,
         probe::{Judge, ProbeAnswer, ProbeObservation},
     },
-    ports::{Clock, Finding, FindingState},
+    ports::{Clock, Finding},
     runtime::Handle,
 };
 
@@ -83,34 +84,29 @@ impl EventSource for ProbeSource {
 
 /// Asks every probe once, for `check`, and shows what was answered.
 pub async fn ask_once(config: &Config) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    for validator in &config.validators {
-        findings.extend(ask_validator(validator).await);
-    }
-    findings
+    let probes = config.validators.iter().flat_map(|validator| {
+        validator.probes().iter().map(|settings| ask_probe(validator, settings)).collect::<Vec<_>>()
+    });
+    join_all(probes).await
 }
 
-async fn ask_validator(validator: &ValidatorSettings) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    for settings in validator.probes() {
-        let subject = format!("{}'s probe {}", validator.name, settings.rule.name);
-        let (state, detail) = match GenericProbe::new(settings) {
-            Err(error) => (FindingState::Problem, format!("{:#}", anyhow::Error::from(error))),
-            Ok(probe) => {
-                let answer = probe.ask().await;
-                match ProbeObservation::of(&answer, &settings.rule) {
-                    ProbeObservation::Works(why) => (FindingState::Ok, why + &raw(&answer)),
-                    ProbeObservation::Height(height) => {
-                        (FindingState::Ok, format!("its height is {height}{}", raw(&answer)))
-                    }
-                    ProbeObservation::Fails(why) => (FindingState::Problem, why + &raw(&answer)),
-                    ProbeObservation::Doubt(why) => (FindingState::Unknown, why + &raw(&answer)),
+async fn ask_probe(validator: &ValidatorSettings, settings: &ProbeSettings) -> Finding {
+    let subject = format!("{}'s probe {}", validator.name, settings.rule.name);
+    let remedy = "correct this probe under its `probes` by what was answered, or look at the node";
+    match GenericProbe::new(settings) {
+        Err(error) => Finding::problem(subject, format!("{:#}", anyhow::Error::from(error)), remedy),
+        Ok(probe) => {
+            let answer = probe.ask().await;
+            match ProbeObservation::of(&answer, &settings.rule) {
+                ProbeObservation::Works(why) => Finding::ok(subject, why + &raw(&answer)),
+                ProbeObservation::Height(height) => {
+                    Finding::ok(subject, format!("its height is {height}{}", raw(&answer)))
                 }
+                ProbeObservation::Fails(why) => Finding::problem(subject, why + &raw(&answer), remedy),
+                ProbeObservation::Doubt(why) => Finding::unknown(subject, why + &raw(&answer), remedy),
             }
-        };
-        findings.push(Finding { subject, state, detail });
+        }
     }
-    findings
 }
 
 /// The answer as it came, for the person who has to find the right pointer in it.

@@ -3,7 +3,7 @@
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
 use failover::{
-    config::{self, Checks, Config, ConfigError, EXAMPLE, LedgerSettings, Warning, WebhookAuth},
+    config::{self, Checks, Config, ConfigError, EXAMPLE, HttpAuth, LedgerSettings, Warning},
     domain::{Mode, Span},
 };
 
@@ -82,10 +82,10 @@ fn what_is_not_written_has_the_documented_default() {
 #[test]
 fn the_port_has_no_login_and_no_tls_unless_they_are_written() {
     let (config, _) = parse(&smallest()).unwrap();
-    assert!(config.http.tls.is_none() && config.http.login == WebhookAuth::None);
+    assert!(config.http.tls.is_none() && config.http.login == HttpAuth::None);
     let text = "http: {address: 'https://w', tls: {certificate_file: c, key_file: k}, login: {bearer_file: t}}\n";
     let (config, warnings) = parse(&with(text)).unwrap();
-    assert!(config.http.tls.is_some() && matches!(config.http.login, WebhookAuth::Bearer(_)));
+    assert!(config.http.tls.is_some() && matches!(config.http.login, HttpAuth::Bearer(_)));
     assert!(!format!("{warnings:?}").contains("http.tls"), "{warnings:?}");
     let (_, warnings) = parse(&with(&text.replace("https://w", "http://w"))).unwrap();
     assert!(format!("{warnings:?}").contains("do not agree"), "{warnings:?}");

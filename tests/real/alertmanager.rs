@@ -10,7 +10,7 @@ use std::{
 
 use failover::{
     adapters::alertmanager::{AlertEvent, Api, ReconcileError},
-    config::{ApiLogin, Login, SecretFile},
+    config::{HttpAuth, Login, SecretFile},
     domain::{
         AlertBook, Span, Verdict,
         alerts::{AlertState, Ending, Freshness},
@@ -84,7 +84,7 @@ async fn what_ended_while_alertmanager_was_restarted_is_believed_for_stale_after
     let alertmanager = Alertmanager::start(&home.url()).await;
     alertmanager.fire("Watchdog", &Alertmanager::now(), None).await;
     let AlertEvent::WatchdogSeen(watchdog) = home.event().await else { panic!("a Watchdog") };
-    let api = Api::new(alertmanager.url.parse().unwrap(), None, None);
+    let api = Api::new(alertmanager.url.parse().unwrap(), None, HttpAuth::None);
     let found = home.receiver.reconcile(&api).await.unwrap();
     assert_eq!((found.listed, found.ended, found.complete), (0, 0, false), "it has only just started");
 
@@ -108,12 +108,12 @@ async fn the_list_is_read_through_tls_of_ones_own_and_a_login() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("password");
     std::fs::write(&file, "wrong").unwrap();
-    let login = || ApiLogin::Basic(Login { username: "failover".into(), password_file: SecretFile::new(&file) });
+    let login = || HttpAuth::Basic(Login { username: "failover".into(), password_file: SecretFile::new(&file) });
     let url: url::Url = alertmanager.url.parse().unwrap();
 
-    let distrusted = Api::new(url.clone(), None, Some(login())).check().await;
+    let distrusted = Api::new(url.clone(), None, login()).check().await;
     assert!(matches!(distrusted, Err(ReconcileError::Unreachable { .. })), "{distrusted:?}");
-    let api = Api::new(url, Some(alertmanager.ca_file()), Some(login()));
+    let api = Api::new(url, Some(alertmanager.ca_file()), login());
     let refused = home.receiver.reconcile(&api).await;
     assert!(matches!(refused, Err(ReconcileError::Status { status: 401, .. })), "{refused:?}");
     std::fs::write(&file, "s3cret\n").unwrap();
@@ -174,7 +174,7 @@ async fn the_list_names_an_alert_as_the_message_did_and_a_silence_makes_it_unkno
     let alertmanager = Alertmanager::start(&home.url()).await;
     alertmanager.fire("ValidatorDown", &Alertmanager::now(), None).await;
     let heard = home.alert().await;
-    let api = Api::new(alertmanager.url.parse().unwrap(), None, None);
+    let api = Api::new(alertmanager.url.parse().unwrap(), None, HttpAuth::None);
     let found = home.receiver.reconcile(&api).await.unwrap();
     assert_eq!((found.listed, found.ended), (1, 0));
     assert!(!found.complete, "an Alertmanager that has just started does not know everything yet");

@@ -1,4 +1,5 @@
-//! Alertmanager's API v2: which alerts it has now. It is asked, never told anything: no silence is ever made here.
+//! Alertmanager's API v2: which alerts it has now. It is asked, and told of nothing but a test alert: no silence is ever
+//! made here.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -6,12 +7,12 @@ use serde::Deserialize;
 use url::Url;
 
 use super::{
-    super::http,
+    super::{http, server::access::authorization},
     mapping::{Mappings, Taken},
     payload::{Annotations, Readable, fingerprint, is_not_evaluated, or_none, time},
 };
 use crate::{
-    config::{AlertmanagerSettings, ApiLogin, SecretError},
+    config::{AlertmanagerSettings, HttpAuth, SecretError},
     domain::{
         Span, Time,
         alerts::{Alert, Labels, MAX_TEXT, Word},
@@ -33,7 +34,7 @@ pub struct Api {
     base: Url,
     /// Authorities that are trusted beside those of the system.
     ca_file: Option<PathBuf>,
-    login: Option<ApiLogin>,
+    login: HttpAuth,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -97,7 +98,7 @@ struct ServerStatus {
 impl Api {
     /// Takes the address as in Alertmanager's `--web.external-url`.
     #[must_use]
-    pub fn new(base: Url, ca_file: Option<PathBuf>, login: Option<ApiLogin>) -> Self {
+    pub fn new(base: Url, ca_file: Option<PathBuf>, login: HttpAuth) -> Self {
         Self { base, ca_file, login }
     }
 
@@ -143,8 +144,25 @@ impl Api {
         Ok(Listing { alerts, complete: settled && unreadable.count == 0 })
     }
 
-    fn client(&self) -> Result<reqwest::Client, http::HttpClientError> {
-        http::client_trusting(TIMEOUT, self.ca_file.as_deref())
+    /// With the certificates and the secret as their files hold them now.
+    fn client(&self) -> Result<reqwest::Client, ReconcileError> {
+        Ok(http::client_trusting(TIMEOUT, self.ca_file.as_deref(), authorization(&self.login)?)?)
+    }
+
+    /// Gives it one test alert, which it sends on as its routes say.
+    ///
+    /// # Errors
+    /// [`ReconcileError`] when it did not take it.
+    pub async fn post_test(&self, alert: &serde_json::Value) -> Result<(), ReconcileError> {
+        let url = self.url("alerts")?;
+        let response = self.client()?.post(url.clone()).json(&[alert]).send().await.map_err(|error| {
+            ReconcileError::Unreachable { url: url.to_string(), error: causes(&error.without_url()) }
+        })?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(());
+        }
+        Err(ReconcileError::Status { url: url.to_string(), status: status.as_u16() })
     }
 
     /// When it started and what time it is, both by Alertmanager's own clock. `None` when it does not say.
@@ -165,15 +183,7 @@ impl Api {
             url: url.to_string(),
             error: causes(&error.without_url()),
         };
-        let request = client.get(url.clone());
-        let request = match &self.login {
-            Some(ApiLogin::Bearer(token)) => request.bearer_auth(token.read()?.expose()),
-            Some(ApiLogin::Basic(login)) => {
-                request.basic_auth(&login.username, Some(login.password_file.read()?.expose()))
-            }
-            None => request,
-        };
-        let mut response = request.send().await.map_err(unreachable)?;
+        let mut response = client.get(url.clone()).send().await.map_err(unreachable)?;
         let status = response.status();
         if status != reqwest::StatusCode::OK {
             return Err(ReconcileError::Status { url: url.to_string(), status: status.as_u16() });

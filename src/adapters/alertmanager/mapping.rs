@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::test_alert;
 use crate::domain::{
     Evidence, ValidatorId,
     alerts::{Alert, Labels, Matchers},
@@ -49,6 +50,9 @@ impl Mappings {
 
     pub(super) fn take(&self, labels: &Labels) -> Vec<Taken> {
         let mut taken: Vec<Taken> = Vec::new();
+        if test_alert::is_one(labels) {
+            return taken;
+        }
         for (mapping, text) in &self.all {
             if taken.iter().all(|known| known.validator != mapping.validator) && mapping.matchers.matches(labels) {
                 let validator = mapping.validator.clone();

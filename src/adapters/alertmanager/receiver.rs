@@ -12,6 +12,7 @@ use super::{
     payload::{AlertStatus, WebhookAlert, WebhookMessage},
     stats::AlertmanagerStats,
     store::{AlertStore, AlertStoreError},
+    test_alert,
 };
 use crate::{
     adapters::server::access::Access,
@@ -186,7 +187,12 @@ impl Receiver {
         let mut watchdog = false;
         let mut heard = Vec::with_capacity(message.alerts.len());
         for told in message.alerts {
-            if self.config.mappings.is_watchdog(&told.labels) {
+            if test_alert::is_one(&told.labels) {
+                self.stats.tested.inc();
+                if let (Some(id), AlertStatus::Firing) = (test_alert::id(&told.labels), told.status) {
+                    self.stats.test(id, now);
+                }
+            } else if self.config.mappings.is_watchdog(&told.labels) {
                 // A Watchdog that has ended is no sign of life.
                 watchdog |= told.status == AlertStatus::Firing;
             } else {

@@ -9,11 +9,14 @@ use std::{
 };
 
 use prometheus_client::{metrics::counter::Counter, registry::Registry};
+use uuid::Uuid;
 
 use crate::domain::{Time, alerts::MAX_TEXT, one_line};
 
 /// How many names of unmatched alerts are kept: what fits on a status page.
 const KEPT: usize = 20;
+/// How many test alerts are remembered: more than people try at a time.
+const TESTS: usize = 8;
 
 /// Counters since the start, and two things worth showing.
 #[derive(Debug, Default)]
@@ -35,9 +38,12 @@ pub struct AlertmanagerStats {
     pub malformed: Counter,
     /// Messages refused with 503, which Alertmanager sends again.
     pub refused: Counter,
+    /// Test alerts of `failover check`, which are never evidence.
+    pub tested: Counter,
     /// In milliseconds since 1970; 0 is never.
     watchdog: AtomicI64,
     names: Mutex<VecDeque<Arc<str>>>,
+    tests: Mutex<VecDeque<(Uuid, Time)>>,
 }
 
 impl AlertmanagerStats {
@@ -49,6 +55,7 @@ impl AlertmanagerStats {
             ("alerts_unmatched", "Alerts that no mapping takes", &self.unmatched),
             ("alerts_truncated", "Alerts that Alertmanager left out", &self.truncated),
             ("alerts_unreadable", "Parts of messages that are no alert", &self.unreadable),
+            ("alerts_tested", "Test alerts of `failover check`", &self.tested),
             ("webhooks_unauthorised", "Messages without the right credentials", &self.unauthorised),
             ("webhooks_too_large", "Messages that were too large and are lost", &self.too_large),
             ("webhooks_malformed", "Messages that are not a payload of Alertmanager or Grafana", &self.malformed),
@@ -69,6 +76,22 @@ impl AlertmanagerStats {
     #[must_use]
     pub fn unmatched_names(&self) -> Vec<Arc<str>> {
         self.names.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+
+    /// The last test alerts, the latest last, each with when it came first.
+    #[must_use]
+    pub fn tests(&self) -> Vec<(Uuid, Time)> {
+        self.tests.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect()
+    }
+
+    pub(super) fn test(&self, id: Uuid, at: Time) {
+        let mut tests = self.tests.lock().unwrap_or_else(PoisonError::into_inner);
+        if tests.iter().all(|(known, _)| *known != id) {
+            tests.push_back((id, at));
+        }
+        if tests.len() > TESTS {
+            tests.pop_front();
+        }
     }
 
     /// Notes a Watchdog and answers when the one before came.

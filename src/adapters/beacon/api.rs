@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures::future::join_all;
+
 use super::{
     client::Client,
     wire::{
@@ -16,6 +18,9 @@ use crate::domain::{
 
 /// More ids in one GET are refused (beacon API: "max 64").
 const MAX_IDS_IN_URL: usize = 64;
+
+/// Requests to find the ids that a node refuses: enough for a dozen bad keys among a thousand.
+const MAX_ASKED_APART: usize = 256;
 
 /// Which chain a node follows, and its time.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,6 +71,48 @@ impl Client {
             all.extend(self.get::<Data<Vec<StateValidator>>>(&path).await?.data);
         }
         Ok(all)
+    }
+
+    /// [`Self::validators`] of keys and indices, and which keys the node refuses by themselves: some answer 400 to the
+    /// whole request when one key is no point of the curve, and that one must not blind us for all others.
+    ///
+    /// # Errors
+    /// As for one request; also when it refuses the indices, which are never wrong, or too many keys to find them all.
+    pub(super) async fn validators_apart(
+        &self,
+        keys: &[String],
+        indices: &[String],
+    ) -> Result<(Vec<StateValidator>, Vec<String>), NodeTrouble> {
+        match self.validators(&[keys, indices].concat()).await {
+            Err(NodeTrouble::Status { status: 400, .. }) => {}
+            other => return other.map(|found| (found, Vec::new())),
+        }
+        let (mut found, (ours, refused)) = tokio::try_join!(self.validators(indices), self.halved(keys))?;
+        found.extend(ours);
+        Ok((found, refused))
+    }
+
+    /// Halves are asked at once, because there is no more than a part of a slot for all of it.
+    async fn halved(&self, keys: &[String]) -> Result<(Vec<StateValidator>, Vec<String>), NodeTrouble> {
+        let (mut found, mut refused, mut asked) = (Vec::new(), Vec::new(), 0);
+        let mut parts = vec![keys];
+        while !parts.is_empty() {
+            asked += parts.len();
+            let answers = join_all(parts.iter().map(|part| self.validators(part))).await;
+            let mut halves = Vec::new();
+            for (part, answer) in parts.into_iter().zip(answers) {
+                match (answer, part) {
+                    (Ok(known), _) => found.extend(known),
+                    (Err(NodeTrouble::Status { status: 400, .. }), [one]) => refused.push(one.clone()),
+                    (Err(NodeTrouble::Status { status: 400, .. }), several) if asked < MAX_ASKED_APART => {
+                        halves.extend(<[&[String]; 2]>::from(several.split_at(several.len() / 2)));
+                    }
+                    (Err(trouble), _) => return Err(trouble),
+                }
+            }
+            parts = halves;
+        }
+        Ok((found, refused))
     }
 
     /// Who was live. An index that was asked for and is not in the answer is not in the map.

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Some 20,000 validators as the API shows them: far more than we ever ask for in one call.
-const MAX_BODY: usize = 8 << 20;
+pub(super) const MAX_BODY: usize = 8 << 20;
 
 #[derive(Clone, Debug)]
 pub(super) struct Client {

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{client::Client, wire::StateValidator};
 use crate::domain::{
     PublicKey,
-    chain::{KeyInfo, NodeTrouble},
+    chain::{Epoch, KeyInfo, KeyStatus, Liveness, NodeTrouble},
 };
 
 /// How many others are asked about. With 32, two thirds are missed by chance less than once in a million epochs while
@@ -18,31 +18,74 @@ const DRAWN: u64 = 4 * CONTROL as u64;
 /// More validators than this no chain will have for long: it has four times as many indices as today's mainnet.
 const MAX_POWER: u32 = 23;
 
+/// Who is asked about, as one node knows them now.
+pub(super) struct Resolved {
+    pub(super) keys: BTreeMap<PublicKey, KeyInfo>,
+    /// Keys of ours that the node refuses as none.
+    pub(super) refused: Vec<PublicKey>,
+    /// Indices of others.
+    pub(super) control: Vec<u64>,
+}
+
+impl Resolved {
+    /// Whose liveness is asked: our active keys and the others.
+    pub(super) fn indices(&self) -> BTreeSet<u64> {
+        let active = self.keys.values().filter(|info| info.status == KeyStatus::Active).map(|info| info.index);
+        active.chain(self.control.iter().copied()).collect()
+    }
+
+    /// What was answered about all [`Self::indices`] in `epoch`, if it can be right.
+    pub(super) fn liveness(
+        &self,
+        live: BTreeMap<u64, bool>,
+        epoch: Epoch,
+        answered_in: Option<Epoch>,
+    ) -> Result<Liveness, NodeTrouble> {
+        let asked = self.indices().len();
+        // About any epoch but the one before the current, nodes answer wrongly.
+        if answered_in != Some(Epoch(epoch.0 + 1)) {
+            return Err(NodeTrouble::TooLate);
+        }
+        if live.len() < asked {
+            return Err(NodeTrouble::Incomplete { answered: live.len(), asked });
+        }
+        Ok(Liveness { live, control: self.control.clone() })
+    }
+}
+
 /// Draws control groups on one node.
 pub(super) struct Sampler {
     rng: fastrand::Rng,
     /// Every index is below this; at least half of those below exist.
     bound: Option<u64>,
+    /// Keys of ours that the node has refused.
+    refused: BTreeSet<PublicKey>,
 }
 
 impl Sampler {
     pub(super) fn new(rng: fastrand::Rng) -> Self {
-        Self { rng, bound: None }
+        Self { rng, bound: None, refused: BTreeSet::new() }
     }
 
     /// Our keys as the chain knows them, and a control group.
-    pub(super) async fn resolve(
-        &mut self,
-        client: &Client,
-        ours: &[PublicKey],
-    ) -> Result<(BTreeMap<PublicKey, KeyInfo>, Vec<u64>), NodeTrouble> {
+    pub(super) async fn resolve(&mut self, client: &Client, ours: &[PublicKey]) -> Result<Resolved, NodeTrouble> {
         let bound = match self.bound {
             Some(bound) => bound,
             None => *self.bound.insert(find_bound(client).await?),
         };
         let drawn = self.draw(bound);
-        let ids: Vec<String> = ours.iter().map(PublicKey::to_hex).chain(drawn.iter().map(u64::to_string)).collect();
-        let answer = client.validators(&ids).await?;
+        let hex = |keys: &[PublicKey]| keys.iter().map(PublicKey::to_hex).collect::<Vec<_>>();
+        let (bad, good): (Vec<_>, Vec<_>) = ours.iter().copied().partition(|key| self.refused.contains(key));
+        let (good, bad) = (hex(&good), hex(&bad));
+        let indices: Vec<String> = drawn.iter().map(u64::to_string).collect();
+        // What was refused is asked for by itself: to search for it each time takes longer than there is.
+        let (answer, again) = tokio::join!(client.validators_apart(&good, &indices), client.validators(&bad));
+        let (mut answer, refused) = answer?;
+        if let Ok(known) = again {
+            answer.extend(known);
+            self.refused.clear();
+        }
+        self.refused.extend(ours.iter().filter(|key| refused.contains(&key.to_hex())));
         let (mut keys, mut others) = (BTreeMap::new(), BTreeSet::new());
         for validator in &answer {
             let (key, info) = validator.info()?;
@@ -52,10 +95,10 @@ impl Sampler {
                 others.insert(info.index);
             }
         }
-        let mut others: Vec<u64> = others.into_iter().collect();
-        self.rng.shuffle(&mut others);
-        others.truncate(CONTROL);
-        Ok((keys, others))
+        let mut control: Vec<u64> = others.into_iter().collect();
+        self.rng.shuffle(&mut control);
+        control.truncate(CONTROL);
+        Ok(Resolved { keys, refused: self.refused.iter().copied().collect(), control })
     }
 
     fn draw(&mut self, bound: u64) -> BTreeSet<u64> {

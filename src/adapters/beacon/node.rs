@@ -12,7 +12,7 @@ use super::{api::Chain, client::Client, control::Sampler};
 use crate::{
     domain::{
         PublicKey,
-        chain::{ChainTime, Epoch, KeyInfo, KeyStatus, Liveness, NodeEpoch, NodeTrouble, NodeWatch},
+        chain::{ChainTime, Epoch, KeyInfo, Liveness, NodeEpoch, NodeTrouble, NodeWatch},
     },
     ports::Clock,
 };
@@ -28,6 +28,7 @@ pub(super) struct WatchedNode {
     pub(super) trouble: NodeTrouble,
     watch: NodeWatch,
     sampler: Sampler,
+    refused: Vec<PublicKey>,
     clock: Arc<dyn Clock>,
 }
 
@@ -47,7 +48,7 @@ impl WatchedNode {
         clock: Arc<dyn Clock>,
     ) -> Self {
         let (watch, trouble) = (NodeWatch::default(), NodeTrouble::NotAsked);
-        Self { name, client, expected, timeout, chain: None, trouble, watch, sampler, clock }
+        Self { name, client, expected, timeout, chain: None, trouble, watch, sampler, refused: Vec::new(), clock }
     }
 
     pub(super) fn chain_time(&self) -> Option<ChainTime> {
@@ -148,24 +149,31 @@ impl WatchedNode {
             self.watch.observe(Err(trouble.clone()), time, self.clock.now());
             return Err(trouble);
         }
-        let (keys, control) = self.sampler.resolve(&self.client, ours).await?;
+        let resolved = self.sampler.resolve(&self.client, ours).await?;
+        self.warn_of(&resolved.refused);
+        let answers = |liveness| Answers { keys: resolved.keys.clone(), liveness };
         if let Err(trouble) = self.watch.well_throughout(time.interval(epoch), time) {
-            return Ok((Answers { keys, liveness: Liveness::default() }, Err(trouble)));
+            return Ok((answers(Liveness::default()), Err(trouble)));
         }
-        let active = keys.values().filter(|info| info.status == KeyStatus::Active).map(|info| info.index);
-        let asked: BTreeSet<u64> = active.chain(control.iter().copied()).collect();
-        let live = self.client.liveness(epoch, &asked).await;
+        let live = self.client.liveness(epoch, &resolved.indices()).await;
         // It may have stumbled while it answered, and the answer is right only while the next epoch lasts.
         self.status_now(time).await?;
-        let judged = match live {
-            Err(trouble) => Err(trouble),
-            Ok(_) if time.epoch_at(self.clock.now()) != Some(Epoch(epoch.0 + 1)) => Err(NodeTrouble::TooLate),
-            Ok(live) if live.len() < asked.len() => {
-                Err(NodeTrouble::Incomplete { answered: live.len(), asked: asked.len() })
+        let judged = live.and_then(|live| resolved.liveness(live, epoch, time.epoch_at(self.clock.now())));
+        Ok(match judged {
+            Ok(liveness) => (answers(liveness), Ok(())),
+            Err(trouble) => (answers(Liveness::default()), Err(trouble)),
+        })
+    }
+
+    /// Says once which of our keys the node refuses: they count as not on the chain.
+    fn warn_of(&mut self, refused: &[PublicKey]) {
+        if self.refused != refused {
+            for key in refused {
+                let node = &self.name;
+                tracing::warn!(%node, key = ?key, "the node refuses this key, it is left out: correct public_keys");
             }
-            Ok(live) => return Ok((Answers { keys, liveness: Liveness { live, control } }, Ok(()))),
-        };
-        Ok((Answers { keys, liveness: Liveness::default() }, judged))
+            self.refused = refused.to_vec();
+        }
     }
 
     async fn status_now(&mut self, time: &ChainTime) -> Result<(), NodeTrouble> {

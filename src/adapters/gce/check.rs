@@ -2,15 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use futures::future::join_all;
 use google_cloud_auth::credentials::CacheableResource;
 use google_cloud_compute_v1::model::{Region, zone};
 use serde::Deserialize;
 
 use super::{Gce, errors::Failure};
-use crate::{
-    domain::Rung,
-    ports::{Finding, FindingState},
-};
+use crate::{domain::Rung, ports::Finding};
 
 mod network;
 
@@ -52,6 +50,9 @@ const WITHHELD: &[&str] = &[
 /// works.
 pub const LOOKED_AT: &[&str] = &["compute.firewalls.list", "compute.subnetworks.get"];
 
+/// What to do without a permission.
+const ROLE: &str = "grant the custom role of docs/gcp/roles/watcher.yaml to the identity that is used here";
+
 const RESOURCE_MANAGER: &str = "https://cloudresourcemanager.googleapis.com";
 
 #[derive(Deserialize, Default)]
@@ -60,38 +61,39 @@ struct Granted {
     permissions: Vec<String>,
 }
 
-fn finding(subject: impl Into<String>, state: FindingState, detail: impl Into<String>) -> Finding {
-    Finding { subject: subject.into(), state, detail: detail.into() }
-}
-
+/// `next` is what to do when what was asked for is not there; the cloud's other answers have their own remedies.
 fn failed(subject: String, failure: &Failure, next: &str) -> Finding {
-    let state = match failure {
-        Failure::Busy(_) | Failure::Unanswered(_) | Failure::Stale(_) => FindingState::Unknown,
+    match failure {
+        Failure::Busy(_) | Failure::Unanswered(_) | Failure::Stale(_) => {
+            Finding::unknown(subject, failure.to_string(), "run this again; if it stays so, look at the way to Google")
+        }
+        Failure::Refused(_) => Finding::problem(subject, failure.to_string(), ROLE),
         Failure::NotFound(_)
         | Failure::Exists(_)
         | Failure::OutOfStock(_)
-        | Failure::Quota(_)
         | Failure::Invalid(_)
-        | Failure::Refused(_) => FindingState::Problem,
-    };
-    finding(subject, state, format!("{failure}; {next}"))
+        | Failure::Quota(_) => Finding::problem(subject, failure.to_string(), next),
+    }
 }
 
 impl Gce {
     /// What would fail on the day: permissions that are missing, quotas too small, zones or machine types that do not
     /// exist. One line for each thing looked at.
     pub async fn check(&self) -> Vec<Finding> {
-        let mut findings = permissions(self).await;
-        findings.push(image(self).await);
         let mut regions = BTreeSet::new();
-        for rung in &self.config.ladder {
-            findings.push(zone(self, rung).await);
-            findings.push(machine_type(self, rung).await);
-            if regions.insert((rung.region().to_owned(), rung.machine_type.clone())) {
-                findings.extend(quotas(self, rung).await);
+        let rungs = self.config.ladder.iter().map(|rung| {
+            let first = regions.insert((rung.region().to_owned(), rung.machine_type.clone()));
+            async move {
+                let quotas = async { if first { quotas(self, rung).await } else { Vec::new() } };
+                let (zone, machine_type, quotas) = tokio::join!(zone(self, rung), machine_type(self, rung), quotas);
+                [vec![zone, machine_type], quotas].concat()
             }
-        }
-        findings.extend(network::network(self).await);
+        });
+        let rungs = join_all(rungs.collect::<Vec<_>>());
+        let (mut findings, image, rungs, network) =
+            tokio::join!(permissions(self), image(self), rungs, network::network(self));
+        findings.push(image);
+        findings.extend(rungs.into_iter().flatten().chain(network));
         findings
     }
 }
@@ -100,20 +102,24 @@ async fn permissions(gce: &Gce) -> Vec<Finding> {
     let subject = format!("permissions in {}", gce.config.project);
     let granted = match granted(gce).await {
         Ok(granted) => granted,
-        Err(why) => return vec![finding(subject, FindingState::Unknown, why)],
+        Err(why) => {
+            let remedy = "see that the service cloudresourcemanager is enabled in the project, as docs/gcp/setup.sh \
+                          does; `failover check` alone uses it";
+            return vec![Finding::unknown(subject, why, remedy)];
+        }
     };
     let missing: Vec<&str> = PERMISSIONS.iter().copied().filter(|wanted| !granted.contains(*wanted)).collect();
     let excess: Vec<&str> = WITHHELD.iter().copied().filter(|withheld| granted.contains(*withheld)).collect();
     let mut findings = Vec::new();
     findings.push(if missing.is_empty() {
-        finding(subject.clone(), FindingState::Ok, format!("all {} are granted", PERMISSIONS.len()))
+        Finding::ok(subject.clone(), format!("all {} are granted", PERMISSIONS.len()))
     } else {
-        let detail = format!("missing: {}; grant the custom role of docs/gcp/roles/watcher.yaml", missing.join(", "));
-        finding(subject.clone(), FindingState::Problem, detail)
+        Finding::problem(subject.clone(), format!("missing: {}", missing.join(", ")), ROLE)
     });
     if !excess.is_empty() {
-        let detail = format!("these should be withheld from the watcher: {}", excess.join(", "));
-        findings.push(finding(subject, FindingState::Warning, detail));
+        let detail = format!("granted, and should be withheld from the watcher: {}", excess.join(", "));
+        let remedy = "right for you, wrong for the watcher: give it the role of docs/gcp/roles/watcher.yaml alone";
+        findings.push(Finding::warning(subject, detail, remedy));
     }
     findings
 }
@@ -140,11 +146,12 @@ async fn image(gce: &Gce) -> Finding {
     let subject = format!("image {image}");
     let parts: Vec<&str> = image.split('/').collect();
     let ["projects", project, "global", "images", "family", family] = parts[..] else {
-        return finding(subject, FindingState::Warning, "not an image family; it is not looked at");
+        let remedy = "name a family, like projects/debian-cloud/global/images/family/debian-12";
+        return Finding::warning(subject, "not an image family; it is not looked at", remedy);
     };
     let request = gce.images.get_from_family().set_project(project).set_family(family);
     match gce.bounded(gce.once(request).send()).await {
-        Ok(found) => finding(subject, FindingState::Ok, found.name.unwrap_or_default()),
+        Ok(found) => Finding::ok(subject, found.name.unwrap_or_default()),
         Err(failure) => failed(subject, &failure, "correct `compute.image`"),
     }
 }
@@ -153,9 +160,11 @@ async fn zone(gce: &Gce, rung: &Rung) -> Finding {
     let subject = format!("zone {}", rung.zone);
     let request = gce.zones.get().set_project(&gce.config.project).set_zone(&rung.zone);
     match gce.bounded(gce.once(request).send()).await {
-        Ok(found) if found.status == Some(zone::Status::Up) => finding(subject, FindingState::Ok, "up"),
-        Ok(_) => finding(subject, FindingState::Problem, "Google says that it is down"),
-        Err(failure) => failed(subject, &failure, "correct `compute.ladder`"),
+        Ok(found) if found.status == Some(zone::Status::Up) => Finding::ok(subject, "up"),
+        Ok(_) => {
+            Finding::problem(subject, "Google says that it is down", "add a rung in another zone to `compute.ladder`")
+        }
+        Err(failure) => failed(subject, &failure, "correct `compute.ladder`: there is no such zone"),
     }
 }
 
@@ -168,8 +177,8 @@ async fn machine_type(gce: &Gce, rung: &Rung) -> Finding {
         .set_zone(&rung.zone)
         .set_machine_type(&rung.machine_type);
     match gce.bounded(gce.once(request).send()).await {
-        Ok(found) => finding(subject, FindingState::Ok, format!("{} CPUs", found.guest_cpus.unwrap_or_default())),
-        Err(failure) => failed(subject, &failure, "this zone has no such machine: correct `compute.ladder`"),
+        Ok(found) => Finding::ok(subject, format!("{} CPUs", found.guest_cpus.unwrap_or_default())),
+        Err(failure) => failed(subject, &failure, "correct `compute.ladder`: this zone has no such machine"),
     }
 }
 
@@ -178,7 +187,7 @@ async fn quotas(gce: &Gce, rung: &Rung) -> Vec<Finding> {
     let request = gce.regions.get().set_project(&gce.config.project).set_region(rung.region());
     match gce.bounded(gce.once(request).send()).await {
         Ok(region) => judge(gce, rung, &subject, &region),
-        Err(failure) => vec![failed(subject, &failure, "correct `compute.ladder`")],
+        Err(failure) => vec![failed(subject, &failure, "correct `compute.ladder`: there is no such region")],
     }
 }
 
@@ -206,9 +215,9 @@ fn judge(gce: &Gce, rung: &Rung, subject: &str, region: &Region) -> Vec<Finding>
         let (limit, usage) = (quota.limit.unwrap_or_default(), quota.usage.unwrap_or_default());
         let detail = format!("{metric}: {usage} of {limit} used, a standby needs {need}");
         findings.push(if usage + need <= limit {
-            finding(subject, FindingState::Ok, detail)
+            Finding::ok(subject, detail)
         } else {
-            finding(subject, FindingState::Problem, format!("{detail}; ask Google for more today, it can take days"))
+            Finding::problem(subject, detail, "ask Google for more today, it can take days")
         });
     }
     findings

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+use futures::future::join_all;
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
 use kube::{Api, Client, api::PostParams};
 
@@ -13,6 +14,10 @@ use super::{
     topic::{ObjectQuery, READ_TIMEOUT, WorkloadKind, blindness},
 };
 use crate::ports::{Finding, FindingState};
+
+/// What to do when the API server cannot be asked.
+pub const REACH: &str = "in a pod: mount its service account's token and let it reach the API server; elsewhere: \
+                         correct `kubernetes.kubeconfig`";
 
 /// One thing we have to be allowed to do.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,24 +34,20 @@ pub async fn check(client: Client, targets: &[Target]) -> Vec<Finding> {
     if findings[0].state == FindingState::Problem {
         return findings;
     }
-    for permission in permissions(targets) {
-        findings.push(permitted(&client, &permission).await);
-    }
-    for target in targets {
-        findings.push(exists(&client, target).await);
-    }
+    let permissions = permissions(targets);
+    let permitted = join_all(permissions.iter().map(|permission| permitted(&client, permission)));
+    let exist = join_all(targets.iter().map(|target| exists(&client, target)));
+    let (permitted, exist) = tokio::join!(permitted, exist);
+    findings.extend(permitted.into_iter().chain(exist));
     findings
 }
 
 async fn version(client: &Client) -> Finding {
-    let subject = "Kubernetes API server".to_owned();
+    let subject = "Kubernetes API server";
     match tokio::time::timeout(READ_TIMEOUT, client.apiserver_version()).await {
-        Ok(Ok(info)) => Finding { subject, state: FindingState::Ok, detail: format!("answers, {}", info.git_version) },
-        Ok(Err(error)) => {
-            let why = blindness(&error, || "get /version".into());
-            Finding { subject, state: FindingState::Problem, detail: why.to_string() }
-        }
-        Err(_) => Finding { subject, state: FindingState::Problem, detail: "does not answer".into() },
+        Ok(Ok(info)) => Finding::ok(subject, format!("answers, {}", info.git_version)),
+        Ok(Err(error)) => Finding::problem(subject, blindness(&error, || "get /version".into()).to_string(), REACH),
+        Err(_) => Finding::problem(subject, "does not answer", REACH),
     }
 }
 
@@ -95,17 +96,21 @@ async fn permitted(client: &Client, permission: &Permission) -> Finding {
     };
     let api = Api::<SelfSubjectAccessReview>::all(client.clone());
     let (params, ask) = (PostParams::default(), review);
-    let (state, detail) = match tokio::time::timeout(READ_TIMEOUT, api.create(&params, &ask)).await {
-        Ok(Ok(answer)) if answer.status.as_ref().is_some_and(|status| status.allowed) => {
-            (FindingState::Ok, "allowed".to_owned())
-        }
-        Ok(Ok(_)) => (FindingState::Problem, "refused: add it to the role".into()),
-        Ok(Err(error)) => {
-            (FindingState::Unknown, blindness(&error, || "create selfsubjectaccessreviews".into()).to_string())
-        }
-        Err(_) => (FindingState::Unknown, "the API server does not answer".into()),
+    let unknown = |why: String| {
+        let remedy = "run this again; `kubectl auth can-i` asks the same by hand";
+        Finding::unknown(subject.clone(), why, remedy)
     };
-    Finding { subject, state, detail }
+    match tokio::time::timeout(READ_TIMEOUT, api.create(&params, &ask)).await {
+        Ok(Ok(answer)) if answer.status.as_ref().is_some_and(|status| status.allowed) => {
+            Finding::ok(subject, "allowed")
+        }
+        Ok(Ok(_)) => {
+            let remedy = "add it to the role of this service account, as in docs/permissions.md; the chart does";
+            Finding::problem(subject, "refused", remedy)
+        }
+        Ok(Err(error)) => unknown(blindness(&error, || "create selfsubjectaccessreviews".into()).to_string()),
+        Err(_) => unknown("the API server does not answer".into()),
+    }
 }
 
 /// Whether what is named is there, by the very lists that are watched.
@@ -116,13 +121,18 @@ async fn exists(client: &Client, target: &Target) -> Finding {
         Named::Selector(selector) => ObjectQuery::Pods { namespace, selector: selector.clone() },
     };
     let subject = format!("{} ({target})", target.validator);
-    let (state, detail) = match (topic.read(client.clone()).await, &target.named) {
-        (Err(why), _) => (FindingState::Unknown, why.to_string()),
-        (Ok(items), Named::Selector(_)) if items.len() > 1 => {
-            (FindingState::Problem, format!("matches {} pods, and a validator is one", items.len()))
+    match (topic.read(client.clone()).await, &target.named) {
+        (Err(why), _) => {
+            Finding::unknown(subject, why.to_string(), "see what is said of the API server and of the permissions")
         }
-        (Ok(items), _) if items.is_empty() => (FindingState::Problem, "is not there".into()),
-        (Ok(_), _) => (FindingState::Ok, "is there".into()),
-    };
-    Finding { subject, state, detail }
+        (Ok(items), Named::Selector(_)) if items.len() > 1 => {
+            let detail = format!("matches {} pods, and a validator is one", items.len());
+            Finding::problem(subject, detail, "narrow its `kubernetes.selector` to the labels of one pod")
+        }
+        (Ok(items), _) if items.is_empty() => {
+            let remedy = "correct namespace and name under its `kubernetes`, or start it";
+            Finding::problem(subject, "is not there", remedy)
+        }
+        (Ok(_), _) => Finding::ok(subject, "is there"),
+    }
 }

@@ -34,6 +34,21 @@ pub(super) enum SessionError {
     NoAnswer(Duration),
 }
 
+impl SessionError {
+    pub(super) fn remedy(&self) -> &'static str {
+        match self {
+            Self::Connect(_) | Self::NoAnswer(_) => {
+                "correct `mail.host`, `mail.port` and `mail.tls`, or let this machine reach that port"
+            }
+            Self::NoStartTls => "set `mail.tls` to `tls` if it wants TLS from the start",
+            Self::Tls(_) => "name its private authority in `mail.ca_file`, and the server as its certificate does",
+            Self::Login(_) => "correct `mail.username` and the file `mail.password_file`",
+            Self::Secret(_) => "correct the file `mail.password_file`",
+            Self::CaFile { .. } | Self::CaContent(_) => "correct the file `mail.ca_file`",
+        }
+    }
+}
+
 pub(super) async fn open(settings: &MailSettings, timeout: Duration) -> Result<AsyncSmtpConnection, SessionError> {
     match tokio::time::timeout(timeout, open_in_time(settings, timeout)).await {
         Ok(session) => session,

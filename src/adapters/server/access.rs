@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
 
 use super::LINES;
-use crate::config::{Login, SecretError, SecretFile, WebhookAuth};
+use crate::config::{HttpAuth, Login, SecretError, SecretFile};
 
 /// Bytes that only the caller and we know; never none. `Debug` shows nothing of them.
 #[derive(Clone, PartialEq, Eq)]
@@ -52,7 +52,7 @@ pub const OVERLAP: Duration = Duration::from_mins(10);
 /// Who may ask: who shows what a file holds, now or a moment ago.
 #[derive(Debug)]
 pub struct Access {
-    auth: WebhookAuth,
+    auth: HttpAuth,
     known: Mutex<KnownSecrets>,
 }
 
@@ -72,7 +72,7 @@ impl Access {
     ///
     /// # Errors
     /// A file that cannot be read.
-    pub fn read(auth: &WebhookAuth, now: Instant) -> Result<Self, SecretError> {
+    pub fn read(auth: &HttpAuth, now: Instant) -> Result<Self, SecretError> {
         let known = KnownSecrets { read_at: now, current: credentials(auth)?, earlier: Vec::new(), problem: None };
         Ok(Self { auth: auth.clone(), known: Mutex::new(known) })
     }
@@ -92,8 +92,8 @@ impl Access {
     #[must_use]
     pub fn challenge(&self) -> HeaderValue {
         HeaderValue::from_static(match self.auth {
-            WebhookAuth::Basic(_) => "Basic realm=\"failover\", charset=\"UTF-8\"",
-            WebhookAuth::Bearer(_) | WebhookAuth::None => "Bearer realm=\"failover\"",
+            HttpAuth::Basic(_) => "Basic realm=\"failover\", charset=\"UTF-8\"",
+            HttpAuth::Bearer(_) | HttpAuth::None => "Bearer realm=\"failover\"",
         })
     }
 
@@ -138,7 +138,7 @@ impl Access {
 ///
 /// # Errors
 /// A file that cannot be read.
-pub fn authorization(auth: &WebhookAuth) -> Result<Option<HeaderValue>, SecretError> {
+pub fn authorization(auth: &HttpAuth) -> Result<Option<HeaderValue>, SecretError> {
     let value = match credentials(auth)? {
         None => return Ok(None),
         Some(WebhookCredentials::Bearer(secret)) => [b"Bearer ", secret.0.as_slice()].concat(),
@@ -152,14 +152,14 @@ pub fn authorization(auth: &WebhookAuth) -> Result<Option<HeaderValue>, SecretEr
     Ok(Some(header))
 }
 
-fn credentials(auth: &WebhookAuth) -> Result<Option<WebhookCredentials>, SecretError> {
+fn credentials(auth: &HttpAuth) -> Result<Option<WebhookCredentials>, SecretError> {
     let secret = |file: &SecretFile| file.read().map(|read| WebhookSecret(read.expose().into()));
     Ok(match auth {
-        WebhookAuth::Bearer(file) => Some(WebhookCredentials::Bearer(secret(file)?)),
-        WebhookAuth::Basic(Login { username, password_file }) => {
+        HttpAuth::Bearer(file) => Some(WebhookCredentials::Bearer(secret(file)?)),
+        HttpAuth::Basic(Login { username, password_file }) => {
             Some(WebhookCredentials::Basic { user: username.clone(), password: secret(password_file)? })
         }
-        WebhookAuth::None => None,
+        HttpAuth::None => None,
     })
 }
 
@@ -207,7 +207,7 @@ mod tests {
     fn bearer(secret: &str) -> (tempfile::NamedTempFile, Access, Instant) {
         let (file, now) = (tempfile::NamedTempFile::new().expect("a file"), Instant::now());
         fs::write(&file, secret).expect("written");
-        let access = Access::read(&WebhookAuth::Bearer(SecretFile::new(file.path())), now).expect("a secret");
+        let access = Access::read(&HttpAuth::Bearer(SecretFile::new(file.path())), now).expect("a secret");
         (file, access, now)
     }
 
@@ -227,7 +227,7 @@ mod tests {
     fn only_the_right_user_with_the_right_password_gets_in() {
         let (file, _, now) = bearer("a:b");
         let login = Login { username: "am".into(), password_file: SecretFile::new(file.path()) };
-        let access = Access::read(&WebhookAuth::Basic(login.clone()), now).expect("a secret");
+        let access = Access::read(&HttpAuth::Basic(login.clone()), now).expect("a secret");
         let lets_in = |text: &str| access.allows(Some(&header(text)), now);
         let basic = |text: &str| format!("Basic {}", STANDARD.encode(text));
         assert!(lets_in(&basic("am:a:b")));
@@ -235,7 +235,7 @@ mod tests {
             assert!(!lets_in(&basic(wrong)), "{wrong}");
         }
         assert!(!lets_in("Basic ???") && !lets_in("Bearer a:b"));
-        assert_eq!(authorization(&WebhookAuth::Basic(login)).expect("read"), Some(header(&basic("am:a:b"))));
+        assert_eq!(authorization(&HttpAuth::Basic(login)).expect("read"), Some(header(&basic("am:a:b"))));
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! Whether the ledger can be read, written and compared, and whether `owners/` is out of reach. It leaves nothing behind
 //! and touches no record of the watcher's.
 
-use super::finding;
+use super::cloud;
 use crate::{
+    assembly,
+    config::{Config, LedgerSettings},
     domain::LedgerKey,
     ports::{Expect, Finding, FindingState, Ledger, LedgerError, PutError, Version},
 };
@@ -10,14 +12,40 @@ use crate::{
 /// A generation that no object has: Cloud Storage counts them by the microsecond.
 const NEVER: &str = "1";
 
-pub(super) async fn check(ledger: &dyn Ledger, name: &str) -> Vec<Finding> {
+pub(super) async fn check(config: &Config) -> Vec<Finding> {
+    let name = format!("ledger {}", config.ledger);
+    let mut findings = Vec::new();
+    if let LedgerSettings::Gcs { credentials, .. } = &config.ledger {
+        findings.extend(cloud::login(credentials, "ledger.gcs.credentials").await);
+        if findings.iter().any(|finding| finding.state != FindingState::Ok) {
+            return findings;
+        }
+    }
+    findings.extend(match assembly::ledger(config) {
+        Ok(ledger) => records(&*ledger, &name).await,
+        Err(error) => vec![Finding::problem(&name, format!("{error:#}"), "correct the section `ledger`")],
+    });
+    findings
+}
+
+/// What to do when it refuses us or cannot be reached.
+fn remedy(ledger: &dyn Ledger) -> &'static str {
+    if ledger.is_off_site() {
+        "see that the bucket is there and that this identity has roles/storage.objectUser on it (docs/gcp.md)"
+    } else {
+        "see that the file's folder is there, that this user may write in it, and that the disk is not full"
+    }
+}
+
+async fn records(ledger: &dyn Ledger, name: &str) -> Vec<Finding> {
     let seen = match ledger.list(LedgerKey::VALIDATORS, None).await {
         Ok(keys) => format!("{} validators on record", keys.len()),
-        Err(error) => return vec![finding(name, FindingState::Problem, error.to_string())],
+        Err(error) => return vec![Finding::problem(name, error.to_string(), remedy(ledger))],
     };
     let mut findings = vec![match written(ledger).await {
-        Ok(()) => finding(name, FindingState::Ok, format!("{seen}; a record was written, compared and removed")),
-        Err((state, why)) => finding(name, state, format!("{seen}; {why}")),
+        Ok(()) => Finding::ok(name, format!("{seen}; a record was written, compared and removed")),
+        Err((true, why)) => Finding::problem(name, format!("{seen}; {why}"), remedy(ledger)),
+        Err((false, why)) => Finding::unknown(name, format!("{seen}; {why}"), remedy(ledger)),
     }];
     // A file on this machine knows no rights.
     if ledger.is_off_site() {
@@ -26,16 +54,14 @@ pub(super) async fn check(ledger: &dyn Ledger, name: &str) -> Vec<Finding> {
     findings
 }
 
-/// Writes a record of its own, sees that it is not written over, and removes it.
-async fn written(ledger: &dyn Ledger) -> Result<(), (FindingState, String)> {
+/// Writes a record of its own, sees that it is not written over, and removes it. An error says whether it is for certain.
+async fn written(ledger: &dyn Ledger) -> Result<(), (bool, String)> {
     let failed = |what: &str, error: &PutError| {
-        let state = match error {
-            PutError::Failed(LedgerError::Unavailable(_)) | PutError::UnknownOutcome(_) => FindingState::Unknown,
-            PutError::Conflict { .. } | PutError::TooLarge(_) | PutError::Failed(LedgerError::Unusable(_)) => {
-                FindingState::Problem
-            }
+        let certain = match error {
+            PutError::Failed(LedgerError::Unavailable(_)) | PutError::UnknownOutcome(_) => false,
+            PutError::Conflict { .. } | PutError::TooLarge(_) | PutError::Failed(LedgerError::Unusable(_)) => true,
         };
-        (state, format!("a record cannot be {what}: {error}"))
+        (certain, format!("a record cannot be {what}: {error}"))
     };
     let key = LedgerKey::check(uuid::Uuid::now_v7());
     let put = || ledger.put(&key, b"{\"v\":1}".to_vec(), Expect::Absent);
@@ -43,7 +69,7 @@ async fn written(ledger: &dyn Ledger) -> Result<(), (FindingState, String)> {
     let compared = match put().await {
         Err(PutError::Conflict { .. }) => Ok(()),
         Err(error) => Err(failed("compared", &error)),
-        Ok(_) => Err((FindingState::Problem, "it writes over what it was told not to: it is no ledger".to_owned())),
+        Ok(_) => Err((true, "it writes over what it was asked not to: it is no ledger".to_owned())),
     };
     ledger.remove(&key, &version).await.map_err(|error| failed("removed", &error))?;
     compared
@@ -54,14 +80,14 @@ async fn owners(ledger: &dyn Ledger, name: &str) -> Finding {
     let subject = format!("{name}: owners/");
     match ledger.put(&LedgerKey::NO_OWNER, Vec::new(), Expect::Version(Version(NEVER.to_owned()))).await {
         Err(PutError::Failed(LedgerError::Unusable(why))) if why.contains("refuses us") => {
-            finding(subject, FindingState::Ok, "cannot be written by these credentials")
+            Finding::ok(subject, "cannot be written by these credentials")
         }
         Err(PutError::Conflict { .. }) | Ok(_) => {
-            let detail = "can be written by these credentials: right for you, wrong for the watcher; see docs/gcp.md";
-            finding(subject, FindingState::Warning, detail)
+            let remedy = "right for you, wrong for the watcher: give it the conditions of docs/gcp.md";
+            Finding::warning(subject, "can be written by these credentials", remedy)
         }
         Err(error @ (PutError::Failed(_) | PutError::UnknownOutcome(_) | PutError::TooLarge(_))) => {
-            finding(subject, FindingState::Unknown, error.to_string())
+            Finding::unknown(subject, error.to_string(), remedy(ledger))
         }
     }
 }
@@ -120,7 +146,7 @@ mod tests {
         };
         crate::adapters::http::install_tls_provider();
         let ledger = Guarded(LedgerGcs::new(config).unwrap(), guarded);
-        let found = check(&ledger, "ledger").await;
+        let found = records(&ledger, "ledger").await;
         assert!(store.dump().is_empty(), "nothing is left behind: {:?}", store.dump());
         found.into_iter().map(|finding| finding.state).collect()
     }

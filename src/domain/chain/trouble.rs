@@ -121,6 +121,43 @@ impl fmt::Display for NodeTrouble {
     }
 }
 
+impl NodeTrouble {
+    /// What to do about it.
+    #[must_use]
+    pub fn remedy(&self) -> &'static str {
+        match self {
+            // Teku has it off by default.
+            Self::Status { message, .. } if message.contains("iveness tracking") => {
+                "start that beacon node with `--beacon-liveness-tracking-enabled=true` (Teku has it off by default); \
+                 without it the chain is never a signal"
+            }
+            Self::Status { status: 401 | 403, .. } | Self::Html => {
+                "something in front of the node wants a login: name the node's own address in `ethereum.beacon_nodes`"
+            }
+            Self::Status { status: 404 | 405 | 410 | 501, .. } => {
+                "correct the node's `url`; if it is right, this client does not offer the call: name another node"
+            }
+            Self::Refused | Self::NoAnswer | Self::Broken(_) => {
+                "start the node, open its HTTP API to this machine, or correct its `url` in `ethereum.beacon_nodes`"
+            }
+            Self::Status { .. } | Self::HalfJson | Self::TooLarge | Self::NotBeaconApi(_) | Self::Incomplete { .. } => {
+                "look at the node's log, and whether its `url` is a beacon node's HTTP API"
+            }
+            Self::OtherChain { .. } => "correct the node's `url` or `ethereum.genesis_root`",
+            Self::Syncing { .. } | Self::Behind { .. } | Self::WellSince { .. } | Self::BeforeGenesis => {
+                "wait until the node follows the head; if it does not catch up, look at its log"
+            }
+            Self::ClocksDiffer { .. } | Self::ClockBehind { .. } => "set both clocks (chrony, systemd-timesyncd)",
+            Self::Optimistic | Self::ExecutionOffline => "repair the node's execution client",
+            Self::NoControl { .. } => "the chain has too few validators to compare with: use other signals",
+            Self::ControlSilent { .. } => {
+                "a node that has just started says that of the epoch before: run this again in two epochs"
+            }
+            Self::NotAsked | Self::TooLate | Self::Unobserved => "run this again",
+        }
+    }
+}
+
 fn count(slots: u64) -> String {
     if slots == 1 { "1 slot".into() } else { format!("{slots} slots") }
 }

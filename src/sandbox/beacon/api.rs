@@ -45,6 +45,8 @@ pub(super) fn router(node: Arc<NodeState>) -> Router {
         .route("/eth/v1/beacon/states/head/validators", get(validators_by_get).post(validators_by_post))
         .route("/eth/v1/beacon/states/head/finality_checkpoints", get(finality))
         .route("/eth/v1/validator/liveness/{epoch}", post(liveness))
+        // What a checkpoint sync fetches; nobody here reads it.
+        .route("/eth/v2/debug/beacon/states/finalized", get(|| async { [0_u8; 64] }))
         .route("/eth/v1/beacon/rewards/attestations/{epoch}", post(rewards))
         .layer(from_fn_with_state(node.clone(), spoil))
         .with_state(node)
@@ -148,6 +150,10 @@ async fn finality(State(node): Node) -> Answer {
 }
 
 async fn liveness(State(node): Node, Path(epoch): Path<u64>, body: Bytes) -> Answer {
+    if node.condition().no_liveness {
+        let message = "Validator liveness tracking is not enabled on this beacon node, cannot service request";
+        return refuse(StatusCode::BAD_REQUEST, message);
+    }
     let indices = node.indices(&body)?;
     let current = node.epoch();
     if epoch > current {
@@ -211,6 +217,10 @@ impl NodeState {
 
     fn validators(&self, ids: &[String]) -> Answer {
         let all = self.world.validators();
+        let no_points = self.condition().no_points;
+        if let Some(id) = ids.iter().find(|id| no_points.contains(id)) {
+            return refuse(StatusCode::BAD_REQUEST, format!("Invalid public key: {id}"));
+        }
         let mut found = Vec::new();
         for id in ids {
             let index = match id.strip_prefix("0x8f").and_then(|rest| rest.get(..6)) {

@@ -5,7 +5,7 @@ use std::fs;
 use axum::{Router, http::HeaderMap, http::StatusCode, routing::get};
 use failover::{
     adapters::alertmanager::{Api, ReconcileError},
-    config::{ApiLogin, Login, SecretFile},
+    config::{HttpAuth, Login, SecretFile},
 };
 use tokio::net::TcpListener;
 
@@ -27,10 +27,10 @@ async fn a_login_is_read_for_each_request_so_a_renewed_one_is_used_at_once() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("secret");
     let secret = || SecretFile::new(&file);
-    let basic = ApiLogin::Basic(Login { username: "failover".into(), password_file: secret() });
-    for (login, header) in [(ApiLogin::Bearer(secret()), "Bearer n3w"), (basic, "Basic ZmFpbG92ZXI6bjN3")] {
+    let basic = HttpAuth::Basic(Login { username: "failover".into(), password_file: secret() });
+    for (login, header) in [(HttpAuth::Bearer(secret()), "Bearer n3w"), (basic, "Basic ZmFpbG92ZXI6bjN3")] {
         let url = guarded(header).await.parse().expect("an address");
-        let api = Api::new(url, None, Some(login));
+        let api = Api::new(url, None, login);
         fs::write(&file, "old").expect("writes");
         let refused = api.check().await.expect_err("an old secret");
         assert!(matches!(refused, ReconcileError::Status { status: 401, .. }), "{refused}");
@@ -44,7 +44,8 @@ async fn a_login_is_read_for_each_request_so_a_renewed_one_is_used_at_once() {
 
 #[tokio::test]
 async fn an_authority_that_cannot_be_read_is_named() {
-    let api = Api::new("https://127.0.0.1:1/".parse().expect("an address"), Some("/nowhere/ca.pem".into()), None);
+    let api =
+        Api::new("https://127.0.0.1:1/".parse().expect("an address"), Some("/nowhere/ca.pem".into()), HttpAuth::None);
     let error = api.check().await.expect_err("no file").to_string();
     assert!(error.contains("/nowhere/ca.pem"), "{error}");
 }

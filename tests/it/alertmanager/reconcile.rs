@@ -31,7 +31,7 @@ async fn serve(app: Router) -> FakeApi {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let url = format!("http://{}/am/", listener.local_addr().expect("an address"));
     let server = tokio::spawn(async move { axum::serve(listener, app).await.expect("serves") });
-    FakeApi { api: Api::new(url.parse().expect("an address"), None, None), server }
+    FakeApi { api: Api::new(url.parse().expect("an address"), None, failover::config::HttpAuth::None), server }
 }
 
 const LONG_AGO: &str = "2026-11-20T00:00:00.000Z";

@@ -14,7 +14,7 @@ use failover::{
         http::install_tls_provider,
         server::access::Access,
     },
-    config::{SecretFile, WebhookAuth},
+    config::{HttpAuth, SecretFile},
     domain::{
         AlertRecord, Evidence, Span, Time, ValidatorId,
         alerts::{AlertState, Ending, Freshness},
@@ -78,7 +78,7 @@ impl Rig {
         let config = ReceiverConfig {
             mappings: mappings(),
             access: Arc::new(
-                Access::read(&WebhookAuth::Bearer(SecretFile::new(secret.path())), Instant::now()).expect("read"),
+                Access::read(&HttpAuth::Bearer(SecretFile::new(secret.path())), Instant::now()).expect("read"),
             ),
             freshness: Freshness { stale_after: STALE_AFTER, watchdog: Some(Freshness::WATCHDOG_TIMEOUT) },
             now: Arc::new(move || Time::from_second(time.load(Ordering::SeqCst)).expect("a time")),

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use failover::{
     adapters::beacon::{NodeConfig, probe},
-    domain::Verdict,
+    domain::{Verdict, chain::NodeTrouble},
     sandbox::beacon::{Condition, Fault},
 };
 
-use super::rig::{EPOCH, GENESIS, Rig, keys};
+use super::rig::{EPOCH, GENESIS, Rig, StepClock, fake_chain, keys};
 
 async fn says(change: impl Fn(&mut Condition)) -> String {
     says_within(Duration::from_secs(5), change).await
@@ -128,11 +128,56 @@ async fn a_probe_tells_what_would_fail_on_the_day() {
     assert_eq!((good.synced, good.peers), (Ok(()), Ok(56)));
     let states = good.keys.unwrap();
     assert_eq!((states.active, states.missing), (2, 1));
+    assert_eq!((good.missing, good.refused), (keys[2..].to_vec(), Vec::new()), "and it says which");
+    let seen = good.liveness.unwrap().unwrap();
+    assert_eq!((seen.verdict, seen.live, seen.control.total), (Verdict::Up, 2, 32));
+    assert_eq!(good.rewards, Ok(()));
     rig.nodes[0].change(|node| node.el_offline = true);
     let other = probe(&node, Some(&format!("0x{}", "11".repeat(32))), &keys, limit, clock.clone()).await;
-    assert_eq!(other.genesis_root, Err(format!("follows another chain (genesis root {})", rig.chain.genesis_root())));
+    assert_eq!(other.genesis_root, Err(NodeTrouble::OtherChain { genesis_root: rig.chain.genesis_root() }));
     rig.nodes[0].down().await;
     let gone = probe(&node, None, &keys, limit, clock).await;
-    assert_eq!(gone.synced, Err("refuses connections".into()));
+    assert_eq!(gone.synced, Err(NodeTrouble::Refused));
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn one_key_that_is_no_point_of_the_curve_blinds_nobody_and_is_named() {
+    let clock = StepClock::at(GENESIS + 10 * EPOCH);
+    let chain = fake_chain(std::sync::Arc::new(clock.clone()));
+    // 500 is nobody's index: there is no such validator.
+    let ours = keys(&chain, [0, 500, 2, 3]);
+    let time = std::sync::Arc::new(clock.clone());
+    let mut rig = Rig::watch_keys([0, 500, 2, 3], clock, chain, 1, time, |_| {}).await;
+    for no_post in [false, true] {
+        rig.nodes[0].change(|node| (node.no_post, node.no_points) = (no_post, vec![ours[1].to_hex()]));
+        let seen = rig.epochs_from(if no_post { 13 } else { 10 }, if no_post { 14 } else { 12 }).await;
+        assert_eq!(seen.reading.verdict, Verdict::Up, "{}", seen.reading.why);
+        let states = seen.keys.unwrap();
+        assert_eq!((states.active, states.missing), (3, 1));
+        let node = NodeConfig { name: "home".into(), url: rig.nodes[0].url().parse().unwrap() };
+        let clock = std::sync::Arc::new(rig.clock.clone());
+        let probe = probe(&node, None, &ours, Duration::from_secs(5), clock).await;
+        assert_eq!((probe.refused, probe.missing), (vec![ours[1]], Vec::new()));
+        assert_eq!(probe.liveness.unwrap().unwrap().live, 3);
+    }
+    rig.nodes[0].change(|node| node.fault = Some(Fault::Status(400)));
+    let ours = rig.ours(15).await;
+    assert_eq!(ours.reading.verdict, Verdict::Unknown, "a node that refuses everything refuses us, not a key");
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_node_that_keeps_no_liveness_is_unknown_and_the_probe_meets_it_with_its_option() {
+    let mut rig = Rig::start(1).await;
+    rig.nodes[0].change(|node| node.no_liveness = true);
+    let ours = rig.epochs_to(12).await;
+    assert_eq!(ours.reading.verdict, Verdict::Unknown);
+    assert!(ours.reading.why.contains("liveness tracking is not enabled"), "{}", ours.reading.why);
+    let node = NodeConfig { name: "home".into(), url: rig.nodes[0].url().parse().unwrap() };
+    let clock = std::sync::Arc::new(rig.clock.clone());
+    let probe = probe(&node, None, &keys(&rig.chain, 0..4), Duration::from_secs(5), clock).await;
+    let trouble = probe.liveness.unwrap_err();
+    assert!(trouble.remedy().contains("--beacon-liveness-tracking-enabled=true"), "{trouble}");
     rig.stop().await;
 }

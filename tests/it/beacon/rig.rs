@@ -82,6 +82,18 @@ impl Rig {
         watchers: Arc<dyn Clock>,
         change: impl FnOnce(&mut BeaconConfig),
     ) -> Self {
+        Self::watch_keys(0..4, clock, chain, count, watchers, change).await
+    }
+
+    /// Ours are these of the chain's.
+    pub async fn watch_keys(
+        ours: impl IntoIterator<Item = u64>,
+        clock: StepClock,
+        chain: FakeChain,
+        count: usize,
+        watchers: Arc<dyn Clock>,
+        change: impl FnOnce(&mut BeaconConfig),
+    ) -> Self {
         let mut nodes = Vec::new();
         for _ in 0..count {
             nodes.push(chain.node().await.unwrap());
@@ -90,7 +102,7 @@ impl Rig {
         let named = named.map(|(name, node)| NodeConfig { name: (*name).into(), url: node.url().parse().unwrap() });
         let mut config = BeaconConfig { seed: Some(7), ..BeaconConfig::new(named.collect()) };
         change(&mut config);
-        let ours = vec![(ValidatorId::new("eth-0").unwrap(), keys(&chain, 0..4))];
+        let ours = vec![(ValidatorId::new("eth-0").unwrap(), keys(&chain, ours))];
         let watch = BeaconWatch::new(config, ours, watchers).unwrap();
         let (tx, rx) = mpsc::channel(4);
         let stop = CancellationToken::new();
@@ -115,8 +127,12 @@ impl Rig {
 
     /// Lets so many epochs pass unheeded, from the tenth on.
     pub async fn epochs_to(&mut self, last: u64) -> ValidatorObservation {
+        self.epochs_from(10, last).await
+    }
+
+    pub async fn epochs_from(&mut self, first: u64, last: u64) -> ValidatorObservation {
         let mut seen = None;
-        for epoch in 10..=last {
+        for epoch in first..=last {
             seen = Some(self.ours(epoch).await);
         }
         seen.unwrap()

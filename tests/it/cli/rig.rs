@@ -86,9 +86,14 @@ impl House {
 
     /// The same, with its configuration as this makes it.
     pub fn serve_as(&self, name: &str, change: impl FnOnce(String) -> String) -> Watcher {
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
+        self.serve_text(name, port, &change(Self::smallest(&format!("127.0.0.1:{port}"))))
+    }
+
+    /// A watcher with this configuration, which says that it listens on this port.
+    pub fn serve_text(&self, name: &str, port: u16, text: &str) -> Watcher {
         let config = self.folder.path().join(format!("{name}.yaml"));
-        fs::write(&config, change(Self::smallest(&format!("127.0.0.1:{port}")))).unwrap();
+        fs::write(&config, text).unwrap();
         let log = self.folder.path().join(format!("{name}.log"));
         // The signal that a file limit comes with is ignored, so that writing fails as on a full disk, and kills nobody.
         let mut serve = Command::new("sh");
@@ -102,6 +107,10 @@ impl House {
         let ledger = LedgerSqlite::open(&self.folder.path().join("ledger.sqlite")).unwrap();
         ledger.list("alerts/", None).await.unwrap().len()
     }
+}
+
+pub fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// Ends with the test.

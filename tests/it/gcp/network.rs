@@ -152,7 +152,8 @@ async fn a_region_without_the_subnetwork_would_fail_on_the_day() {
     assert_eq!(states, [FindingState::Ok, FindingState::Problem], "{found:?}");
     let fixed = self::rig("  subnetwork: regions/us-central1/subnetworks/failover\n").await;
     let found = fixed.findings("subnetwork").await;
-    assert!(found[1].state == FindingState::Problem && found[1].detail.contains("the name alone"), "{found:?}");
+    let remedy = found[1].remedy.clone().unwrap();
+    assert!(found[1].state == FindingState::Problem && remedy.contains("the name alone"), "{found:?}");
 }
 
 #[tokio::test]

@@ -139,12 +139,14 @@ async fn check_names_each_permission_and_what_is_not_there() {
     assert_eq!(
         bad,
         [
-            "permission to watch nodes: refused: add it to the role",
-            "permission to create events in namespace eth: refused: add it to the role",
+            "permission to watch nodes: refused",
+            "permission to create events in namespace eth: refused",
             "eth-1 (statefulset eth/gone): is not there",
         ]
     );
     assert_eq!(findings.len(), 1 + 11 + 2, "{findings:?}");
+    let remedies: Vec<_> = findings.iter().filter_map(|finding| finding.remedy.as_deref()).collect();
+    assert!(matches!(remedies[..], [one, _, _] if one.contains("add it to the role")), "{remedies:?}");
 }
 
 #[tokio::test]

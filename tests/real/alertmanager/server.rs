@@ -23,7 +23,7 @@ use failover::{
         ledger_sqlite::LedgerSqlite,
         server::access::Access,
     },
-    config::{SecretFile, WebhookAuth},
+    config::{HttpAuth, SecretFile},
     domain::{AlertRecord, Evidence, Span, Time, ValidatorId, alerts::Freshness},
     ports::Ledger,
 };
@@ -102,7 +102,7 @@ impl Alertmanager {
         .unwrap();
         let guarded = folder.path().join(WEB_CONFIG).exists();
         let ca_file = guarded.then(|| folder.path().join("ca.pem"));
-        let client = http::client_trusting(PATIENCE, ca_file.as_deref()).unwrap();
+        let client = http::client_trusting(PATIENCE, ca_file.as_deref(), None).unwrap();
         let url = format!("{}://{url}", if guarded { "https" } else { "http" });
         let alertmanager = Self { url, process, client, guarded, folder };
         // It listens before it is ready, and answers only then.
@@ -219,7 +219,7 @@ impl Home {
         };
         let config = ReceiverConfig {
             mappings: Mappings::new(vec![mapping], Some("alertname=Watchdog".parse().unwrap())),
-            access: Arc::new(Access::read(&WebhookAuth::Bearer(SecretFile::new(&secret)), Instant::now()).unwrap()),
+            access: Arc::new(Access::read(&HttpAuth::Bearer(SecretFile::new(&secret)), Instant::now()).unwrap()),
             freshness: Freshness { stale_after: Freshness::STALE_AFTER, watchdog: Some(Freshness::WATCHDOG_TIMEOUT) },
             now: Arc::new(Time::now),
             holds_lease: Arc::new(move || lease.load(Ordering::SeqCst)),

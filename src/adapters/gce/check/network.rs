@@ -7,11 +7,11 @@ use std::collections::BTreeSet;
 
 use google_cloud_compute_v1::model::{Firewall, firewall::Direction};
 
-use super::{Failure, failed, finding};
+use super::{Failure, failed};
 use crate::{
     adapters::gce::{Gce, GceConfig, body},
     domain::Rung,
-    ports::{Finding, FindingState},
+    ports::Finding,
 };
 
 const ANYWHERE: [&str; 2] = ["0.0.0.0/0", "::/0"];
@@ -49,12 +49,11 @@ fn part<'a>(path: &'a str, key: &str) -> Option<&'a str> {
 async fn subnetwork(gce: &Gce, rung: &Rung, path: &str) -> (Finding, Option<(String, String)>) {
     let subject = format!("subnetwork {path}");
     let (Some(region), Some(name)) = (part(path, "regions"), part(path, "subnetworks")) else {
-        return (finding(subject, FindingState::Problem, "not a subnetwork: correct `compute.subnetwork`"), None);
+        return (Finding::problem(subject, "not a subnetwork", "correct `compute.subnetwork`"), None);
     };
     if region != rung.region() {
-        let detail =
-            format!("{rung} is not in its region: give the name alone, and make one of that name in each region");
-        return (finding(subject, FindingState::Problem, detail), None);
+        let remedy = "give the name alone in `compute.subnetwork`, and make one of that name in each region";
+        return (Finding::problem(subject, format!("{rung} is not in its region"), remedy), None);
     }
     // A shared network is another project's.
     let project = part(path, "projects").unwrap_or(&gce.config.project);
@@ -63,7 +62,7 @@ async fn subnetwork(gce: &Gce, rung: &Rung, path: &str) -> (Finding, Option<(Str
         Ok(found) => {
             let network = found.network.as_deref().and_then(|url| part(url, "networks")).map(str::to_owned);
             let detail = found.ip_cidr_range.unwrap_or_default();
-            (finding(subject, FindingState::Ok, detail), network.map(|network| (project.to_owned(), network)))
+            (Finding::ok(subject, detail), network.map(|network| (project.to_owned(), network)))
         }
         Err(failure) => (look_failed(subject, &failure, "compute.subnetworks.get", "make it"), None),
     }
@@ -72,11 +71,9 @@ async fn subnetwork(gce: &Gce, rung: &Rung, path: &str) -> (Finding, Option<(Str
 /// A look that is refused tells nothing about what is looked at.
 fn look_failed(subject: String, failure: &Failure, permission: &str, repair: &str) -> Finding {
     match failure {
-        Failure::Refused(_) => finding(
-            subject,
-            FindingState::Unknown,
-            format!("{failure}; grant {permission} so that it can be looked at"),
-        ),
+        Failure::Refused(_) => {
+            Finding::unknown(subject, failure.to_string(), format!("grant {permission} so that it can be looked at"))
+        }
         Failure::Busy(_)
         | Failure::Unanswered(_)
         | Failure::Stale(_)
@@ -106,21 +103,20 @@ async fn firewall(gce: &Gce, project: &str, network: &str) -> Vec<Finding> {
         .collect();
     let mut findings = Vec::new();
     if is_open(&rules, "tcp", SSH) {
-        let detail = "ssh is open to the whole internet, and no standby needs it: remove the rule (often \
-                      default-allow-ssh), or use a network of its own, see docs/gcp.md";
-        findings.push(finding(subject.clone(), FindingState::Warning, detail));
+        let remedy = "remove the rule (often default-allow-ssh), or use a network of its own, see docs/gcp.md";
+        let detail = "ssh is open to the whole internet, and no standby needs it";
+        findings.push(Finding::warning(subject.clone(), detail, remedy));
     }
     if !closed.is_empty() {
         let detail = format!(
-            "closed to peers: {}; a standby then finds only peers it calls itself, and syncs slowly: open them for the \
-             tags in `compute.tags`",
+            "closed to peers: {}; a standby then finds only peers it calls itself, and syncs slowly",
             closed.join(", ")
         );
-        findings.push(finding(subject.clone(), FindingState::Warning, detail));
+        findings.push(Finding::warning(subject.clone(), detail, "open them for the tags in `compute.tags`"));
     }
     if findings.is_empty() {
         let detail = format!("{} ports are open to peers, ssh is not open to the internet", ports.len());
-        findings.push(finding(subject, FindingState::Ok, detail));
+        findings.push(Finding::ok(subject, detail));
     }
     findings
 }

@@ -1,0 +1,111 @@
+//! The watcher that runs: whether one answers, and what it says itself. It knows what no look from here can show.
+
+use std::net::IpAddr;
+
+use url::Url;
+
+use crate::{
+    adapters::http::PageError,
+    cli::status::{ask, client_of},
+    config::Config,
+    ports::Finding,
+    runtime::status::Status,
+};
+
+/// Whether a watcher answers, and where.
+pub(super) enum RunningWatcher {
+    Answers(Url, Box<Status>),
+    /// Where it was looked for, and why nobody was found there.
+    Nobody(Vec<(Url, String)>),
+}
+
+impl RunningWatcher {
+    /// What it says, if it is the one that takes alerts.
+    pub(super) fn leader(&self) -> Option<(&Url, &Status)> {
+        match self {
+            Self::Answers(url, status) if status.holds_lease => Some((url, status)),
+            Self::Answers(..) | Self::Nobody(_) => None,
+        }
+    }
+}
+
+/// Asks at `http.address`, and at the port it would listen on here.
+pub(super) async fn find(config: &Config) -> RunningWatcher {
+    let mut nobody = Vec::new();
+    for url in addresses(config) {
+        let asked = async { ask(&client_of(config)?, &url).await };
+        match asked.await {
+            Ok(status) => return RunningWatcher::Answers(url, Box::new(status)),
+            Err(error) => nobody.push((url, why(error))),
+        }
+    }
+    RunningWatcher::Nobody(nobody)
+}
+
+fn why(error: anyhow::Error) -> String {
+    match error.downcast::<reqwest::Error>() {
+        Ok(error) if error.is_status() => error.without_url().to_string(),
+        Ok(error) => PageError::from(error).to_string(),
+        Err(error) => format!("{error:#}"),
+    }
+}
+
+fn addresses(config: &Config) -> Vec<Url> {
+    let listen = config.http.listen;
+    let host = match listen.ip() {
+        ip if !ip.is_unspecified() => ip,
+        IpAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+    };
+    let scheme = if config.http.tls.is_some() { "https" } else { "http" };
+    let here = Url::parse(&format!("{scheme}://{}/", std::net::SocketAddr::new(host, listen.port()))).ok();
+    let mut all: Vec<Url> = config.http.address.iter().cloned().collect();
+    // Port 0 is whichever is free: nobody knows it from outside.
+    all.extend(here.filter(|url| listen.port() != 0 && !all.contains(url)));
+    all
+}
+
+pub(super) fn findings(config: &Config, running: &RunningWatcher) -> Vec<Finding> {
+    let subject = "watcher";
+    let (url, status) = match running {
+        RunningWatcher::Answers(url, status) => (url, status),
+        RunningWatcher::Nobody(tried) => {
+            let tried: Vec<String> = tried.iter().map(|(url, why)| format!("{url} ({why})")).collect();
+            let detail = match tried.as_slice() {
+                [] => "where it answers is not known: `http.listen` names no port and `http.address` is missing".into(),
+                [..] => format!("no watcher answers at {}", tried.join(", ")),
+            };
+            let remedy =
+                "start it with `failover serve --config …`; where it runs elsewhere, name it in `http.address`";
+            return vec![Finding::warning(subject, detail, remedy)];
+        }
+    };
+    let mut findings = vec![match status.holds_lease {
+        true => Finding::ok(subject, format!("{url} watches {}, {}, and holds the lease", status.site, status.mode)),
+        false => {
+            let remedy = "ask the one that holds it, see `failover status`; if there is none, look at its log";
+            Finding::warning(subject, format!("{url} answers and does not hold the lease"), remedy)
+        }
+    }];
+    let ours = crate::runtime::status::mode(config.policy.mode);
+    if status.site != config.site {
+        let detail = format!("{url} watches {}, and this file is about {}", status.site, config.site);
+        findings.push(Finding::problem(subject, detail, "correct `http.address`, or use that watcher's configuration"));
+    } else if status.mode != ours {
+        let detail = format!("it runs in mode {}, and this file says {ours}", status.mode);
+        findings.push(Finding::warning(subject, detail, "restart it, so that it reads its configuration"));
+    }
+    findings.extend(status.unreadable.iter().map(|why| {
+        let remedy =
+            "its validator is not acted on: the message says whether failover is too old or the record damaged";
+        Finding::problem("record", why, remedy)
+    }));
+    findings.extend(status.warnings.iter().map(|why| {
+        Finding::warning("it warns", why, "do what it says; `failover status` shows it for as long as it is so")
+    }));
+    findings.extend(status.validators.iter().filter(|validator| validator.mails_waiting > 0).map(|validator| {
+        let detail = format!("{} mails of {} wait for the server", validator.mails_waiting, validator.name);
+        Finding::warning("mail", detail, "see what is said of mail here, and the watcher's log")
+    }));
+    findings
+}
