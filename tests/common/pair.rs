@@ -90,8 +90,7 @@ impl Scene {
             Some(wire) => format!("gcs: {{bucket: ledger, endpoint: '{}', credentials: anonymous}}", wire.url()),
         };
         let config = folder.join("failover.yaml");
-        fs::write(&config, self.config(name, &ledger, port, &folder.join("kubeconfig.yaml").display().to_string()))
-            .unwrap();
+        fs::write(&config, self.config(&ledger, port, &folder.join("kubeconfig.yaml").display().to_string())).unwrap();
         let log = folder.join("log");
         let child = Command::new(env!("CARGO_BIN_EXE_failover"))
             // Far ends on this machine, polled at their pace.
@@ -117,9 +116,9 @@ impl Scene {
         (first, second)
     }
 
-    fn config(&self, name: &str, ledger: &str, port: u16, kubeconfig: &str) -> String {
+    fn config(&self, ledger: &str, port: u16, kubeconfig: &str) -> String {
         format!(
-            "site: {name}\nmode: armed\nledger: {{{ledger}}}\nhttp: {{listen: '127.0.0.1:{port}'}}\n\
+            "site: home\nmode: armed\nledger: {{{ledger}}}\nhttp: {{listen: '127.0.0.1:{port}'}}\n\
              alertmanager: {{auth: none}}\nkubernetes: {{kubeconfig: '{kubeconfig}'}}\n\
              policy: {{lease: {lease}ms, hold_down: 300ms, max_unhealthy: 1.0}}\n\
              compute: {{project: home, endpoint: '{cloud}', credentials: anonymous, \
