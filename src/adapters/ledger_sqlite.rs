@@ -239,8 +239,10 @@ fn serve(mut connection: Connection, mut queue: mpsc::Receiver<Request>) {
     let mut files = OpenFiles::of(&path);
     let mut batch = Vec::with_capacity(BATCH);
     while queue.blocking_recv_many(&mut batch, BATCH) > 0 {
-        let there = files.are_there(&path);
-        let result = if there { apply(&mut connection, &mut batch) } else { Ok(()) };
+        let before = files.are_there(&path);
+        let result = if before { apply(&mut connection, &mut batch) } else { Ok(()) };
+        // What was written into a file that has gone meanwhile is not there.
+        let there = before && files.are_there(&path);
         for request in batch.drain(..) {
             request.work.answer(match &result {
                 _ if !there => Err(LedgerError::Unusable(format!(

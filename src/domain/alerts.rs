@@ -23,7 +23,7 @@ use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Evidence, Span, Time, ValidatorId, one_line};
+use super::{Evidence, Span, Time, TimeExt, ValidatorId, one_line};
 
 pub use book::{AlertBook, Freshness};
 pub use matchers::{Labels, MatcherError, Matchers};
@@ -186,6 +186,10 @@ pub enum Word {
     NotListed,
 }
 
+/// What was seen so much later than a word that comes now was seen by a clock that was set back since. A list is asked
+/// for within seconds of its answer.
+const CLOCK_SET_BACK: Span = Span::from_mins(5);
+
 /// What a word makes of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Merged {
@@ -211,7 +215,9 @@ pub fn merge(known: Option<&AlertRecord>, alert: &Alert, heard: &AlertUpdate) ->
         return Merged { record, write: true };
     };
     let by_list = matches!(heard.word, Word::Listed | Word::ListedSilenced { .. } | Word::NotListed);
-    if by_list && heard.at < known.seen_at {
+    // A clock that was set back shows earlier moments, and what comes now is the later word all the same.
+    let seen_at = known.seen_at.min(heard.at.plus(CLOCK_SET_BACK));
+    if by_list && heard.at < seen_at && seen_at == known.seen_at {
         // A list that was asked for before the last message came says nothing new.
         return Merged { record: known.clone(), write: false };
     }
@@ -230,12 +236,12 @@ pub fn merge(known: Option<&AlertRecord>, alert: &Alert, heard: &AlertUpdate) ->
     let remapped = known.alert.evidence != alert.evidence || known.alert.mapping != alert.mapping;
     let old = heard.at.duration_since(known.saved_at) >= REWRITE_AFTER;
     let moved = starts_at != known.alert.starts_at || ends_at != known.ends_at;
-    let write = remapped || old || moved || state != known.state;
+    let write = remapped || old || moved || state != known.state || seen_at != known.seen_at;
     let record = AlertRecord {
         alert: Alert { starts_at, ..alert.clone() },
         state,
         ends_at,
-        seen_at: known.seen_at.max(heard.at),
+        seen_at: if seen_at == known.seen_at { seen_at.max(heard.at) } else { heard.at },
         saved_at: if write { heard.at } else { known.saved_at },
         revision: known.revision + u64::from(write),
     };

@@ -28,7 +28,7 @@ pub use failure::{Failed, Failure};
 pub use outage::{Offer, Outage, Plan};
 pub use over::{Bill, Over};
 pub use render::{Context, Message, render};
-pub use standby::StandbyNotice;
+pub use standby::{OrphanFate, StandbyNotice};
 
 /// One thing people are notified of, once.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -46,6 +46,8 @@ pub struct Live {
     pub paused_since_search: bool,
     /// Machines that no incident claimed in the last list.
     pub orphans: BTreeSet<u64>,
+    /// The one of them that is being deleted.
+    pub deleting_orphan: Option<u64>,
     /// Which rung refused the last creation, and in the cloud's words.
     pub last_refusal: Option<String>,
     /// The machine that was deleted last, as far as the cloud says.

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// How a validator's record is laid out. Nothing reads another one.
-pub const FORM: u64 = 3;
+pub const FORM: u64 = 4;
 
 /// A write is tried again for as long as the lease lasts, which is seconds.
 const AGAIN: Backoff = Backoff::new(Span::from_millis(50), Span::from_secs(1));

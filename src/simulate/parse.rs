@@ -68,6 +68,7 @@ pub enum Statement {
         validator: ValidatorId,
         answer: ScriptedAnswer,
     },
+    Delivered(ValidatorId),
     Restart,
     ClockJump(Span),
     Expectation(Expectation),
@@ -313,6 +314,10 @@ fn statement(words: &[String]) -> Result<Statement, String> {
         "answer" => {
             let (name, rest) = rest.split_first().ok_or("write: answer VALIDATOR ANSWER")?;
             Ok(Statement::ScriptedAnswer { validator: validator(name)?, answer: answer(rest)? })
+        }
+        "delivered" => {
+            let [name] = rest else { return Err("write: delivered VALIDATOR".into()) };
+            Ok(Statement::Delivered(validator(name)?))
         }
         "restart" => Ok(Statement::Restart),
         "clock-jump" => match rest {

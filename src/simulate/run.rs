@@ -6,9 +6,9 @@ use std::{collections::BTreeMap, fmt::Write as _};
 
 use super::{Expectation, Scenario, Statement, parse};
 use crate::domain::{
-    Action, ActionId, ChainView, Command, Event, IncidentId, Interval, KeyStates, Listed, Maintenance, Outgoing,
-    Policy, PublicKey, REQUEST_LIFETIME, Reading, Reason, Request, Span, Time, TimeExt, ValidatorId, World, explain,
-    step,
+    Action, ActionId, ChainView, Command, Delivery, Event, IncidentId, Interval, KeyStates, Listed, Maintenance,
+    Outgoing, Policy, PublicKey, REQUEST_LIFETIME, Reading, Reason, Request, Span, Time, TimeExt, ValidatorId, World,
+    explain, step,
 };
 
 #[derive(Clone, Debug, Default, serde::Serialize)]
@@ -167,6 +167,13 @@ impl<'a> Simulation<'a> {
                 let fresh_until = self.now.plus(*fresh);
                 let maintenance = why.as_ref().map(|why| Maintenance { why: why.as_str().into(), fresh_until });
                 self.happen(Event::MaintenanceSeen(validator.clone(), maintenance));
+            }
+            Statement::Delivered(validator) => {
+                let waiting = self.world.get(validator).map_or(&[][..], |subject| &subject.record.outbox).to_vec();
+                for mail in waiting {
+                    let delivery = Delivery { accepted: mail.waiting_for, ..Delivery::default() };
+                    self.happen(Event::MailSettled(validator.clone(), mail.notice.id, delivery));
+                }
             }
             Statement::Machines { validator, listed, ours } => {
                 let all = self.machines_of(validator, "00000000", listed);

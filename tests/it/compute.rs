@@ -184,6 +184,7 @@ async fn every_bad_answer_to_an_insert_is_refused_or_unknown_and_creates_nothing
         (Fault::Status(403, "rateLimitExceeded"), unknown),
         (Fault::Status(403, "RATE_LIMIT_EXCEEDED"), unknown),
         (Fault::Status(409, "alreadyExists"), unknown),
+        (Fault::Status(408, "timeout"), unknown),
         (Fault::Status(429, "rateLimitExceeded"), unknown),
         (Fault::Status(500, "backendError"), unknown),
         (Fault::Status(503, "backendError"), unknown),

@@ -40,6 +40,8 @@ pub struct Loaded {
 #[derive(Debug, Default)]
 pub(super) struct Walk {
     keys: VecDeque<String>,
+    /// What a step that failed has read and not passed on.
+    learnt: Vec<Arc<AlertRecord>>,
 }
 
 /// What is to be done about one record.
@@ -64,7 +66,7 @@ impl Walk {
             self.keys = in_turn(store.ledger().list(LedgerKey::ALERTS, None).await?);
         }
         let mut loaded = Loaded::default();
-        let mut records = Vec::new();
+        let mut records = std::mem::take(&mut self.learnt);
         let mut unread = Vec::new();
         while unread.len() < STEP
             && let Some(key) = self.keys.pop_front()
@@ -86,7 +88,15 @@ impl Walk {
             })
             .buffer_unordered(READS);
         while let Some((key, found)) = reads.next().await {
-            match found.inspect_err(|_| self.keys.extend(again.iter().cloned()))? {
+            let found = match found {
+                Ok(found) => found,
+                Err(error) => {
+                    self.keys.extend(again);
+                    self.learnt = records;
+                    return Err(error);
+                }
+            };
+            match found {
                 Found::Gone => {}
                 Found::Outdated(version) => loaded.removed += usize::from(remove(store, &key, &version).await),
                 Found::Record(version, record) if record.is_over(now, stale_after) => {

@@ -97,7 +97,8 @@ impl AlertmanagerStats {
     /// Notes a Watchdog and answers when the one before came.
     pub(super) fn watchdog(&self, at: Time) -> Option<Time> {
         let before = self.last_watchdog();
-        self.watchdog.fetch_max(at.as_millisecond(), Ordering::Relaxed);
+        // Not the latest one: after a clock was set back that would stand for one that comes.
+        self.watchdog.store(at.as_millisecond(), Ordering::Relaxed);
         before
     }
 

@@ -89,6 +89,8 @@ fn by_status(status: u16, said: String) -> Failure {
         // A token may have run out on its way; the next one is fetched by then.
         401 | 429 => Failure::Busy(said),
         403 => Failure::Refused(said),
+        // Of something in between, which does not know what became of it.
+        408 | 425 | 499 => Failure::Unanswered(said),
         400..=499 => Failure::Invalid(said),
         // A server error may come after the change; so may anything that is no answer of Compute Engine's.
         _ => Failure::Unanswered(said),

@@ -79,7 +79,7 @@ async fn listed(config: &Config, settings: &AlertmanagerSettings) -> Finding {
 fn unlisted(subject: &str, error: &ReconcileError) -> Finding {
     let remedy = match error {
         ReconcileError::Unreachable { .. } => "correct `alertmanager.url`, or let this machine reach it",
-        ReconcileError::Status { status: 401 | 403, .. } => "it wants a login: give it under `alertmanager`",
+        ReconcileError::Status { status: 401 | 403, .. } => "it wants a login: give it in `alertmanager.login`",
         ReconcileError::Login(_) => "put the secret where `alertmanager.login` looks for it",
         ReconcileError::Client(_) => "correct `alertmanager.ca_file`",
         ReconcileError::Status { .. } | ReconcileError::NotTheApi { .. } => {

@@ -111,7 +111,13 @@ impl Transition<'_> {
         let outbox = &mut self.record.to_mut().outbox;
         match outbox[index].settle(delivery, now) {
             OutboxState::Delivered => {
-                outbox.remove(index);
+                let notice = outbox.remove(index).notice;
+                let About { topic, lifetime, .. } = notice.kind.about();
+                // What is announced counts from when somebody can have read it.
+                if lifetime == Lifetime::Orphan && notice.first_at.is_none() {
+                    let notified = &mut self.record.to_mut().notified;
+                    notified.iter_mut().filter(|known| known.topic == topic).for_each(|known| known.first_at = now);
+                }
             }
             OutboxState::Waiting | OutboxState::Failed => {}
         }

@@ -4,24 +4,25 @@
 
 use super::Transition;
 use crate::domain::{
-    Action, ActionId, Failed, IncidentId, Lifetime, Listed, NoticeKind, Outcome, Reason, Role, StandbyNotice, Step,
-    TimeExt, Topic, Watch,
+    Action, ActionId, Failed, IncidentId, Lifetime, Listed, NoticeKind, OrphanFate, Outcome, Reason, Role, Stage,
+    StandbyNotice, Step, Time, TimeExt, Topic, Watch, elapsed,
 };
 
 /// Takes in a complete list. A machine counts once two lists have shown it: the first may be older than its incident.
 pub(super) fn judge(turn: &mut Transition<'_>, listed: &[Listed]) {
     let open = turn.record.incident().map(|incident| incident.id.to_string());
-    let is_orphan = |listed: &&Listed| {
-        let machine = &listed.machine;
-        machine.role == Role::Standby && !machine.deletion_protection && open.as_ref() != Some(&machine.incident)
-    };
-    let orphans: Vec<&Listed> = listed.iter().filter(is_orphan).collect();
+    let orphans: Vec<&Listed> =
+        listed.iter().filter(|listed| open.as_ref() != Some(&listed.machine.incident)).collect();
     let now_seen = orphans.iter().map(|orphan| orphan.machine.instance.id).collect();
     let seen_before = std::mem::replace(&mut turn.live.orphans, now_seen);
     let topics: Vec<Topic> = orphans.iter().map(|orphan| notice(orphan).about().topic).collect();
     let is_over = |topic: &Topic, lifetime| lifetime == Lifetime::Orphan && !topics.contains(topic);
     if turn.record.notified.iter().any(|notified| is_over(&notified.topic, notified.lifetime)) {
         turn.record.to_mut().notified.retain(|notified| !is_over(&notified.topic, notified.lifetime));
+    }
+    // While an incident looks for a machine, it takes one of these.
+    if turn.record.case.as_ref().is_some_and(|case| matches!(case.stage, Stage::Provisioning(_))) {
+        return;
     }
     for orphan in orphans.into_iter().filter(|orphan| seen_before.contains(&orphan.machine.instance.id)) {
         if is_due(turn, orphan) {
@@ -33,37 +34,60 @@ pub(super) fn judge(turn: &mut Transition<'_>, listed: &[Listed]) {
 }
 
 fn notice(orphan: &Listed) -> NoticeKind {
-    NoticeKind::Standby(StandbyNotice::Orphan { instance: orphan.machine.instance.clone(), ours: orphan.ours })
+    NoticeKind::Standby(StandbyNotice::Orphan { instance: orphan.machine.instance.clone(), fate: fate(orphan) })
 }
 
-/// **Invariant:** a machine that no incident claims is deleted only if it was created under this ledger, people were
-/// notified of it for long enough, no incident is open and home is seen to be well.
+fn fate(orphan: &Listed) -> OrphanFate {
+    let Listed { machine, ours } = orphan;
+    if machine.role != Role::Standby || machine.deletion_protection {
+        OrphanFate::Kept
+    } else if *ours && IncidentId::try_from(machine.incident.clone()).is_ok() {
+        OrphanFate::Deleted
+    } else {
+        OrphanFate::Foreign
+    }
+}
+
+/// **Invariant:** a machine that no incident claims is deleted only if it was created under this ledger, people have had
+/// the mail for long enough, no incident is open, and home's own process was seen at work for as long as before a
+/// release.
 fn is_due(turn: &mut Transition<'_>, orphan: &Listed) -> bool {
     let topic = notice(orphan).about().topic;
+    let waits = turn.record.outbox.iter().any(|mail| mail.notice.kind.topic() == topic);
+    let trusted = turn.live.trusted_since.unwrap_or(Time::MIN);
     let notified = turn.record.notified.iter().find(|notified| notified.topic == topic);
-    let is_known = notified.is_some_and(|known| turn.now >= known.first_at.plus(turn.policy.orphan_notice));
+    let due_at = notified.map(|known| known.first_at.max(trusted).plus(turn.policy.orphan_notice));
+    let is_known = !waits && !turn.policy.mail_to.is_empty() && due_at.is_some_and(|due_at| turn.now >= due_at);
+    let calm = turn.live.calm_since.is_some_and(|since| elapsed(since, turn.now) >= turn.policy.healthy_delay);
     let is_well = turn.record.case.is_none()
         && turn.record.watch == Watch::Calm
-        && turn.live.signals.assess(turn.now, turn.policy.needed, turn.now).up;
-    orphan.ours && is_known && is_well && turn.live.started.is_none() && turn.may_act()
+        && calm
+        && turn.live.signals.process_seen(turn.now);
+    let may_go = fate(orphan) == OrphanFate::Deleted && turn.live.started.is_none();
+    may_go && is_known && is_well && turn.may_act()
 }
 
 fn delete(turn: &mut Transition<'_>, orphan: &Listed) {
     let Ok(incident) = IncidentId::try_from(orphan.machine.incident.clone()) else { return };
     let instance = orphan.machine.instance.clone();
     turn.say(Reason::Deleting { instance: instance.clone(), why: "no open incident claims it" });
-    turn.live.polls = turn.live.polls.wrapping_add(1) | super::POLL;
-    let id = ActionId { incident, step: Step::Delete, attempt: turn.live.polls };
-    turn.live.started = Some(id);
+    // By the clock, so that no start uses a number again: the cloud would only repeat its answer to the old request.
+    let attempt = u32::try_from(turn.now.as_second()).unwrap_or_default() | super::POLL;
+    let id = ActionId { incident, step: Step::Delete, attempt };
+    (turn.live.started, turn.live.deleting_orphan) = (Some(id), Some(instance.id));
     turn.actions.push((id, Action::Delete(instance)));
 }
 
-/// Takes in how a deletion ended, if that is what the event brought. The next list shows whether it is gone.
+/// Takes in how a deletion ended, if that is what the event brought. The next list shows whether it is gone; one that is
+/// behind must not make an incident take it over.
 pub(super) fn finished(turn: &mut Transition<'_>) {
-    let open = turn.record.incident().map(|incident| incident.id);
-    let is_orphans = |id: &ActionId| id.step == Step::Delete && id.attempt >= super::POLL && open != Some(id.incident);
+    let Some(instance) = turn.live.deleting_orphan else { return };
+    let is_orphans = |id: &ActionId| id.step == Step::Delete && id.attempt >= super::POLL;
     let Some((_, outcome)) = turn.finished.take_if(|(id, _)| is_orphans(id)) else { return };
-    if let Outcome::Untouchable(said) | Outcome::Failed(said) = outcome {
-        turn.notify_of_failure(Failed::Delete, said, None);
+    turn.live.deleting_orphan = None;
+    match outcome {
+        Outcome::Deleted => turn.live.deleted = Some(instance),
+        Outcome::Untouchable(said) | Outcome::Failed(said) => turn.notify_of_failure(Failed::Delete, said, None),
+        Outcome::Found(_) | Outcome::Created(_) | Outcome::Observed(_) | Outcome::Console(_) | Outcome::Disks(_) => {}
     }
 }

@@ -105,7 +105,9 @@ fn found(turn: &mut Transition<'_>, machines: &[Machine]) {
         return;
     }
     let own = turn.own(machines);
-    let Some(keep) = own.into_iter().min_by_key(|machine| keep_first(machine)) else {
+    // A machine with a label that we do not know, or of a promotion, is a human's, whatever incident it is of.
+    let claimed = || machines.iter().filter(|machine| matches!(machine.role, Role::Promoted | Role::Other));
+    let Some(keep) = own.into_iter().chain(claimed()).min_by_key(|machine| keep_first(machine)) else {
         if let Some((left, incident)) = left_by_another(turn, machines) {
             return take_over(turn, left, incident);
         }
@@ -115,7 +117,7 @@ fn found(turn: &mut Transition<'_>, machines: &[Machine]) {
     };
     match (keep.role, keep.state) {
         (Role::Promoted | Role::Other, _) => {
-            let check = format!("{} carries this incident's label but is not a standby", keep.instance);
+            let check = format!("{} is this validator's and not a standby, by its label", keep.instance);
             attention::raise(turn, Attention::Untouchable(check.into()));
             set(turn, Action::Find, turn.now.plus(turn.policy.recheck_every));
         }
@@ -178,7 +180,7 @@ fn untouchable(turn: &mut Transition<'_>, instance: &InstanceRef, check: &str) {
 /// is worth more than a new one.
 fn left_by_another<'m>(turn: &Transition<'_>, machines: &'m [Machine]) -> Option<(&'m Machine, IncidentId)> {
     let is_free = |machine: &&Machine| {
-        machine.role == Role::Standby && !machine.deletion_protection && machine.state != MachineState::Stopped
+        matches!(machine.role, Role::Standby | Role::Retained) && machine.state != MachineState::Stopped
     };
     let left = machines.iter().filter(is_free).filter(|machine| turn.live.deleted != Some(machine.instance.id));
     let named = left.filter_map(|machine| Some((machine, IncidentId::try_from(machine.incident.clone()).ok()?)));
@@ -198,8 +200,13 @@ fn take_over(turn: &mut Transition<'_>, left: &Machine, id: IncidentId) {
     incident.id = id;
     incident.steps = incident.steps.max(unused);
     incident.creation = incident.creation.max(unused);
+    // Its run limit and its bill began when it was created.
+    let since = left.created_at.map_or(turn.now, |at| at.min(turn.now));
+    turn.incident().machine_since = Some(since);
     let rung = Rung { zone: left.instance.zone.clone(), machine_type: left.machine_type.clone() };
     adopt(turn, left.instance.clone(), rung);
+    turn.standby().since = since;
+    turn.machine().kept = (left.role == Role::Retained || left.deletion_protection).then_some(true);
     turn.notify(NoticeKind::Standby(StandbyNotice::TakenOver { instance: left.instance.clone() }));
 }
 

@@ -41,12 +41,8 @@ pub enum StandbyNotice {
     },
     /// It was there already, of an incident that the ledger does not know as open.
     TakenOver { instance: InstanceRef },
-    /// It runs, and no open incident claims it.
-    Orphan {
-        instance: InstanceRef,
-        /// It was created under this ledger.
-        ours: bool,
-    },
+    /// It is there, and no open incident claims it.
+    Orphan { instance: InstanceRef, fate: OrphanFate },
     /// Its limit stops the machine soon.
     ExpiresSoon {
         instance: InstanceRef,
@@ -56,6 +52,18 @@ pub enum StandbyNotice {
         /// What remains once it is stopped: the disks, per month.
         stopped_per_month: Option<Usd>,
     },
+}
+
+/// What becomes of a machine that no open incident claims.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OrphanFate {
+    /// It is deleted after its notice, if home is well.
+    Deleted,
+    /// Another ledger's, or nobody knows whose: it is never deleted by itself.
+    Foreign,
+    /// Its label or its protection says to keep it.
+    Kept,
 }
 
 impl StandbyNotice {
@@ -138,27 +146,32 @@ impl Writer<'_> {
                 self.next("To see how far it is:", "status");
                 "a standby that was there already is used".into()
             }
-            StandbyNotice::Orphan { instance, ours } => {
+            StandbyNotice::Orphan { instance, fate } => {
                 let InstanceRef { name, zone, .. } = instance;
-                self.body.say(&format!("A standby of {id} runs that no open incident claims, and costs money."));
-                if *ours {
-                    self.body.say(
-                        "It is deleted in an hour if home is well then; if home goes down first, it is the standby. \
-                         You need not do anything.",
-                    );
-                } else {
-                    self.body.say(
+                self.body.say(&format!("A machine of {id} is there that no open incident claims, and costs money."));
+                self.body.say(match fate {
+                    OrphanFate::Deleted => {
+                        "It is deleted an hour after this mail if home is well then; if home goes down first, it is the \
+                         standby. You need not do anything."
+                    }
+                    OrphanFate::Foreign => {
                         "It was created under another ledger: before this one was lost or replaced, or by a second \
                          failover with this site's name, which has to have a name of its own. It is never deleted by \
-                         itself; if home goes down first, it is the standby.",
-                    );
-                }
+                         itself; if home goes down first, it is the standby."
+                    }
+                    OrphanFate::Kept => {
+                        "Its label or its deletion protection says to keep it, so it is never deleted by itself. Keys \
+                         may be on it: look before you delete it."
+                    }
+                });
                 self.body.facts(&[("Machine", instance.to_string())]);
                 let gcloud = |verb: &str| format!("gcloud compute instances {verb} {name} --zone={zone}");
-                self.body.command("To keep it:", &format!("{} --deletion-protection", gcloud("update")));
+                if *fate != OrphanFate::Kept {
+                    self.body.command("To keep it:", &format!("{} --deletion-protection", gcloud("update")));
+                }
                 self.body.command("To delete it by hand:", &gcloud("delete"));
                 self.next("To see everything that is known:", "status");
-                "a standby that no incident claims".into()
+                "a machine that no incident claims".into()
             }
             StandbyNotice::ExpiresSoon { instance, expires_at, so_far, stopped_per_month } => {
                 let left = human(elapsed(self.notice.at, *expires_at));

@@ -113,8 +113,9 @@ fn every_kind() -> Vec<NoticeKind> {
         NoticeKind::Blocked(Blocker::OverMonthBudget { estimate: Usd(48.2), spent: Usd(160.0), limit: Usd(200.0) }),
         NoticeKind::Blocked(Blocker::PriceUnknown { rung: rung() }),
         NoticeKind::Standby(StandbyNotice::TakenOver { instance: instance() }),
-        NoticeKind::Standby(StandbyNotice::Orphan { instance: instance(), ours: true }),
-        NoticeKind::Standby(StandbyNotice::Orphan { instance: instance(), ours: false }),
+        NoticeKind::Standby(StandbyNotice::Orphan { instance: instance(), fate: OrphanFate::Deleted }),
+        NoticeKind::Standby(StandbyNotice::Orphan { instance: instance(), fate: OrphanFate::Foreign }),
+        NoticeKind::Standby(StandbyNotice::Orphan { instance: instance(), fate: OrphanFate::Kept }),
         NoticeKind::Standby(StandbyNotice::ExpiresSoon {
             instance: instance(),
             expires_at: at("2026-11-21T13:08:12Z"),

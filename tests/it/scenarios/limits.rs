@@ -192,4 +192,36 @@ pub(super) const RULES: &[(&str, Off)] = &[
             })
         }),
     ),
+    (
+        "a_kept_machine_that_no_incident_claims_is_mailed_and_stays",
+        Off::Event(|event| {
+            listed(event, |listed| (listed.machine.role, listed.machine.deletion_protection) = (Role::Standby, false))
+        }),
+    ),
+    (
+        "a_machine_that_no_incident_claims_stays_while_homes_process_is_not_seen",
+        Off::Event(|event| match event {
+            Event::Observed(id, Source::Chain, reading) => Some(Event::Observed(id, Source::Process, reading)),
+            other => Some(other),
+        }),
+    ),
+    (
+        "a_retained_machine_of_a_forgotten_incident_is_taken_over_as_retained",
+        Off::Event(|event| {
+            outcome(event, |outcome| match outcome {
+                Outcome::Found(_) => Outcome::Found(Vec::new()),
+                other => other,
+            })
+        }),
+    ),
+    (
+        "with_a_promoted_machine_nothing_is_created_before_a_human_has_looked",
+        Off::Event(|event| {
+            found(event, |machine| (machine.role, machine.deletion_protection) = (Role::Standby, false))
+        }),
+    ),
+    (
+        "a_machine_is_not_deleted_before_its_mail_was_delivered",
+        Off::Policy(|policy| policy.orphan_notice = Span::from_mins(5)),
+    ),
 ];

@@ -37,6 +37,8 @@ pub struct Scene {
     pub watchdog: &'static str,
     /// The file with the webhook's secret.
     pub secret: &'static str,
+    /// More of the section `http`.
+    pub http: &'static str,
 }
 
 impl Scene {
@@ -65,6 +67,7 @@ impl Scene {
             credentials: "anonymous",
             watchdog: "timeout: 5m",
             secret: "token",
+            http: "",
             chain,
             house,
         }
@@ -76,7 +79,7 @@ impl Scene {
         let mirror = if self.mirror { format!("  mirror: '{far}/mirror/'\n") } else { String::new() };
         format!(
             "site: home\nmode: armed\nledger: {{sqlite: {{path: ledger.sqlite}}}}\n\
-             http: {{listen: '127.0.0.1:{port}'}}\npolicy: {{lease: 3s}}\n\
+             http: {{listen: '127.0.0.1:{port}'{http}}}\npolicy: {{lease: 3s}}\n\
              alertmanager:\n  auth: {{bearer_file: {secret}}}\n  url: '{far}/am'\n  \
                watchdog: {{matchers: 'alertname=Watchdog', {watchdog}}}\n\
              ethereum: {{beacon_nodes: [{{name: home, url: '{beacon}'}}], genesis_root: '{root}'}}\n\
@@ -93,6 +96,7 @@ impl Scene {
             port = self.port,
             watchdog = self.watchdog,
             secret = self.secret,
+            http = self.http,
             beacon = self.beacon.url(),
             root = self.chain.genesis_root(),
             keys = keys.join(", "),

@@ -34,6 +34,31 @@ async fn what_the_running_watcher_warns_of_is_shown() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn alerts_that_go_to_a_wrong_path_are_shown() {
+    let scene = Scene::start().await;
+    let _watcher = scene.watch().await;
+    let client = failover::adapters::http::client(std::time::Duration::from_secs(5)).unwrap();
+    let answer = client.post(format!("http://127.0.0.1:{}/alerts", scene.port)).body("{}").send().await.unwrap();
+    assert_eq!(answer.status(), 404);
+    scene.check(&[]).is("warning", "it warns", "Alertmanager must send to /webhook/alertmanager");
+}
+
+/// The login of the pages is another one than the webhook's, and neither is sent in the other's place.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watcher_behind_a_login_is_asked_with_it() {
+    let mut scene = Scene::start().await;
+    std::fs::write(scene.house.folder.path().join("page"), "of-the-pages").unwrap();
+    scene.http = ", login: {bearer_file: page}";
+    let _watcher = scene.watch().await;
+    let checked = scene.check(&["--webhook"]);
+    checked.is("ok", "watcher", "holds the lease");
+    checked.is("ok", "test alert to the webhook", "took it");
+    std::fs::write(scene.house.folder.path().join("other"), "another").unwrap();
+    scene.http = ", login: {bearer_file: other}";
+    scene.check(&[]).is("warning", "watcher", "it wants the login in `http.login`");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_test_alert_is_counted_and_shown_and_never_becomes_evidence_or_a_record() {
     let scene = Scene::start().await;
     let _watcher = scene.watch().await;
