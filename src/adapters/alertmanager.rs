@@ -101,9 +101,10 @@ impl Webhook {
         }
         let body = self.bodies.read(body).await?;
         let (body, weight) = body.work(bounded::weigh).await;
-        // Until it is stored, because what it becomes takes memory for as long.
-        let _turn = self.bodies.turn(weight?).await;
-        let (body, message) = body.work(payload::parse).await;
+        // Until it is stored, because what it becomes takes memory for as long; and while it is worked on, also when the
+        // caller has hung up meanwhile.
+        let turn = self.bodies.turn(weight?).await;
+        let (body, (message, _turn)) = body.work(move |bytes| (payload::parse(bytes), turn)).await;
         drop(body);
         Ok(receiver.take(message?).await?)
     }

@@ -17,12 +17,17 @@ pub(super) struct Options {
 pub(super) fn with_a_frugal_heap() {
     use std::os::unix::process::CommandExt as _;
     const SETTINGS: &str = "GLIBC_TUNABLES";
+    // A program with file capabilities never sees the settings, so they do not show that this was done.
+    const DONE: &str = "FAILOVER_HEAP_IS_SET";
     const FRUGAL: &str =
         "glibc.malloc.arena_max=2:glibc.malloc.mmap_threshold=131072:glibc.malloc.trim_threshold=131072";
-    if std::env::var_os(SETTINGS).is_none()
+    let is_set = |name| std::env::var_os(name).is_some();
+    if !is_set(SETTINGS)
+        && !is_set(DONE)
         && let Ok(program) = std::env::current_exe()
     {
-        let error = std::process::Command::new(program).args(std::env::args_os().skip(1)).env(SETTINGS, FRUGAL).exec();
+        let mut again = std::process::Command::new(program);
+        let error = again.args(std::env::args_os().skip(1)).env(SETTINGS, FRUGAL).env(DONE, "1").exec();
         tracing::warn!(%error, "this process may keep more memory than it needs");
     }
 }
@@ -32,7 +37,13 @@ pub(super) async fn run(options: Options) -> anyhow::Result<Exit> {
 }
 
 pub(super) async fn watch(config: &Config) -> anyhow::Result<Exit> {
-    let watcher = Watcher::build(config).await?;
+    // First of all: as process 1 of a container a signal that nobody waits for is lost.
+    let stop = shutdown::on_signal("stopping: what runs may end, then the lease is given back")?;
+    let hung_up = shutdown::hangups()?;
+    let watcher = tokio::select! {
+        watcher = Watcher::build(config) => watcher?,
+        () = stop.cancelled() => return Ok(Exit::Done),
+    };
     tracing::info!(
         address = %watcher.address()?,
         validators = config.validators.len(),
@@ -43,8 +54,7 @@ pub(super) async fn watch(config: &Config) -> anyhow::Result<Exit> {
         tracing::warn!("mode is observe: decides and notifies, creates nothing");
     }
     let files = watcher.files().clone();
-    shutdown::on_hangup(move || files.reread())?;
-    let shutdown = shutdown::on_signal("stopping: what runs may end, then the lease is given back")?;
-    watcher.run(shutdown).await?;
+    shutdown::at_each(hung_up, move || files.reread());
+    watcher.run(stop).await?;
     Ok(Exit::Done)
 }

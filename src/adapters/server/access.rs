@@ -152,8 +152,9 @@ pub fn authorization(auth: &HttpAuth) -> Result<Option<HeaderValue>, SecretError
     Ok(Some(header))
 }
 
+/// White space at the ends of a file is no part of it: Alertmanager and Prometheus remove it too.
 fn credentials(auth: &HttpAuth) -> Result<Option<WebhookCredentials>, SecretError> {
-    let secret = |file: &SecretFile| file.read().map(|read| WebhookSecret(read.expose().into()));
+    let secret = |file: &SecretFile| file.read().map(|read| WebhookSecret(read.expose().trim().into()));
     Ok(match auth {
         HttpAuth::Bearer(file) => Some(WebhookCredentials::Bearer(secret(file)?)),
         HttpAuth::Basic(Login { username, password_file }) => {
