@@ -22,7 +22,7 @@ use crate::{
         web::{self, RefusedRequests, WebState},
     },
     config::{Config, LedgerSettings},
-    domain::LedgerKey,
+    domain::{LedgerKey, Time},
     ports::{Cloud, Ledger, Notifier},
     runtime::{
         Deps, Engine, EngineConfig, Handle,
@@ -194,10 +194,10 @@ fn engine_config(config: &Config) -> anyhow::Result<EngineConfig> {
     })
 }
 
-fn webhook_status(stats: &AlertmanagerStats) -> WebhookStatus {
+fn webhook_status(stats: &AlertmanagerStats, since: Time) -> WebhookStatus {
     let tests = stats.tests().into_iter().map(|(id, at)| TestArrival { id, at }).collect();
     let received = stats.received.get().saturating_sub(stats.tested.get());
-    WebhookStatus { received, last_watchdog_at: stats.last_watchdog(), tests }
+    WebhookStatus { since, received, last_watchdog_at: stats.last_watchdog(), tests }
 }
 
 fn web_state(engine: &Handle, stats: Option<Arc<AlertmanagerStats>>, login: Arc<Access>, files: PortFiles) -> WebState {
@@ -207,11 +207,11 @@ fn web_state(engine: &Handle, stats: Option<Arc<AlertmanagerStats>>, login: Arc<
     if let Some(stats) = &stats {
         stats.register(&mut counters);
     }
-    let shown = stats.clone();
+    let (shown, since) = (stats.clone(), Time::now());
     WebState {
         engine: engine.clone(),
         webhook_path: stats.is_some().then_some(alertmanager::WEBHOOK_PATH),
-        arrived: Arc::new(move || shown.as_deref().map(webhook_status)),
+        arrived: Arc::new(move || shown.as_deref().map(|stats| webhook_status(stats, since))),
         warnings: Arc::new(move || {
             let names = stats.as_ref().map(|stats| stats.unmatched_names()).unwrap_or_default();
             let unmatched = || format!("alerts that no validator is mapped to: {}", names.join(", "));

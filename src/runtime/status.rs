@@ -29,6 +29,8 @@ pub struct Status {
 /// What has come to a webhook since its process was started.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct WebhookStatus {
+    /// When this process began to listen: nothing that came before is counted.
+    pub since: Time,
     /// Alerts, each time, but no test alerts.
     pub received: u64,
     pub last_watchdog_at: Option<Time>,

@@ -95,8 +95,13 @@ fn arrived(watchdog: Option<&WatchdogSettings>, running: &RunningWatcher) -> Opt
     let route = "route it to the watcher's /webhook/alertmanager as docs/alertmanager.md says; \
                  `failover check --webhook` tries address and login, `--alertmanager` the whole way";
     let (_, Status { at, webhook: Some(seen), .. }) = running.leader()? else { return None };
-    let WebhookStatus { received, last_watchdog_at, .. } = seen;
+    let WebhookStatus { since, received, last_watchdog_at, .. } = seen;
     Some(match (watchdog, last_watchdog_at) {
+        (Some(WatchdogSettings { timeout, .. }), None) if at.duration_since(*since) <= *timeout => {
+            let detail =
+                format!("none has come yet, and none had to: the watcher was started less than {timeout:#} ago");
+            Finding::warning("Watchdog", detail, "run this again when that time is over")
+        }
         (Some(_), None) => {
             let detail = format!("none has come since the watcher was started, and {received} alerts");
             Finding::problem("Watchdog", detail, route)

@@ -13,6 +13,9 @@ async fn a_watchdog_that_never_came_or_no_longer_comes_is_a_problem() {
     // Whoever checks believes for less long than the watcher does.
     scene.watchdog = "timeout: 1ms";
     let _watcher = scene.watch().await;
+    scene.watchdog = "timeout: 5m";
+    scene.check(&[]).is("warning", "Watchdog", "none has come yet");
+    scene.watchdog = "timeout: 1ms";
     let checked = scene.check(&[]);
     checked.is("problem", "Watchdog", "none has come since the watcher was started");
     checked.advises("problem", "Watchdog", "route it to the watcher's /webhook/alertmanager");
