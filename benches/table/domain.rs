@@ -69,7 +69,7 @@ pub(super) fn incident_rate() -> f64 {
         happen(Event::Observed(id.clone(), Source::Alert, reading(Verdict::Down, Evidence::Process, now)));
         let find = happen(Event::Observed(id.clone(), Source::Chain, reading(Verdict::Down, Evidence::Chain, now)));
         let create = happen(Event::Finished(id.clone(), find.unwrap(), Outcome::Found(Vec::new())));
-        let machine = InstanceRef { zone: "us-central1-a".into(), name: "fo".into(), id: 1 };
+        let machine = InstanceRef { zone: "us-central1-a".into(), name: "fo".into(), id: 1.into() };
         let created = Outcome::Created(CreateOutcome::Created(machine));
         black_box(happen(Event::Finished(id.clone(), create.unwrap(), created)));
     }

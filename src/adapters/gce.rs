@@ -16,7 +16,7 @@ use url::Url;
 
 use crate::{
     bundle::Bundle,
-    domain::{ActionId, CreateOutcome, InstanceRef, Machine, MachineState, Rung, StandbySpec, Written},
+    domain::{ActionId, CreateOutcome, InstanceId, InstanceRef, Machine, MachineState, Rung, StandbySpec, Written},
     ports::{CloudError, Machines, Observed, Scope, Unpromoted},
 };
 
@@ -136,7 +136,7 @@ impl Gce {
     /// This very machine, by its numeric id: one of the same name made later is another.
     async fn get_exactly(&self, instance: &InstanceRef) -> Result<Option<Instance>, Failure> {
         let found = self.get(&instance.zone, &instance.name).await?;
-        Ok(found.filter(|found| found.id == Some(instance.id)))
+        Ok(found.filter(|found| found.id.map(InstanceId::from).as_ref() == Some(&instance.id)))
     }
 
     /// Something of this name exists: a machine is ours only if its labels are this very incident's, and a disk

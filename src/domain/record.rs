@@ -10,8 +10,8 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Action, ActionId, Attention, IncidentId, InstanceRef, Lifetime, Outgoing, PublicKey, Rung, Span, Step, Time,
-    TimeExt, Topic, Usd,
+    Action, ActionId, Attention, IncidentId, InstanceId, InstanceRef, Lifetime, Outgoing, PublicKey, Rung, Span, Step,
+    Time, TimeExt, Topic, Usd,
 };
 
 /// Everything the ledger keeps of one validator.
@@ -93,7 +93,7 @@ pub enum Owner {
     },
     Cloud {
         number: u64,
-        instance: u64,
+        instance: InstanceId,
         /// The boot for which it was granted.
         boot: String,
     },

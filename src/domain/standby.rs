@@ -65,7 +65,25 @@ pub struct InstanceRef {
     /// Its name.
     pub name: String,
     /// The provider's own id, which no other machine ever has.
-    pub id: u64,
+    pub id: InstanceId,
+}
+
+/// A machine's id as its provider has it. Text, because Compute Engine's are larger than the numbers that JSON keeps exactly
+/// in most programs (2^53), and another provider's are none.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct InstanceId(std::sync::Arc<str>);
+
+impl From<u64> for InstanceId {
+    fn from(number: u64) -> Self {
+        Self(number.to_string().into())
+    }
+}
+
+impl fmt::Display for InstanceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
 }
 
 impl fmt::Display for InstanceRef {

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    ActionId, ChainView, Decision, KeyStates, MachineState, Maintenance, ReportHistory, Signals, Span, Stuck, Time,
-    TimeExt, Validator, ValidatorId,
+    ActionId, ChainView, Decision, InstanceId, KeyStates, MachineState, Maintenance, ReportHistory, Signals, Span,
+    Stuck, Time, TimeExt, Validator, ValidatorId,
 };
 
 /// All validators, and the chain they are on.
@@ -45,13 +45,13 @@ pub struct Live {
     /// Somebody has asked for quiet since the last complete search: nothing is created on that one.
     pub paused_since_search: bool,
     /// Machines that no incident claimed in the last list.
-    pub orphans: BTreeSet<u64>,
+    pub orphans: BTreeSet<InstanceId>,
     /// The one of them that is being deleted.
-    pub deleting_orphan: Option<u64>,
+    pub deleting_orphan: Option<InstanceId>,
     /// Which rung refused the last creation, and in the cloud's words.
     pub last_refusal: Option<String>,
     /// The machine that was deleted last, as far as the cloud says.
-    pub deleted: Option<u64>,
+    pub deleted: Option<InstanceId>,
     /// Numbers the polls, so that a late answer is known as one.
     pub polls: u32,
     /// Since when our clock can be trusted: a start, or its last jump.

@@ -227,7 +227,7 @@ impl Status {
             versions: [("beacon node".to_owned(), text()), (text(), text())].into(),
         };
         let standby = StandbyStatus {
-            instance: crate::domain::InstanceRef { zone, name, id: 1 },
+            instance: crate::domain::InstanceRef { zone, name, id: 1.into() },
             rung: Rung { zone: "z".into(), machine_type },
             since: at,
             expires_at: at,

@@ -335,7 +335,7 @@ fn statement(words: &[String]) -> Result<Statement, String> {
                 "unknown" => Owner::Unknown,
                 "home" => Owner::Home,
                 "moving" => Owner::Moving { number: 2 },
-                "cloud" => Owner::Cloud { number: 2, instance: 101, boot: "first".into() },
+                "cloud" => Owner::Cloud { number: 2, instance: 101.into(), boot: "first".into() },
                 other => return Err(format!("an owner is unknown, home, moving or cloud, not '{other}'")),
             };
             Ok(Statement::Owner { validator: validator(name)?, owner })

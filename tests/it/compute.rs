@@ -322,7 +322,7 @@ async fn what_is_retained_is_protected_and_out_of_reach() {
 #[test]
 fn a_signer_an_owner_or_a_foreign_label_makes_a_machine_untouchable() {
     let machine = failover::domain::Machine {
-        instance: InstanceRef { zone: "z".into(), name: "m".into(), id: 1 },
+        instance: InstanceRef { zone: "z".into(), name: "m".into(), id: 1.into() },
         validator: "eth-0".into(),
         incident: incident().to_string(),
         ledger: String::new(),

@@ -49,7 +49,7 @@ impl Machines for NotingCloud {
     async fn create(&self, spec: &StandbySpec, _: uuid::Uuid) -> CreateOutcome {
         let record = self.ledger.dump().remove("validators/eth-0").unwrap_or_default();
         self.created.lock().unwrap().push((spec.clone(), record));
-        CreateOutcome::Created(InstanceRef { zone: spec.rung.zone.clone(), name: spec.machine_name(), id: 7 })
+        CreateOutcome::Created(InstanceRef { zone: spec.rung.zone.clone(), name: spec.machine_name(), id: 7.into() })
     }
     async fn observe(&self, _: &InstanceRef) -> Result<Option<Observed>, CloudError> {
         self.looks.fetch_add(1, Ordering::SeqCst);
@@ -337,7 +337,7 @@ async fn never_booted(ledger: &dyn Ledger, instance: &InstanceRef, since: Time) 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_stands_in_a_record_of_another_holder_is_not_counted_by_his_clock() {
     let rig = Rig::new();
-    let instance = InstanceRef { zone: "us-central1-a".into(), name: "fo-eth-0".into(), id: 7 };
+    let instance = InstanceRef { zone: "us-central1-a".into(), name: "fo-eth-0".into(), id: 7.into() };
     let record = never_booted(&*rig.ledger, &instance, Time::now() - Span::from_hours(5)).await;
     let machine = Machine {
         instance,

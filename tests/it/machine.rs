@@ -90,7 +90,7 @@ impl Watcher {
 }
 
 fn instance(id: u64) -> InstanceRef {
-    InstanceRef { zone: rung().zone, name: "fo-eth-0-x".into(), id }
+    InstanceRef { zone: rung().zone, name: "fo-eth-0-x".into(), id: id.into() }
 }
 
 fn machine(id: u64, role: Role, deletion_protection: bool) -> Machine {

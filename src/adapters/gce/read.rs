@@ -62,7 +62,7 @@ pub(super) fn is_ours(found: &Instance, validator: &ValidatorId, incident: Incid
 
 pub(super) fn instance_ref(found: &Instance) -> Option<InstanceRef> {
     let zone = found.zone.as_deref()?.rsplit('/').next()?.to_owned();
-    Some(InstanceRef { zone, name: found.name.clone()?, id: found.id? })
+    Some(InstanceRef { zone, name: found.name.clone()?, id: found.id?.into() })
 }
 
 /// `None` for a machine that is not ours or that has no name, zone or id. Another site may have a validator of the same

@@ -40,11 +40,11 @@ fn ended_at(seconds: i64) -> Word {
 
 fn told(words: &[(Word, i64)]) -> AlertRecord {
     let all: Vec<_> = words.iter().map(|(word, seconds)| (word.clone(), -60, *seconds)).collect();
-    told_of(&all)
+    record_after(&all)
 }
 
 /// The same with the start that each message names.
-fn told_of(words: &[(Word, i64, i64)]) -> AlertRecord {
+fn record_after(words: &[(Word, i64, i64)]) -> AlertRecord {
     let mut known = None;
     for (word, start, seconds) in words {
         let alert = Alert { starts_at: Some(at(*start)), ..process() };
@@ -132,17 +132,20 @@ fn a_repetition_writes_nothing_but_once_an_hour() {
 fn what_is_resolved_ends_for_every_start_that_was_ever_named() {
     for starts in [[-48, -41], [-41, -48]] {
         let words = [(Word::Firing, starts[0], 0), (Word::Firing, starts[1], 1), (ended_at(9), -48, 10)];
-        let record = told_of(&words);
+        let record = record_after(&words);
         assert_eq!(opinion_of(record.clone(), 11, &REPEAT, None).verdict, Verdict::Unknown, "{starts:?}");
         let late = merge(Some(&record), &process(), &AlertUpdate { word: Word::Firing, at: at(12) });
         assert_eq!(late.record.state, AlertState::Doubtful { since: at(12) }, "a late message of the other start");
     }
-    assert_eq!(told_of(&[(Word::Firing, -41, 0)]).alert.key(), told_of(&[(Word::Firing, -48, 0)]).alert.key());
+    assert_eq!(
+        record_after(&[(Word::Firing, -41, 0)]).alert.key(),
+        record_after(&[(Word::Firing, -48, 0)]).alert.key()
+    );
 }
 
 #[test]
 fn the_earlier_start_of_two_replicas_counts_and_a_start_after_a_gap_begins_again() {
-    let since = |words: &[(Word, i64, i64)]| opinion_of(told_of(words), 9_000, &REPEAT, None).about.from;
+    let since = |words: &[(Word, i64, i64)]| opinion_of(record_after(words), 9_000, &REPEAT, None).about.from;
     assert_eq!(since(&[(Word::Firing, -41, 0), (Word::Firing, -48, 1), (Word::Firing, -41, 2)]), at(-48));
     assert_eq!(since(&[(Word::Firing, -48, 0), (Word::Firing, 3_600, 3_660)]), at(3_600), "it had ended in between");
     let silenced = Word::ListedSilenced { by: "1".into() };
@@ -153,18 +156,22 @@ fn the_earlier_start_of_two_replicas_counts_and_a_start_after_a_gap_begins_again
 #[test]
 fn what_begins_after_the_end_is_another_outage_and_counts_at_once() {
     let again = [(Word::Firing, -60, 0), (ended_at(50), -60, 60), (Word::Firing, 70, 80)];
-    let reading = opinion_of(told_of(&again), 81, &REPEAT, None);
+    let reading = opinion_of(record_after(&again), 81, &REPEAT, None);
     assert_eq!((reading.verdict, reading.about.from), (Verdict::Down, at(70)));
     let late_end = [(Word::Firing, 70, 80), (ended_at(50), -60, 81)];
-    assert_eq!(opinion_of(told_of(&late_end), 82, &REPEAT, None).verdict, Verdict::Down, "an end that comes late");
+    assert_eq!(opinion_of(record_after(&late_end), 82, &REPEAT, None).verdict, Verdict::Down, "an end that comes late");
     let older = [again.as_slice(), &[(Word::Firing, -60, 81)]].concat();
-    assert_eq!(opinion_of(told_of(&older), 82, &REPEAT, None).about.from, at(70), "the time before is not claimed");
+    assert_eq!(
+        opinion_of(record_after(&older), 82, &REPEAT, None).about.from,
+        at(70),
+        "the time before is not claimed"
+    );
 }
 
 #[test]
 fn a_start_in_the_future_is_ended_by_any_end() {
     let words = [(Word::Firing, 100_000, 0), (ended_at(5), 100_000, 10)];
-    assert_eq!(opinion_of(told_of(&words), 11, &REPEAT, None).verdict, Verdict::Unknown);
+    assert_eq!(opinion_of(record_after(&words), 11, &REPEAT, None).verdict, Verdict::Unknown);
 }
 
 #[test]
@@ -326,7 +333,7 @@ proptest! {
         let expected = if one.iter().any(fires) { Verdict::Down } else { Verdict::Unknown };
         for order in [one, other] {
             let heard: Vec<_> = order.into_iter().zip(0..).map(|((word, start), at)| (word, start, at)).collect();
-            prop_assert_eq!(opinion_of(told_of(&heard), 29, &REPEAT, None).verdict, expected);
+            prop_assert_eq!(opinion_of(record_after(&heard), 29, &REPEAT, None).verdict, expected);
         }
     }
 
@@ -335,7 +342,7 @@ proptest! {
         words in proptest::collection::vec((any_word(), -60..500_i64, 0..500_i64), 0..30),
     ) {
         let all = [words, vec![(ended_at(500), -60, 500)]].concat();
-        prop_assert!(!is_down(&told_of(&all)));
+        prop_assert!(!is_down(&record_after(&all)));
     }
 
     #[test]

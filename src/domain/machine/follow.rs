@@ -63,7 +63,7 @@ fn react(turn: &mut Transition<'_>, id: ActionId, outcome: &Outcome) {
             let now = turn.now;
             turn.machine().next_list_at = now;
             let extra = turn.standby().extra.take();
-            turn.live.deleted = extra.and_then(|extra| extra.action.instance().map(|instance| instance.id));
+            turn.live.deleted = extra.and_then(|extra| extra.action.instance().map(|instance| instance.id.clone()));
         }
         Outcome::Untouchable(check) => {
             turn.standby().extra = None;
@@ -195,7 +195,7 @@ impl Transition<'_> {
     /// When this machine may be deleted: one that is said to be gone and is still there waits like one whose deletion
     /// failed.
     pub(super) fn deletes_at(&mut self, instance: &InstanceRef) -> Time {
-        if self.live.deleted == Some(instance.id) { self.deletion_failed(STILL_THERE) } else { self.now }
+        if self.live.deleted.as_ref() == Some(&instance.id) { self.deletion_failed(STILL_THERE) } else { self.now }
     }
 
     /// Counts a deletion that failed, notifies people after a few, and says when it is tried again.

@@ -13,7 +13,7 @@ pub(super) fn judge(turn: &mut Transition<'_>, listed: &[Listed]) {
     let open = turn.record.incident().map(|incident| incident.id.to_string());
     let orphans: Vec<&Listed> =
         listed.iter().filter(|listed| open.as_ref() != Some(&listed.machine.incident)).collect();
-    let now_seen = orphans.iter().map(|orphan| orphan.machine.instance.id).collect();
+    let now_seen = orphans.iter().map(|orphan| orphan.machine.instance.id.clone()).collect();
     let seen_before = std::mem::replace(&mut turn.live.orphans, now_seen);
     let topics: Vec<Topic> = orphans.iter().map(|orphan| notice(orphan).about().topic).collect();
     let is_over = |topic: &Topic, lifetime| lifetime == Lifetime::Orphan && !topics.contains(topic);
@@ -74,14 +74,14 @@ fn delete(turn: &mut Transition<'_>, orphan: &Listed) {
     // By the clock, so that no start uses a number again: the cloud would only repeat its answer to the old request.
     let attempt = u32::try_from(turn.now.as_second()).unwrap_or_default() | super::POLL;
     let id = ActionId { incident, step: Step::Delete, attempt };
-    (turn.live.started, turn.live.deleting_orphan) = (Some(id), Some(instance.id));
+    (turn.live.started, turn.live.deleting_orphan) = (Some(id), Some(instance.id.clone()));
     turn.actions.push((id, Action::Delete(instance)));
 }
 
 /// Takes in how a deletion ended, if that is what the event brought. The next list shows whether it is gone; one that is
 /// behind must not make an incident take it over.
 pub(super) fn finished(turn: &mut Transition<'_>) {
-    let Some(instance) = turn.live.deleting_orphan else { return };
+    let Some(instance) = turn.live.deleting_orphan.clone() else { return };
     let is_orphans = |id: &ActionId| id.step == Step::Delete && id.attempt >= super::POLL;
     let Some((_, outcome)) = turn.finished.take_if(|(id, _)| is_orphans(id)) else { return };
     turn.live.deleting_orphan = None;

@@ -182,7 +182,8 @@ fn left_by_another<'m>(turn: &Transition<'_>, machines: &'m [Machine]) -> Option
     let is_free = |machine: &&Machine| {
         matches!(machine.role, Role::Standby | Role::Retained) && machine.state != MachineState::Stopped
     };
-    let left = machines.iter().filter(is_free).filter(|machine| turn.live.deleted != Some(machine.instance.id));
+    let left =
+        machines.iter().filter(is_free).filter(|machine| turn.live.deleted.as_ref() != Some(&machine.instance.id));
     let named = left.filter_map(|machine| Some((machine, IncidentId::try_from(machine.incident.clone()).ok()?)));
     named.min_by_key(|(machine, _)| keep_first(machine))
 }

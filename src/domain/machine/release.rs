@@ -39,7 +39,7 @@ fn react(turn: &mut Transition<'_>, pending: &Pending, outcome: &Outcome) {
         Outcome::Found(machines) => found(turn, machines),
         // Gone, as far as is known; the search that follows says whether anything is left.
         Outcome::Deleted => {
-            turn.live.deleted = pending.action.instance().map(|instance| instance.id);
+            turn.live.deleted = pending.action.instance().map(|instance| instance.id.clone());
             set(turn, Action::Find, now);
         }
         Outcome::Untouchable(check) => {

@@ -19,7 +19,7 @@ fn rung() -> Rung {
 }
 
 fn instance() -> InstanceRef {
-    InstanceRef { zone: "us-central1-b".into(), name: "fo-eth-0-1a2b3c4d".into(), id: 42 }
+    InstanceRef { zone: "us-central1-b".into(), name: "fo-eth-0-1a2b3c4d".into(), id: 42.into() }
 }
 
 fn offer(simulated: bool) -> Offer {

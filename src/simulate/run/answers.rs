@@ -40,7 +40,7 @@ impl Simulation<'_> {
                 };
                 let name = crate::domain::machine_name(validator, id.incident);
                 // The number that `found` gives to its first machine from now on.
-                Outcome::Created(CreateOutcome::Created(InstanceRef { zone, name, id: self.machines }))
+                Outcome::Created(CreateOutcome::Created(InstanceRef { zone, name, id: self.machines.into() }))
             }
             ScriptedAnswer::OutOfStock => Outcome::Created(CreateOutcome::OutOfStock(said())),
             ScriptedAnswer::Quota => Outcome::Created(CreateOutcome::QuotaExceeded(said())),
@@ -75,7 +75,7 @@ impl Simulation<'_> {
             let incident = listed.incident.clone().unwrap_or_else(|| open.to_owned());
             let (zone, id) = (zone.clone(), listed.id.unwrap_or(next));
             Machine {
-                instance: InstanceRef { zone, name: format!("fo-{validator}-{incident}"), id },
+                instance: InstanceRef { zone, name: format!("fo-{validator}-{incident}"), id: id.into() },
                 validator: validator.to_string(),
                 incident,
                 ledger: String::new(),

@@ -50,7 +50,7 @@ impl Model {
             Op::Owner(of, owner) => {
                 let id = self.of(*of);
                 let (owner, word) = match owner {
-                    0 => (Owner::Cloud { number: 2, instance: 101, boot: "first".into() }, "cloud"),
+                    0 => (Owner::Cloud { number: 2, instance: 101.into(), boot: "first".into() }, "cloud"),
                     1 => (Owner::Moving { number: 2 }, "moving"),
                     2 => (Owner::Unknown, "unknown"),
                     _ => (Owner::Home, "home"),

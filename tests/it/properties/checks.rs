@@ -5,7 +5,7 @@ use failover::domain::{
     Reason, Source, Span, Stage, Step, Time, TimeExt, Topic, Validator, ValidatorId, Verdict, Watch,
 };
 
-use super::model::Model;
+use super::{cloud::number, model::Model};
 
 /// What a wake-up may be late by, and what a signal's end adds to it.
 const SLACK: Span = Span::from_secs(2);
@@ -41,7 +41,7 @@ impl Model {
                 };
                 assert_eq!(pending.action, *action, "PROPERTY the intent is in the record before the call");
                 let incident = record.incident().unwrap();
-                let left = incident.abandoned.iter().find(|gone| machines.contains_key(&gone.instance.id));
+                let left = incident.abandoned.iter().find(|gone| machines.contains_key(&number(&gone.instance.id)));
                 assert!(left.is_none(), "PROPERTY the next one is created while one given up stands: {left:?}");
                 let limit = usize::try_from(self.policy.max_boot_attempts).unwrap();
                 assert!(incident.abandoned.len() < limit, "PROPERTY no more attempts than allowed");
@@ -80,9 +80,9 @@ impl Model {
             }
             Action::Console(instance) => {
                 assert!(record.standby().is_some_and(|standby| standby.instance == *instance));
-                let spoke = machines.get(&instance.id).is_some_and(|real| real.spoke);
+                let spoke = machines.get(&number(&instance.id)).is_some_and(|real| real.spoke);
                 assert!(!spoke, "PROPERTY a machine that has written is not given up as not booted");
-                let known = self.tracks[id].known.get(&instance.id).copied().unwrap_or_default();
+                let known = self.tracks[id].known.get(&number(&instance.id)).copied().unwrap_or_default();
                 self.has_lasted("boot_deadline", known.max(self.trusted), self.policy.boot_deadline);
             }
             Action::Disks => assert!(matches!(stage(&record), Some(Stage::Releasing { .. }))),
@@ -151,7 +151,7 @@ impl Model {
     fn check_stages(&mut self, id: &ValidatorId, before: &Validator, after: &Validator) {
         let lenient = self.lenient();
         if let Some(standby) = after.standby() {
-            let known = *self.track(id).known.entry(standby.instance.id).or_insert(lenient);
+            let known = *self.track(id).known.entry(number(&standby.instance.id)).or_insert(lenient);
             let same = before.standby().filter(|before| before.instance == standby.instance);
             if standby.ready && same.is_none_or(|same| !same.ready) {
                 self.has_lasted("ready_hold", known.max(self.trusted), self.policy.ready_hold);
@@ -208,7 +208,7 @@ impl Model {
         if before.incident().map(|incident| incident.id) != after.incident().map(|incident| incident.id) {
             track.told.retain(|topic, _| [Topic::SLASHED, Topic::PARTIAL].contains(topic));
         }
-        let machine = |record: &Validator| record.standby().map(|standby| standby.instance.id);
+        let machine = |record: &Validator| record.standby().map(|standby| standby.instance.id.clone());
         if machine(before) != machine(after) {
             track
                 .told

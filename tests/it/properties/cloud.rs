@@ -3,14 +3,19 @@
 use std::collections::BTreeMap;
 
 use failover::domain::{
-    Action, ActionId, CreateOutcome, InstanceRef, Machine, MachineState, Outcome, Report, Role, Rung, Seen, Step, Time,
-    ValidatorId, Written, machine_name,
+    Action, ActionId, CreateOutcome, InstanceId, InstanceRef, Machine, MachineState, Outcome, Report, Role, Rung, Seen,
+    Step, Time, ValidatorId, Written, machine_name,
 };
 
 use super::{
     ops::{Failing, Fate, Happens, Lie},
     script::{self, CHAIN, ROOT},
 };
+
+/// The number by which the model knows this machine.
+pub fn number(id: &InstanceId) -> u64 {
+    id.to_string().parse().unwrap()
+}
 
 /// A machine as it is.
 #[derive(Clone, Debug)]
@@ -201,9 +206,9 @@ impl Cloud {
         match action {
             Action::Create(_) if happens => self.late.push((validator.clone(), id.incident.to_string())),
             Action::Delete(instance) | Action::Abandon(instance)
-                if happens && self.machines.get(&instance.id).is_some_and(|real| !real.is_untouchable()) =>
+                if happens && self.machines.get(&number(&instance.id)).is_some_and(|real| !real.is_untouchable()) =>
             {
-                self.machines.remove(&instance.id);
+                self.machines.remove(&number(&instance.id));
             }
             _ => {}
         }
@@ -264,7 +269,7 @@ impl Cloud {
             (Action::Create(spec), Fate::Works | Fate::Lies) => {
                 let number = self.insert(validator, &incident, true);
                 let name = machine_name(validator, id.incident);
-                let instance = InstanceRef { zone: spec.rung.zone.clone(), name, id: number };
+                let instance = InstanceRef { zone: spec.rung.zone.clone(), name, id: number.into() };
                 plain(Outcome::Created(CreateOutcome::Created(instance)), "created")
             }
             (Action::Create(_), Fate::ReplyLost) => {
@@ -280,16 +285,16 @@ impl Cloud {
             }
             (Action::Create(_), Fate::Quota) => plain(Outcome::Created(CreateOutcome::QuotaExceeded(said())), "quota"),
             (Action::Create(_), Fate::Fails) => plain(Outcome::Created(CreateOutcome::Refused(said())), "refused"),
-            (Action::Observe(instance), Fate::Works | Fate::Late | Fate::Lies) => self.look(instance.id),
+            (Action::Observe(instance), Fate::Works | Fate::Late | Fate::Lies) => self.look(number(&instance.id)),
             (Action::Delete(_) | Action::Abandon(_), Fate::Lies) => plain(Outcome::Deleted, "deleted"),
             (Action::Delete(instance) | Action::Abandon(instance), Fate::Works | Fate::ReplyLost) => {
-                let real = self.machines.get(&instance.id);
+                let real = self.machines.get(&number(&instance.id));
                 let gives_up = matches!(action, Action::Abandon(_));
                 if real.is_some_and(|real| real.is_untouchable() || (gives_up && real.spoke)) {
                     // What the executor's own check answers.
                     return plain(Outcome::Untouchable(said()), "untouchable");
                 }
-                self.machines.remove(&instance.id);
+                self.machines.remove(&number(&instance.id));
                 if fate == Fate::Works {
                     plain(Outcome::Deleted, "deleted")
                 } else {
@@ -338,7 +343,7 @@ impl Cloud {
             let instance = InstanceRef {
                 zone: first.zone.clone(),
                 name: format!("fo-{validator}-{}", real.incident),
-                id: *number,
+                id: (*number).into(),
             };
             found.push(Machine {
                 instance,

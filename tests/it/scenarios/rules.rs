@@ -276,7 +276,7 @@ pub(super) const RULES: &[(&str, Off)] = &[
         Off::Event(|event| {
             outcome(event, |outcome| match outcome {
                 Outcome::Created(failover::domain::CreateOutcome::Created(mut instance)) => {
-                    instance.id += 1000;
+                    instance.id = 9101.into();
                     Outcome::Created(failover::domain::CreateOutcome::Created(instance))
                 }
                 other => other,

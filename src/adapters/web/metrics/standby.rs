@@ -119,7 +119,7 @@ mod tests {
     fn shown(report: Report, stuck: Option<StuckKind>) -> String {
         let now = Time::UNIX_EPOCH;
         let standby = StandbyStatus {
-            instance: InstanceRef { zone: "z".into(), name: "m".into(), id: 1 },
+            instance: InstanceRef { zone: "z".into(), name: "m".into(), id: 1.into() },
             rung: Rung { zone: "z".into(), machine_type: "t".into() },
             since: now,
             expires_at: now,

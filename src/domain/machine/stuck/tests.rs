@@ -11,7 +11,7 @@ fn at(minutes: i64) -> Time {
 
 fn standby() -> Standby {
     Standby {
-        instance: InstanceRef { zone: "z".into(), name: "m".into(), id: 1 },
+        instance: InstanceRef { zone: "z".into(), name: "m".into(), id: 1.into() },
         rung: Rung { zone: "z".into(), machine_type: "t".into() },
         since: at(0),
         ready: false,
