@@ -85,6 +85,10 @@ pub(super) fn client_of(config: &Config) -> anyhow::Result<reqwest::Client> {
     client(&config.http.login, tls.and_then(|tls| tls.ca_file.as_deref()))
 }
 
+fn client_without_login(config: &Config) -> anyhow::Result<reqwest::Client> {
+    client(&HttpAuth::None, config.http.tls.as_ref().and_then(|tls| tls.ca_file.as_deref()))
+}
+
 fn client(login: &HttpAuth, ca_file: Option<&Path>) -> anyhow::Result<reqwest::Client> {
     let login = authorization(login).unwrap_or_else(|error| {
         // On an operator's machine the watcher's secrets are not there, and the ledger can be read without.
@@ -135,11 +139,15 @@ impl Source {
                     Some(stored) => Some(records::decode::<LeaseRecord>(&LedgerKey::LEASE, &stored.bytes)?),
                     None => None,
                 };
-                let address =
+                let address: Option<url::Url> =
                     lease.as_ref().and_then(|lease| lease.about.address.as_ref()).and_then(|url| url.parse().ok());
                 let mut warnings = Vec::new();
                 if let Some(url) = address {
-                    match ask(client, &url).await {
+                    // Somebody else may have written the address, so the login goes to our own watcher's only.
+                    let own = config.http.address.as_ref();
+                    let without = own.is_none_or(|own| own.origin() != url.origin());
+                    let nobody = without.then(|| client_without_login(config)).transpose()?;
+                    match ask(nobody.as_ref().unwrap_or(client), &url).await {
                         Ok(status) => return Ok(status),
                         Err(error) => warnings.push(format!("the watcher at {url} does not answer: {error:#}")),
                     }

@@ -15,8 +15,16 @@ use crate::{
 /// Whether a watcher answers, and where.
 pub(super) enum RunningWatcher {
     Answers(Url, Box<Status>),
-    /// Where it was looked for, and why nobody was found there.
-    Nobody(Vec<(Url, String)>),
+    /// Where it was looked for.
+    Nobody(Vec<NotReached>),
+}
+
+/// An address at which no watcher has answered us.
+pub(super) struct NotReached {
+    url: Url,
+    why: String,
+    /// Something is there that does not let us in, or that we do not trust.
+    refuses_us: bool,
 }
 
 impl RunningWatcher {
@@ -36,10 +44,22 @@ pub(super) async fn find(config: &Config) -> RunningWatcher {
         let asked = async { ask(&client_of(config)?, &url).await };
         match asked.await {
             Ok(status) => return RunningWatcher::Answers(url, Box::new(status)),
-            Err(error) => nobody.push((url, why(error))),
+            Err(error) => nobody.push(NotReached { url, refuses_us: refuses_us(&error), why: why(error) }),
         }
     }
     RunningWatcher::Nobody(nobody)
+}
+
+fn refuses_us(error: &anyhow::Error) -> bool {
+    // reqwest's and hyper's errors wrap it as an input or output error, which hides it from the chain of causes.
+    let is_tls = |cause: &(dyn std::error::Error + 'static)| {
+        let inner = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        inner.is_some_and(|inner| inner.is::<rustls::Error>())
+    };
+    match error.downcast_ref::<reqwest::Error>() {
+        Some(failed) if failed.is_connect() || failed.is_timeout() => error.chain().any(is_tls),
+        Some(_) | None => true,
+    }
 }
 
 fn why(error: anyhow::Error) -> String {
@@ -70,13 +90,19 @@ pub(super) fn findings(config: &Config, running: &RunningWatcher) -> Vec<Finding
     let (url, status) = match running {
         RunningWatcher::Answers(url, status) => (url, status),
         RunningWatcher::Nobody(tried) => {
-            let tried: Vec<String> = tried.iter().map(|(url, why)| format!("{url} ({why})")).collect();
+            let refused = tried.iter().any(|tried| tried.refuses_us);
+            let tried: Vec<String> = tried.iter().map(|NotReached { url, why, .. }| format!("{url} ({why})")).collect();
             let detail = match tried.as_slice() {
                 [] => "where it answers is not known: `http.listen` names no port and `http.address` is missing".into(),
+                [..] if refused => format!("what is there does not answer us: {}", tried.join(", ")),
                 [..] => format!("no watcher answers at {}", tried.join(", ")),
             };
-            let remedy =
-                "start it with `failover serve --config …`; where it runs elsewhere, name it in `http.address`";
+            let remedy = if refused {
+                "give `http.login` and `http.tls.ca_file` here as they are there, and name in `http.address` what its \
+                 certificate is for"
+            } else {
+                "start it with `failover serve --config …`; where it runs elsewhere, name it in `http.address`"
+            };
             return vec![Finding::warning(subject, detail, remedy)];
         }
     };

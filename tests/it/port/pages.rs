@@ -91,6 +91,34 @@ async fn status_brings_the_login_of_the_configuration_or_of_its_options() {
     assert_eq!(challenged.headers()["www-authenticate"], "Basic realm=\"failover\", charset=\"UTF-8\"");
 }
 
+/// Whoever may write the ledger names an address in it: that must not fetch the login.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_login_goes_to_our_own_address_only_whatever_the_ledger_names() {
+    let house = House::new("");
+    house.secret("page", "secret");
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let named = format!("http://{}", listener.local_addr().unwrap());
+    let watcher = house.serve_as("named", |text| text.replace("'}\n", &format!("', address: '{named}'}}\n")));
+    watcher.until("/readyz", 200).await;
+    for (own, sent) in [("http://127.0.0.1:1", false), (named.as_str(), true)] {
+        let text = fs::read_to_string(house.folder.path().join("named.yaml")).unwrap();
+        let login = format!("address: '{own}', login: {{bearer_file: page}}}}");
+        house.write(&text.replace(&format!("address: '{named}'}}"), &login));
+        let config = house.config();
+        let asking = tokio::task::spawn_blocking(move || {
+            crate::cli::rig::failover(&["status", "--config", config.to_str().unwrap()])
+        });
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut head = vec![0; 4096];
+        let read = tokio::io::AsyncReadExt::read(&mut stream, &mut head).await.unwrap();
+        let head = String::from_utf8_lossy(&head[..read]).to_lowercase();
+        assert_eq!(head.contains("authorization: bearer secret"), sent, "{head}");
+        drop(stream);
+        let shown = asking.await.unwrap();
+        assert!(shown.code == 0 && shown.out.contains("eth-0"), "the ledger is read: {}{}", shown.out, shown.err);
+    }
+}
+
 #[tokio::test]
 async fn every_answer_says_what_a_browser_may_do_with_it() {
     let guarded = Guarded::start("{bearer_file: page}").await;

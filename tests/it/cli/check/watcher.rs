@@ -58,7 +58,9 @@ async fn a_watcher_behind_a_login_is_asked_with_it() {
     checked.is("ok", "test alert to the webhook", "took it");
     std::fs::write(scene.house.folder.path().join("other"), "another").unwrap();
     scene.http = ", login: {bearer_file: other}";
-    scene.check(&[]).is("warning", "watcher", "it wants the login in `http.login`");
+    let checked = scene.check(&[]);
+    checked.is("warning", "watcher", "it wants the login in `http.login`");
+    checked.advises("warning", "watcher", "give `http.login`");
 }
 
 #[tokio::test(flavor = "multi_thread")]
