@@ -180,9 +180,10 @@ impl<'a> Transition<'a> {
         self.live.machine.get_or_insert_with(|| Box::new(MachineWatch::from(now)))
     }
 
-    /// What was observed of one machine, and said about it, is nothing about the next.
+    /// What was observed of one machine, and said about it, is nothing about the next; nor is what was answered before
+    /// it came.
     fn forget_machine(&mut self) {
-        self.live.machine = None;
+        (self.live.machine, self.live.last_refusal) = (None, None);
         self.forget_notified(&[Lifetime::Machine]);
     }
 

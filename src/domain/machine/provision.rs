@@ -188,7 +188,7 @@ fn left_by_another<'m>(turn: &Transition<'_>, machines: &'m [Machine]) -> Option
     named.min_by_key(|(machine, _)| keep_first(machine))
 }
 
-/// Its labels and its reports name its own incident, so this one goes on under that name.
+/// Its labels and its reports name its own incident, so this one continues under that name.
 ///
 /// **Invariant:** nothing is created while a standby of this validator is there.
 fn take_over(turn: &mut Transition<'_>, left: &Machine, id: IncidentId) {

@@ -224,4 +224,5 @@ pub(super) const RULES: &[(&str, Off)] = &[
         "a_machine_is_not_deleted_before_its_mail_was_delivered",
         Off::Policy(|policy| policy.orphan_notice = Span::from_mins(5)),
     ),
+    ("what_the_cloud_answered_an_earlier_incident_is_not_shown", Off::Event(ignore_requests)),
 ];
