@@ -65,6 +65,22 @@ fn verdict(words: &[(Word, i64)], now: i64) -> Verdict {
     opinion_of(told(words), now, &REPEAT, None).verdict
 }
 
+/// A machine that comes up with tomorrow's date and is corrected: what comes then is the later word.
+#[test]
+fn an_alert_that_was_seen_by_a_clock_that_was_ahead_counts_again_at_once() {
+    let tomorrow = told(&[(Word::Firing, 86_400)]);
+    let word = |word: Word| merge(Some(&tomorrow), &process(), &AlertUpdate { word, at: at(0) });
+    let ended = word(Word::NotListed);
+    assert!(ended.write && matches!(ended.record.state, AlertState::Resolved { .. }), "{ended:?}");
+    let fires = word(Word::Firing);
+    assert_eq!((fires.write, fires.record.seen_at), (true, at(0)), "a restart must not bring the other clock back");
+    assert_eq!(opinion_of(fires.record, 10, &REPEAT, None).about.to, at(0), "nothing is said of the future");
+    // A list that was asked for seconds before a message says nothing new, as ever.
+    let known = told(&[(Word::Firing, 10)]);
+    let late = merge(Some(&known), &process(), &AlertUpdate { word: Word::NotListed, at: at(0) });
+    assert_eq!((late.write, late.record), (false, known));
+}
+
 #[test]
 fn a_firing_alert_says_down_about_the_time_from_its_start_to_its_last_word() {
     let reading = opinion_of(told(&[(Word::Firing, 0), (Word::Firing, 300)]), 310, &REPEAT, None);

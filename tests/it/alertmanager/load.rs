@@ -62,6 +62,24 @@ async fn records_of_an_earlier_build_are_removed_and_never_believed() {
 }
 
 #[tokio::test]
+async fn what_a_step_has_read_before_it_failed_is_passed_on_by_the_next() {
+    let first = Rig::start().await;
+    for number in 0..3 {
+        first.post(&firing(number)).await;
+    }
+    let mut second = Rig::with(Arc::clone(&first.ledger)).await;
+    second.receiver.begin().await;
+    // The list, and two of three records.
+    second.ledger.fail_reads_after(3);
+    second.receiver.load().await.expect_err("the third one cannot be read");
+    second.assert_silent();
+    second.ledger.fail_reads(false);
+    assert_eq!(second.receiver.load().await.expect("loads").left, 0);
+    let known: std::collections::BTreeSet<_> = second.heard().into_iter().map(|known| known.0.alert.key()).collect();
+    assert_eq!(known.len(), 3, "all three are believed");
+}
+
+#[tokio::test]
 async fn messages_are_taken_before_the_ledger_was_read_and_agree_with_it() {
     let first = Rig::start().await;
     for number in 0..3 {

@@ -29,7 +29,8 @@ struct State {
     during_put: Option<Box<dyn Fn() + Send>>,
     puts: usize,
     gets: usize,
-    reads_fail: bool,
+    /// After how many more reads they fail; `None` for never.
+    reads_left: Option<usize>,
 }
 
 /// See the module.
@@ -44,7 +45,12 @@ impl MemoryLedger {
 
     /// From now on reads fail, or do not.
     pub fn fail_reads(&self, fail: bool) {
-        self.state().reads_fail = fail;
+        self.state().reads_left = fail.then_some(0);
+    }
+
+    /// So many reads succeed from now on, and the others fail.
+    pub fn fail_reads_after(&self, reads: usize) {
+        self.state().reads_left = Some(reads);
     }
 
     /// From now on every put does this before it answers.
@@ -102,7 +108,14 @@ impl State {
 
     fn readable(&mut self) -> Result<(), LedgerError> {
         self.gets += 1;
-        if self.reads_fail { Err(LedgerError::Unavailable("scripted".into())) } else { Ok(()) }
+        match &mut self.reads_left {
+            None => Ok(()),
+            Some(0) => Err(LedgerError::Unavailable("scripted".into())),
+            Some(left) => {
+                *left -= 1;
+                Ok(())
+            }
+        }
     }
 }
 
