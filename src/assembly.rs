@@ -3,6 +3,7 @@
 //! It decides nothing and talks to nobody; it only connects.
 
 use std::{
+    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -23,7 +24,7 @@ use crate::{
     },
     config::{Config, LedgerSettings},
     domain::{LedgerKey, Time},
-    ports::{Cloud, Ledger, Notifier},
+    ports::{Cloud, Ledger, LedgerError, Notifier},
     runtime::{
         Deps, Engine, EngineConfig, Handle,
         lease::{LeaseConfig, LeaseHolder},
@@ -46,8 +47,32 @@ const CLOCK_JUMP: Duration = Duration::from_secs(30);
 /// # Errors
 /// What is wrong with it, with the next step.
 pub fn ledger(config: &Config) -> anyhow::Result<Arc<dyn Ledger>> {
+    ledger_over(config, LedgerSqlite::open)
+}
+
+/// The same for commands that only look: a file that is not there is not made, and reads as an empty ledger.
+///
+/// # Errors
+/// What is wrong with it, with the next step.
+pub fn ledger_to_read(config: &Config) -> anyhow::Result<Arc<dyn Ledger>> {
+    ledger_over(config, LedgerSqlite::open_to_read)
+}
+
+/// The file of the ledger that is configured, if it is to be a file and is not there.
+#[must_use]
+pub fn missing_ledger(config: &Config) -> Option<&Path> {
+    match &config.ledger {
+        LedgerSettings::Sqlite { path } => (!path.exists()).then_some(path),
+        LedgerSettings::Gcs { .. } => None,
+    }
+}
+
+fn ledger_over(
+    config: &Config,
+    open: impl FnOnce(&Path) -> Result<LedgerSqlite, LedgerError>,
+) -> anyhow::Result<Arc<dyn Ledger>> {
     Ok(match &config.ledger {
-        LedgerSettings::Sqlite { path } => Arc::new(LedgerSqlite::open(path)?),
+        LedgerSettings::Sqlite { path } => Arc::new(open(path)?),
         LedgerSettings::Gcs { bucket, prefix, endpoint, credentials } => Arc::new(LedgerGcs::new(GcsConfig {
             endpoint: endpoint.clone(),
             bucket: bucket.clone(),

@@ -23,6 +23,12 @@ pub trait Ledger: Send + Sync + 'static {
     async fn put(&self, key: &str, bytes: Vec<u8>, expect: Expect) -> Result<Version, PutError>;
     /// Every key with this prefix that sorts after `after`, in order of bytes. Complete or an error.
     async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Vec<String>, LedgerError>;
+    /// The first keys that sort after `after`, at most so many: for walking through all of them. Empty at the end.
+    async fn page(&self, after: Option<&str>, most: usize) -> Result<Vec<String>, LedgerError> {
+        let mut keys = self.list("", after).await?;
+        keys.truncate(most);
+        Ok(keys)
+    }
     /// Removes a record nobody needs any more (a request taken, an alert long resolved), if it is still this version.
     async fn remove(&self, key: &str, version: &Version) -> Result<(), PutError>;
     /// How long this version has been there at least, by a clock that the store keeps for everybody. `None` when there
@@ -32,6 +38,10 @@ pub trait Ledger: Send + Sync + 'static {
     }
     /// Where the records are, for people: "the file /var/lib/failover/ledger.sqlite".
     fn describe(&self) -> String;
+    /// Names this very store: the same at every start, and another for a copy of it.
+    fn place(&self) -> String {
+        self.describe()
+    }
     /// Whether the records survive the loss of the whole house.
     fn is_off_site(&self) -> bool;
 }

@@ -185,6 +185,46 @@ impl LedgerGcs {
             None => PutError::Conflict { found: None },
         }
     }
+
+    /// The first keys, at most so many; the bucket lists them in order.
+    async fn keys(&self, prefix: &str, after: Option<&str>, most: usize) -> Result<Vec<String>, LedgerError> {
+        let mut keys = Vec::new();
+        let mut token: Option<String> = None;
+        loop {
+            let mut url = self.url(&["storage", "v1"], None);
+            {
+                let mut query = url.query_pairs_mut();
+                query.append_pair("prefix", &format!("{}{prefix}", self.config.prefix));
+                query.append_pair("fields", "items(name),nextPageToken");
+                if let Some(after) = after {
+                    query.append_pair("startOffset", &format!("{}{after}", self.config.prefix));
+                }
+                if let Some(token) = &token {
+                    query.append_pair("pageToken", token);
+                }
+            }
+            let response = self.send(Method::GET, url, None).await.map_err(reading)?;
+            if !response.status().is_success() {
+                let missing = || LedgerError::Unusable(format!("there is no bucket {}", self.config.bucket));
+                return Err(self.refused(response).await.unwrap_or_else(missing));
+            }
+            let lost = |error: reqwest::Error| LedgerError::Unavailable(error.without_url().to_string());
+            let page: Listing = response.json().await.map_err(lost)?;
+            let names = page.items.into_iter().filter_map(|item| {
+                item.name
+                    .strip_prefix(&self.config.prefix)
+                    .filter(|key| after.is_none_or(|after| *key > after))
+                    .map(str::to_owned)
+            });
+            keys.extend(names);
+            token = page.next_page_token;
+            if token.is_none() || keys.len() >= most {
+                keys.sort();
+                keys.truncate(most);
+                return Ok(keys);
+            }
+        }
+    }
 }
 
 fn reading(error: Unanswered) -> LedgerError {
@@ -249,41 +289,11 @@ impl Ledger for LedgerGcs {
     }
 
     async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Vec<String>, LedgerError> {
-        let mut keys = Vec::new();
-        let mut token: Option<String> = None;
-        loop {
-            let mut url = self.url(&["storage", "v1"], None);
-            {
-                let mut query = url.query_pairs_mut();
-                query.append_pair("prefix", &format!("{}{prefix}", self.config.prefix));
-                query.append_pair("fields", "items(name),nextPageToken");
-                if let Some(after) = after {
-                    query.append_pair("startOffset", &format!("{}{after}", self.config.prefix));
-                }
-                if let Some(token) = &token {
-                    query.append_pair("pageToken", token);
-                }
-            }
-            let response = self.send(Method::GET, url, None).await.map_err(reading)?;
-            if !response.status().is_success() {
-                let missing = || LedgerError::Unusable(format!("there is no bucket {}", self.config.bucket));
-                return Err(self.refused(response).await.unwrap_or_else(missing));
-            }
-            let lost = |error: reqwest::Error| LedgerError::Unavailable(error.without_url().to_string());
-            let page: Listing = response.json().await.map_err(lost)?;
-            let names = page.items.into_iter().filter_map(|item| {
-                item.name
-                    .strip_prefix(&self.config.prefix)
-                    .filter(|key| after.is_none_or(|after| *key > after))
-                    .map(str::to_owned)
-            });
-            keys.extend(names);
-            token = page.next_page_token;
-            if token.is_none() {
-                keys.sort();
-                return Ok(keys);
-            }
-        }
+        self.keys(prefix, after, usize::MAX).await
+    }
+
+    async fn page(&self, after: Option<&str>, most: usize) -> Result<Vec<String>, LedgerError> {
+        self.keys("", after, most).await
     }
 
     async fn remove(&self, key: &str, version: &Version) -> Result<(), PutError> {
@@ -314,6 +324,11 @@ impl Ledger for LedgerGcs {
 
     fn describe(&self) -> String {
         format!("gs://{}/{}", self.config.bucket, self.config.prefix)
+    }
+
+    fn place(&self) -> String {
+        let at = self.config.endpoint.as_ref().map(|url| format!(" at {url}")).unwrap_or_default();
+        self.describe() + &at
     }
 
     fn is_off_site(&self) -> bool {

@@ -11,10 +11,16 @@ use std::{
 };
 
 use async_trait::async_trait;
-use rusqlite::{Connection, ErrorCode, OptionalExtension, TransactionBehavior, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, TransactionBehavior, params};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::ports::{Expect, Ledger, LedgerError, MAX_RECORD, PutError, Stored, Version};
+use crate::{
+    domain::Time,
+    ports::{Expect, Ledger, LedgerError, MAX_RECORD, PutError, Stored, Version},
+};
+
+#[cfg(test)]
+mod tests;
 
 /// "fail" as SQLite keeps it in the file's header: what tells our file from any other.
 const APPLICATION_ID: i32 = 0x6661_696c;
@@ -80,6 +86,14 @@ impl LedgerSqlite {
         Self::over(connect(path)?, path)
     }
 
+    /// Opens the file so that nothing can be changed by it. A file that is not there is an empty ledger.
+    ///
+    /// # Errors
+    /// As [`LedgerSqlite::open`].
+    pub fn open_to_read(path: &Path) -> Result<Self, LedgerError> {
+        Self::over(connect_to_read(path)?, path)
+    }
+
     fn over(connection: Connection, path: &Path) -> Result<Self, LedgerError> {
         let (requests, queue) = mpsc::channel(BATCH);
         thread::Builder::new()
@@ -132,8 +146,22 @@ impl Ledger for LedgerSqlite {
         self.ask(true, move |connection| remove(connection, &key, &version)).await
     }
 
+    async fn page(&self, after: Option<&str>, most: usize) -> Result<Vec<String>, LedgerError> {
+        let (after, most) = (after.map(str::to_owned), i64::try_from(most).unwrap_or(i64::MAX));
+        self.ask(false, move |connection| page(connection, after.as_deref(), most).map(Ok)).await
+    }
+
     fn describe(&self) -> String {
         format!("the file {}", self.path.display())
+    }
+
+    /// A copy has another inode, or was made at another moment. The path is no part of it: a volume may be mounted
+    /// elsewhere, and a copy may take the original's name. Nor is the device, which has another number after a boot.
+    fn place(&self) -> String {
+        let file = std::fs::metadata(&self.path);
+        let made = file.as_ref().ok().and_then(|file| file.created().ok()).and_then(|at| Time::try_from(at).ok());
+        let (inode, made) = (file.map_or(0, |file| file.ino()), made.map_or("?".to_owned(), |at| at.to_string()));
+        format!("a file with inode {inode}, made {made}")
     }
 
     fn is_off_site(&self) -> bool {
@@ -152,15 +180,55 @@ fn connect(path: &Path) -> Result<Connection, LedgerError> {
         ))
     })?;
     prepare(&connection).map_err(|error| explain(path, &error))?;
-    match identity(&connection).map_err(|error| explain(path, &error))? {
-        (APPLICATION_ID, SCHEMA) => Ok(connection),
+    if !is_ours(path, &connection)? {
+        create(&connection).map_err(|error| explain(path, &error))?;
+    }
+    Ok(connection)
+}
+
+/// Nothing is made or changed, not even the files beside it, unless a process that ended without cleaning up has left
+/// its log: then reading it needs the index, which SQLite makes again.
+fn connect_to_read(path: &Path) -> Result<Connection, LedgerError> {
+    let failed = |error: rusqlite::Error| explain(path, &error);
+    if path.is_dir() {
+        return Err(LedgerError::Unusable(format!("{} is a folder; name a file in it", path.display())));
+    }
+    if !path.exists() {
+        let empty = Connection::open_in_memory().map_err(failed)?;
+        create(&empty).map_err(failed)?;
+        return Ok(empty);
+    }
+    // Without a log nobody has it open, and SQLite need not make the files by which processes find each other.
+    let how = if log_of(path).exists() { "mode=ro" } else { "immutable=1" };
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(uri(path, how), flags).map_err(failed)?;
+    connection.busy_timeout(BUSY).map_err(failed)?;
+    if is_ours(path, &connection)? {
+        return Ok(connection);
+    }
+    Err(LedgerError::Unusable(format!("{} is empty and no ledger yet: `failover serve` makes it one", path.display())))
+}
+
+fn uri(path: &Path, how: &str) -> String {
+    use std::{fmt::Write as _, os::unix::ffi::OsStrExt as _};
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let mut uri = String::from("file:");
+    for byte in path.as_os_str().as_bytes() {
+        let plain = byte.is_ascii_alphanumeric() || b"/-._~".contains(byte);
+        if plain { uri.push(char::from(*byte)) } else { write!(uri, "%{byte:02X}").expect("a string takes everything") }
+    }
+    uri + "?" + how
+}
+
+/// Whether this program made it; false when it is empty.
+fn is_ours(path: &Path, connection: &Connection) -> Result<bool, LedgerError> {
+    let name = path.display();
+    match identity(connection).map_err(|error| explain(path, &error))? {
+        (APPLICATION_ID, SCHEMA) => Ok(true),
         (APPLICATION_ID, newer) if newer > SCHEMA => Err(LedgerError::Unusable(format!(
             "{name} was written by a newer failover (schema {newer}, this one knows {SCHEMA}): upgrade failover"
         ))),
-        (0, 0) => {
-            create(&connection).map_err(|error| explain(path, &error))?;
-            Ok(connection)
-        }
+        (0, 0) => Ok(false),
         _ => Err(LedgerError::Unusable(format!("{name} is another program's database; name another file"))),
     }
 }
@@ -236,13 +304,15 @@ fn explain(path: &Path, error: &rusqlite::Error) -> LedgerError {
 /// Ends when the last handle is gone; the connection closes with it.
 fn serve(mut connection: Connection, mut queue: mpsc::Receiver<Request>) {
     let path = connection.path().map(PathBuf::from).unwrap_or_default();
+    // One that is not there is read as an empty one in memory, which nobody can take away.
+    let in_memory = path.as_os_str().is_empty();
     let mut files = OpenFiles::of(&path);
     let mut batch = Vec::with_capacity(BATCH);
     while queue.blocking_recv_many(&mut batch, BATCH) > 0 {
-        let before = files.are_there(&path);
+        let before = in_memory || files.are_there(&path);
         let result = if before { apply(&mut connection, &mut batch) } else { Ok(()) };
         // What was written into a file that has gone meanwhile is not there.
-        let there = before && files.are_there(&path);
+        let there = before && (in_memory || files.are_there(&path));
         for request in batch.drain(..) {
             request.work.answer(match &result {
                 _ if !there => Err(LedgerError::Unusable(format!(
@@ -257,13 +327,20 @@ fn serve(mut connection: Connection, mut queue: mpsc::Receiver<Request>) {
     }
 }
 
+/// SQLite's log beside the file, while somebody has it open.
+fn log_of(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push("-wal");
+    name.into()
+}
+
 /// The files that were opened. A file that was removed stays open and takes every write, which nobody reads again: a
 /// restart, or a second watcher, would begin with another ledger.
 struct OpenFiles([Option<(u64, u64)>; 2]);
 
 impl OpenFiles {
     fn of(path: &Path) -> Self {
-        let log = PathBuf::from(format!("{}-wal", path.display()));
+        let log = log_of(path);
         let inode = |path: &Path| std::fs::metadata(path).ok().map(|file| (file.dev(), file.ino()));
         Self([inode(path), inode(&log)])
     }
@@ -344,59 +421,8 @@ fn list(connection: &Connection, prefix: &str, after: Option<&str>) -> rusqlite:
     rows.collect()
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_full_disk_is_not_available_and_loses_nothing() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("ledger");
-        let connection = connect(&path).unwrap();
-        // SQLite answers as it does when the disk is full.
-        connection.pragma_update(None, "max_page_count", 12).unwrap();
-        let ledger = LedgerSqlite::over(connection, &path).unwrap();
-        let version = ledger.put("k", b"before".to_vec(), Expect::Absent).await.unwrap();
-        let refused = ledger.put("big", vec![b'x'; 500_000], Expect::Absent).await;
-        assert!(
-            matches!(&refused, Err(PutError::Failed(LedgerError::Unavailable(why))) if why.contains("is full")),
-            "{refused:?}"
-        );
-        assert_eq!(ledger.get("k").await.unwrap().unwrap().version, version);
-        assert_eq!(ledger.get("big").await.unwrap(), None);
-    }
-
-    #[tokio::test]
-    async fn a_file_or_log_that_is_removed_or_replaced_while_open_takes_nothing_more() {
-        for (name, replaced) in [("ledger", false), ("ledger", true), ("ledger-wal", false), ("ledger-wal", true)] {
-            let folder = tempfile::tempdir().unwrap();
-            let ledger = LedgerSqlite::open(&folder.path().join("ledger")).unwrap();
-            ledger.put("k", b"before".to_vec(), Expect::Absent).await.unwrap();
-            assert!(ledger.get("k").await.unwrap().is_some());
-            std::fs::rename(folder.path().join(name), folder.path().join("away")).unwrap();
-            if replaced {
-                std::fs::copy(folder.path().join("away"), folder.path().join(name)).unwrap();
-            }
-            let refused = ledger.put("l", b"after".to_vec(), Expect::Absent).await;
-            assert!(
-                matches!(&refused, Err(PutError::Failed(LedgerError::Unusable(why))) if why.contains("start again")),
-                "{name} {replaced}: {refused:?}"
-            );
-            assert!(ledger.get("k").await.is_err(), "{name} {replaced}: nor does it read");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_read_only_file_says_what_has_to_change() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("ledger");
-        drop(connect(&path).unwrap());
-        let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
-        let ledger = LedgerSqlite::over(Connection::open_with_flags(&path, flags).unwrap(), &path).unwrap();
-        let refused = ledger.put("k", b"x".to_vec(), Expect::Absent).await;
-        assert!(
-            matches!(&refused, Err(PutError::Failed(LedgerError::Unusable(why))) if why.contains("writable")),
-            "{refused:?}"
-        );
-    }
+fn page(connection: &Connection, after: Option<&str>, most: i64) -> rusqlite::Result<Vec<String>> {
+    let mut statement = connection.prepare_cached("SELECT key FROM records WHERE key > ?1 ORDER BY key LIMIT ?2")?;
+    let rows = statement.query_map(params![after.unwrap_or(""), most], |row| row.get(0))?;
+    rows.collect()
 }

@@ -31,7 +31,7 @@ pub(super) struct Options {
 
 pub(super) async fn run(options: Options) -> anyhow::Result<Exit> {
     let config = options.path.load(false)?;
-    let ledger = assembly::ledger(&config)?;
+    let ledger = assembly::ledger_to_read(&config)?;
     let validator = options.validator.as_deref().map(|name| known(&config, name)).transpose()?;
     let entries = journal::read(&*ledger, validator.as_ref(), options.last).await?;
     if options.json {

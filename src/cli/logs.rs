@@ -48,7 +48,7 @@ const ASK_EVERY: Duration = Duration::from_secs(2);
 pub(super) async fn run(options: Options) -> anyhow::Result<Exit> {
     let config = options.path.load(false)?;
     let validator = super::ask::known(&config, &options.validator)?;
-    let ledger = assembly::ledger(&config)?;
+    let ledger = assembly::ledger_to_read(&config)?;
     let instance = standby(&*ledger, &validator).await?;
     let cloud = assembly::cloud::cloud(&config).await?.context("there is no `compute` section")?;
     let mut reader = Reader { next: options.last.map_or(0, |bytes| -bytes), read: false, json: options.json };

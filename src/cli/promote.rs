@@ -70,7 +70,7 @@ pub(crate) fn show(validator: &ValidatorId, gates: &[Gate]) -> String {
 
 async fn gather(config: &Config, validator: &ValidatorId) -> anyhow::Result<GateEvidence> {
     let mut evidence = chain::chain_evidence(config, validator).await;
-    if let Ok(ledger) = assembly::ledger(config)
+    if let Ok(ledger) = assembly::ledger_to_read(config)
         && let Ok(found) = store::read(&*ledger, validator).await
     {
         let record = found.map(|(_, envelope)| envelope.validator).unwrap_or_default();

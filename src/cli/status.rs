@@ -104,7 +104,7 @@ pub(super) async fn run(options: Options) -> anyhow::Result<Exit> {
         None => {
             let config = options.path.load(false)?;
             let client = client_of(&config)?;
-            (Source::Ledger(assembly::ledger(&config)?, Box::new(config)), client)
+            (Source::Ledger(assembly::ledger_to_read(&config)?, Box::new(config)), client)
         }
     };
     let mut shown = String::new();
@@ -135,13 +135,12 @@ impl Source {
         match self {
             Self::Url(url) => ask(client, url).await.with_context(|| format!("the watcher at {url} does not answer")),
             Self::Ledger(ledger, config) => {
-                let lease = match ledger.get(&LedgerKey::LEASE).await? {
-                    Some(stored) => Some(records::decode::<LeaseRecord>(&LedgerKey::LEASE, &stored.bytes)?),
-                    None => None,
-                };
+                let mut warnings = Vec::new();
+                let stored = ledger.get(&LedgerKey::LEASE).await?;
+                let lease = stored.map(|stored| records::decode::<LeaseRecord>(&LedgerKey::LEASE, &stored.bytes));
+                let lease = lease.and_then(|read| read.map_err(|error| warnings.push(error.to_string())).ok());
                 let address: Option<url::Url> =
                     lease.as_ref().and_then(|lease| lease.about.address.as_ref()).and_then(|url| url.parse().ok());
-                let mut warnings = Vec::new();
                 if let Some(url) = address {
                     // Somebody else may have written the address, so the login goes to our own watcher's only.
                     let own = config.http.address.as_ref();

@@ -16,9 +16,25 @@ pub async fn run(ledger: Arc<dyn Ledger>, removes_conditionally: bool) {
     of_two_writers_one_wins(ledger.clone()).await;
     keys_of_any_kind(&*ledger).await;
     listing(&*ledger).await;
+    pages(&*ledger).await;
     removing(&*ledger, removes_conditionally).await;
     too_large(&*ledger).await;
     age(&*ledger).await;
+}
+
+/// All keys, some at a time, are all keys.
+async fn pages(ledger: &dyn Ledger) {
+    let all = ledger.list("", None).await.unwrap();
+    let mut walked: Vec<String> = Vec::new();
+    loop {
+        let page = ledger.page(walked.last().map(String::as_str), 3).await.unwrap();
+        assert!(page.len() <= 3);
+        if page.is_empty() {
+            break;
+        }
+        walked.extend(page);
+    }
+    assert!(walked.len() > 3 && walked == all, "{walked:?} {all:?}");
 }
 
 async fn put(ledger: &dyn Ledger, key: &str, bytes: &[u8], expect: Expect) -> Version {

@@ -1,6 +1,8 @@
 //! Whether the ledger can be read, written and compared, and whether `owners/` is out of reach. It leaves nothing behind
 //! and touches no record of the watcher's.
 
+use std::path::Path;
+
 use super::cloud;
 use crate::{
     assembly,
@@ -21,11 +23,28 @@ pub(super) async fn check(config: &Config) -> Vec<Finding> {
             return findings;
         }
     }
+    if let Some(path) = assembly::missing_ledger(config) {
+        return vec![missing(&name, path)];
+    }
     findings.extend(match assembly::ledger(config) {
         Ok(ledger) => records(&*ledger, &name).await,
         Err(error) => vec![Finding::problem(&name, format!("{error:#}"), "correct the section `ledger`")],
     });
     findings
+}
+
+/// A file that `serve` is to make: whether it may. This command does not make it.
+fn missing(name: &str, path: &Path) -> Finding {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let probe = folder.join(format!(".failover-check-{}", uuid::Uuid::now_v7()));
+    let made = std::fs::OpenOptions::new().write(true).create_new(true).open(&probe);
+    match made.and_then(|_| std::fs::remove_file(&probe)) {
+        Ok(()) => Finding::ok(name, "not there yet; `failover serve` makes it, and may write in its folder"),
+        Err(error) => {
+            let remedy = "see that the file's folder is there and that this user may write in it";
+            Finding::problem(name, format!("not there, and cannot be made in {} ({error})", folder.display()), remedy)
+        }
+    }
 }
 
 /// What to do when it refuses us or cannot be reached.
@@ -64,7 +83,7 @@ async fn written(ledger: &dyn Ledger) -> Result<(), (bool, String)> {
         (certain, format!("a record cannot be {what}: {error}"))
     };
     let key = LedgerKey::check(uuid::Uuid::now_v7());
-    let put = || ledger.put(&key, b"{\"v\":1}".to_vec(), Expect::Absent);
+    let put = || ledger.put(&key, b"{\"v\":2}".to_vec(), Expect::Absent);
     let version = put().await.map_err(|error| failed("written", &error))?;
     let compared = match put().await {
         Err(PutError::Conflict { .. }) => Ok(()),

@@ -9,14 +9,16 @@ use std::{
     process::Command,
 };
 
+use ::failover::adapters::ledger_sqlite::LedgerSqlite;
+
 use super::rig::{Ended, House, program};
 
 /// Root may write anywhere, so the program runs as somebody else then.
 #[test]
 fn a_read_only_ledger_is_refused_with_what_to_do() {
     let house = House::new("");
-    assert_eq!(house.run(&["status"]).code, 0, "now the file is there");
     let folder = house.folder.path();
+    drop(LedgerSqlite::open(&folder.join("ledger.sqlite")).unwrap());
     fs::set_permissions(folder.join("ledger.sqlite"), fs::Permissions::from_mode(0o444)).unwrap();
     let mut command = program();
     if fs::metadata(folder).unwrap().uid() == 0 {
