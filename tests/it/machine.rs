@@ -3,8 +3,8 @@
 
 use failover::domain::{
     Action, ActionId, AttentionKind, Command, CreateOutcome, Decision, Event, InstanceRef, KeyStates, Machine,
-    MachineState, Mode, Outcome, Policy, PricedRung, PublicKey, Reason, Report, Request, Role, Rung, Seen, Span, Time,
-    TimeExt as _, Validator, ValidatorId, World, Written, explain, step,
+    MachineState, Mode, Outcome, Policy, PricedRung, PublicKey, Reason, Report, Request, Role, Rung, Seen, Span, Stage,
+    Time, TimeExt as _, Validator, ValidatorId, World, Written, explain, step,
 };
 
 fn eth() -> ValidatorId {
@@ -69,7 +69,8 @@ impl Watcher {
 
     fn answer(&mut self, mut outcome: Outcome) -> ActionId {
         if let (Outcome::Found(machines), Some(incident)) = (&mut outcome, self.record().incident()) {
-            machines.iter_mut().for_each(|machine| machine.incident = incident.id.to_string());
+            let unnamed = machines.iter_mut().filter(|machine| machine.incident.is_empty());
+            unnamed.for_each(|machine| machine.incident = incident.id.to_string());
         }
         let (id, _) = self.under_way.take().expect("something is under way");
         self.happen(Event::Finished(eth(), id, outcome));
@@ -210,4 +211,71 @@ fn a_slashed_key_freezes_for_as_long_as_it_is_configured() {
     assert_eq!(keys(&[], &[&slashed, &other]), 1);
     assert_eq!(keys(&[], &[]), 1);
     assert_eq!(keys(&[], &[&other]), 0);
+}
+
+/// Ours (101), made at this second, and another incident's (102), made at that one.
+fn of_two_watchers(ours: i64, theirs: i64) -> [Machine; 2] {
+    let at = |second| Some(Time::constant(1_767_225_600 + second, 0));
+    let other = Machine { incident: "0badc0de".into(), created_at: at(theirs), ..machine(102, Role::Standby, false) };
+    [Machine { created_at: at(ours), ..machine(101, Role::Standby, false) }, other]
+}
+
+fn lists(found: &[Machine], before: impl FnOnce(&mut Watcher)) -> (Watcher, String) {
+    let mut watcher = Watcher::new();
+    watcher.open();
+    watcher.answer(Outcome::Found(Vec::new()));
+    watcher.answer(Outcome::Created(CreateOutcome::Created(instance(101))));
+    let incident = watcher.record().incident().unwrap().id.to_string();
+    before(&mut watcher);
+    watcher.answer(Outcome::Found(found.to_vec()));
+    (watcher, incident)
+}
+
+/// Two watchers that do not know of each other have looked in the same moment: each made one, and both keep the same.
+#[test]
+fn of_two_watchers_machines_the_older_serves_and_the_younger_goes() {
+    let (mut watcher, incident) = lists(&of_two_watchers(9, 8), |_| {});
+    assert_eq!(watcher.record().standby().unwrap().instance, instance(102));
+    assert_eq!(watcher.record().incident().unwrap().id.to_string(), "0badc0de", "it continues under the other's name");
+    assert_eq!(watcher.asked(), Some(&Action::Delete(instance(101))));
+    let (id, _) = watcher.under_way.clone().unwrap();
+    assert_eq!(id.incident.to_string(), incident, "checked against the label that ours has");
+    watcher.answer(Outcome::Deleted);
+    assert!(watcher.record().standby().unwrap().extra.is_none());
+    let (watcher, incident) = lists(&of_two_watchers(8, 9), |_| {});
+    assert_eq!(watcher.record().standby().unwrap().instance, instance(101), "the other one yields");
+    assert_eq!(watcher.record().incident().unwrap().id.to_string(), incident);
+    assert!(!watcher.asked().is_some_and(Action::deletes), "{:?}", watcher.asked());
+}
+
+/// What is ready, what a human keeps, and what is not surely there and older is no reason.
+#[test]
+fn a_machine_gives_way_only_to_one_that_runs_is_free_and_surely_older_and_only_before_it_is_ready() {
+    let [ours, theirs] = of_two_watchers(9, 8);
+    for (ours, theirs) in [
+        (ours.clone(), Machine { state: MachineState::Starting, ..theirs.clone() }),
+        (ours.clone(), Machine { state: MachineState::Stopped, ..theirs.clone() }),
+        (ours.clone(), Machine { role: Role::Retained, ..theirs.clone() }),
+        (ours.clone(), Machine { deletion_protection: true, ..theirs.clone() }),
+        (ours.clone(), Machine { created_at: None, ..theirs.clone() }),
+        (ours.clone(), Machine { incident: "nobody's".into(), ..theirs.clone() }),
+        (Machine { deletion_protection: true, ..ours.clone() }, theirs.clone()),
+        (Machine { role: Role::Retained, ..ours.clone() }, theirs.clone()),
+        (Machine { created_at: None, ..ours.clone() }, theirs.clone()),
+    ] {
+        let found = [ours, theirs];
+        let (watcher, _) = lists(&found, |_| {});
+        assert_eq!(watcher.record().standby().unwrap().instance, instance(101), "{found:?}");
+        assert!(!watcher.asked().is_some_and(Action::deletes), "{found:?}");
+    }
+    let (watcher, _) = lists(&[ours, theirs], |watcher| {
+        let mut record = watcher.record().clone();
+        let Some(Stage::Standing(standby)) = record.case.as_mut().map(|case| &mut case.stage) else {
+            panic!("it stands")
+        };
+        standby.ready = true;
+        let mut ready = Decision { record: Some(record), ..Decision::default() };
+        watcher.world.commit(Some(&eth()), &mut ready);
+    });
+    assert_eq!(watcher.record().standby().unwrap().instance, instance(101), "a ready one is worth more than a rule");
 }

@@ -2,8 +2,8 @@
 
 use super::{Transition, attention, boot, fold, identity::Expected, notify, provision, ready, recover, stuck};
 use crate::domain::{
-    Action, ActionId, Attention, Failed, InstanceRef, Machine, MachineState, Outcome, Reason, Seen, Span, Standby,
-    Step, Time, TimeExt, elapsed,
+    Action, ActionId, Attention, Failed, IncidentId, InstanceRef, Machine, MachineState, Outcome, Reason, Role, Seen,
+    Span, Standby, Step, Time, TimeExt, elapsed,
 };
 
 pub(super) fn advance(turn: &mut Transition<'_>, at_work: Option<Span>) {
@@ -152,6 +152,11 @@ fn listed(turn: &mut Transition<'_>, machines: &[Machine]) {
         (machine.gone, machine.next_poll_at) = (false, now);
     }
     turn.bill_abandoned(machines);
+    if extra.is_none()
+        && let Some((older, incident)) = older_of_another(turn, machines, &instance)
+    {
+        return give_way(turn, older, incident);
+    }
     let others = turn.own(machines).into_iter().filter(|machine| machine.instance.id != instance.id);
     let Some(second) = others.max_by_key(|machine| provision::keep_first(machine)) else { return };
     if !turn.is_untouched() || extra.is_some_and(|extra| extra.action == Action::Delete(second.instance.clone())) {
@@ -161,6 +166,48 @@ fn listed(turn: &mut Transition<'_>, machines: &[Machine]) {
     turn.say(Reason::Deleting { instance: second.instance.clone(), why });
     let not_before = turn.deletes_at(&second.instance);
     let extra = turn.incident().next(Action::Delete(second.instance.clone()), not_before);
+    turn.standby().extra = Some(extra);
+}
+
+/// The machine that serves another incident of this validator and was there before ours. Two watchers that do not know of
+/// each other, as those with copies of one ledger, may have looked in the same moment, and each has made one.
+fn older_of_another<'m>(
+    turn: &Transition<'_>,
+    machines: &'m [Machine],
+    instance: &InstanceRef,
+) -> Option<(&'m Machine, IncidentId)> {
+    let ours = machines.iter().find(|machine| machine.instance.id == instance.id)?;
+    let is_free = |machine: &Machine| machine.role == Role::Standby && !machine.deletion_protection;
+    // One that is ready is worth more than a rule, and what is not ours to delete stays.
+    if turn.record.standby()?.ready || !is_free(ours) || !turn.is_untouched() {
+        return None;
+    }
+    let age = |machine: &Machine| Some((machine.created_at?, machine.instance.clone()));
+    let is_older = |machine: &&Machine| {
+        is_free(machine)
+            && machine.state == MachineState::Running
+            && age(machine).zip(age(ours)).is_some_and(|(a, b)| a < b)
+    };
+    // A list that is behind may show what we have deleted.
+    let is_going = |machine: &&Machine| {
+        let id = Some(&machine.instance.id);
+        turn.live.deleted.as_ref() == id || turn.live.deleting_orphan.as_ref() == id
+    };
+    let others = machines.iter().filter(|machine| machine.incident != ours.incident && !is_going(machine));
+    let others = others.filter(is_older);
+    let oldest = others.min_by_key(|machine| age(machine))?;
+    Some((oldest, IncidentId::try_from(oldest.incident.clone()).ok()?))
+}
+
+/// The older one is used, whoever made it, and ours goes: each watcher decides the same by the cloud's own clock.
+fn give_way(turn: &mut Transition<'_>, older: &Machine, incident: IncidentId) {
+    let Some(ours) = turn.record.standby().map(|standby| standby.instance.clone()) else { return };
+    let why = "another failover made one for this validator before; that one is used";
+    turn.say(Reason::Deleting { instance: ours.clone(), why });
+    let not_before = turn.deletes_at(&ours);
+    // Named by the incident that is on its label, before the incident continues under the other's name.
+    let extra = turn.incident().next(Action::Delete(ours), not_before);
+    provision::take_over(turn, older, incident);
     turn.standby().extra = Some(extra);
 }
 

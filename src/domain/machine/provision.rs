@@ -191,7 +191,7 @@ fn left_by_another<'m>(turn: &Transition<'_>, machines: &'m [Machine]) -> Option
 /// Its labels and its reports name its own incident, so this one continues under that name.
 ///
 /// **Invariant:** nothing is created while a standby of this validator is there.
-fn take_over(turn: &mut Transition<'_>, left: &Machine, id: IncidentId) {
+pub(super) fn take_over(turn: &mut Transition<'_>, left: &Machine, id: IncidentId) {
     if left.state == MachineState::Starting {
         return search_again(turn, &format!("{} of incident {id} is still being created", left.instance));
     }
