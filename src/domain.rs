@@ -41,7 +41,7 @@ pub use chain::{ChainEvidence, ChainHealth, ChainObservation, KeyStates, PublicK
 pub use clock_offset::*;
 pub use event::*;
 pub use ids::*;
-pub use ledger_key::{LedgerKey, stamp, stamped};
+pub use ledger_key::{KeyKind, LedgerKey, stamp, stamped};
 pub use machine::{explain, step};
 pub use money::*;
 pub use notice::*;

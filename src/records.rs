@@ -1,24 +1,31 @@
-//! Records as bytes: versioned JSON, strict in what it reads.
+//! Records as bytes: versioned JSON with a checksum over the record and its key, strict in what it reads.
 //!
-//! A record that is newer or broken is reported and left as it is; nothing here repairs or replaces.
+//! A record that is newer, broken or under another key than its own is reported and left as it is; nothing here repairs
+//! or replaces.
 
 use serde::{Serialize, de::DeserializeOwned};
 
 use sha2::{Digest as _, Sha256};
 
-/// The version this program writes and the newest it reads.
-const VERSION: u64 = 1;
+/// The version this program writes, and the only one it reads. Version 1 had no checksum in most records.
+const VERSION: u64 = 2;
 
 /// Why a record cannot be used. It is left untouched.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RecordError {
     #[error(
-        "the record {key} has version {found}, this failover reads up to {VERSION}: upgrade failover; the record is left as it is"
+        "the record {key} has version {found}, this failover reads {VERSION}: upgrade failover; the record is left as it is"
     )]
     Newer { key: String, found: u64 },
+    #[error(
+        "the record {key} has version {found} of an earlier failover, this one reads {VERSION}: `failover ledger remove \
+         {key}` takes it away; until then it is left as it is"
+    )]
+    Older { key: String, found: u64 },
     /// Laid out in a way that this program does not know.
     #[error(
-        "the record {key} has form {found}, this failover reads form {known} only: use the failover that wrote it, or move the record away by hand; it is left as it is"
+        "the record {key} has form {found}, this failover reads form {known}: use the failover that wrote it, or take it \
+         away with `failover ledger remove {key}`; until then it is left as it is"
     )]
     OtherForm {
         key: String,
@@ -28,86 +35,97 @@ pub enum RecordError {
     },
     /// Of another ledger, so what it says of machines is not about ours.
     #[error(
-        "the record {key} belongs to ledger {found}, this is ledger {ours}: it was copied here; move it away by hand; it is left as it is"
+        "the record {key} belongs to ledger {found}, this is ledger {ours}: it was put here from another one; \
+         `failover ledger remove {key}` takes it away; until then it is left as it is"
     )]
     OtherLedger { key: String, found: uuid::Uuid, ours: uuid::Uuid },
     /// Not a record of ours, or damaged.
     #[error(
-        "the record {key} cannot be read ({why}): look at it, repair it or move it away by hand; it is left as it is"
+        "the record {key} cannot be read ({why}): put back a good copy of it, or take it away with `failover ledger \
+         remove {key}`; until then it is left as it is"
     )]
     Corrupt { key: String, why: String },
 }
 
-/// The bytes of a record.
+/// What a record ends with: the checksum of everything before it, and of the key.
+const SUM: &str = ",\"sum\":\"";
+
+/// The bytes of a record under this key, with a checksum at the end: one flipped bit, or a record that came under another
+/// key, is seen and not obeyed.
 ///
 /// # Panics
 /// Never for our types: they are structs and have text keys only.
 #[must_use]
-pub fn encode<T: Serialize>(record: &T) -> Vec<u8> {
+pub fn encode<T: Serialize>(key: &str, record: &T) -> Vec<u8> {
     let value = serde_json::to_value(record).expect("a record is a struct with text keys");
     let serde_json::Value::Object(mut fields) = value else { unreachable!("a record is a struct") };
     fields.insert("v".into(), VERSION.into());
-    serde_json::to_vec(&fields).expect("a value can be written")
-}
-
-/// A record from its bytes. Unknown fields are refused where the type refuses them, which all of ours do.
-///
-/// # Errors
-/// [`RecordError`] names the key and the next step.
-pub fn decode<T: DeserializeOwned>(key: &str, bytes: &[u8]) -> Result<T, RecordError> {
-    let corrupt = |why: String| RecordError::Corrupt { key: key.to_owned(), why };
-    let value: serde_json::Value = serde_json::from_slice(bytes).map_err(|error| corrupt(error.to_string()))?;
-    let serde_json::Value::Object(mut fields) = value else { return Err(corrupt("it is not an object".into())) };
-    match fields.remove("v").as_ref().and_then(serde_json::Value::as_u64) {
-        Some(VERSION) => {}
-        Some(found) if found > VERSION => return Err(RecordError::Newer { key: key.to_owned(), found }),
-        _ => return Err(corrupt("it has no version `v`".into())),
-    }
-    serde_json::from_value(fields.into()).map_err(|error| corrupt(error.to_string()))
-}
-
-/// What a sealed record ends with: the checksum of everything before it.
-const SUM: &str = ",\"sum\":\"";
-
-/// The bytes of a record with their checksum at the end, so that one flipped bit is seen and not obeyed.
-#[must_use]
-pub fn seal<T: Serialize>(record: &T) -> Vec<u8> {
-    let mut bytes = encode(record);
+    let mut bytes = serde_json::to_vec(&fields).expect("a value can be written");
     bytes.pop();
-    let sum = sum(&bytes);
+    let sum = sum(key, &bytes);
     bytes.extend_from_slice(format!("{SUM}{sum}\"}}").as_bytes());
     bytes
 }
 
-/// A sealed record of this form from its bytes.
+/// The record of this key from its bytes. Unknown fields are refused where the type refuses them, which all of ours do.
 ///
 /// # Errors
 /// [`RecordError`] names the key and the next step.
-pub fn unseal<T: DeserializeOwned>(key: &str, bytes: &[u8], form: u64) -> Result<T, RecordError> {
-    let corrupt = |why: &str| RecordError::Corrupt { key: key.to_owned(), why: why.to_owned() };
-    // Version and form come first: a record of another one may be sealed in another way.
-    let value: serde_json::Value = serde_json::from_slice(bytes).map_err(|error| corrupt(&error.to_string()))?;
-    if let Some(found) = value.get("v").and_then(serde_json::Value::as_u64).filter(|found| *found > VERSION) {
-        return Err(RecordError::Newer { key: key.to_owned(), found });
-    }
-    match value.get("form").map_or(Some(0), serde_json::Value::as_u64) {
-        Some(found) if found == form => {}
-        found => {
-            let found = found.unwrap_or_default();
-            return Err(RecordError::OtherForm { key: key.to_owned(), found, known: form });
-        }
-    }
-    let text = std::str::from_utf8(bytes).map_err(|error| corrupt(&error.to_string()))?;
-    let (body, said) = text.rsplit_once(SUM).ok_or_else(|| corrupt("it has no checksum"))?;
-    if said.strip_suffix("\"}") != Some(sum(body.as_bytes()).as_str()) {
-        return Err(corrupt("its checksum does not fit: it is damaged, or somebody has changed it"));
-    }
-    decode(key, format!("{body}}}").as_bytes())
+pub fn decode<T: DeserializeOwned>(key: &str, bytes: &[u8]) -> Result<T, RecordError> {
+    typed(key, fields(key, bytes)?)
 }
 
-fn sum(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().fold(String::new(), |mut text, byte| {
-        use std::fmt::Write as _;
+/// The same for a kind of record whose layout has a number of its own, in its field `form`.
+///
+/// # Errors
+/// [`RecordError`] names the key and the next step.
+pub fn decode_form<T: DeserializeOwned>(key: &str, bytes: &[u8], form: u64) -> Result<T, RecordError> {
+    let fields = fields(key, bytes)?;
+    match fields.get("form").and_then(serde_json::Value::as_u64).unwrap_or_default() {
+        found if found == form => typed(key, fields),
+        found => Err(RecordError::OtherForm { key: key.to_owned(), found, known: form }),
+    }
+}
+
+type Fields = serde_json::Map<String, serde_json::Value>;
+
+fn corrupt(key: &str, why: impl ToString) -> RecordError {
+    RecordError::Corrupt { key: key.to_owned(), why: why.to_string() }
+}
+
+fn typed<T: DeserializeOwned>(key: &str, fields: Fields) -> Result<T, RecordError> {
+    serde_json::from_value(fields.into()).map_err(|error| corrupt(key, error))
+}
+
+/// The fields of a record whose checksum fits. What has none is damaged, unless it says that it is of another version.
+fn fields(key: &str, bytes: &[u8]) -> Result<Fields, RecordError> {
+    let text = std::str::from_utf8(bytes).map_err(|error| corrupt(key, error))?;
+    let sealed = text.rsplit_once(SUM);
+    let body = match sealed {
+        Some((body, said)) if said.strip_suffix("\"}") == Some(sum(key, body.as_bytes()).as_str()) => {
+            &format!("{body}}}")
+        }
+        Some(_) => {
+            let why = "its checksum does not fit: it is damaged, was changed, or belongs under another key";
+            return Err(corrupt(key, why));
+        }
+        None => text,
+    };
+    let value: serde_json::Value = serde_json::from_str(body).map_err(|error| corrupt(key, error))?;
+    let serde_json::Value::Object(mut fields) = value else { return Err(corrupt(key, "it is not an object")) };
+    match fields.remove("v").as_ref().and_then(serde_json::Value::as_u64) {
+        Some(VERSION) if sealed.is_some() => Ok(fields),
+        Some(VERSION) => Err(corrupt(key, "it has no checksum")),
+        Some(found) if found > VERSION => Err(RecordError::Newer { key: key.to_owned(), found }),
+        Some(found) => Err(RecordError::Older { key: key.to_owned(), found }),
+        None => Err(corrupt(key, "it has no version `v`")),
+    }
+}
+
+fn sum(key: &str, bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    let sum = Sha256::new().chain_update(key).chain_update([0]).chain_update(bytes).finalize();
+    sum.iter().fold(String::new(), |mut text, byte| {
         write!(text, "{byte:02x}").expect("a string takes everything");
         text
     })
@@ -124,54 +142,56 @@ mod tests {
         number: u32,
     }
 
-    #[test]
-    fn what_was_written_is_read() {
-        assert_eq!(decode::<Small>("k", &encode(&Small { number: 7 })).unwrap(), Small { number: 7 });
-    }
-
     #[derive(Debug, PartialEq, Serialize, Deserialize)]
     #[serde(deny_unknown_fields)]
-    struct Sealed {
+    struct Formed {
         form: u64,
         price: f64,
         text: String,
     }
 
-    /// Every bit of a sealed record is either noticed or changes nothing that is read.
+    #[test]
+    fn what_was_written_is_read_under_its_own_key_only() {
+        let bytes = encode("k", &Small { number: 7 });
+        assert_eq!(decode::<Small>("k", &bytes).unwrap(), Small { number: 7 });
+        let moved = decode::<Small>("l", &bytes).unwrap_err();
+        assert!(moved.to_string().contains("the record l") && moved.to_string().contains("another key"), "{moved}");
+    }
+
+    /// Texts and numbers that look like the end of a record are no end.
     #[test]
     fn no_flipped_bit_is_obeyed() {
-        let record = Sealed { form: 2, price: 0.1 + 0.2, text: "a \"sum\": of ,\"sum\":\"\u{e9}".into() };
-        let bytes = seal(&record);
-        assert_eq!(unseal::<Sealed>("k", &bytes, 2).unwrap(), record);
+        let record = Formed { form: 2, price: 0.1 + 0.2, text: "a \"sum\": of ,\"sum\":\"\u{e9}".into() };
+        let bytes = encode("k", &record);
+        assert_eq!(decode_form::<Formed>("k", &bytes, 2).unwrap(), record);
         for bit in 0..bytes.len() * 8 {
             let mut flipped = bytes.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
-            let read = unseal::<Sealed>("k", &flipped, 2);
-            assert!(read.is_err(), "bit {bit}: {read:?}");
+            let read = decode_form::<Formed>("k", &flipped, 2);
+            assert!(matches!(&read, Err(RecordError::Corrupt { key, .. }) if key == "k"), "bit {bit}: {read:?}");
+        }
+        for length in 0..bytes.len() {
+            assert!(decode_form::<Formed>("k", &bytes[..length], 2).is_err(), "{length} bytes");
         }
     }
 
     #[test]
-    fn a_record_of_another_form_is_named_as_such() {
-        for (bytes, found) in [
-            (br#"{"v":1,"phase":"watching"}"#.to_vec(), 0),
-            (seal(&Sealed { form: 3, price: 0.0, text: String::new() }), 3),
-        ] {
-            let error = unseal::<Sealed>("validators/eth-0", &bytes, 2).unwrap_err();
-            assert_eq!(error, RecordError::OtherForm { key: "validators/eth-0".into(), found, known: 2 });
-        }
-    }
-
-    #[test]
-    fn a_newer_record_says_so() {
-        let error = decode::<Small>("validators/eth-0", br#"{"v":2,"number":7,"more":true}"#).unwrap_err();
-        assert_eq!(error, RecordError::Newer { key: "validators/eth-0".into(), found: 2 });
+    fn a_record_of_another_form_or_version_is_named_as_such() {
+        let key = || "validators/eth-0".to_owned();
+        let other = encode(&key(), &Formed { form: 3, price: 0.0, text: String::new() });
+        let error = decode_form::<Formed>(&key(), &other, 2).unwrap_err();
+        assert_eq!(error, RecordError::OtherForm { key: key(), found: 3, known: 2 });
+        let error = decode::<Small>(&key(), br#"{"v":1,"phase":"watching"}"#).unwrap_err();
+        assert_eq!(error, RecordError::Older { key: key(), found: 1 });
+        let error = decode::<Small>(&key(), br#"{"v":3,"number":7,"more":true}"#).unwrap_err();
+        assert_eq!(error, RecordError::Newer { key: key(), found: 3 });
         assert!(error.to_string().contains("upgrade failover"), "{error}");
     }
 
     #[test]
     fn half_a_record_an_unknown_field_and_a_list_are_corrupt() {
-        for bytes in [&br#"{"v":1,"num"#[..], br#"{"v":1,"number":7,"x":1}"#, b"[1]", b"", br#"{"number":7}"#] {
+        let more = encode("k", &serde_json::json!({"number": 7, "x": 1}));
+        for bytes in [&br#"{"v":2,"num"#[..], br#"{"v":2,"number":7}"#, &more, b"[1]", b"", br#"{"number":7}"#] {
             assert!(matches!(decode::<Small>("k", bytes), Err(RecordError::Corrupt { .. })), "{bytes:?}");
         }
     }

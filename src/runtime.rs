@@ -5,6 +5,7 @@
 pub mod engine;
 pub mod executor;
 mod handle;
+pub mod identity;
 pub mod journal;
 mod last_observations;
 mod leadership;
@@ -14,6 +15,9 @@ pub mod status;
 pub mod store;
 mod sweep;
 mod timers;
+mod troubles;
+pub mod verify;
 
 pub use engine::{Deps, Engine, EngineConfig, EngineError};
 pub use handle::{Handle, Input, Step};
+pub use troubles::LedgerTroubles;

@@ -81,6 +81,60 @@ impl LedgerKey {
     }
 }
 
+/// What a key names. Each kind of record has one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeyKind {
+    Lease,
+    Identity,
+    Validator(ValidatorId),
+    Alert(ValidatorId, Fingerprint),
+    /// Of an earlier build; the watcher removes it.
+    OutdatedAlert,
+    Chain(ValidatorId),
+    Owner(ValidatorId),
+    Session(ValidatorId),
+    /// With its [`stamped`] id.
+    Request(String),
+    Journal(Time),
+    /// Left by a `failover check` that was interrupted.
+    Check,
+}
+
+impl KeyKind {
+    /// `None` for a key that this program never writes.
+    #[must_use]
+    pub fn of(key: &str) -> Option<Self> {
+        let validator = |name: &str| ValidatorId::new(name).ok();
+        if key == &*LedgerKey::LEASE {
+            return Some(Self::Lease);
+        }
+        if key == &*LedgerKey::IDENTITY {
+            return Some(Self::Identity);
+        }
+        let (folder, rest) = key.split_once('/')?;
+        match folder {
+            "validators" => validator(rest).map(Self::Validator),
+            "chain" => validator(rest).map(Self::Chain),
+            "owners" => validator(rest).map(Self::Owner),
+            "sessions" => validator(rest).map(Self::Session),
+            "requests" => stamp(key).map(|_| Self::Request(rest.to_owned())),
+            "journal" => stamp(key).map(Self::Journal),
+            "checks" => Uuid::try_parse(rest).ok().map(|_| Self::Check),
+            "alerts" => {
+                let (name, fingerprint) = rest.rsplit_once('/')?;
+                match Fingerprint::new(fingerprint) {
+                    Some(fingerprint) => Some(Self::Alert(validator(name)?, fingerprint)),
+                    None => fingerprint
+                        .split_once('-')
+                        .and_then(|(old, _)| Fingerprint::new(old))
+                        .map(|_| Self::OutdatedAlert),
+                }
+            }
+            _ => None,
+        }
+    }
+}
+
 impl Deref for LedgerKey {
     type Target = str;
     fn deref(&self) -> &str {
@@ -152,6 +206,34 @@ mod tests {
                 "journal/20261121T010000.007Z-00000000000000000000000000000000",
             ]
         );
+    }
+
+    #[test]
+    fn every_key_that_is_written_has_a_kind_and_nothing_else_has() {
+        let id = ValidatorId::new("eth-0").unwrap();
+        let stamped = stamped(Time::UNIX_EPOCH, Uuid::nil());
+        let known = [
+            (LedgerKey::LEASE, KeyKind::Lease),
+            (LedgerKey::IDENTITY, KeyKind::Identity),
+            (LedgerKey::validator(&id), KeyKind::Validator(id.clone())),
+            (LedgerKey::chain(&id), KeyKind::Chain(id.clone())),
+            (LedgerKey::owner(&id), KeyKind::Owner(id.clone())),
+            (LedgerKey::session(&id), KeyKind::Session(id.clone())),
+            (LedgerKey::request(&stamped), KeyKind::Request(stamped.clone())),
+            (LedgerKey::journal(&stamped), KeyKind::Journal(Time::UNIX_EPOCH)),
+            (LedgerKey::check(Uuid::nil()), KeyKind::Check),
+        ];
+        for (key, kind) in known {
+            assert_eq!(KeyKind::of(&key), Some(kind), "{key}");
+        }
+        let alert = KeyKind::of("alerts/eth-0/e1552dd47b7bee5f");
+        assert_eq!(alert, Some(KeyKind::Alert(id, Fingerprint::new("e1552dd47b7bee5f").unwrap())));
+        assert_eq!(KeyKind::of("alerts/eth-0/e1552dd47b7bee5f-1795223212531"), Some(KeyKind::OutdatedAlert));
+        for other in
+            ["", "validators", "validators/", "validators/Eth", "valudators/eth-0", "lease/x", "requests/by-hand"]
+        {
+            assert_eq!(KeyKind::of(other), None, "{other}");
+        }
     }
 
     #[test]

@@ -13,14 +13,16 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    LedgerTroubles,
     executor::Executor,
     handle::{Handle, Input, STEPS, Step},
+    identity,
     last_observations::LastObservations,
     leadership::Leadership,
     lease::{self, Keeper, Lease, LeaseConfig, LeaseError},
     requests,
     store::{self, Store, StoreError},
-    sweep,
+    sweep, troubles,
 };
 use crate::{
     domain::{Policy, ValidatorId, World},
@@ -66,6 +68,7 @@ pub struct Engine {
     leads: watch::Sender<bool>,
     lease: watch::Sender<Option<Lease>>,
     pub(super) steps: broadcast::Sender<Step>,
+    pub(super) troubles: LedgerTroubles,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -83,8 +86,10 @@ impl Engine {
         let (leads, leading) = watch::channel(false);
         let (lease, held) = watch::channel(None);
         let steps = broadcast::Sender::new(STEPS);
-        let handle = Handle { inputs: sender.clone(), leads: leading, lease: held, steps: steps.clone() };
-        (Self { config, deps, inputs, sender, leads, lease, steps }, handle)
+        let troubles = LedgerTroubles::default();
+        let engine = Self { config, deps, inputs, sender, leads, lease, steps, troubles };
+        let handle = Handle { leads: leading, lease: held, ..engine.handle() };
+        (engine, handle)
     }
 
     /// Leads whenever the lease can be had, until stopped. Stopping lets what runs end, then gives the lease back.
@@ -150,37 +155,57 @@ impl Engine {
         shutdown: &CancellationToken,
     ) -> LastObservations {
         let identity = tokio::select! {
-            identity = store::identity(&*self.deps.ledger) => identity,
+            identity = identity::of(&*self.deps.ledger, self.deps.clock.now()) => identity,
             () = lease.lost() => Err(StoreError::OutOfTime { key: lease.key().clone() }),
         };
         let identity = match identity {
             Ok(identity) => identity,
             Err(error) => return self.step_aside(&error, keeper, observations).await,
         };
+        self.troubles.clear();
+        self.troubles.set_whole(identity.changed(self.deps.clock.now()));
+        let id = identity.id;
         let mut store = Store::new(self.deps.ledger.clone(), identity, lease.clone());
-        let mut unreadable = Vec::new();
-        let mut records = Vec::new();
+        let (mut records, mut unreadable) = (Vec::new(), Vec::new());
         for id in &self.config.validators {
             match store.take_over(id, self.deps.clock.now()).await {
                 Ok(record) => records.push((id.clone(), record)),
                 // One record that cannot be read must not keep the others from being watched; it is left as it is.
                 Err(StoreError::Record(error)) => {
                     tracing::error!(validator = %id, %error, "nothing is done for this validator");
-                    unreadable.push(error.to_string());
+                    unreadable.push((id.clone(), error.to_string()));
                 }
                 Err(error) => return self.step_aside(&error, keeper, observations).await,
             }
         }
         let stop = CancellationToken::new();
-        let watch =
-            requests::watch(self.deps.ledger.clone(), self.config.requests_every, self.sender.clone(), stop.clone());
+        let watch = requests::watch(self.handle(), self.deps.ledger.clone(), self.config.requests_every, stop.clone());
         let requests = tokio::spawn(watch);
-        let sweeper = self.sweeper(identity, &stop);
+        let sweeper = self.sweeper(id, &stop);
+        self.troubles.set("validators", unreadable.iter().map(|(_, why)| why.clone()).collect());
+        let (clock, notifier) = (self.deps.clock.clone(), self.deps.notifier.clone());
+        let (site, cli) = (self.config.site.clone(), self.config.cli.clone());
+        let mail = troubles::mail(self.troubles.clone(), notifier, clock, site, cli, stop.clone());
+        let mail = tokio::spawn(mail);
+        // What somebody has mended is taken over as everything is: by leading again.
+        let unread = unreadable.into_iter().map(|(id, _)| id).collect();
+        let ended_or_mended = shutdown.child_token();
+        let mended = store::mended(self.deps.ledger.clone(), unread, self.config.lease.ttl / 3);
+        let (ends, stopped) = (ended_or_mended.clone(), stop.clone());
+        tokio::spawn(async move {
+            tokio::select! {
+                () = mended => {
+                    tracing::info!("a record that could not be read has been mended or taken away: reading all again");
+                    ends.cancel();
+                }
+                () = stopped.cancelled() => {}
+            }
+        });
         let mut world = World::new(records);
         world.trust_clock_since(self.deps.clock.now());
-        let mut leadership = Leadership::new(self, lease.clone(), store, world, unreadable, observations);
+        let mut leadership = Leadership::new(self, lease.clone(), store, world, observations);
         let _ = self.leads.send(true);
-        let ended = leadership.run(&mut self.inputs, shutdown).await;
+        let ended = leadership.run(&mut self.inputs, &ended_or_mended).await;
         // First of all nobody is notified any more that this process leads.
         let _ = self.leads.send(false);
         stop.cancel();
@@ -191,6 +216,7 @@ impl Engine {
         // else runs only reads, or writes what it may write twice.
         let observations = leadership.finish(lease.close()).await;
         requests.abort();
+        mail.abort();
         if let Some(sweeper) = sweeper {
             sweeper.abort();
         }
@@ -215,6 +241,7 @@ impl Engine {
             leads: self.leads.subscribe(),
             lease: self.lease.subscribe(),
             steps: self.steps.clone(),
+            troubles: self.troubles.clone(),
         }
     }
 

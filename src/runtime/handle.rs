@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
-use super::{lease::Lease, status::Status};
+use super::{LedgerTroubles, lease::Lease, status::Status};
 use crate::domain::{Event, IncidentId, Reason, Time, ValidatorId};
 
 /// What can be sent to the loop.
@@ -40,6 +40,7 @@ pub struct Handle {
     /// Asked at every question, because a process that was stopped and resumes does not know of its loss yet.
     pub(super) lease: watch::Receiver<Option<Lease>>,
     pub(super) steps: broadcast::Sender<Step>,
+    pub(super) troubles: LedgerTroubles,
 }
 
 impl Handle {
@@ -72,6 +73,12 @@ impl Handle {
             receiver.await.ok()
         };
         tokio::time::timeout(Duration::from_secs(2), seen).await.ok()?
+    }
+
+    /// Where what cannot be read in the ledger is reported.
+    #[must_use]
+    pub fn troubles(&self) -> &LedgerTroubles {
+        &self.troubles
     }
 
     /// Whether this process holds the lease for certain at this moment, and has read the records.

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::{
     domain::{Action, Decision, Event, LedgerKey, Phase, Time, ValidatorId, stamped},
     ports::{Expect, Ledger, LedgerError},
-    records::{self, RecordError},
+    records,
 };
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,26 +79,17 @@ pub(super) fn key(entry: &Entry) -> LedgerKey {
 
 /// Writes one down, once.
 pub(super) async fn write(ledger: Arc<dyn Ledger>, key: LedgerKey, entry: Entry) {
-    if let Err(error) = ledger.write(&key, records::encode(&entry), Expect::Absent).await {
+    if let Err(error) = ledger.write(&key, records::encode(&key, &entry), Expect::Absent).await {
         tracing::warn!(validator = %entry.validator, %error, "a decision is not in the journal: {}", entry.reasons.join("; "));
     }
 }
 
-/// Why it could not be read.
-#[derive(Debug, thiserror::Error)]
-pub enum JournalError {
-    #[error(transparent)]
-    Ledger(#[from] LedgerError),
-    /// One entry; the others are as they were.
-    #[error(transparent)]
-    Record(#[from] RecordError),
-}
-
-/// The last entries, oldest first: at most `last`, about one validator or about all.
+/// The last entries, oldest first: at most `last`, about one validator or about all. One that cannot be read is logged
+/// and left out.
 ///
 /// # Errors
-/// [`JournalError`].
-pub async fn read(ledger: &dyn Ledger, about: Option<&ValidatorId>, last: usize) -> Result<Vec<Entry>, JournalError> {
+/// [`LedgerError`].
+pub async fn read(ledger: &dyn Ledger, about: Option<&ValidatorId>, last: usize) -> Result<Vec<Entry>, LedgerError> {
     let mut entries = Vec::new();
     for key in ledger.list(LedgerKey::JOURNAL, None).await?.into_iter().rev() {
         if entries.len() == last {
@@ -106,7 +97,13 @@ pub async fn read(ledger: &dyn Ledger, about: Option<&ValidatorId>, last: usize)
         }
         // Somebody may have cleaned up between the listing and now.
         let Some(stored) = ledger.get(&key).await? else { continue };
-        let entry: Entry = records::decode(&key, &stored.bytes)?;
+        let entry: Entry = match records::decode(&key, &stored.bytes) {
+            Ok(entry) => entry,
+            Err(error) => {
+                tracing::error!(%error, "an entry of the journal is left out");
+                continue;
+            }
+        };
         if about.is_none_or(|validator| *validator == entry.validator) {
             entries.push(entry);
         }

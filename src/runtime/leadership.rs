@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{
-    Deps, Engine, EngineConfig, Input, Step,
+    Deps, Engine, EngineConfig, Input, LedgerTroubles, Step,
     engine::{BATCH, executor},
     journal,
     last_observations::LastObservations,
@@ -39,7 +39,7 @@ pub(super) struct Leadership {
     store: Store,
     world: World,
     observations: LastObservations,
-    unreadable: Vec<String>,
+    troubles: LedgerTroubles,
     timers: Timers,
     running: JoinSet<()>,
     sending: HashSet<Uuid>,
@@ -53,7 +53,6 @@ impl Leadership {
         lease: Lease,
         store: Store,
         world: World,
-        unreadable: Vec<String>,
         observations: LastObservations,
     ) -> Self {
         let now = engine.deps.clock.now();
@@ -66,7 +65,7 @@ impl Leadership {
             store,
             world,
             observations,
-            unreadable,
+            troubles: engine.troubles.clone(),
             timers: Timers::default(),
             running: JoinSet::new(),
             sending: HashSet::new(),
@@ -226,7 +225,7 @@ impl Leadership {
         }
         if !turn.shows.is_empty() {
             let mut status = status::of_world(&self.world, &self.config.site, &self.config.policy, self.now);
-            status.unreadable.clone_from(&self.unreadable);
+            (status.unreadable, status.warnings) = (self.troubles.unreadable(), self.troubles.of_the_whole());
             for show in turn.shows {
                 let _ = show.send(status.clone());
             }

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::Input;
+use super::{Handle, Input};
 use crate::{
     domain::{
         Command, Event, IncidentId, LedgerKey, REQUEST_LIFETIME, Request, Span, Time, TimeExt, ValidatorId, stamp,
@@ -42,7 +42,7 @@ pub async fn send(
     };
     let request = Request { id: id.clone(), validator: validator.clone(), by, reason, command, incident, expires_at };
     let key = LedgerKey::request(&id);
-    match ledger.write(&key, records::encode(&request), Expect::Absent).await {
+    match ledger.write(&key, records::encode(&key, &request), Expect::Absent).await {
         Ok(_) => Ok(id),
         // The key is ours alone, so nobody else has written there.
         Err(PutError::Conflict { .. }) => Err(PutError::UnknownOutcome("it is not there so far".into())),
@@ -51,15 +51,11 @@ pub async fn send(
 }
 
 /// Looks for requests and hands them to the loop, until stopped.
-pub(super) async fn watch(
-    ledger: Arc<dyn Ledger>,
-    every: Duration,
-    inputs: mpsc::Sender<Input>,
-    stop: CancellationToken,
-) {
+pub(super) async fn watch(engine: Handle, ledger: Arc<dyn Ledger>, every: Duration, stop: CancellationToken) {
     loop {
-        if let Err(error) = look(&*ledger, &inputs).await {
-            tracing::warn!(%error, "requests could not be read");
+        match look(&*ledger, &engine.inputs).await {
+            Ok(unreadable) => engine.troubles().set("requests", unreadable),
+            Err(error) => tracing::warn!(%error, "requests could not be read"),
         }
         tokio::select! {
             () = tokio::time::sleep(every) => {}
@@ -68,20 +64,22 @@ pub(super) async fn watch(
     }
 }
 
-async fn look(ledger: &dyn Ledger, inputs: &mpsc::Sender<Input>) -> Result<(), LedgerError> {
+/// One look. Which requests cannot be read; they are left where they are.
+async fn look(ledger: &dyn Ledger, inputs: &mpsc::Sender<Input>) -> Result<Vec<String>, LedgerError> {
+    let mut unreadable = Vec::new();
     for key in ledger.list(LedgerKey::REQUESTS, None).await? {
         let Some(stored) = ledger.get(&key).await? else { continue };
         let request = match records::decode::<Request>(&key, &stored.bytes) {
             Ok(request) => request,
             Err(error) => {
-                tracing::error!(%error, "a request cannot be read and is left where it is");
+                unreadable.push(error.to_string());
                 continue;
             }
         };
         let taken = tokio::sync::oneshot::channel();
         let event = Event::Requested(request.validator.clone(), request);
         if inputs.send(Input::Acknowledged(event, taken.0)).await.is_err() {
-            return Ok(());
+            return Ok(unreadable);
         }
         // The loop answers once the record that holds the answer is in the ledger. A request for a validator that is
         // not configured here is not answered; it may be another site's.
@@ -89,7 +87,7 @@ async fn look(ledger: &dyn Ledger, inputs: &mpsc::Sender<Input>) -> Result<(), L
             let _ = ledger.remove(&key, &stored.version).await;
         }
     }
-    Ok(())
+    Ok(unreadable)
 }
 
 fn is_old(key: &str) -> bool {

@@ -3,12 +3,12 @@
 //! Every record names its writer's lease token and a write id, so that a write whose reply was lost is recognised, and
 //! a writer that has lost the lease finds its next write refused.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::lease::Lease;
+use super::{identity::LedgerIdentity, lease::Lease};
 use crate::{
     domain::{Backoff, LedgerKey, Span, Time, Validator, ValidatorId},
     ports::{Expect, Ledger, LedgerError, PutError, Version},
@@ -61,37 +61,27 @@ pub enum StoreError {
 pub async fn read(ledger: &dyn Ledger, id: &ValidatorId) -> Result<Option<(Version, Envelope)>, StoreError> {
     let key = LedgerKey::validator(id);
     let Some(stored) = ledger.get(&key).await? else { return Ok(None) };
-    Ok(Some((stored.version, records::unseal(&key, &stored.bytes, FORM)?)))
+    Ok(Some((stored.version, records::decode_form(&key, &stored.bytes, FORM)?)))
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Identity {
-    id: Uuid,
-}
-
-/// The name of this ledger. Whoever leads first gives it one, once and for all.
-///
-/// # Errors
-/// [`StoreError`]; a record that cannot be read is left untouched.
-pub async fn identity(ledger: &dyn Ledger) -> Result<Uuid, StoreError> {
-    let new = Identity { id: Uuid::new_v4() };
-    match ledger.write(&LedgerKey::IDENTITY, records::encode(&new), Expect::Absent).await {
-        Ok(_) => Ok(new.id),
-        Err(PutError::Conflict { found: Some(stored) }) => {
-            Ok(records::decode::<Identity>(&LedgerKey::IDENTITY, &stored.bytes)?.id)
+/// Ends when one of these records can be read, or is there no longer.
+pub(super) async fn mended(ledger: Arc<dyn Ledger>, unreadable: Vec<ValidatorId>, every: Duration) {
+    if unreadable.is_empty() {
+        return std::future::pending().await;
+    }
+    loop {
+        tokio::time::sleep(every).await;
+        for id in &unreadable {
+            if read(&*ledger, id).await.is_ok() {
+                return;
+            }
         }
-        Err(error @ (PutError::Conflict { found: None } | PutError::UnknownOutcome(_))) => {
-            Err(LedgerError::Unavailable(error.to_string()).into())
-        }
-        Err(PutError::Failed(error)) => Err(error.into()),
-        Err(error @ PutError::TooLarge(_)) => Err(LedgerError::Unusable(error.to_string()).into()),
     }
 }
 
 pub struct Store {
     ledger: Arc<dyn Ledger>,
-    identity: Uuid,
+    identity: LedgerIdentity,
     lease: Lease,
     versions: HashMap<ValidatorId, Version>,
 }
@@ -99,14 +89,14 @@ pub struct Store {
 impl Store {
     /// A store that writes as long as this lease is held.
     #[must_use]
-    pub fn new(ledger: Arc<dyn Ledger>, identity: Uuid, lease: Lease) -> Self {
+    pub fn new(ledger: Arc<dyn Ledger>, identity: LedgerIdentity, lease: Lease) -> Self {
         Self { ledger, identity, lease, versions: HashMap::new() }
     }
 
     /// The ledger's id.
     #[must_use]
     pub fn identity(&self) -> Uuid {
-        self.identity
+        self.identity.id
     }
 
     /// Takes a record over: reads it and writes it back under our token, which fences the previous holder. What it
@@ -126,8 +116,8 @@ impl Store {
                 self.versions.remove(id);
                 return Ok(Validator::default());
             };
-            if envelope.ledger != self.identity {
-                let (found, ours) = (envelope.ledger, self.identity);
+            if !self.identity.knows(envelope.ledger) {
+                let (found, ours) = (envelope.ledger, self.identity.id);
                 return Err(RecordError::OtherLedger { key: LedgerKey::validator(id).to_string(), found, ours }.into());
             }
             let mut validator = envelope.validator;
@@ -182,7 +172,7 @@ impl Store {
     fn envelope(&self, validator: &Validator, now: Time) -> Envelope {
         Envelope {
             form: FORM,
-            ledger: self.identity,
+            ledger: self.identity.id,
             written_at: now,
             token: self.lease.token(),
             write_id: Uuid::new_v4(),
@@ -213,7 +203,7 @@ async fn write_until_known(
     envelope: &Envelope,
     version: Option<&Version>,
 ) -> Result<Version, StoreError> {
-    let bytes = records::seal(envelope);
+    let bytes = records::encode(key, envelope);
     let expect = version.map_or(Expect::Absent, |version| Expect::Version(version.clone()));
     let mut failures = 0;
     loop {
@@ -223,7 +213,7 @@ async fn write_until_known(
         match ledger.write(key, bytes.clone(), expect.clone()).await {
             Ok(version) => return Ok(version),
             Err(PutError::Conflict { found: Some(stored) }) => {
-                let found: Envelope = records::unseal(key, &stored.bytes, FORM)?;
+                let found: Envelope = records::decode_form(key, &stored.bytes, FORM)?;
                 if found.token > envelope.token {
                     return Err(StoreError::Fenced { key: key.clone() });
                 }

@@ -23,7 +23,7 @@ use crate::{
         alerts::{AlertBook, Freshness},
     },
     ports::Clock,
-    runtime::{Deps, Handle},
+    runtime::{Deps, Handle, LedgerTroubles},
 };
 
 /// How often opinions are made again without anything having been heard: so often a Watchdog can be found missing.
@@ -115,7 +115,7 @@ impl AlertSource {
         self.receiving.store(true, Ordering::Release);
         let mut review = tokio::time::interval(REVIEW);
         // Beside this loop: they may take a minute, and what they find comes back as events.
-        let _upkeep = AbortOnDrop(tokio::spawn(upkeep(self.receiver.clone())));
+        let _upkeep = AbortOnDrop(tokio::spawn(upkeep(self.receiver.clone(), engine.troubles().clone())));
         let _reconciling = AbortOnDrop(tokio::spawn(reconcile(self.receiver.clone(), self.api.clone())));
         loop {
             let changed = tokio::select! {
@@ -146,11 +146,18 @@ impl AlertSource {
 }
 
 /// Brings what the ledger has into the books, part by part, and then looks for what is old every hour.
-async fn upkeep(receiver: Arc<Receiver>) {
+async fn upkeep(receiver: Arc<Receiver>, troubles: LedgerTroubles) {
+    let mut unreadable = Vec::new();
     loop {
         let pause = match receiver.load().await {
-            Ok(loaded) if loaded.left == 0 => UPKEEP,
-            Ok(_) => NEXT_STEP,
+            Ok(loaded) => {
+                unreadable.extend(loaded.problems);
+                // What was found before is not yet looked at again in the middle of a walk.
+                if loaded.left == 0 {
+                    troubles.set("alerts", std::mem::take(&mut unreadable));
+                }
+                if loaded.left == 0 { UPKEEP } else { NEXT_STEP }
+            }
             Err(error) => {
                 tracing::warn!(%error, "alerts from before the start cannot be read from the ledger yet");
                 NEXT_STEP

@@ -20,7 +20,7 @@ use crate::{
         gates::{GateEvidence, SilentEpochs},
     },
     ports::{Expect, Finding, Ledger, PutError},
-    records,
+    records::{self, RecordError},
     runtime::{Deps, Handle},
 };
 
@@ -82,11 +82,14 @@ async fn report(mut observations: mpsc::Receiver<ChainObservation>, engine: &Han
             }
             engine.send(Event::Observed(seen.validator.clone(), Source::Chain, seen.reading)).await;
             // Only the holder of the lease writes; the records of another process's eyes are not this one's.
-            if engine.leads()
-                && !seen.records.is_empty()
-                && let Err(error) = write_down(ledger, &seen.validator, seen.records).await
-            {
-                tracing::warn!(validator = %seen.validator, %error, "an epoch could not be written down");
+            if engine.leads() && !seen.records.is_empty() {
+                let written = write_down(ledger, &seen.validator, seen.records).await;
+                let damaged = written.as_ref().err().and_then(|error| error.downcast_ref::<RecordError>());
+                let key = LedgerKey::chain(&seen.validator);
+                engine.troubles().set(&key, damaged.map(ToString::to_string).into_iter().collect());
+                if let Err(error) = written {
+                    tracing::warn!(validator = %seen.validator, %error, "an epoch could not be written down");
+                }
             }
         }
     }
@@ -108,7 +111,7 @@ async fn write_down(
             }
         };
         evidence.add(seen.clone());
-        match ledger.write(&key, records::encode(&evidence), expect).await {
+        match ledger.write(&key, records::encode(&key, &evidence), expect).await {
             Ok(_) => return Ok(()),
             // Repeating is harmless: what is there already stays.
             Err(PutError::Conflict { .. } | PutError::UnknownOutcome(_)) => {}

@@ -19,11 +19,11 @@ use failover::{
     ports::{Clock, CloudError, Disks, Inspection, Ledger, Machines, Observed, Scope, SerialPort, Unpromoted},
     records,
     runtime::{
-        Deps, Engine, EngineConfig, Handle, journal,
+        Deps, Engine, EngineConfig, Handle, identity, journal,
         lease::{LeaseConfig, LeaseHolder, LeaseRecord},
         requests,
         status::Status,
-        store::{Envelope, FORM, identity},
+        store::{Envelope, FORM},
     },
 };
 use futures::{FutureExt, future::BoxFuture};
@@ -247,7 +247,7 @@ async fn a_leader_whose_lease_is_taken_steps_down() {
         beat: 0,
         ttl_ms: 60_000,
     };
-    rig.ledger.set("lease", records::encode(&other));
+    rig.ledger.set("lease", records::encode("lease", &other));
     running.handle.leadership().wait_for(|leads| !*leads).await.unwrap();
     assert!(running.handle.status().await.is_none(), "who does not lead knows nothing");
     running.stop().await;
@@ -271,7 +271,7 @@ async fn a_jump_of_the_clock_in_either_direction_restarts_every_hold() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_record_that_cannot_be_read_is_left_alone_and_the_others_are_watched() {
-    for (bytes, said) in [(&b"{\"v\":1,"[..], "cannot be read"), (b"{\"v\":2}", "upgrade failover")] {
+    for (bytes, said) in [(&b"{\"v\":2,"[..], "cannot be read"), (b"{\"v\":3}", "upgrade failover")] {
         let rig = Rig::new();
         rig.ledger.set("validators/eth-0", bytes);
         let running = rig.start(Span::ZERO).await;
@@ -294,7 +294,7 @@ async fn a_request_is_taken_answered_in_the_record_and_removed() {
     let id = requests::send(&*rig.ledger, Time::now(), &eth(0), "me", "the disk is dead", command, None).await.unwrap();
     running.until(|status| status.validators[0].phase == "syncing").await;
     let record = rig.ledger.get("validators/eth-0").await.unwrap().unwrap();
-    let envelope: Envelope = records::unseal("validators/eth-0", &record.bytes, FORM).unwrap();
+    let envelope: Envelope = records::decode_form("validators/eth-0", &record.bytes, FORM).unwrap();
     assert!(envelope.validator.applied.iter().any(|applied| applied.id == id && applied.accepted));
     running.until(|_| rig.ledger.dump().keys().all(|key| !key.starts_with("requests/"))).await;
     running.stop().await;
@@ -330,7 +330,7 @@ async fn never_booted(ledger: &dyn Ledger, instance: &InstanceRef, since: Time) 
     let standby = Standby::new(instance, rung, since);
     let case = Case { incident, stage: Stage::Standing(standby), attention: None };
     let validator = Validator { case: Some(case), ..Validator::default() };
-    let ledger = identity(ledger).await.unwrap();
+    let ledger = identity::of(ledger, Time::now()).await.unwrap().id;
     Envelope { form: FORM, ledger, written_at: since, token: 0, write_id: uuid::Uuid::nil(), validator }
 }
 
@@ -351,7 +351,7 @@ async fn what_stands_in_a_record_of_another_holder_is_not_counted_by_his_clock()
         created_at: None,
     };
     *rig.cloud.shown.lock().unwrap() = Some(Observed { machine, written: Written::Nothing });
-    rig.ledger.set("validators/eth-0", records::seal(&record));
+    rig.ledger.set("validators/eth-0", records::encode("validators/eth-0", &record));
     let observe_every = Span::from_millis(20);
     let policy = Policy { mode: Mode::Armed, simulated: false, observe_every, ..Policy::default() };
     let running = rig.start_with(policy);
@@ -382,10 +382,10 @@ async fn a_late_write_of_an_earlier_holder_is_read_again_and_not_fought_for_ever
     let until = Time::now() + Span::from_hours(2);
     let pause = Pause { until, reason: "new disk".into(), by: "me".into() };
     let validator = Validator { pause: Some(pause), ..Validator::default() };
-    let ledger = identity(&*rig.ledger).await.unwrap();
+    let ledger = identity::of(&*rig.ledger, Time::now()).await.unwrap().id;
     let late =
         Envelope { form: FORM, ledger, written_at: Time::now(), token: 0, write_id: uuid::Uuid::nil(), validator };
-    rig.ledger.set("validators/eth-0", records::seal(&late));
+    rig.ledger.set("validators/eth-0", records::encode("validators/eth-0", &late));
     // The next write meets it.
     running.both_down(&rig.clock).await;
     let status = running.until(|status| status.validators[0].pause.is_some()).await;
@@ -394,7 +394,7 @@ async fn a_late_write_of_an_earlier_holder_is_read_again_and_not_fought_for_ever
     running.both_down(&rig.clock).await;
     running.until(|status| status.validators[0].phase == "suspected").await;
     let record = rig.ledger.get("validators/eth-0").await.unwrap().unwrap();
-    let written: Envelope = records::unseal("validators/eth-0", &record.bytes, FORM).unwrap();
+    let written: Envelope = records::decode_form("validators/eth-0", &record.bytes, FORM).unwrap();
     assert!(written.token > 1 && written.validator.pause.is_some(), "token {}", written.token);
     running.stop().await;
 }
@@ -422,11 +422,11 @@ async fn what_is_heard_while_waiting_is_shown_and_known_at_once_when_it_leads() 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_record_of_another_ledger_is_left_as_it_is() {
     let rig = Rig::new();
-    identity(&*rig.ledger).await.unwrap();
+    identity::of(&*rig.ledger, Time::now()).await.unwrap().id;
     let (ledger, written_at) = (uuid::Uuid::from_u128(7), Time::now());
     let validator = Validator::default();
     let copied = Envelope { form: FORM, ledger, written_at, token: 0, write_id: uuid::Uuid::nil(), validator };
-    let copied = records::seal(&copied);
+    let copied = records::encode("validators/eth-0", &copied);
     rig.ledger.set("validators/eth-0", copied.clone());
     let running = rig.start(Span::from_hours(1)).await;
     let status = running.until(|status| !status.unreadable.is_empty()).await;
@@ -439,15 +439,15 @@ async fn a_record_of_another_ledger_is_left_as_it_is() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_record_from_a_clock_that_was_ahead_says_nothing_about_the_future() {
     let rig = Rig::new();
-    let ledger = identity(&*rig.ledger).await.unwrap();
+    let ledger = identity::of(&*rig.ledger, Time::now()).await.unwrap().id;
     let written_at = Time::now() + Span::from_hours(5);
     let pause = Pause { until: written_at + Span::from_hours(1), reason: "new disk".into(), by: "me".into() };
     let validator = Validator { pause: Some(pause), ..Validator::default() };
     let ahead = Envelope { form: FORM, ledger, written_at, token: 0, write_id: uuid::Uuid::nil(), validator };
-    rig.ledger.set("validators/eth-0", records::seal(&ahead));
+    rig.ledger.set("validators/eth-0", records::encode("validators/eth-0", &ahead));
     let running = rig.start(Span::from_hours(1)).await;
     let record = rig.ledger.get("validators/eth-0").await.unwrap().unwrap();
-    let taken: Envelope = records::unseal("validators/eth-0", &record.bytes, FORM).unwrap();
+    let taken: Envelope = records::decode_form("validators/eth-0", &record.bytes, FORM).unwrap();
     let left = taken.validator.pause.unwrap().until.duration_since(Time::now());
     assert!(left > Span::from_mins(50) && left <= Span::from_hours(1), "{left:?}");
     running.stop().await;

@@ -109,7 +109,7 @@ impl AlertStore {
                 Some((version, _)) => Expect::Version(version),
                 None => Expect::Absent,
             };
-            match self.ledger.write(&key, encode(&record), expect).await {
+            match self.ledger.write(&key, encode(&key, &record), expect).await {
                 Ok(version) => {
                     self.cache().advance(key, version, Arc::clone(&record));
                     return Ok(record);

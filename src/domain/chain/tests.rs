@@ -157,7 +157,7 @@ fn the_ring_keeps_the_last_epochs_and_never_fills_in_later() {
     let epochs: Vec<u64> = evidence.records().map(|record| record.epoch.0).collect();
     assert_eq!((epochs.first(), epochs.last(), epochs.len()), (Some(&136), Some(&199), 63));
     assert!(!epochs.contains(&190), "an epoch that was not written when it ended stays unknown");
-    let bytes = crate::records::encode(&evidence).len();
+    let bytes = crate::records::encode("chain/eth-0", &evidence).len();
     assert!(bytes < 64 * 1024, "{bytes} bytes for one node");
 }
 

@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
-use failover::adapters::alertmanager::{AlertEvent, load::STEP};
+use failover::{
+    adapters::alertmanager::{AlertEvent, load::STEP},
+    domain::{AlertRecord, alerts::Fingerprint},
+    records,
+};
 
 use super::rig::{Known, Rig, firing, resolved};
 
@@ -41,7 +45,9 @@ async fn an_alert_whose_mapping_is_gone_does_not_count_after_a_start() {
     rig.heard();
     let dump = rig.ledger.dump();
     let (key, text) = dump.iter().next().expect("one record");
-    rig.ledger.set(key, text.replace("ValidatorDown\\\"", "OtherName\\\""));
+    let mut record: AlertRecord = records::decode(key, text.as_bytes()).expect("it was written");
+    record.alert.mapping = record.alert.mapping.replace("ValidatorDown", "OtherName").into();
+    rig.ledger.set(key, records::encode(key, &record));
     rig.receiver.begin().await;
     assert_eq!(rig.receiver.load().await.expect("loads").unmapped, 1);
     rig.assert_silent();
@@ -103,11 +109,13 @@ async fn a_step_reads_a_bounded_number_of_records_and_the_walk_brings_them_all()
     rig.post(&firing(0)).await;
     rig.heard();
     let (key, text) = rig.ledger.dump().pop_first().expect("one record");
+    let mut record: AlertRecord = records::decode(&key, text.as_bytes()).expect("it was written");
     let all = 2 * STEP + 500;
     for number in 1..all {
         let fingerprint = format!("{number:016x}");
-        let text = text.replace("0000000000000000", &fingerprint);
-        rig.ledger.set(&key.replace("0000000000000000", &fingerprint), text);
+        record.alert.fingerprint = Fingerprint::new(&fingerprint).expect("16 digits");
+        let key = key.replace("0000000000000000", &fingerprint);
+        rig.ledger.set(&key, records::encode(&key, &record));
     }
     rig.receiver.begin().await;
     let mut brought = 0;

@@ -95,7 +95,7 @@ async fn a_new_process_merges_with_what_the_old_one_wrote() {
 #[tokio::test]
 async fn a_newer_or_damaged_record_is_a_clear_error_and_left_untouched() {
     for (text, part) in
-        [(r#"{"v":2,"new":true}"#, "has version 2"), ("{\"v\":1", "cannot be read"), ("", "cannot be read")]
+        [(r#"{"v":3,"new":true}"#, "has version 3"), ("{\"v\":2", "cannot be read"), ("", "cannot be read")]
     {
         let mut rig = Rig::start().await;
         let key = "alerts/eth-0/0000000000000001";

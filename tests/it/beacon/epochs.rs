@@ -175,7 +175,7 @@ async fn every_epoch_is_written_down_once_and_read_back() {
         evidence.add(records);
         assert_eq!(evidence, before, "a repetition adds nothing");
     }
-    let read: ChainEvidence = records::decode("chain/eth-0", &records::encode(&evidence)).unwrap();
+    let read: ChainEvidence = records::decode("chain/eth-0", &records::encode("chain/eth-0", &evidence)).unwrap();
     assert_eq!(read, evidence);
     let last = read.records().next_back().unwrap();
     assert_eq!((last.epoch, last.node.as_str(), last.verdict), (Epoch(12), "home", Verdict::Partial));

@@ -7,7 +7,10 @@ use failover::{
     domain::{Case, Incident, InstanceRef, Rung, Stage, Standby, Time, Validator},
     ports::{Expect, Ledger as _},
     records,
-    runtime::store::{Envelope, FORM, identity},
+    runtime::{
+        identity,
+        store::{Envelope, FORM},
+    },
 };
 
 use super::rig::{House, program};
@@ -29,10 +32,10 @@ async fn house(rig: &Rig, standby: Option<&InstanceRef>) -> House {
     let case = Case { incident, stage: Stage::Standing(standby), attention: None };
     let validator = Validator { case: Some(case), ..Validator::default() };
     let ledger = LedgerSqlite::open(&house.folder.path().join("ledger.sqlite")).unwrap();
-    let id = identity(&ledger).await.unwrap();
+    let id = identity::of(&ledger, Time::now()).await.unwrap().id;
     let envelope =
         Envelope { form: FORM, ledger: id, written_at: now, token: 1, write_id: uuid::Uuid::nil(), validator };
-    ledger.put("validators/eth-0", records::seal(&envelope), Expect::Absent).await.unwrap();
+    ledger.put("validators/eth-0", records::encode("validators/eth-0", &envelope), Expect::Absent).await.unwrap();
     house
 }
 
