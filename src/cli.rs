@@ -15,6 +15,7 @@ mod check;
 mod completions;
 mod config_command;
 mod journal;
+mod ledger;
 mod logs;
 pub(crate) mod out;
 mod plan;
@@ -79,6 +80,9 @@ enum Command {
     Pause(ask::Pause),
     /// End a pause.
     Resume(ask::Resume),
+    /// Look at every record of the ledger, or take away one that cannot be used.
+    #[command(subcommand, after_help = "Example: failover ledger verify --config failover.yaml")]
+    Ledger(ledger::Command),
     /// Check, explain or print a configuration.
     #[command(subcommand)]
     Config(config_command::Command),
@@ -120,6 +124,8 @@ pub enum Exit {
     Done,
     /// Something did not work.
     Failed,
+    /// It could not be found out whether all is well.
+    CouldNotLook,
     /// It was not done because it would not have been safe, or because a rule forbids it.
     Refused,
 }
@@ -129,6 +135,7 @@ impl From<Exit> for ExitCode {
         match exit {
             Exit::Done => Self::SUCCESS,
             Exit::Failed => Self::FAILURE,
+            Exit::CouldNotLook => Self::from(2),
             Exit::Refused => Self::from(3),
         }
     }
@@ -170,6 +177,7 @@ pub fn run(cli: Cli) -> anyhow::Result<Exit> {
             Command::Check(options) => check::run(options).await,
             Command::Promote(options) => promote::run(options).await,
             Command::Retain(options) => retain::run(options).await,
+            Command::Ledger(command) => ledger::run(command).await,
             Command::Open(options) => ask::open(options).await,
             Command::Close(options) => ask::close(options).await,
             Command::Pause(options) => ask::pause(options).await,

@@ -102,7 +102,7 @@ struct CheckReport {
 }
 
 /// As much of one finding as is shown, in characters.
-const LINE: usize = 1500;
+pub(super) const LINE: usize = 1500;
 
 impl CheckReport {
     fn new(mut groups: Vec<Checked>) -> Self {
@@ -139,7 +139,7 @@ impl CheckReport {
     }
 }
 
-fn mark(state: FindingState) -> &'static str {
+pub(super) fn mark(state: FindingState) -> &'static str {
     match state {
         FindingState::Ok => "ok",
         FindingState::Warning => "warning",

@@ -12,6 +12,8 @@ mod cli;
 mod compute;
 mod compute_strict;
 mod config;
+mod copied_ledger;
+mod damaged_ledger;
 mod date;
 mod engine;
 mod gcp;
