@@ -49,7 +49,7 @@ Examples:
   failover serve --config failover.yaml   watch, decide, act
   failover status --watch                 what it sees and why it waits
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused for safety.";
+Exit codes: 0 done, 1 failed, 2 wrong usage (`ledger verify`: could not look), 3 refused for safety.";
 
 /// Everything that can be done.
 #[derive(Debug, Subcommand)]

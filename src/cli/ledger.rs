@@ -16,7 +16,8 @@ use super::{
 };
 use crate::{
     assembly,
-    domain::{KeyKind, Time, one_line},
+    domain::{KeyKind, LedgerKey, Time, one_line},
+    records,
     runtime::verify,
 };
 
@@ -126,7 +127,9 @@ async fn remove(options: &Remove) -> anyhow::Result<Exit> {
         complain!("{key} says who may sign, which only you write: nothing was changed");
         return Ok(Exit::Refused);
     }
-    if verify::of_record(key, &stored.bytes).is_none() {
+    let identity = ledger.get(&LedgerKey::IDENTITY).await?;
+    let identity = identity.and_then(|stored| records::decode(&LedgerKey::IDENTITY, &stored.bytes).ok());
+    if verify::of_record(key, &stored.bytes, identity).is_none() {
         complain!("{key} can be read and is used: nothing was changed; see `failover ledger verify`");
         return Ok(Exit::Refused);
     }

@@ -97,6 +97,12 @@ impl Engine {
     /// # Errors
     /// [`EngineError`] when the ledger cannot be used at all.
     pub async fn run(mut self, shutdown: CancellationToken) -> Result<(), EngineError> {
+        let (clock, notifier) = (self.deps.clock.clone(), self.deps.notifier.clone());
+        let (site, cli) = (self.config.site.clone(), self.config.cli.clone());
+        let ended = CancellationToken::new();
+        // For the whole run, so that one who leads again and again does not send the same mail again and again.
+        tokio::spawn(troubles::mail(self.troubles.clone(), notifier, clock, site, cli, ended.clone()));
+        let _ended = ended.drop_guard();
         let mut observations = LastObservations::new(&self.config.site, &self.config.validators, &self.config.policy);
         loop {
             let taken = self.wait(&mut observations, &shutdown).await;
@@ -165,7 +171,7 @@ impl Engine {
         self.troubles.clear();
         self.troubles.set_whole(identity.changed(self.deps.clock.now()));
         let id = identity.id;
-        let mut store = Store::new(self.deps.ledger.clone(), identity, lease.clone());
+        let mut store = Store::new(self.deps.ledger.clone(), identity.clone(), lease.clone());
         let (mut records, mut unreadable) = (Vec::new(), Vec::new());
         for id in &self.config.validators {
             match store.take_over(id, self.deps.clock.now()).await {
@@ -183,14 +189,10 @@ impl Engine {
         let requests = tokio::spawn(watch);
         let sweeper = self.sweeper(id, &stop);
         self.troubles.set("validators", unreadable.iter().map(|(_, why)| why.clone()).collect());
-        let (clock, notifier) = (self.deps.clock.clone(), self.deps.notifier.clone());
-        let (site, cli) = (self.config.site.clone(), self.config.cli.clone());
-        let mail = troubles::mail(self.troubles.clone(), notifier, clock, site, cli, stop.clone());
-        let mail = tokio::spawn(mail);
         // What somebody has mended is taken over as everything is: by leading again.
         let unread = unreadable.into_iter().map(|(id, _)| id).collect();
         let ended_or_mended = shutdown.child_token();
-        let mended = store::mended(self.deps.ledger.clone(), unread, self.config.lease.ttl / 3);
+        let mended = store::mended(self.deps.ledger.clone(), identity, unread, self.config.lease.ttl / 3);
         let (ends, stopped) = (ended_or_mended.clone(), stop.clone());
         tokio::spawn(async move {
             tokio::select! {
@@ -215,8 +217,8 @@ impl Engine {
         // From here on no change begins. Once those under way have ended, nothing keeps a successor from acting: what
         // else runs only reads, or writes what it may write twice.
         let observations = leadership.finish(lease.close()).await;
+        self.troubles.clear();
         requests.abort();
-        mail.abort();
         if let Some(sweeper) = sweeper {
             sweeper.abort();
         }

@@ -80,7 +80,9 @@ pub async fn of(ledger: &dyn Ledger, now: Time) -> Result<LedgerIdentity, StoreE
             let why = (!before.is_empty()).then(|| "its own record was gone".to_owned());
             (before, why)
         }
-        Err(error @ RecordError::Corrupt { .. }) => (named_by_records(ledger).await?, Some(error.to_string())),
+        Err(error @ (RecordError::Corrupt { .. } | RecordError::Older { .. })) => {
+            (named_by_records(ledger).await?, Some(error.to_string()))
+        }
         Err(error) => return Err(error.into()),
     };
     if let Some(why) = &why {

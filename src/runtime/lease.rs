@@ -191,7 +191,7 @@ async fn try_take<T: HolderInfo>(
                 Ok(record) => (record.holder.is_empty(), Duration::from_millis(record.ttl_ms), record.token + 1),
                 // Nobody knows who holds it. A holder that lives writes it again within a third of its time, and nothing
                 // but a heartbeat is lost with it. Seconds are more than all take-overs that were ever counted.
-                Err(error @ RecordError::Corrupt { .. }) => {
+                Err(error @ (RecordError::Corrupt { .. } | RecordError::Older { .. })) => {
                     tracing::error!(%error, "it is taken for held, and replaced when nobody renews it");
                     let token = u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or_default();
                     (false, config.ttl * 3, token)

@@ -65,15 +65,21 @@ pub async fn read(ledger: &dyn Ledger, id: &ValidatorId) -> Result<Option<(Versi
 }
 
 /// Ends when one of these records can be read, or is there no longer.
-pub(super) async fn mended(ledger: Arc<dyn Ledger>, unreadable: Vec<ValidatorId>, every: Duration) {
+pub(super) async fn mended(
+    ledger: Arc<dyn Ledger>,
+    identity: LedgerIdentity,
+    unreadable: Vec<ValidatorId>,
+    every: Duration,
+) {
     if unreadable.is_empty() {
         return std::future::pending().await;
     }
     loop {
         tokio::time::sleep(every).await;
         for id in &unreadable {
-            if read(&*ledger, id).await.is_ok() {
-                return;
+            match read(&*ledger, id).await {
+                Ok(found) if found.as_ref().is_none_or(|(_, envelope)| identity.knows(envelope.ledger)) => return,
+                Ok(_) | Err(_) => {}
             }
         }
     }

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
-    domain::{Backoff, Context, Span, Time, ledger_mail},
+    domain::{Backoff, Context, Span, Time, TimeExt as _, ledger_mail},
     ports::{Clock, Notifier},
 };
 
@@ -21,6 +21,8 @@ use crate::{
 const SHOWN: usize = 20;
 /// As long as a mail is not said again.
 const REMIND: Span = Span::from_hours(24);
+/// How soon after a day it is said again.
+const LOOK_EVERY: Span = Span::from_hours(1);
 const AGAIN: Backoff = Backoff::new(Span::from_secs(10), Span::from_mins(10));
 
 /// The part that is about the ledger as a whole and no record of it.
@@ -83,7 +85,7 @@ pub(super) async fn mail(
     loop {
         let now = clock.now();
         let all: BTreeSet<String> = changes.borrow_and_update().values().flatten().cloned().collect();
-        mailed.retain(|text, at| all.contains(text) && now.duration_since(*at).abs() < REMIND);
+        mailed.retain(|_, at| now.duration_since(*at).abs() < REMIND);
         let due: Vec<&str> = all.iter().map(String::as_str).filter(|text| !mailed.contains_key(*text)).collect();
         if !due.is_empty() {
             let message = ledger_mail(&due, now, &Context { site: &site, cli: &cli });
@@ -98,7 +100,7 @@ pub(super) async fn mail(
                     break;
                 }
                 tokio::select! {
-                    () = tokio::time::sleep(AGAIN.pause(failures).unsigned_abs()) => failures += 1,
+                    () = clock.sleep_until(clock.now().plus(AGAIN.pause(failures))) => failures += 1,
                     () = stop.cancelled() => return,
                 }
             }
@@ -106,8 +108,127 @@ pub(super) async fn mail(
         }
         tokio::select! {
             changed = changes.changed() => if changed.is_err() { return },
-            () = tokio::time::sleep(std::time::Duration::from_hours(1)) => {}
+            () = clock.sleep_until(clock.now().plus(LOOK_EVERY)) => {}
             () = stop.cancelled() => return,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use async_trait::async_trait;
+
+    use super::*;
+    use crate::{
+        domain::{Delivery, Message},
+        ports::Finding,
+    };
+
+    /// Accepts every second mail.
+    #[derive(Default)]
+    struct Notes(Mutex<Vec<(Uuid, Message)>>);
+
+    #[async_trait]
+    impl Notifier for Notes {
+        fn recipients(&self) -> Vec<String> {
+            vec!["me@example.org".into()]
+        }
+        async fn send(&self, message: &Message, id: Uuid, to: &[String]) -> Delivery {
+            let mut sent = self.0.lock().unwrap();
+            sent.push((id, message.clone()));
+            if sent.len().is_multiple_of(2) {
+                return Delivery { accepted: to.to_vec(), ..Delivery::default() };
+            }
+            let retry = to.iter().map(|recipient| (recipient.clone(), "421 later".to_owned())).collect();
+            Delivery { retry, ..Delivery::default() }
+        }
+        async fn check(&self) -> Vec<Finding> {
+            Vec::new()
+        }
+    }
+
+    /// A clock that the test moves, which notes that somebody waits for it.
+    struct Moved {
+        now: watch::Sender<Time>,
+        waits: watch::Sender<u32>,
+    }
+
+    impl Moved {
+        /// Hour by hour, each time until it is waited for again.
+        async fn pass(&self, hours: i64) {
+            for _ in 0..hours {
+                let mut waits = self.waits.subscribe();
+                waits.borrow_and_update();
+                self.now.send_modify(|now| *now = now.plus(Span::from_hours(1)));
+                waits.changed().await.unwrap();
+            }
+        }
+    }
+
+    impl Clock for Moved {
+        fn now(&self) -> Time {
+            *self.now.borrow()
+        }
+        fn sleep_until(&self, at: Time) -> futures::future::BoxFuture<'static, ()> {
+            let mut now = self.now.subscribe();
+            self.waits.send_modify(|waits| *waits += 1);
+            Box::pin(async move {
+                now.wait_for(|now| *now >= at).await.unwrap();
+            })
+        }
+    }
+
+    #[tokio::test]
+    async fn people_are_notified_of_each_trouble_until_they_have_it_and_again_a_day_later() {
+        let (troubles, notes, stop) = (LedgerTroubles::default(), Arc::new(Notes::default()), CancellationToken::new());
+        let clock = Arc::new(Moved { now: watch::Sender::new(Time::UNIX_EPOCH), waits: watch::Sender::new(0) });
+        let notifier: Arc<dyn Notifier> = notes.clone();
+        let (site, cli) = ("home".to_owned(), "failover".to_owned());
+        let mailing = tokio::spawn(mail(troubles.clone(), Some(notifier), clock.clone(), site, cli, stop.clone()));
+        let sent = || notes.0.lock().unwrap().len();
+        let why = || vec!["the record requests/1 cannot be read".to_owned()];
+        clock.waits.subscribe().wait_for(|waits| *waits > 0).await.unwrap();
+        assert_eq!(sent(), 0, "nothing is wrong");
+        troubles.set("requests", why());
+        while sent() < 1 {
+            tokio::task::yield_now().await;
+        }
+        clock.pass(2).await;
+        {
+            let sent = notes.0.lock().unwrap();
+            assert_eq!((sent.len(), sent[0].0), (2, sent[1].0), "the same mail, until it is taken");
+            assert_eq!(sent[0].1.subject, "[failover home] the ledger needs you: the record requests/1 cannot be read");
+            assert!(sent[0].1.body.contains("  failover ledger verify\n"), "{}", sent[0].1.body);
+        }
+        for _ in 0..100 {
+            troubles.set("requests", why());
+        }
+        clock.pass(18).await;
+        assert_eq!(sent(), 2, "not with every look");
+        troubles.set("alerts", vec!["another".into()]);
+        clock.pass(2).await;
+        assert_eq!(sent(), 4);
+        assert!(!notes.0.lock().unwrap()[3].1.body.contains("requests/1"), "what is new only");
+        clock.pass(4).await;
+        assert_eq!(sent(), 6, "a day after the first");
+        troubles.set("requests", Vec::new());
+        troubles.set("alerts", Vec::new());
+        clock.pass(60).await;
+        assert_eq!((sent(), troubles.unreadable().len()), (6, 0), "it is over");
+        stop.cancel();
+        mailing.await.unwrap();
+    }
+
+    #[test]
+    fn of_many_records_the_first_are_named_and_the_others_counted() {
+        let troubles = LedgerTroubles::default();
+        troubles.set("alerts", (0..500).map(|number| format!("alert {number}")).collect());
+        troubles.set_whole(Some("it is a copy".into()));
+        let shown = troubles.unreadable();
+        assert_eq!((shown.len(), shown[19].as_str()), (21, "alert 19"));
+        assert!(shown[20].starts_with("480 more records of alerts"), "{}", shown[20]);
+        assert_eq!(troubles.of_the_whole(), ["it is a copy"]);
     }
 }

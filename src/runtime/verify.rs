@@ -72,11 +72,14 @@ pub async fn verify(
     Ok(verifier.told)
 }
 
-/// What is wrong with this record by itself, if anything: its key, its bytes, or both together.
+/// What is wrong with this record by itself, if anything: its key, its bytes, both together, or the ledger that it names.
 #[must_use]
-pub fn of_record(key: &str, bytes: &[u8]) -> Option<Finding> {
-    let mut verifier = Verifier::new(String::new());
+pub fn of_record(key: &str, bytes: &[u8], identity: Option<LedgerIdentity>) -> Option<Finding> {
+    let mut verifier = Verifier { identity, ..Verifier::new(String::new()) };
     verifier.look(key, bytes);
+    for envelope in std::mem::take(&mut verifier.validators).into_values() {
+        verifier.compare_ledger(key, envelope.ledger);
+    }
     verifier.told.findings.pop()
 }
 
@@ -243,7 +246,7 @@ impl Verifier<'_> {
                 && let Some(other) = machines.insert(standby.instance.id.clone(), id.clone())
             {
                 let detail = format!("its standby {} is {other}'s as well", standby.instance);
-                let remedy = format!("look whose it is by its label `validator`, and `failover close` the other's");
+                let remedy = "look whose it is by its label `validator`, and `failover close` the other's";
                 self.problem(&key, detail, remedy);
             }
         }
@@ -266,13 +269,17 @@ impl Verifier<'_> {
         }
     }
 
+    fn compare_ledger(&mut self, key: &str, ledger: uuid::Uuid) {
+        if let Some(identity) = self.identity.as_ref().filter(|identity| !identity.knows(ledger)) {
+            let error = RecordError::OtherLedger { key: key.to_owned(), found: ledger, ours: identity.id };
+            self.unreadable(key, &error, "until then nothing is done for this validator");
+        }
+    }
+
     fn compare_validator(&mut self, key: &str, id: &ValidatorId, envelope: &Envelope) {
         let Envelope { ledger, written_at, token, validator, .. } = envelope;
         self.is_past(key, *written_at);
-        if let Some(identity) = self.identity.as_ref().filter(|identity| !identity.knows(*ledger)) {
-            let error = RecordError::OtherLedger { key: key.to_owned(), found: *ledger, ours: identity.id };
-            self.unreadable(key, &error, "until then nothing is done for this validator");
-        }
+        self.compare_ledger(key, *ledger);
         if let Some(lease) = self.lease.as_ref().filter(|lease| lease.token < *token) {
             let detail = format!("it was written under lease {token}, and `lease` counts to {} only", lease.token);
             let remedy = "start `failover serve`, which takes it over; the ledger was put together from copies of \

@@ -100,7 +100,7 @@ async fn build(bucket: bool) -> Stage {
     Stage::build(Path::new(env!("CARGO_BIN_EXE_failover")), &pace).await.unwrap()
 }
 
-fn phase<'a>(status: &'a Status) -> &'a str {
+fn phase(status: &Status) -> &str {
     &status.validators[0].phase
 }
 
@@ -142,7 +142,7 @@ async fn one_machine_serves_both(stage: &Stage, second: &Second) -> String {
     let lists = || stage.cloud.log().iter().filter(|line| line.path.contains("/aggregated/instances")).count();
     let enough = lists() + 8;
     while lists() < enough {
-        assert_eq!(names(stage), [kept.clone()], "it is neither lost nor doubled");
+        assert_eq!(names(stage), std::slice::from_ref(&kept), "it is neither lost nor doubled");
         tokio::time::sleep(Duration::from_millis(40)).await;
     }
     let same = |status: &Status| phase(status) == "ready" && standby(status).as_deref() == Some(kept.as_str());

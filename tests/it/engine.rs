@@ -422,7 +422,7 @@ async fn what_is_heard_while_waiting_is_shown_and_known_at_once_when_it_leads() 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_record_of_another_ledger_is_left_as_it_is() {
     let rig = Rig::new();
-    identity::of(&*rig.ledger, Time::now()).await.unwrap().id;
+    identity::of(&*rig.ledger, Time::now()).await.unwrap();
     let (ledger, written_at) = (uuid::Uuid::from_u128(7), Time::now());
     let validator = Validator::default();
     let copied = Envelope { form: FORM, ledger, written_at, token: 0, write_id: uuid::Uuid::nil(), validator };
@@ -431,6 +431,18 @@ async fn a_record_of_another_ledger_is_left_as_it_is() {
     let running = rig.start(Span::from_hours(1)).await;
     let status = running.until(|status| !status.unreadable.is_empty()).await;
     assert!(status.unreadable[0].contains("belongs to ledger 00000000"), "{:?}", status.unreadable);
+    // Taking everything over again would not help; only when it is gone does it.
+    let mut leads = running.handle.leadership();
+    leads.mark_unchanged();
+    let lease = async || rig.ledger.get("lease").await.unwrap().unwrap().version;
+    // It is looked at as often as the lease is renewed.
+    for _ in 0..3 {
+        let before = lease().await;
+        while lease().await == before {
+            tokio::task::yield_now().await;
+        }
+    }
+    assert!(!leads.has_changed().unwrap(), "it continues leading");
     assert_eq!(rig.ledger.get("validators/eth-0").await.unwrap().unwrap().bytes, copied);
     running.stop().await;
 }

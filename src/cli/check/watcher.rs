@@ -122,8 +122,7 @@ pub(super) fn findings(config: &Config, running: &RunningWatcher) -> Vec<Finding
         findings.push(Finding::warning(subject, detail, "restart it, so that it reads its configuration"));
     }
     findings.extend(status.unreadable.iter().map(|why| {
-        let remedy =
-            "its validator is not acted on: the message says whether failover is too old or the record damaged";
+        let remedy = "nothing is done by it until then: see `failover ledger verify`";
         Finding::problem("record", why, remedy)
     }));
     findings.extend(status.warnings.iter().map(|why| {

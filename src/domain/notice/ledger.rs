@@ -18,3 +18,18 @@ pub fn ledger_mail(troubles: &[&str], at: Time, context: &Context<'_>) -> Messag
     let subject = format!("[failover {}] the ledger needs you: {first}", context.site);
     Message { subject: one_line(&subject, 160), body: visible(&body.finish()), at }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::hostile;
+
+    #[test]
+    fn what_a_ledger_holds_is_not_raw_in_its_mail() {
+        let text = hostile::flood();
+        let message = ledger_mail(&[&text, &text], Time::UNIX_EPOCH, &Context { site: "home", cli: "failover" });
+        hostile::assert_plain("subject", &message.subject, "");
+        hostile::assert_plain("body", &message.body.replace('\n', " "), "");
+        assert!(message.subject.chars().count() <= 160);
+    }
+}

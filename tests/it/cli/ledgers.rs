@@ -61,3 +61,41 @@ async fn while_the_disk_is_full_nothing_is_acknowledged_and_what_was_is_still_th
     assert_eq!(watcher.alert(6).await, 200, "it continues without being restarted");
     assert_eq!(house.alerts().await, taken + 1);
 }
+
+/// A typing error in the path must not look like a new house, and a file made by another user keeps the watcher out.
+#[test]
+fn a_command_that_only_looks_makes_no_ledger() {
+    let house = House::new("");
+    let files = || fs::read_dir(house.folder.path()).unwrap().count();
+    let before = files();
+    for (command, code) in
+        [(&["status"][..], 0), (&["journal"], 0), (&["promote", "eth-0"], 3), (&["ledger", "verify"], 2)]
+    {
+        let ended = house.run(command);
+        assert_eq!((ended.code, files()), (code, before), "{command:?}: {}{}", ended.out, ended.err);
+    }
+    let checked = house.run(&["check"]);
+    assert!(checked.out.contains("not there yet; `failover serve` makes it"), "{}", checked.out);
+    let missing = house.run(&["ledger", "verify"]);
+    assert!(
+        missing.err.contains("there is no ledger at") && missing.err.contains("ledger.sqlite.path"),
+        "{}",
+        missing.err
+    );
+    assert_eq!(files(), before);
+}
+
+#[test]
+fn a_ledger_that_cannot_be_read_to_its_end_is_not_said_to_be_well() {
+    let house = House::new("");
+    let path = house.folder.path().join("ledger.sqlite");
+    fs::write(&path, "a text that somebody has put here by mistake, and that is long enough to have a header").unwrap();
+    let ended = house.run(&["ledger", "verify"]);
+    assert_eq!(ended.code, 2, "{}{}", ended.out, ended.err);
+    assert!(ended.err.contains("damaged or no ledger"), "{}", ended.err);
+    fs::remove_file(&path).unwrap();
+    drop(LedgerSqlite::open(&path).unwrap());
+    let empty = house.run(&["ledger", "verify", "--json"]);
+    let said: serde_json::Value = serde_json::from_str(&empty.out).unwrap();
+    assert_eq!((empty.code, &said["records"], &said["findings"]), (0, &0.into(), &serde_json::json!([])), "{said}");
+}

@@ -109,7 +109,7 @@ fn flipped(bytes: &[u8]) -> impl Iterator<Item = Vec<u8>> + '_ {
 async fn a_flipped_bit_in_a_record_of_any_kind_is_an_error_that_names_the_key() {
     for (key, bytes) in every_kind().await {
         for damaged in flipped(&bytes) {
-            let finding = verify::of_record(&key, &damaged);
+            let finding = verify::of_record(&key, &damaged, None);
             let is_named = |finding: &failover::ports::Finding| {
                 finding.subject == key && finding.state == FindingState::Problem && finding.remedy.is_some()
             };
@@ -124,7 +124,7 @@ async fn a_record_under_a_key_with_a_flipped_bit_is_never_believed() {
     for (key, bytes) in every_kind().await {
         for other in flipped(key.as_bytes()) {
             let Ok(other) = String::from_utf8(other) else { continue };
-            let finding = verify::of_record(&other, &bytes);
+            let finding = verify::of_record(&other, &bytes, None);
             // An alert of an earlier build is removed without being read.
             assert!(finding.is_some_and(|finding| finding.subject == other), "{key} as {other:?}");
         }
