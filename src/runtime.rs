@@ -9,6 +9,7 @@ pub mod journal;
 mod last_observations;
 mod leadership;
 pub mod lease;
+pub mod patience;
 pub mod requests;
 pub mod status;
 pub mod store;

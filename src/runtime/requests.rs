@@ -1,10 +1,14 @@
 //! Requests of operators: create-only records that the holder of the lease takes and answers.
 //!
 //! The answer is in the validator's record, where the command line waits for it. Ownership is never requested.
+//!
+//! A bucket is paid for a listing as for a write, twelve times what a read costs. So one small record is changed after
+//! every request, and only that is read all the time; it is listed when that has changed.
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::sync::mpsc;
+use serde::Serialize;
+use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -14,12 +18,20 @@ use crate::{
         Command, Event, IncidentId, LedgerKey, REQUEST_LIFETIME, Request, Span, Time, TimeExt, ValidatorId, stamp,
         stamped,
     },
-    ports::{Expect, Ledger, LedgerError, PutError},
+    ports::{Expect, Ledger, LedgerError, PutError, Version},
     records,
 };
 
 /// A request that nobody has taken within this time was for a validator nobody knows; it is removed.
 const FORGET_AFTER: Span = Span::from_hours(24);
+/// How soon a request is found whose sender did not come to say so: while `open` and `close` still count.
+const LIST_EVERY: Duration = Duration::from_mins(10);
+
+/// What is in the record that changes with every request.
+#[derive(Serialize)]
+struct LastRequest<'a> {
+    id: &'a str,
+}
 
 /// Puts a request down and returns its id. `incident` is the one that was open when the operator asked.
 ///
@@ -43,10 +55,29 @@ pub async fn send(
     let request = Request { id: id.clone(), validator: validator.clone(), by, reason, command, incident, expires_at };
     let key = LedgerKey::request(&id);
     match ledger.write(&key, records::encode(&request), Expect::Absent).await {
-        Ok(_) => Ok(id),
+        Ok(_) => {
+            if let Err(error) = announce(ledger, &id).await {
+                tracing::warn!(%error, "the request is in the ledger; it may take {LIST_EVERY:?} until it is seen");
+            }
+            Ok(id)
+        }
         // The key is ours alone, so nobody else has written there.
         Err(PutError::Conflict { .. }) => Err(PutError::UnknownOutcome("it is not there so far".into())),
         Err(error @ (PutError::Failed(_) | PutError::UnknownOutcome(_) | PutError::TooLarge(_))) => Err(error),
+    }
+}
+
+/// Has the holder of the lease list the requests. The request has to be there before this begins.
+async fn announce(ledger: &dyn Ledger, id: &str) -> Result<(), PutError> {
+    loop {
+        let there = ledger.get(&LedgerKey::LAST_REQUEST).await?.map(|stored| stored.version);
+        let expect = there.clone().map_or(Expect::Absent, Expect::Version);
+        match ledger.write(&LedgerKey::LAST_REQUEST, records::encode(&LastRequest { id }), expect).await {
+            // Somebody has changed it since we looked: whoever sees that lists ours as well.
+            Err(PutError::Conflict { found: Some(found) }) if Some(&found.version) != there.as_ref() => return Ok(()),
+            Err(PutError::Conflict { .. }) => {}
+            written => return written.map(|_| ()),
+        }
     }
 }
 
@@ -57,8 +88,9 @@ pub(super) async fn watch(
     inputs: mpsc::Sender<Input>,
     stop: CancellationToken,
 ) {
+    let mut listed = None;
     loop {
-        if let Err(error) = look(&*ledger, &inputs).await {
+        if let Err(error) = look(&*ledger, &inputs, &mut listed).await {
             tracing::warn!(%error, "requests could not be read");
         }
         tokio::select! {
@@ -68,7 +100,17 @@ pub(super) async fn watch(
     }
 }
 
-async fn look(ledger: &dyn Ledger, inputs: &mpsc::Sender<Input>) -> Result<(), LedgerError> {
+/// `listed` is when they were listed last, and what the last request was before that.
+async fn look(
+    ledger: &dyn Ledger,
+    inputs: &mpsc::Sender<Input>,
+    listed: &mut Option<(Option<Version>, Instant)>,
+) -> Result<(), LedgerError> {
+    let last = ledger.get(&LedgerKey::LAST_REQUEST).await?.map(|stored| stored.version);
+    if listed.as_ref().is_some_and(|(before, at)| *before == last && at.elapsed() < LIST_EVERY) {
+        return Ok(());
+    }
+    let now = Instant::now();
     for key in ledger.list(LedgerKey::REQUESTS, None).await? {
         let Some(stored) = ledger.get(&key).await? else { continue };
         let request = match records::decode::<Request>(&key, &stored.bytes) {
@@ -89,6 +131,7 @@ async fn look(ledger: &dyn Ledger, inputs: &mpsc::Sender<Input>) -> Result<(), L
             let _ = ledger.remove(&key, &stored.version).await;
         }
     }
+    *listed = Some((last, now));
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use std::{collections::HashMap, sync::Arc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::lease::Lease;
+use super::{lease::Lease, patience::Patience};
 use crate::{
     domain::{Backoff, LedgerKey, Span, Time, Validator, ValidatorId},
     ports::{Expect, Ledger, LedgerError, PutError, Version},
@@ -216,6 +216,7 @@ async fn write_until_known(
     let bytes = records::seal(envelope);
     let expect = version.map_or(Expect::Absent, |version| Expect::Version(version.clone()));
     let mut failures = 0;
+    let mut patience = Patience::default();
     loop {
         if lease.margin().is_zero() {
             return Err(StoreError::OutOfTime { key: key.clone() });
@@ -233,10 +234,11 @@ async fn write_until_known(
                 }
             }
             Err(PutError::Conflict { found: None }) => {}
-            Err(PutError::UnknownOutcome(why) | PutError::Failed(LedgerError::Unavailable(why))) => {
+            Err(PutError::UnknownOutcome(why)) => tracing::warn!(%key, why, "not written yet, trying again"),
+            Err(PutError::Failed(error)) => {
+                let why = patience.try_again(error)?;
                 tracing::warn!(%key, why, "not written yet, trying again");
             }
-            Err(PutError::Failed(error @ LedgerError::Unusable(_))) => return Err(error.into()),
             Err(PutError::TooLarge(size)) => {
                 let why =
                     format!("the record {key} has {size} bytes, which cannot happen: everything in it is bounded");

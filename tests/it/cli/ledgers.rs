@@ -59,3 +59,22 @@ async fn while_the_disk_is_full_nothing_is_acknowledged_and_what_was_is_still_th
     assert_eq!(watcher.alert(6).await, 200, "it continues without being restarted");
     assert_eq!(house.alerts().await, taken + 1);
 }
+
+/// As a backup does, or another process that ends only now.
+#[tokio::test]
+async fn a_ledger_that_another_process_holds_at_the_start_is_waited_for() {
+    let house = House::new("");
+    assert_eq!(house.run(&["status"]).code, 0, "now the file is there");
+    let holder = rusqlite::Connection::open(house.folder.path().join("ledger.sqlite")).unwrap();
+    holder.execute_batch("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE; COMMIT;").unwrap();
+    let watcher = house.serve("watcher");
+    let held = async {
+        while !watcher.log().contains("another process holds") {
+            assert!(watcher.runs(), "{}", watcher.log());
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(20), held).await.expect("it says what it waits for");
+    drop(holder);
+    watcher.until("/readyz", 200).await;
+}
