@@ -51,6 +51,10 @@ fn remedy(ledger: &dyn Ledger) -> &'static str {
 async fn records(ledger: &dyn Ledger, name: &str) -> Vec<Finding> {
     let seen = match ledger.list(LedgerKey::VALIDATORS, None).await {
         Ok(keys) => format!("{} validators on record", keys.len()),
+        Err(error @ LedgerError::Refused(Barred::Login, _)) => {
+            let remedy = "see that `ledger.gcs.credentials` name the right identity, and that this clock is right";
+            return vec![Finding::problem(name, error.to_string(), remedy)];
+        }
         Err(error) => return vec![Finding::problem(name, error.to_string(), remedy(ledger))],
     };
     let mut findings = vec![match written(ledger).await {
@@ -185,6 +189,9 @@ mod tests {
         let (store, ledger) = bucket(&[]).await;
         store.refuse(Some(401));
         assert_eq!(withheld(&ledger, "ledger").await.state, FindingState::Unknown);
+        let found = records(&ledger, "ledger").await;
+        assert!(found[0].detail.contains("does not accept our login"), "{found:?}");
+        assert!(!found[0].remedy.as_ref().unwrap().contains("role"), "{found:?}");
     }
 
     #[tokio::test]
