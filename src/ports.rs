@@ -36,6 +36,10 @@ pub trait Ledger: Send + Sync + 'static {
     async fn age(&self, _key: &str, _version: &Version) -> Result<Option<Span>, LedgerError> {
         Ok(None)
     }
+    /// The region that it is in, as the cloud writes it, but in small letters. `None` when it is in none.
+    async fn region(&self) -> Result<Option<String>, LedgerError> {
+        Ok(None)
+    }
     /// Where the records are, for people: "the file /var/lib/failover/ledger.sqlite".
     fn describe(&self) -> String;
     /// Names this very store: the same at every start, and another for a copy of it.
@@ -101,9 +105,22 @@ pub enum LedgerError {
     /// Not now: network, lock, a server error. Try again.
     #[error("the ledger is not available: {0}")]
     Unavailable(String),
+    /// It refuses us at this moment. Minutes may mend that (a token is renewed, a role was given a moment ago), or
+    /// nobody but the operator can.
+    #[error("the ledger refuses us: {1}")]
+    Refused(Barred, String),
     /// Not ever, until somebody acts: a folder instead of a file, no permission, a newer schema, a corrupt file.
     #[error("the ledger cannot be used: {0}")]
     Unusable(String),
+}
+
+/// What a ledger that refuses us has against us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Barred {
+    /// It does not accept who we say we are.
+    Login,
+    /// It knows us, and we may not do this.
+    Right,
 }
 
 /// Why a write did not succeed.

@@ -10,6 +10,7 @@ pub mod journal;
 mod last_observations;
 mod leadership;
 pub mod lease;
+pub mod patience;
 pub mod requests;
 pub mod status;
 pub mod store;

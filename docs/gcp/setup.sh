@@ -8,11 +8,14 @@
 #   --project ID             the project; one that holds nothing else
 #   --operator MEMBER        who may keep a standby, `user:…` or `group:…`; may be given several times
 #   --billing-account ID     make the project if it is not there, and pay for it from this account
-#   --regions A,B            the regions of the ladder, the first one also for the bucket (us-central1)
+#   --regions A,B            the regions of the ladder (us-central1)
 #   --bucket NAME            the ledger's bucket (ID-failover)
+#   --bucket-region REGION   where the bucket is: never the ladder's first region (its second, or one beside it)
 #   --prefix NAME            `ledger.gcs.prefix` of the configuration (home)
 #   --p2p PORTS              what the firewall lets in to a standby (tcp:30303,udp:30303,tcp:9000,udp:9000)
 #   --service-account NS:SA  the service account of failover in the home cluster (failover:failover)
+#   --gate NS:SA             the service account of a gate in the home cluster; each --validator after it names whose session
+#   --validator NAME         it may write. May be given several times; gates of an earlier run stay trusted
 #   --jwks FILE --issuer URL the cluster's public keys and issuer; without them kubectl is asked
 #   --no-federation          no identity for a cluster: the watcher runs elsewhere
 #   --deny                   also the deny policy for machines tagged as promoted; needs an organisation
@@ -40,7 +43,8 @@ federate() {
     grep -q '"keys"' "$jwks" || fail "$jwks holds no public keys (JWKS)"
     ! grep -qE '"(d|p|q|dp|dq|qi|k)" *:' "$jwks" || fail "$jwks holds a private key: it is not sent anywhere; remove it"
   fi
-  local where=(--location global --project "$project") subject=system:serviceaccount:$account verb=create-oidc
+  local where=(--location global --project "$project") verb=create-oidc known='' subject
+  local subjects=("system:serviceaccount:$account") trusted
   case $(field state iam workload-identity-pools describe "$pool" "${where[@]}") in
     absent) run iam workload-identity-pools create "$pool" "${where[@]}" --display-name "failover at home" ;;
     DELETED) run iam workload-identity-pools undelete "$pool" "${where[@]}" ;;
@@ -54,14 +58,56 @@ federate() {
     ACTIVE) verb=update-oidc ;;
     *) fail "the state of the provider $provider cannot be read" ;;
   esac
+  # The watcher's is the first. A gate that is not named this time must not lose its session by that.
+  if [[ $verb == update-oidc ]]; then
+    known=$(field attributeCondition iam workload-identity-pools providers describe "$provider" "${where[@]}")
+    [[ $known != unknown ]] || fail "whom the provider $provider trusts cannot be read"
+    known=$(grep -o "system:serviceaccount:[a-z0-9.:-]*" <<< "$known" | tail -n +2 || true)
+  fi
+  for subject in "${gates[@]/#/system:serviceaccount:}" $known; do
+    subject=${subject%% *}
+    [[ " ${subjects[*]} " == *" $subject "* ]] || subjects+=("$subject")
+  done
+  trusted="assertion.sub == '${subjects[0]}'"
+  if ((${#subjects[@]} > 1)); then
+    trusted=$(printf "'%s', " "${subjects[@]}")
+    trusted="assertion.sub in [${trusted%, }]"
+  fi
   # No other service account of the cluster gets anything, whatever roles are given later.
   run iam workload-identity-pools providers "$verb" "$provider" "${where[@]}" --issuer-uri "$issuer" \
     --jwk-json-path "$jwks" --attribute-mapping google.subject=assertion.sub \
-    --attribute-condition "assertion.sub == '$subject'"
+    --attribute-condition "$trusted"
   project_number
   again iam service-accounts add-iam-policy-binding "$watcher" --project "$project" \
     --role roles/iam.workloadIdentityUser --condition None --format none \
-    --member "principal://iam.googleapis.com/projects/$project_number/locations/global/workloadIdentityPools/$pool/subject/$subject"
+    --member "$(principal "$account")"
+}
+
+# The cluster's service account NS:SA, as Google calls it.
+principal() {
+  echo "principal://iam.googleapis.com/projects/$project_number/locations/global/workloadIdentityPools/$pool/subject/system:serviceaccount:$1"
+}
+
+# Gives MEMBER a role on the ledger; with TITLE and EXPRESSION, only on that part of it.
+on_ledger() {
+  local condition=None
+  [[ -z ${3-} ]] || condition="title=$3,expression=$4"
+  again storage buckets add-iam-policy-binding "gs://$bucket" --member "$1" --role "roles/storage.$2" \
+    --condition "$condition" --format none
+}
+
+# The name by which a condition knows an object, or the beginning of it.
+object() { echo "\"projects/_/buckets/$bucket/objects/${prefix:+$prefix/}$1\""; }
+
+# Where an outage of the ladder's first region does not reach.
+beside() {
+  case $1 in
+    us-east1) echo us-west1 ;;
+    us-* | northamerica-* | southamerica-*) echo us-east1 ;;
+    europe-west1) echo europe-west4 ;;
+    europe-*) echo europe-west1 ;;
+    *) usage "--bucket-region is missing: name a region near $1 that is not $1" ;;
+  esac
 }
 
 project_number() {
@@ -112,6 +158,7 @@ END
   done
 }
 
+gates=() bucket_region=''
 project='' billing='' regions=us-central1 bucket='' prefix=home jwks='' issuer='' federation=1 deny=0 operators=()
 p2p=tcp:30303,udp:30303,tcp:9000,udp:9000 account=failover:failover
 while (($#)); do
@@ -124,6 +171,14 @@ while (($#)); do
     --prefix) prefix=$(value "$@"); shift 2 ;;
     --p2p) p2p=$(value "$@"); shift 2 ;;
     --service-account) account=$(value "$@"); shift 2 ;;
+    --bucket-region) bucket_region=$(value "$@"); shift 2 ;;
+    --gate) gate=$(value "$@"); gates+=("$gate"); shift 2 ;;
+    --validator)
+      validator=$(value "$@")
+      ((${#gates[@]})) || usage "--validator $validator belongs to a --gate before it"
+      gates[-1]+=" $validator"
+      shift 2
+      ;;
     --jwks) jwks=$(value "$@"); shift 2 ;;
     --issuer) issuer=$(value "$@"); shift 2 ;;
     --no-federation) federation=0; shift ;;
@@ -141,6 +196,14 @@ matches "$project" '[a-z][a-z0-9-]{4,28}[a-z0-9]' "--project takes the id of a p
 matches "$bucket" '[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]' "--bucket takes the name of a bucket, without gs://"
 matches "$prefix" '[A-Za-z0-9._/-]*' "--prefix takes letters, digits and . _ / -"
 matches "$regions" '[a-z]+-[a-z]+[0-9]+(,[a-z]+-[a-z]+[0-9]+)*' "--regions takes regions (us-central1), not zones"
+if [[ -z $bucket_region ]]; then
+  bucket_region=${regions#*,}
+  bucket_region=${bucket_region%%,*}
+  [[ $regions == *,* ]] || bucket_region=$(beside "$regions")
+fi
+matches "$bucket_region" '[a-z]+-[a-z]+[0-9]+' "--bucket-region takes a region (us-east1)"
+[[ $bucket_region != "${regions%%,*}" ]] ||
+  usage "--bucket-region is where the ladder begins: an outage of $bucket_region would take standby and ledger together"
 matches "$account" '[a-z0-9-]+:[a-z0-9.-]+' "--service-account takes NAMESPACE:NAME"
 matches "$p2p" '(tcp|udp):[0-9]+(-[0-9]+)?(,(tcp|udp):[0-9]+(-[0-9]+)?)*' "--p2p takes ports like tcp:30303,udp:30303"
 for port in ${p2p//,/ }; do
@@ -150,6 +213,12 @@ done
 for operator in "${operators[@]}"; do
   matches "$operator" '(user|group):[^@ ]+@[^@ ]+' \
     "--operator takes user:… or group:…: a human keeps a standby, never an identity that a program holds"
+done
+for gate in "${gates[@]}"; do
+  matches "$gate" '[a-z0-9-]+:[a-z0-9.-]+( [a-z]([a-z0-9-]*[a-z0-9])?)+' \
+    "--gate takes NAMESPACE:NAME, and after it at least one --validator NAME"
+  [[ ${gate%% *} != "$account" ]] || usage "--gate ${gate%% *} is the watcher's own: a gate has an identity of its own"
+  ((federation)) || usage "--gate needs the cluster's identity, which --no-federation leaves out"
 done
 if ((federation)); then
   [[ -n $jwks && -n $issuer || -z $jwks$issuer ]] || usage "--jwks and --issuer go together"
@@ -205,9 +274,11 @@ done
 step "the watcher's identity; a standby has none at all"
 there iam service-accounts describe "$watcher" --project "$project" ||
   run iam service-accounts create "${watcher%%@*}" --project "$project" --display-name "failover watcher"
-# Whatever is not a machine is in the role's permissions alone; of the machines only our own.
+# Whatever is neither machine nor disk is in the role's permissions alone; of these only our own. A disk that is made
+# with a machine has the machine's name, and a number after it.
 # shellcheck disable=SC2016
-own='resource.type != "compute.googleapis.com/Instance" || resource.name.extract("/instances/{name}").startsWith("fo-")'
+own='(resource.type != "compute.googleapis.com/Instance" || resource.name.extract("/instances/{name}").startsWith("fo-"))'
+own+=' && (resource.type != "compute.googleapis.com/Disk" || resource.name.extract("/disks/{name}").startsWith("fo-"))'
 again projects add-iam-policy-binding "$project" --member "serviceAccount:$watcher" \
   --role "projects/$project/roles/failoverWatcher" --condition "title=own-machines,expression=$own" --format none
 for operator in "${operators[@]}"; do
@@ -216,27 +287,44 @@ for operator in "${operators[@]}"; do
 done
 
 step "the bucket of the ledger: what is overwritten or deleted can be had back for 30 days"
-there storage buckets describe "gs://$bucket" --project "$project" ||
-  run storage buckets create "gs://$bucket" --project "$project" --location "${regions%%,*}" \
-    --uniform-bucket-level-access --public-access-prevention --soft-delete-duration 30d
+case $(field location storage buckets describe "gs://$bucket" --project "$project" | tr '[:upper:]' '[:lower:]') in
+  absent)
+    run storage buckets create "gs://$bucket" --project "$project" --location "$bucket_region" \
+      --uniform-bucket-level-access --public-access-prevention --soft-delete-duration 30d
+    ;;
+  unknown) fail "it cannot be seen whether the bucket $bucket is there" ;;
+  "${regions%%,*}") step "WARNING: gs://$bucket is in ${regions%%,*}, where the ladder begins; docs/gcp.md says how to move it" ;;
+esac
 # Neither versions nor a retention period: the lease is overwritten every few seconds, and has to be.
 run storage buckets update "gs://$bucket" --project "$project" --uniform-bucket-level-access \
   --public-access-prevention --soft-delete-duration 30d --no-versioning --clear-retention-period
-run storage buckets add-iam-policy-binding "gs://$bucket" --member "serviceAccount:$watcher" \
-  --role roles/storage.objectViewer --condition None --format none
-# It reads who owns a validator, and cannot write it: only humans do.
-owners="!resource.name.startsWith(\"projects/_/buckets/$bucket/objects/${prefix:+$prefix/}owners/\")"
-run storage buckets add-iam-policy-binding "gs://$bucket" --member "serviceAccount:$watcher" \
-  --role roles/storage.objectUser --condition "title=all-but-owners,expression=$owners" --format none
+on_ledger "serviceAccount:$watcher" objectViewer
+# Where the bucket is; `failover check` looks.
+on_ledger "serviceAccount:$watcher" legacyBucketReader
+# It reads who owns a validator, who signs and what is promoted, and writes none of it: humans and gates do.
+withheld=''
+for folder in owners sessions promotions; do
+  withheld+="${withheld:+ && }!resource.name.startsWith($(object "$folder/"))"
+done
+on_ledger "serviceAccount:$watcher" objectUser what-a-watcher-writes "$withheld"
 for operator in "${operators[@]}"; do
-  run storage buckets add-iam-policy-binding "gs://$bucket" --member "$operator" \
-    --role roles/storage.objectUser --condition None --format none
+  on_ledger "$operator" objectUser
 done
 
 if ((federation)); then
   step "the home cluster's identity: Google trusts its service account's tokens, by the public keys uploaded here"
   federate
 fi
+
+for gate in "${gates[@]}"; do
+  read -r gate validators <<< "$gate"
+  step "the gate $gate: it reads the ledger, and writes the session of $validators and nothing else"
+  # All of it with the right to list: without that, an object that is missing is refused like one that is forbidden.
+  on_ledger "$(principal "$gate")" objectViewer
+  for validator in $validators; do
+    on_ledger "$(principal "$gate")" objectUser "session-of-$validator" "resource.name == $(object "sessions/$validator")"
+  done
+done
 
 if ((deny)); then
   step "what is tagged as promoted is out of the watcher's reach"

@@ -66,6 +66,22 @@ if ((deny)); then
   remove resource-manager tags keys describe "$project/failover" -- resource-manager tags keys delete "$project/failover"
 fi
 
+step "what watcher and gates may do with the ledger, if that stays"
+bindings=''
+if ((delete_ledger)); then
+  :
+elif ((dry_run)); then
+  for role in objectViewer legacyBucketReader objectUser; do bindings+="roles/storage.$role"$'\t'"serviceAccount:$watcher"$'\n'; done
+elif there storage buckets describe "gs://$bucket" --project "$project"; then
+  bindings=$(gcloud storage buckets get-iam-policy "gs://$bucket" --flatten 'bindings[].members' \
+    --format 'value(bindings.role,bindings.members)') || fail "who may do what with gs://$bucket cannot be seen"
+fi
+while read -r role member; do
+  # The watcher, and whatever the home cluster's pool stands for.
+  [[ $member == "serviceAccount:$watcher" || $member == principal*"/workloadIdentityPools/$pool/"* ]] || continue
+  run storage buckets remove-iam-policy-binding "gs://$bucket" --member "$member" --role "$role" --all --format none
+done < <(sort -u <<< "$bindings")
+
 step "the cluster's identity"
 where=(--location global --project "$project")
 remove iam workload-identity-pools describe "$pool" "${where[@]}" -- \

@@ -17,7 +17,7 @@ use url::Url;
 
 use crate::{
     domain::{Span, Time, one_line},
-    ports::{Expect, Ledger, LedgerError, MAX_RECORD, PutError, Stored, Version},
+    ports::{Barred, Expect, Ledger, LedgerError, MAX_RECORD, PutError, Stored, Version},
 };
 
 const ENDPOINT: &str = "https://storage.googleapis.com";
@@ -77,6 +77,11 @@ struct Metadata {
     generation: String,
     #[serde(rename = "timeCreated")]
     time_created: Time,
+}
+
+#[derive(Deserialize)]
+struct BucketMetadata {
+    location: String,
 }
 
 #[derive(Deserialize)]
@@ -142,8 +147,8 @@ impl LedgerGcs {
         tokio::time::sleep(wait).await;
     }
 
-    /// What a refusal means for reading; `None` is "there is no such object". A 401 or 403 cannot be used until
-    /// somebody acts: who leads steps down, and the process ends with the reason.
+    /// What a refusal means for reading; `None` is "there is no such object". Google's library renews a token by itself
+    /// minutes before its end and cannot be asked for another one earlier, so a 401 is waited out like a 403.
     async fn refused(&self, response: Response) -> Option<LedgerError> {
         let status = response.status();
         let text = one_line(&response.text().await.unwrap_or_default(), 300);
@@ -155,9 +160,21 @@ impl LedgerGcs {
                 )))
             }
             StatusCode::NOT_FOUND => None,
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Some(LedgerError::Unusable(format!(
-                "gs://{bucket} refuses us ({status}): these credentials need roles/storage.objectUser on it; {text}"
-            ))),
+            StatusCode::UNAUTHORIZED => Some(LedgerError::Refused(
+                Barred::Login,
+                format!(
+                    "gs://{bucket} does not accept our login ({status}): if this lasts, look at \
+                     `ledger.gcs.credentials` and this machine's clock, or log in again; {text}"
+                ),
+            )),
+            StatusCode::FORBIDDEN => Some(LedgerError::Refused(
+                Barred::Right,
+                format!(
+                    "gs://{bucket} knows us and does not let us ({status}): these credentials need \
+                     roles/storage.objectUser on it, which takes minutes to reach every server once given \
+                     (docs/gcp.md); {text}"
+                ),
+            )),
             StatusCode::TOO_MANY_REQUESTS => {
                 Some(LedgerError::Unavailable(format!("gs://{bucket} is busy ({status})")))
             }
@@ -320,6 +337,22 @@ impl Ledger for LedgerGcs {
         let is_there = found.generation == version.0;
         let age = date.timestamp().duration_since(found.time_created) - CLOCKS_APART;
         Ok(is_there.then_some(age.max(Span::ZERO)))
+    }
+
+    async fn region(&self) -> Result<Option<String>, LedgerError> {
+        let mut url = self.url(&["storage", "v1"], None);
+        if let Ok(mut segments) = url.path_segments_mut() {
+            // The bucket itself, not its objects.
+            segments.pop();
+        }
+        url.query_pairs_mut().append_pair("fields", "location");
+        let response = self.send(Method::GET, url, None).await.map_err(reading)?;
+        if !response.status().is_success() {
+            return self.refused(response).await.map_or(Ok(None), Err);
+        }
+        let lost = |error: reqwest::Error| LedgerError::Unavailable(error.without_url().to_string());
+        let found: BucketMetadata = response.json().await.map_err(lost)?;
+        Ok(Some(found.location.to_lowercase()))
     }
 
     fn describe(&self) -> String {

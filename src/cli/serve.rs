@@ -1,7 +1,12 @@
 //! `failover serve`.
 
+use std::time::Duration;
+
 use super::{ConfigPath, Exit, shutdown};
-use crate::{assembly::Watcher, config::Config, domain::Mode};
+use crate::{assembly::Watcher, config::Config, domain::Mode, ports::LedgerError};
+
+/// How soon a ledger is tried again that could not be opened.
+const AGAIN: Duration = Duration::from_secs(5);
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: failover serve --config /etc/failover/failover.yaml")]
@@ -41,7 +46,7 @@ pub(super) async fn watch(config: &Config) -> anyhow::Result<Exit> {
     let stop = shutdown::on_signal("stopping: what runs may end, then the lease is given back")?;
     let hung_up = shutdown::hangups()?;
     let watcher = tokio::select! {
-        watcher = Watcher::build(config) => watcher?,
+        watcher = build(config) => watcher?,
         () = stop.cancelled() => return Ok(Exit::Done),
     };
     tracing::info!(
@@ -57,4 +62,17 @@ pub(super) async fn watch(config: &Config) -> anyhow::Result<Exit> {
     shutdown::at_each(hung_up, move || files.reread());
     watcher.run(stop).await?;
     Ok(Exit::Done)
+}
+
+/// Waits for a ledger that cannot be opened now: another process holds its file, or the disk is full.
+async fn build(config: &Config) -> anyhow::Result<Watcher> {
+    loop {
+        match Watcher::build(config).await {
+            Err(error) if matches!(error.downcast_ref(), Some(LedgerError::Unavailable(_))) => {
+                tracing::warn!("{error:#}; trying again");
+                tokio::time::sleep(AGAIN).await;
+            }
+            built => return built,
+        }
+    }
 }

@@ -18,8 +18,15 @@ impl LedgerKey {
     pub const LEASE: Self = Self(Cow::Borrowed("lease"));
     /// The ledger's own id.
     pub const IDENTITY: Self = Self(Cow::Borrowed("ledger"));
-    /// A grant that is never there: no validator has such a name.
-    pub const NO_OWNER: Self = Self(Cow::Borrowed("owners/.check"));
+    /// Changes with every request, so that nobody has to list them to see that there is a new one.
+    pub const LAST_REQUEST: Self = Self(Cow::Borrowed("last-request"));
+    /// What no watcher writes: who may sign, who runs the signer, and what is being promoted. None of these is ever there,
+    /// as no validator has such a name.
+    pub const WITHHELD: [Self; 3] = [
+        Self(Cow::Borrowed("owners/.check")),
+        Self(Cow::Borrowed("sessions/.check")),
+        Self(Cow::Borrowed("promotions/.check")),
+    ];
 
     /// Prefixes that are listed.
     pub const VALIDATORS: &str = "validators/";
@@ -86,6 +93,8 @@ impl LedgerKey {
 pub enum KeyKind {
     Lease,
     Identity,
+    /// Only whether it has changed counts.
+    LastRequest,
     Validator(ValidatorId),
     Alert(ValidatorId, Fingerprint),
     /// Of an earlier build; the watcher removes it.
@@ -110,6 +119,9 @@ impl KeyKind {
         }
         if key == &*LedgerKey::IDENTITY {
             return Some(Self::Identity);
+        }
+        if key == &*LedgerKey::LAST_REQUEST {
+            return Some(Self::LastRequest);
         }
         let (folder, rest) = key.split_once('/')?;
         match folder {
@@ -184,6 +196,7 @@ mod tests {
         let keys = [
             LedgerKey::LEASE,
             LedgerKey::IDENTITY,
+            LedgerKey::LAST_REQUEST,
             LedgerKey::validator(&id),
             LedgerKey::alert(&alert),
             LedgerKey::chain(&id),
@@ -197,6 +210,7 @@ mod tests {
             [
                 "lease",
                 "ledger",
+                "last-request",
                 "validators/eth-0",
                 "alerts/eth-0/e1552dd47b7bee5f",
                 "chain/eth-0",
@@ -215,6 +229,7 @@ mod tests {
         let known = [
             (LedgerKey::LEASE, KeyKind::Lease),
             (LedgerKey::IDENTITY, KeyKind::Identity),
+            (LedgerKey::LAST_REQUEST, KeyKind::LastRequest),
             (LedgerKey::validator(&id), KeyKind::Validator(id.clone())),
             (LedgerKey::chain(&id), KeyKind::Chain(id.clone())),
             (LedgerKey::owner(&id), KeyKind::Owner(id.clone())),

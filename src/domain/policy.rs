@@ -70,7 +70,7 @@ macro_rules! policy_keys {
             boot_deadline: Span = Span::from_mins(20);
             /// How many machines of one incident may fail to boot before a human is asked.
             max_boot_attempts: u32 = 2;
-            /// How long the watcher that writes may be silent before another takes over.
+            /// How long the watcher that writes may be silent before another takes over; by default 55 s in a bucket.
             lease: Span = Span::from_secs(30);
             /// How many consensus peers a ready standby has at least.
             min_peers: u32 = 5;
@@ -169,6 +169,13 @@ macro_rules! define {
     };
 }
 policy_keys!(define);
+
+/// What is different in a bucket, where each question is paid for: `tests/it/two/hour.rs` counts what it comes to.
+impl Policy {
+    /// The lifetime of a lease that is renewed in a bucket: a successor leads within a minute of its holder's death.
+    pub const LEASE_IN_A_BUCKET: Span = Span::from_secs(55);
+    pub const REQUESTS_EVERY_IN_A_BUCKET: Span = Span::from_secs(10);
+}
 
 /// What is wrong with a policy.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -233,7 +233,7 @@ impl Engine {
     async fn step_aside(&self, error: &StoreError, keeper: Keeper, observations: LastObservations) -> LastObservations {
         tracing::warn!(%error, "the records could not be taken over");
         keeper.release().await;
-        tokio::time::sleep(self.config.lease.ttl / 3).await;
+        tokio::time::sleep(self.config.lease.retry_after()).await;
         observations
     }
 

@@ -8,7 +8,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{identity::LedgerIdentity, lease::Lease};
+use super::{identity::LedgerIdentity, lease::Lease, patience::Patience};
 use crate::{
     domain::{Backoff, LedgerKey, Span, Time, Validator, ValidatorId},
     ports::{Expect, Ledger, LedgerError, PutError, Version},
@@ -212,6 +212,7 @@ async fn write_until_known(
     let bytes = records::encode(key, envelope);
     let expect = version.map_or(Expect::Absent, |version| Expect::Version(version.clone()));
     let mut failures = 0;
+    let mut patience = Patience::default();
     loop {
         if lease.margin().is_zero() {
             return Err(StoreError::OutOfTime { key: key.clone() });
@@ -229,10 +230,11 @@ async fn write_until_known(
                 }
             }
             Err(PutError::Conflict { found: None }) => {}
-            Err(PutError::UnknownOutcome(why) | PutError::Failed(LedgerError::Unavailable(why))) => {
+            Err(PutError::UnknownOutcome(why)) => tracing::warn!(%key, why, "not written yet, trying again"),
+            Err(PutError::Failed(error)) => {
+                let why = patience.try_again(error)?;
                 tracing::warn!(%key, why, "not written yet, trying again");
             }
-            Err(PutError::Failed(error @ LedgerError::Unusable(_))) => return Err(error.into()),
             Err(PutError::TooLarge(size)) => {
                 let why =
                     format!("the record {key} has {size} bytes, which cannot happen: everything in it is bounded");

@@ -200,6 +200,7 @@ impl Verifier<'_> {
                 Ok(_) => {}
                 Err(error) => self.unreadable(key, &error, "nothing is decided by the journal"),
             },
+            KeyKind::LastRequest => {}
             KeyKind::Check => {
                 let detail = "a `failover check` that was interrupted has left it";
                 self.push(Finding::warning(key, detail, format!("{}: nothing reads it", remove(key))));

@@ -39,6 +39,19 @@ struct Bucket {
     generation: u64,
     faults: VecDeque<Fault>,
     log: Vec<String>,
+    /// What everything is answered with.
+    refuses: Option<StatusCode>,
+    read_only: Vec<String>,
+    location: String,
+}
+
+/// What was asked of the bucket, by the classes of the price list. Deletions cost nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Operations {
+    /// Writes and listings.
+    pub class_a: u64,
+    /// Reads.
+    pub class_b: u64,
 }
 
 struct Object {
@@ -78,8 +91,10 @@ impl FakeObjectStore {
     /// When no port can be had.
     pub async fn start() -> io::Result<Self> {
         let shared = Shared::default();
+        shared.bucket().location = "US-EAST1".into();
         let router = Router::new()
             .route("/upload/storage/v1/b/{bucket}/o", post(upload))
+            .route("/storage/v1/b/{bucket}", get(metadata))
             .route("/storage/v1/b/{bucket}/o", get(list))
             .route("/storage/v1/b/{bucket}/o/{*object}", get(read).delete(remove))
             .layer(DefaultBodyLimit::max(8 << 20))
@@ -103,6 +118,39 @@ impl FakeObjectStore {
     #[must_use]
     pub fn log(&self) -> Vec<String> {
         self.shared.bucket().log.clone()
+    }
+
+    /// What all requests so far come to. A refusal, which a real one does not charge for, counts as well.
+    #[must_use]
+    pub fn operations(&self) -> Operations {
+        let mut all = Operations::default();
+        for line in &self.shared.bucket().log {
+            match line.split_once(' ') {
+                Some(("POST", _)) => all.class_a += 1,
+                Some(("GET", path)) if path.ends_with("/o") => all.class_a += 1,
+                Some(("GET", _)) => all.class_b += 1,
+                _ => {}
+            }
+        }
+        all
+    }
+
+    /// From now on everything is answered with this status, like 401; `None` ends it.
+    ///
+    /// # Panics
+    /// For a number that is no status.
+    pub fn refuse(&self, status: Option<u16>) {
+        self.shared.bucket().refuses = status.map(|status| StatusCode::from_u16(status).expect("a status"));
+    }
+
+    /// Objects with these prefixes can be read and not changed, as by an IAM condition.
+    pub fn read_only(&self, prefixes: &[&str]) {
+        self.shared.bucket().read_only = prefixes.iter().map(|&prefix| prefix.to_owned()).collect();
+    }
+
+    /// Where it is, in Google's large letters.
+    pub fn place(&self, location: &str) {
+        self.shared.bucket().location = location.to_owned();
     }
 
     /// Called before each request is handled.
@@ -132,8 +180,16 @@ async fn note(State(shared): State<Shared>, request: Request, next: Next) -> Res
     if shared.ask_hook(&method, &whole) == Then::Lose {
         return lost();
     }
-    shared.bucket().log.push(format!("{method} {path}"));
-    next.run(request).await
+    let refuses = {
+        let mut bucket = shared.bucket();
+        bucket.log.push(format!("{method} {path}"));
+        bucket.refuses
+    };
+    match refuses {
+        Some(StatusCode::UNAUTHORIZED) => refuse(StatusCode::UNAUTHORIZED, "authError", "Invalid Credentials"),
+        Some(status) => refuse(status, "forbidden", "the caller does not have storage.objects access"),
+        None => next.run(request).await,
+    }
 }
 
 type Params = Query<BTreeMap<String, String>>;
@@ -158,6 +214,15 @@ fn lost() -> Response {
     ([(header::CONTENT_LENGTH, "100")], Body::from_stream(broken)).into_response()
 }
 
+impl Bucket {
+    /// Rights are looked at before anything else of the request.
+    fn forbids(&self, name: &str) -> Option<Response> {
+        let message = "the caller does not have storage.objects.create access";
+        let protected = self.read_only.iter().any(|prefix| name.starts_with(prefix));
+        protected.then(|| refuse(StatusCode::FORBIDDEN, "forbidden", message))
+    }
+}
+
 fn as_expected(found: Option<u64>, params: &BTreeMap<String, String>) -> bool {
     params.get("ifGenerationMatch").is_none_or(|wanted| *wanted == found.unwrap_or(0).to_string())
 }
@@ -179,6 +244,9 @@ async fn upload(State(shared): State<Shared>, Query(params): Params, body: Bytes
     let Some(name) = params.get("name").cloned() else {
         return refuse(StatusCode::BAD_REQUEST, "required", "Required object name");
     };
+    if let Some(refusal) = bucket.forbids(&name) {
+        return refusal;
+    }
     let found = bucket.objects.get(&name).map(|object| object.generation);
     if !as_expected(found, &params) {
         return mismatch();
@@ -222,6 +290,9 @@ async fn remove(
     if let Some(response) = faulty(fault) {
         return response;
     }
+    if let Some(refusal) = bucket.forbids(&object) {
+        return refusal;
+    }
     let found = bucket.objects.get(&object).map(|object| object.generation);
     if found.is_none() {
         return refuse(StatusCode::NOT_FOUND, "notFound", "No such object");
@@ -231,6 +302,10 @@ async fn remove(
     }
     bucket.objects.remove(&object);
     if fault == Some(Fault::LoseReply) { lost() } else { StatusCode::NO_CONTENT.into_response() }
+}
+
+async fn metadata(State(shared): State<Shared>) -> Response {
+    Json(json!({"location": shared.bucket().location})).into_response()
 }
 
 /// Pages of two, so that paging is met by every test.

@@ -10,6 +10,7 @@ use failover::{
 
 mod costs;
 mod federation;
+mod identities;
 mod network;
 
 const KEY: &str = "0x93247f2209abcacf57b75a51dafae777f9dd38bc7053d1af526f220a7489a6d3a2753e5f3e8b1cfe39b56f43611df74a";
@@ -22,6 +23,7 @@ folder=$(dirname "$0")
 { printf '%s\x1f' "$@"; echo; } >> "$folder/calls"
 case " $* " in
   *' list '*) cat "$folder/machines" 2> /dev/null; exit 0 ;;
+  *' get-iam-policy '*) cat "$folder/policy" 2> /dev/null; exit 0 ;;
   *' describe '* | *' policies get '*) ;;
   *) exit 0 ;;
 esac
@@ -35,6 +37,8 @@ esac
 case " $* " in
   *'value(state)'*) echo $state ;;
   *'value(deleted)'*) echo $deleted ;;
+  *'value(location)'*) echo US-CENTRAL1 ;;
+  *'value(attributeCondition)'*) cat "$folder/trusted" 2> /dev/null || true ;;
   *) echo there ;;
 esac
 "#;
@@ -49,7 +53,8 @@ struct Ran {
 impl Ran {
     /// The calls that change something, the first words first.
     fn changes(&self) -> Vec<String> {
-        let looks = |call: &&Vec<String>| call.iter().any(|word| ["describe", "get", "list"].contains(&word.as_str()));
+        let looks = ["describe", "get", "list", "get-iam-policy"];
+        let looks = |call: &&Vec<String>| call.iter().any(|word| looks.contains(&word.as_str()));
         self.calls.iter().filter(|call| !looks(call)).map(|call| call.join(" ")).collect()
     }
 
@@ -62,6 +67,11 @@ impl Ran {
 
 /// Runs a script where `there` says what already exists: absent, present, deleted or hidden.
 fn run(script: &str, there: &str, machines: &str, more: &[&str]) -> Ran {
+    run_among(script, there, &[("machines", machines)], more)
+}
+
+/// With these files, which say what else there is: `machines`, `policy` (of the bucket), `trusted` (by the provider).
+fn run_among(script: &str, there: &str, files: &[(&str, &str)], more: &[&str]) -> Ran {
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str, text: &str| {
         let path = folder.path().join(name);
@@ -70,7 +80,9 @@ fn run(script: &str, there: &str, machines: &str, more: &[&str]) -> Ran {
     };
     fs::set_permissions(file("gcloud", GCLOUD), fs::Permissions::from_mode(0o755)).unwrap();
     file("there", there);
-    file("machines", machines);
+    for (name, text) in files {
+        file(name, text);
+    }
     let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap());
     let mut command = Command::new(Path::new(DOCS).join(script));
     command.args(["--project", "my-failover"]).args(more).env("PATH", path).env("FAILOVER_PAUSE", "0");
@@ -140,6 +152,7 @@ fn a_new_project_gets_everything_once_and_nothing_more() {
         "storage buckets update gs://my-failover-failover",
         "storage buckets add-iam-policy-binding gs://my-failover-failover --member serviceAccount:",
         "storage buckets add-iam-policy-binding gs://my-failover-failover --member serviceAccount:",
+        "storage buckets add-iam-policy-binding gs://my-failover-failover --member serviceAccount:",
         "storage buckets add-iam-policy-binding gs://my-failover-failover --member user:",
         "iam workload-identity-pools create failover-home",
         "iam workload-identity-pools providers create-oidc cluster",
@@ -190,17 +203,26 @@ fn only_peers_come_in_and_nobody_by_ssh() {
 }
 
 #[test]
-fn the_watcher_is_bound_to_its_own_machines_and_kept_from_owners() {
+fn the_watcher_is_bound_to_its_own_machines_and_disks_and_kept_from_what_humans_and_gates_write() {
     let ran = setup("absent", &[]);
     let project = ran.one("projects add-iam-policy-binding my-failover --member serviceAccount:").join(" ");
     assert!(project.contains("--role projects/my-failover/roles/failoverWatcher"), "{project}");
-    assert!(project.contains(r#"resource.name.extract("/instances/{name}").startsWith("fo-")"#), "{project}");
+    for kind in ["Instance", "Disk"] {
+        let name = format!("/{}s/{{name}}", kind.to_lowercase());
+        let own = format!(
+            r#"(resource.type != "compute.googleapis.com/{kind}" || resource.name.extract("{name}").startsWith("fo-"))"#
+        );
+        assert!(project.contains(&own), "{project}");
+    }
     let member = "--member serviceAccount:failover-watcher@my-failover.iam.gserviceaccount.com";
     let bucket: Vec<_> =
         ran.changes().into_iter().filter(|call| call.starts_with("storage") && call.contains(member)).collect();
     assert!(bucket[0].contains("objectViewer --condition None"), "{bucket:?}");
-    let owners = r#"!resource.name.startsWith("projects/_/buckets/my-failover-failover/objects/home/owners/")"#;
-    assert!(bucket[1].contains("objectUser") && bucket[1].contains(owners), "{bucket:?}");
+    assert!(bucket[1].contains("legacyBucketReader --condition None"), "{bucket:?}");
+    let all = ["owners", "sessions", "promotions"].map(|folder| {
+        format!(r#"!resource.name.startsWith("projects/_/buckets/my-failover-failover/objects/home/{folder}/")"#)
+    });
+    assert!(bucket[2].contains("objectUser") && bucket[2].contains(&all.join(" && ")), "{bucket:?}");
     let made = ran.one("storage buckets update").join(" ");
     for flag in [
         "--uniform-bucket-level-access",

@@ -5,6 +5,7 @@ use failover::sandbox::object_store::FakeObjectStore;
 use pair::Ledger;
 use proxy::Wire;
 
+mod hour;
 mod late;
 
 #[path = "../common/pair.rs"]

@@ -58,6 +58,7 @@ impl Rig {
         fs::write(&jwks, JWKS).unwrap();
         let jwks = jwks.to_str().unwrap();
         let options = ["--operator", "user:me@example.org", "--billing-account", "000000-000000-000000", "--deny"];
+        let options = [&options[..], &["--gate", "eth:gate", "--validator", "eth-0", "--validator", "eth-1"]].concat();
         let output =
             self.run("setup.sh", &[&options[..], &["--jwks", jwks, "--issuer", "https://home"]].concat()).await;
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -89,6 +90,8 @@ async fn googles_own_gcloud_makes_the_project_leaves_it_and_takes_it_away() {
     let left = google.there();
     assert_eq!(left.len(), 3, "the project, its bucket, and the provider of a deleted pool: {left:?}");
     assert!(google.bindings("/projects/my-failover").iter().all(|(_, member, _)| !member.contains("failover-watcher")));
+    let mine = google.bindings("/b/my-failover-failover/iam");
+    assert!(mine.len() == 1 && mine[0].1 == "user:me@example.org", "what is yours stays: {mine:?}");
 
     // What Google keeps for a while is taken back.
     rig.setup().await;
@@ -112,16 +115,18 @@ fn looked_at(google: &Google) {
     assert_eq!(granted, PERMISSIONS.iter().chain(LOOKED_AT).copied().collect());
 
     let watcher = "serviceAccount:failover-watcher@my-failover.iam.gserviceaccount.com".to_owned();
-    let own = r#"resource.type != "compute.googleapis.com/Instance" || resource.name.extract("/instances/{name}").startsWith("fo-")"#;
+    let of = |kind: &str, name: &str| {
+        format!(
+            r#"(resource.type != "compute.googleapis.com/{kind}" || resource.name.extract("{name}").startsWith("fo-"))"#
+        )
+    };
+    let own = format!("{} && {}", of("Instance", "/instances/{name}"), of("Disk", "/disks/{name}"));
     let me = "user:me@example.org".to_owned();
     let project = google.bindings("/projects/my-failover");
     let role = |name: &str| format!("projects/my-failover/roles/{name}");
     assert_eq!(
         project,
-        [
-            (role("failoverWatcher"), watcher.clone(), own.to_owned()),
-            (role("failoverOperator"), me.clone(), String::new())
-        ]
+        [(role("failoverWatcher"), watcher.clone(), own), (role("failoverOperator"), me.clone(), String::new())]
     );
 
     let bucket = google.resource("/b/my-failover-failover");
@@ -130,26 +135,37 @@ fn looked_at(google: &Google) {
     assert_eq!(bucket["iamConfiguration"]["uniformBucketLevelAccess"]["enabled"], true, "{bucket}");
     assert_eq!(bucket["versioning"]["enabled"], false, "{bucket}");
     assert!(bucket["retentionPolicy"].is_null(), "{bucket}");
-    let owners = r#"!resource.name.startsWith("projects/_/buckets/my-failover-failover/objects/home/owners/")"#;
+    assert_eq!(bucket["location"], "europe-west4", "{bucket}");
+    let object = |name: &str| format!(r#""projects/_/buckets/my-failover-failover/objects/home/{name}""#);
+    let withheld = ["owners/", "sessions/", "promotions/"]
+        .map(|folder| format!("!resource.name.startsWith({})", object(folder)))
+        .join(" && ");
+    let pool = format!(
+        "principal://iam.googleapis.com/projects/{NUMBER}/locations/global/workloadIdentityPools/failover-home"
+    );
+    let gate = format!("{pool}/subject/system:serviceaccount:eth:gate");
+    let session = |validator: &str| format!("resource.name == {}", object(&format!("sessions/{validator}")));
     let mut ledger = google.bindings("/b/my-failover-failover/iam");
     ledger.sort();
     let storage = |name: &str| format!("roles/storage.{name}");
     assert_eq!(
         ledger,
         [
-            (storage("objectUser"), watcher.clone(), owners.to_owned()),
+            (storage("legacyBucketReader"), watcher.clone(), String::new()),
+            (storage("objectUser"), gate.clone(), session("eth-0")),
+            (storage("objectUser"), gate.clone(), session("eth-1")),
+            (storage("objectUser"), watcher.clone(), withheld),
             (storage("objectUser"), me, String::new()),
+            (storage("objectViewer"), gate, String::new()),
             (storage("objectViewer"), watcher, String::new()),
         ]
     );
 
     let provider = google.resource("/providers/cluster");
-    assert_eq!(provider["attributeCondition"], "assertion.sub == 'system:serviceaccount:failover:failover'");
+    let trusted = "assertion.sub in ['system:serviceaccount:failover:failover', 'system:serviceaccount:eth:gate']";
+    assert_eq!(provider["attributeCondition"], trusted);
     assert_eq!((&provider["oidc"]["issuerUri"], &provider["oidc"]["jwksJson"]), (&json!("https://home"), &json!(JWKS)));
     assert_eq!(provider["attributeMapping"], json!({"google.subject": "assertion.sub"}));
-    let pool = format!(
-        "principal://iam.googleapis.com/projects/{NUMBER}/locations/global/workloadIdentityPools/failover-home"
-    );
     let subject = format!("{pool}/subject/system:serviceaccount:failover:failover");
     let user = "roles/iam.workloadIdentityUser".to_owned();
     let acts = google.bindings("/serviceAccounts/failover-watcher@my-failover.iam.gserviceaccount.com");

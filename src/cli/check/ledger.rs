@@ -1,5 +1,6 @@
-//! Whether the ledger can be read, written and compared, and whether `owners/` is out of reach. It leaves nothing behind
-//! and touches no record of the watcher's.
+//! Whether the ledger can be read, written and compared, whether what only humans and gates write is out of reach, and
+//! whether it is in another region than the first standby. It leaves nothing behind and touches no record of the
+//! watcher's.
 
 use std::path::Path;
 
@@ -8,7 +9,7 @@ use crate::{
     assembly,
     config::{Config, LedgerSettings},
     domain::LedgerKey,
-    ports::{Expect, Finding, FindingState, Ledger, LedgerError, PutError, Version},
+    ports::{Barred, Expect, Finding, FindingState, Ledger, LedgerError, PutError, Version},
 };
 
 /// A generation that no object has: Cloud Storage counts them by the microsecond.
@@ -27,7 +28,17 @@ pub(super) async fn check(config: &Config) -> Vec<Finding> {
         return vec![missing(&name, path)];
     }
     findings.extend(match assembly::ledger(config) {
-        Ok(ledger) => records(&*ledger, &name).await,
+        Ok(ledger) => {
+            let mut found = records(&*ledger, &name).await;
+            let first = config.compute.as_ref().and_then(|compute| compute.ladder.first());
+            if let Some(region) = first.and_then(|rung| rung.zone.rsplit_once('-')).map(|(region, _)| region)
+                && ledger.is_off_site()
+                && found.first().is_some_and(|finding| finding.state == FindingState::Ok)
+            {
+                found.push(place(&*ledger, &name, region).await);
+            }
+            found
+        }
         Err(error) => vec![Finding::problem(&name, format!("{error:#}"), "correct the section `ledger`")],
     });
     findings
@@ -59,6 +70,10 @@ fn remedy(ledger: &dyn Ledger) -> &'static str {
 async fn records(ledger: &dyn Ledger, name: &str) -> Vec<Finding> {
     let seen = match ledger.list(LedgerKey::VALIDATORS, None).await {
         Ok(keys) => format!("{} validators on record", keys.len()),
+        Err(error @ LedgerError::Refused(Barred::Login, _)) => {
+            let remedy = "see that `ledger.gcs.credentials` name the right identity, and that this clock is right";
+            return vec![Finding::problem(name, error.to_string(), remedy)];
+        }
         Err(error) => return vec![Finding::problem(name, error.to_string(), remedy(ledger))],
     };
     let mut findings = vec![match written(ledger).await {
@@ -68,7 +83,7 @@ async fn records(ledger: &dyn Ledger, name: &str) -> Vec<Finding> {
     }];
     // A file on this machine knows no rights.
     if ledger.is_off_site() {
-        findings.push(owners(ledger, name).await);
+        findings.push(withheld(ledger, name).await);
     }
     findings
 }
@@ -78,7 +93,9 @@ async fn written(ledger: &dyn Ledger) -> Result<(), (bool, String)> {
     let failed = |what: &str, error: &PutError| {
         let certain = match error {
             PutError::Failed(LedgerError::Unavailable(_)) | PutError::UnknownOutcome(_) => false,
-            PutError::Conflict { .. } | PutError::TooLarge(_) | PutError::Failed(LedgerError::Unusable(_)) => true,
+            PutError::Conflict { .. }
+            | PutError::TooLarge(_)
+            | PutError::Failed(LedgerError::Refused(..) | LedgerError::Unusable(_)) => true,
         };
         (certain, format!("a record cannot be {what}: {error}"))
     };
@@ -94,19 +111,44 @@ async fn written(ledger: &dyn Ledger) -> Result<(), (bool, String)> {
     compared
 }
 
-/// Asks to change a record that is never there: a refusal comes before the comparison.
-async fn owners(ledger: &dyn Ledger, name: &str) -> Finding {
-    let subject = format!("{name}: owners/");
-    match ledger.put(&LedgerKey::NO_OWNER, Vec::new(), Expect::Version(Version(NEVER.to_owned()))).await {
-        Err(PutError::Failed(LedgerError::Unusable(why))) if why.contains("refuses us") => {
-            Finding::ok(subject, "cannot be written by these credentials")
+/// Asks to change records that are never there: a refusal comes before the comparison.
+async fn withheld(ledger: &dyn Ledger, name: &str) -> Finding {
+    let (mut writable, mut unknown) = (Vec::new(), Vec::new());
+    let folder = |key: &LedgerKey| key.split_inclusive('/').next().unwrap_or_default().to_owned();
+    let all = LedgerKey::WITHHELD.each_ref().map(folder).join(", ");
+    for key in LedgerKey::WITHHELD {
+        match ledger.put(&key, Vec::new(), Expect::Version(Version(NEVER.to_owned()))).await {
+            Err(PutError::Failed(LedgerError::Refused(Barred::Right, _))) => {}
+            Err(PutError::Conflict { .. }) | Ok(_) => writable.push(folder(&key)),
+            Err(error @ (PutError::Failed(_) | PutError::UnknownOutcome(_) | PutError::TooLarge(_))) => {
+                unknown.push(format!("{}: {error}", folder(&key)));
+            }
         }
-        Err(PutError::Conflict { .. }) | Ok(_) => {
-            let remedy = "right for you, wrong for the watcher: give it the conditions of docs/gcp.md";
-            Finding::warning(subject, "can be written by these credentials", remedy)
+    }
+    let subject = format!("{name}: {all}");
+    if !unknown.is_empty() {
+        return Finding::unknown(subject, unknown.join("; "), remedy(ledger));
+    }
+    if writable.is_empty() {
+        return Finding::ok(subject, "cannot be written by these credentials");
+    }
+    let remedy = "right for you, wrong for the watcher: give it the condition of docs/gcp.md, `docs/gcp/setup.sh` does";
+    Finding::warning(subject, format!("{} can be written by these credentials", writable.join(", ")), remedy)
+}
+
+/// An outage that takes a whole region must not take the standby and what all of them are known by.
+async fn place(ledger: &dyn Ledger, name: &str, first: &str) -> Finding {
+    let subject = format!("{name}: region");
+    let remedy = "create a bucket in another region and copy the ledger while no watcher runs (docs/gcp.md)";
+    match ledger.region().await {
+        Ok(Some(region)) if region == first => {
+            Finding::warning(subject, format!("in {region}, where the ladder begins: both are out together"), remedy)
         }
-        Err(error @ (PutError::Failed(_) | PutError::UnknownOutcome(_) | PutError::TooLarge(_))) => {
-            Finding::unknown(subject, error.to_string(), remedy(ledger))
+        Ok(Some(region)) => Finding::ok(subject, format!("in {region}; the ladder begins in {first}")),
+        Ok(None) => Finding::ok(subject, "in none"),
+        Err(error) => {
+            let remedy = "give these credentials roles/storage.legacyBucketReader on the bucket";
+            Finding::warning(subject, error.to_string(), remedy)
         }
     }
 }
@@ -114,48 +156,19 @@ async fn owners(ledger: &dyn Ledger, name: &str) -> Finding {
 #[cfg(all(test, feature = "sandbox"))]
 #[allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 mod tests {
-    use std::{sync::Arc, time::Duration};
+    use std::time::Duration;
 
-    use async_trait::async_trait;
     use google_cloud_auth::credentials::anonymous;
 
     use super::*;
     use crate::{
         adapters::ledger_gcs::{GcsConfig, LedgerGcs},
-        ports::Stored,
         sandbox::object_store::FakeObjectStore,
     };
 
-    /// A bucket in which these keys may not be written.
-    struct Guarded(LedgerGcs, &'static str);
-
-    #[async_trait]
-    impl Ledger for Guarded {
-        async fn get(&self, key: &str) -> Result<Option<Stored>, LedgerError> {
-            self.0.get(key).await
-        }
-        async fn put(&self, key: &str, bytes: Vec<u8>, expect: Expect) -> Result<Version, PutError> {
-            if key.starts_with(self.1) {
-                return Err(LedgerError::Unusable("gs://b refuses us (403 Forbidden)".into()).into());
-            }
-            self.0.put(key, bytes, expect).await
-        }
-        async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Vec<String>, LedgerError> {
-            self.0.list(prefix, after).await
-        }
-        async fn remove(&self, key: &str, version: &Version) -> Result<(), PutError> {
-            self.0.remove(key, version).await
-        }
-        fn describe(&self) -> String {
-            self.0.describe()
-        }
-        fn is_off_site(&self) -> bool {
-            true
-        }
-    }
-
-    async fn states(guarded: &'static str) -> Vec<FindingState> {
-        let store = Arc::new(FakeObjectStore::start().await.unwrap());
+    async fn bucket(read_only: &[&str]) -> (FakeObjectStore, LedgerGcs) {
+        let store = FakeObjectStore::start().await.unwrap();
+        store.read_only(read_only);
         let config = GcsConfig {
             endpoint: Some(store.url().parse().unwrap()),
             bucket: "b".into(),
@@ -164,20 +177,53 @@ mod tests {
             timeout: Duration::from_secs(5),
         };
         crate::adapters::http::install_tls_provider();
-        let ledger = Guarded(LedgerGcs::new(config).unwrap(), guarded);
+        let ledger = LedgerGcs::new(config).unwrap();
+        (store, ledger)
+    }
+
+    async fn found(read_only: &[&str]) -> Vec<Finding> {
+        let (store, ledger) = bucket(read_only).await;
         let found = records(&ledger, "ledger").await;
         assert!(store.dump().is_empty(), "nothing is left behind: {:?}", store.dump());
-        found.into_iter().map(|finding| finding.state).collect()
+        found
     }
 
     #[tokio::test]
-    async fn owners_out_of_reach_is_well_and_within_reach_a_warning() {
-        assert_eq!(states("owners/").await, [FindingState::Ok, FindingState::Ok]);
-        assert_eq!(states("nothing").await, [FindingState::Ok, FindingState::Warning]);
+    async fn what_only_humans_and_gates_write_is_to_be_out_of_reach_all_of_it() {
+        let all = found(&["owners/", "sessions/", "promotions/"]).await;
+        assert_eq!([all[0].state, all[1].state], [FindingState::Ok, FindingState::Ok], "{all:?}");
+        assert!(all[1].subject.contains("owners/, sessions/, promotions/"), "{all:?}");
+        let some = found(&["owners/"]).await;
+        assert_eq!(some[1].state, FindingState::Warning, "{some:?}");
+        assert!(some[1].detail.starts_with("sessions/, promotions/ can be written"), "{some:?}");
     }
 
     #[tokio::test]
     async fn a_ledger_that_can_only_be_read_would_fail_on_the_day() {
-        assert_eq!(states("checks/").await[0], FindingState::Problem);
+        assert_eq!(found(&["checks/"]).await[0].state, FindingState::Problem);
+    }
+
+    #[tokio::test]
+    async fn a_login_that_is_not_accepted_is_not_taken_for_a_right_that_is_withheld() {
+        let (store, ledger) = bucket(&[]).await;
+        store.refuse(Some(401));
+        assert_eq!(withheld(&ledger, "ledger").await.state, FindingState::Unknown);
+        let found = records(&ledger, "ledger").await;
+        assert!(found[0].detail.contains("does not accept our login"), "{found:?}");
+        assert!(!found[0].remedy.as_ref().unwrap().contains("role"), "{found:?}");
+    }
+
+    #[tokio::test]
+    async fn a_bucket_where_the_ladder_begins_is_warned_of_and_one_that_hides_its_place_too() {
+        let (store, ledger) = bucket(&[]).await;
+        let states = async |first| place(&ledger, "ledger", first).await;
+        assert_eq!(states("us-central1").await.state, FindingState::Ok);
+        assert_eq!(states("us-east1").await.state, FindingState::Warning);
+        store.place("EU");
+        assert_eq!(states("us-east1").await.state, FindingState::Ok);
+        store.refuse(Some(403));
+        let hidden = states("us-east1").await;
+        assert_eq!(hidden.state, FindingState::Warning);
+        assert!(hidden.remedy.unwrap().contains("legacyBucketReader"));
     }
 }

@@ -3,8 +3,8 @@
 use super::{Checker, ComputeSettings, GenericStandbySettings, NodeSettings, ValidatorKind, ValidatorSettings};
 use crate::{
     config::{
-        values::At,
-        written::{Budget, ConfigFile},
+        values::{At, Place},
+        written::{Budget, ConfigFile, LedgerSection},
     },
     domain::{Contradiction, OtherChain, Policy, Usd},
 };
@@ -16,7 +16,13 @@ impl Checker<'_> {
         validators: &[ValidatorSettings],
         compute: Option<&ComputeSettings>,
     ) -> Policy {
-        let thresholds = written.policy.thresholds();
+        let mut thresholds = written.policy.thresholds();
+        if matches!(written.ledger.value, LedgerSection::Gcs(_)) {
+            thresholds.requests_every = Policy::REQUESTS_EVERY_IN_A_BUCKET;
+            if written.policy.place("lease") == Place::default() {
+                thresholds.lease = Policy::LEASE_IN_A_BUCKET;
+            }
+        }
         let priced = |compute: &ComputeSettings| {
             let ComputeSettings { prices, disk_type, disk_gb, boot_disk_gb, .. } = compute;
             let price = |rung| prices.price(rung, disk_type, *disk_gb, *boot_disk_gb, thresholds.standby_ttl);

@@ -1,6 +1,8 @@
 //! Until when a lease is certain, by two clocks of this machine. It knows nothing of the record.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
+
+use tokio::time::Instant;
 
 /// A moment on both clocks; whichever reaches it first counts.
 ///

@@ -99,3 +99,23 @@ fn a_ledger_that_cannot_be_read_to_its_end_is_not_said_to_be_well() {
     let said: serde_json::Value = serde_json::from_str(&empty.out).unwrap();
     assert_eq!((empty.code, &said["records"], &said["findings"]), (0, &0.into(), &serde_json::json!([])), "{said}");
 }
+
+/// As a backup does, or another process that ends only now.
+#[tokio::test]
+async fn a_ledger_that_another_process_holds_at_the_start_is_waited_for() {
+    let house = House::new("");
+    let path = house.folder.path().join("ledger.sqlite");
+    drop(LedgerSqlite::open(&path).unwrap());
+    let holder = rusqlite::Connection::open(&path).unwrap();
+    holder.execute_batch("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE; COMMIT;").unwrap();
+    let watcher = house.serve("watcher");
+    let held = async {
+        while !watcher.log().contains("another process holds") {
+            assert!(watcher.runs(), "{}", watcher.log());
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(20), held).await.expect("it says what it waits for");
+    drop(holder);
+    watcher.until("/readyz", 200).await;
+}
