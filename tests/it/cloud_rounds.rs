@@ -392,3 +392,17 @@ fn a_list_that_always_fails_is_reported_while_nothing_is_wrong_at_home() {
     assert!(night.world.get(&eth()).unwrap().live.troubles.is_empty());
     assert!(night.record().notified.is_empty(), "the next time it is news");
 }
+
+/// No list shows it, and the name is taken: its place has as long as a machine has to boot.
+#[test]
+fn a_machine_that_only_its_name_shows_is_waited_for_with_a_deadline() {
+    let mut night = Night::with(2);
+    let answer = |rung: &Rung| match rung.zone.as_str() {
+        "region0-a" => CreateOutcome::BeingMade("still being created".into()),
+        _ => CreateOutcome::OutOfStock("none".into()),
+    };
+    night.pass(Span::from_mins(19), nothing_but(answer));
+    assert!(night.creations().iter().all(|(_, zone)| zone == "region0-a"), "{:?}", night.creations());
+    night.pass(Span::from_mins(3), nothing_but(answer));
+    assert!(night.creations().iter().any(|(_, zone)| zone == "region1-a"), "{:?}", night.creations());
+}

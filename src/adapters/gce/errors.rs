@@ -86,7 +86,7 @@ pub(super) fn of_operation(code: &str, said: &str) -> Option<Failure> {
 /// *API errors*, *Concurrent operation limits* and the catalogue of reasons of the REST reference (v1/errors).
 fn by_reason(code: &str, said: &str) -> Option<Failure> {
     // Subnetworks are regional, and so is the right to use one.
-    let is_place = said.contains("'compute.subnetworks.");
+    let is_place = said.contains("'compute.subnetworks.use");
     let said = said.to_owned();
     Some(match code {
         "ZONE_RESOURCE_POOL_EXHAUSTED"

@@ -377,8 +377,13 @@ fn created_as(turn: &mut Transition<'_>, rung: &Rung, outcome: &CreateOutcome) {
             turn.incident().failures.unanswered += 1;
             search_again(turn, &placed);
         }
-        // The place does answer: it is waited for there, under the same number.
-        CreateOutcome::BeingMade(_) => search_again(turn, &placed),
+        // The place does answer: it is waited for there, under the same number, for as long as one has to boot.
+        CreateOutcome::BeingMade(_) => {
+            let since = turn.live.troubles.get(&Step::Create).map(|trouble| trouble.since);
+            let is_late = since.is_some_and(|since| turn.now >= since.plus(turn.policy.boot_deadline));
+            turn.incident().failures.unanswered += u32::from(is_late);
+            search_again(turn, &placed);
+        }
         CreateOutcome::Unknown(said) => {
             turn.incident().failures.unanswered += 1;
             turn.say(Reason::OutcomeUnknown { said: said.clone() });
