@@ -231,8 +231,8 @@ impl Machines for Gce {
         // Success is what is seen, not what an operation says.
         match self.get(&spec.rung.zone, &spec.machine_name()).await {
             Ok(Some(found)) => self.verified(found),
-            Ok(None) => CreateOutcome::Unknown("the operation ended well, but the machine is not found".into()),
-            Err(failure) => CreateOutcome::Unknown(failure.to_string()),
+            Ok(None) => CreateOutcome::BeingMade("the operation ended well, but the machine is not shown yet".into()),
+            Err(failure) => CreateOutcome::BeingMade(format!("the operation ended well, but: {failure}")),
         }
     }
 

@@ -159,7 +159,8 @@ pub enum CreateOutcome {
     Refused(String),
     /// Nothing was made and nobody has to change anything: a rate, a resource that is not ready. A minute mends it.
     Busy(String),
-    /// It is there under this incident's labels, and not yet what it is going to be: it may still vanish.
+    /// It is there under this incident's labels, or its operation has ended well, and it is not yet shown as what it is
+    /// going to be: it may still vanish.
     BeingMade(String),
     /// It may or may not have happened: look before acting again.
     Unknown(String),
