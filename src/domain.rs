@@ -32,6 +32,7 @@ pub mod standby;
 mod stuck;
 mod text;
 mod time;
+mod trouble;
 pub mod world;
 
 pub use alerts::{AlertBook, AlertRecord};
@@ -62,4 +63,5 @@ pub use text::{
     Lines, Text, brief, console_tail, end_of_line, one_line, visible, visible_html, visible_json, visible_line,
 };
 pub use time::{Span, Time, TimeExt, clock, elapsed, human};
+pub use trouble::{CloudTrouble, remedy};
 pub use world::*;

@@ -147,8 +147,8 @@ impl<T: Machines + Disks + Inspection> Cloud for T {}
 
 #[async_trait]
 pub trait Machines: Send + Sync + 'static {
-    /// Every machine of this site that the scope names, in every zone. An answer that may lack one is an error
-    /// ([`CloudError::Unknown`]), never a shorter list.
+    /// Every machine of this site that the scope names, in every zone in which machines are made. An answer that may
+    /// lack one is an error ([`CloudError::Incomplete`]), never a shorter list.
     async fn find(&self, scope: &Scope) -> Result<Vec<Machine>, CloudError>;
     /// Creates the machine and follows the operation to its end. It never reports success that it has not seen, and a
     /// machine of the same name counts only when its labels are this incident's. The ledger's id becomes a label: by it
@@ -272,9 +272,21 @@ pub enum CloudError {
     /// Not until somebody changes something.
     #[error("the cloud refused: {0}")]
     Refused(String),
-    /// Cannot be told: a lost reply, a zone missing from a listing. Look before acting again.
+    /// Cannot be told: a lost reply. Look before acting again.
     #[error("the outcome is unknown: {0}")]
     Unknown(String),
+    /// A search to which some zones of the ladder have not answered: it shows what is there, never what is not.
+    #[error("the list is not complete: {}", .0.why)]
+    Incomplete(Box<IncompleteList>),
+}
+
+/// What a search has found, and where it could not look.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IncompleteList {
+    pub found: Vec<Machine>,
+    pub unseen_zones: Vec<String>,
+    /// What those zones have answered.
+    pub why: String,
 }
 
 /// A machine that was checked, just now, against `owners/`, `sessions/`, its labels and its report, and may be deleted.

@@ -27,6 +27,7 @@ mod look;
 mod operation;
 mod read;
 mod retain;
+mod search;
 
 pub use check::{LOOKED_AT, PERMISSIONS};
 use errors::{Failure, classify};
@@ -155,10 +156,6 @@ impl Gce {
             Err(failure) => return CreateOutcome::Unknown(failure.to_string()),
         };
         if read::is_ours(&found, &spec.validator, spec.action.incident) {
-            // It may still fail for want of capacity, and then it vanishes; a search waits for that.
-            if read::state(found.status.as_ref()) == MachineState::Starting {
-                return CreateOutcome::Unknown(format!("{name} is still being created in {zone}"));
-            }
             self.verified(found)
         } else {
             CreateOutcome::RefusedHere(format!(
@@ -172,9 +169,14 @@ impl Gce {
         let Some(instance) = read::instance_ref(&found) else {
             return CreateOutcome::Unknown("the machine has no name, zone or id".into());
         };
-        match body::disks_are_new(&found) {
-            Ok(()) => CreateOutcome::Created(instance),
-            Err(why) => CreateOutcome::Refused(format!("{instance}: {why}; look at it and delete it by hand")),
+        if let Err(why) = body::disks_are_new(&found) {
+            return CreateOutcome::Refused(format!("{instance}: {why}; look at it and delete it by hand"));
+        }
+        match read::state(found.status.as_ref()) {
+            MachineState::Running | MachineState::Stopped => CreateOutcome::Created(instance),
+            // It may still fail for want of capacity, and then it vanishes; a search waits for that.
+            MachineState::Starting => CreateOutcome::BeingMade(format!("{instance} is still being created")),
+            MachineState::Stopping => CreateOutcome::BeingMade(format!("{instance} is being stopped or deleted")),
         }
     }
 
@@ -199,27 +201,11 @@ impl Gce {
 #[async_trait]
 impl Machines for Gce {
     async fn find(&self, scope: &Scope) -> Result<Vec<Machine>, CloudError> {
-        let mut machines = Vec::new();
-        let mut token: Option<String> = None;
-        loop {
-            let request = self
-                .instances
-                .aggregated_list()
-                .set_project(&self.config.project)
-                .set_filter(read::filter(&self.config.site, scope))
-                .set_or_clear_page_token(token.clone());
-            // The client does not offer `returnPartialSuccess`, so one bad zone fails the whole list. That is as well:
-            // a list that may lack a machine is no list. Zones that are named as missing all the same count too.
-            let page = self.bounded(self.once(request).send()).await?;
-            read::complete(&page)?;
-            for instance in page.items.into_values().flat_map(|scoped| scoped.instances) {
-                let ours = read::machine(&instance, &self.config.site);
-                machines.extend(ours.filter(|machine| read::in_scope(machine, scope)));
-            }
-            token = page.next_page_token.filter(|token| !token.is_empty());
-            if token.is_none() {
-                return Ok(machines);
-            }
+        match self.everywhere(scope).await {
+            Ok((machines, true)) => Ok(machines),
+            Ok((machines, false)) => self.in_each_zone(scope, machines).await,
+            Err(Failure::Unanswered(_)) => self.in_each_zone(scope, Vec::new()).await,
+            Err(failure) => Err(failure.into()),
         }
     }
 
@@ -245,8 +231,8 @@ impl Machines for Gce {
         // Success is what is seen, not what an operation says.
         match self.get(&spec.rung.zone, &spec.machine_name()).await {
             Ok(Some(found)) => self.verified(found),
-            Ok(None) => CreateOutcome::Unknown("the operation ended well, but the machine is not found".into()),
-            Err(failure) => CreateOutcome::Unknown(failure.to_string()),
+            Ok(None) => CreateOutcome::BeingMade("the operation ended well, but the machine is not shown yet".into()),
+            Err(failure) => CreateOutcome::BeingMade(format!("the operation ended well, but: {failure}")),
         }
     }
 

@@ -22,7 +22,7 @@ use crate::{
     records,
     runtime::{
         lease::LeaseRecord,
-        status::{self, Status},
+        status::{self, Status, TroubleStatus},
         store,
     },
 };
@@ -239,6 +239,13 @@ pub(crate) fn table(status: &Status) -> String {
                 "{}: {} mails wait for the server, {} were refused by every recipient",
                 validator.name, validator.mails_waiting, validator.mails_failed
             ));
+        }
+    }
+    for validator in &status.validators {
+        for TroubleStatus { what, failures, since, answer, remedy } in &validator.troubles {
+            let (name, since) = (&validator.name, clock(*since));
+            lines.push(format!("{name}: {what} has failed {failures} times since {since}: {answer}"));
+            lines.push(format!("    what helps: {remedy}"));
         }
     }
     lines.extend(status.unreadable.iter().map(|why| format!("unreadable: {why}")));

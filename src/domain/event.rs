@@ -22,6 +22,8 @@ pub enum Event {
     Requested(ValidatorId, Request),
     /// All machines of the validator, whatever incident they are of; sent every so often.
     MachinesListed(ValidatorId, Vec<Listed>),
+    /// That list could not be had, or not completely. It is about all validators, and one is enough to say it.
+    MachinesUnlisted(ValidatorId, String),
     Finished(ValidatorId, ActionId, Outcome),
     /// Mail about it was delivered, or not.
     MailSettled(ValidatorId, uuid::Uuid, super::Delivery),
@@ -43,6 +45,7 @@ impl Event {
             | Self::OwnerSeen(id, _)
             | Self::Requested(id, _)
             | Self::MachinesListed(id, _)
+            | Self::MachinesUnlisted(id, _)
             | Self::Finished(id, ..)
             | Self::MailSettled(id, ..)
             | Self::ClockJumped(id, _)
@@ -146,6 +149,9 @@ pub enum Action {
     /// Delete a machine if it has still never written anything.
     #[strum_discriminants(strum(serialize = "delete"))]
     Abandon(InstanceRef),
+    /// Delete a machine that no incident claims, if it has never written anything or its report moves.
+    #[strum_discriminants(strum(serialize = "delete"))]
+    Reclaim(InstanceRef),
     /// Read the last of what its serial port has printed.
     Console(InstanceRef),
     /// Look for disks of the incident that no machine took with it.
@@ -159,6 +165,19 @@ impl Step {
     pub fn name(self) -> &'static str {
         self.into()
     }
+
+    /// What it does, for people.
+    #[must_use]
+    pub fn doing(self) -> &'static str {
+        match self {
+            Self::Find => "listing the machines",
+            Self::Create => "creating a standby",
+            Self::Observe => "looking at the standby",
+            Self::Delete | Self::Abandon | Self::Reclaim => "deleting a machine",
+            Self::Console => "reading its console",
+            Self::Disks => "listing the disks",
+        }
+    }
 }
 
 impl Action {
@@ -169,16 +188,18 @@ impl Action {
 
     #[must_use]
     pub fn deletes(&self) -> bool {
-        matches!(self, Self::Delete(_) | Self::Abandon(_))
+        matches!(self, Self::Delete(_) | Self::Abandon(_) | Self::Reclaim(_))
     }
 
     /// The machine it is about, once there is one.
     #[must_use]
     pub fn instance(&self) -> Option<&InstanceRef> {
         match self {
-            Self::Observe(instance) | Self::Delete(instance) | Self::Abandon(instance) | Self::Console(instance) => {
-                Some(instance)
-            }
+            Self::Observe(instance)
+            | Self::Delete(instance)
+            | Self::Abandon(instance)
+            | Self::Reclaim(instance)
+            | Self::Console(instance) => Some(instance),
             Self::Find | Self::Create(_) | Self::Disks => None,
         }
     }
@@ -187,6 +208,12 @@ impl Action {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
     Found(Vec<Machine>),
+    /// A search without some zones, and what those have answered: it shows what is there, never what is not.
+    FoundWithout {
+        machines: Vec<Machine>,
+        unseen_zones: Vec<String>,
+        why: String,
+    },
     Created(CreateOutcome),
     /// The machine as it is; `None` when it is gone.
     Observed(Option<Seen>),

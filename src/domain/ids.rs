@@ -126,7 +126,7 @@ mod tests {
         let delete = ActionId { incident, step: Step::Delete, attempt: 7 }.request_id("us-central1-a");
         let notice = notice_id(&validator, at, "attention/signer_seen");
         let steps: Vec<_> = <Step as strum::IntoEnumIterator>::iter().map(Step::name).collect();
-        assert_eq!(steps, ["find", "create", "observe", "delete", "delete", "console", "disks"]);
+        assert_eq!(steps, ["find", "create", "observe", "delete", "delete", "delete", "console", "disks"]);
         assert_eq!(incident.to_string(), "31ec5ddd");
         assert_eq!(request.to_string(), "22ded772-c2aa-5000-9ebb-ff1f60d7a912");
         assert_eq!(delete.to_string(), "3c3e781c-19a5-52d7-ba35-1ce9c918ff05");

@@ -20,12 +20,13 @@ mod recover;
 mod release;
 mod request;
 mod stuck;
+mod trouble;
 
 use std::borrow::Cow;
 
 use super::{
-    Action, ActionId, Case, Decision, Event, Incident, Lifetime, Live, Machine, MachineWatch, Mode, Outcome, Pending,
-    Policy, Reason, Rejected, Stage, Standby, Time, Validator, ValidatorId, World,
+    Action, ActionId, Case, Decision, Event, Incident, IncidentId, Lifetime, Live, Machine, MachineWatch, Mode,
+    Outcome, Pending, Policy, Reason, Rejected, Stage, Standby, Time, Validator, ValidatorId, World,
 };
 
 pub use explain::explain;
@@ -158,8 +159,23 @@ impl<'a> Transition<'a> {
 
     /// Those of a search that are the open incident's; it shows the validator's of other incidents as well.
     fn own<'m>(&self, machines: &'m [Machine]) -> Vec<&'m Machine> {
-        let open = self.record.incident().map(|incident| incident.id.to_string());
-        machines.iter().filter(|machine| open.as_ref() == Some(&machine.incident)).collect()
+        machines.iter().filter(|machine| self.is_own(machine)).collect()
+    }
+
+    /// Whether a machine is the open incident's, under the name it has or one it had.
+    fn is_own(&self, machine: &Machine) -> bool {
+        let names = self.record.incident().map(|incident| incident.names().map(|id| id.to_string()));
+        names.is_some_and(|mut names| names.any(|name| name == machine.incident))
+    }
+
+    /// The deletion of one of its machines, under the incident that the machine's label names: the check before it
+    /// compares the two.
+    fn deletion(&mut self, machine: &Machine, not_before: Time) -> Pending {
+        let mut pending = self.incident().next(Action::Delete(machine.instance.clone()), not_before);
+        if let Ok(named) = IncidentId::try_from(machine.incident.clone()) {
+            pending.id.incident = named;
+        }
+        pending
     }
 
     fn incident(&mut self) -> &mut Incident {
@@ -183,7 +199,8 @@ impl<'a> Transition<'a> {
     /// What was observed of one machine, and said about it, is nothing about the next; nor is what was answered before
     /// it came.
     fn forget_machine(&mut self) {
-        (self.live.machine, self.live.last_refusal) = (None, None);
+        self.live.machine = None;
+        self.live.troubles.clear();
         self.forget_notified(&[Lifetime::Machine]);
     }
 

@@ -130,6 +130,12 @@ impl Topic {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Whether it is this one, or one of several below it.
+    #[must_use]
+    pub fn is_of(&self, group: &str) -> bool {
+        self.0.strip_prefix(group).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
 }
 
 impl From<&'static str> for Topic {

@@ -5,7 +5,8 @@ use std::fmt;
 use serde::Serialize;
 
 use super::{
-    Attention, Blocker, IncidentId, InstanceRef, Rung, Span, Stuck, Time, Topic, Usd, Verdict, View, clock, human,
+    Attention, Blocker, IncidentId, InstanceRef, Rung, Span, Step, Stuck, Time, Topic, Usd, Verdict, View, clock,
+    human, remedy,
 };
 
 /// One reason. Its `Display` is what logs, mail, status and `simulate` show.
@@ -25,6 +26,9 @@ pub enum Reason {
     CloudRefused { said: String },
     OutcomeUnknown { said: String },
     Retrying { at: Time, what: &'static str, said: String },
+    BeingMade { said: String, at: Time },
+    KeepsFailing { step: Step, failures: u32, said: String },
+    WorksAgain { step: Step },
     Adopted { instance: InstanceRef },
     NotReady { missing: Vec<String> },
     Ready { instance: InstanceRef },
@@ -76,6 +80,11 @@ impl fmt::Display for Reason {
             Self::CloudRefused { said } => write!(f, "the cloud refuses: {said}"),
             Self::OutcomeUnknown { said } => write!(f, "outcome unknown: {said}; looking before acting again"),
             Self::Retrying { at, what, said } => write!(f, "{what} failed ({said}); trying again at {}", clock(*at)),
+            Self::BeingMade { said, at } => write!(f, "{said}; looking again at {}", clock(*at)),
+            Self::KeepsFailing { step, failures, said } => {
+                write!(f, "{} has failed {failures} times ({said}); what helps: {}", step.doing(), remedy(said))
+            }
+            Self::WorksAgain { step } => write!(f, "{} works again", step.doing()),
             Self::Adopted { instance } => write!(f, "the standby is {instance}"),
             Self::NotReady { missing } => write!(f, "syncing: {}", missing.join(", ")),
             Self::Ready { instance } => write!(f, "standby {instance} is ready"),

@@ -169,6 +169,9 @@ pub struct Incident {
     /// Machines that never booted and were given up, oldest first. None of them is ever adopted again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub abandoned: Vec<Abandoned>,
+    /// Names it had before it took a machine over: a creation of that time may still come, and is its own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub formerly: Vec<IncidentId>,
 }
 
 /// Tries without success. One kind's success says nothing about another's: a look that answers must not reset the pause
@@ -181,6 +184,12 @@ pub struct Failures {
     /// Rounds down the ladder that ended without a machine.
     pub create: u32,
     pub delete: u32,
+    /// Creations of this round that brought no machine.
+    #[serde(default)]
+    pub round: u32,
+    /// Creations on this rung, in a row, of which nobody knows whether they have happened.
+    #[serde(default)]
+    pub unanswered: u32,
 }
 
 /// A machine that never booted, and was deleted so that another could be tried.
@@ -427,7 +436,13 @@ impl Incident {
             machine_since: None,
             estimate: None,
             abandoned: Vec::new(),
+            formerly: Vec::new(),
         }
+    }
+
+    /// Every name its machines may carry, the present one first.
+    pub fn names(&self) -> impl Iterator<Item = IncidentId> {
+        std::iter::once(self.id).chain(self.formerly.iter().copied())
     }
 
     /// The next step, under a name of its own. A creation is named by its number alone: repeated after a lost reply, it

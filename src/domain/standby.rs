@@ -100,6 +100,8 @@ pub enum MachineState {
     Starting,
     /// It says nothing about what runs inside.
     Running,
+    /// On its way to be stopped, suspended or deleted: which one, only its end tells.
+    Stopping,
     Stopped,
 }
 
@@ -155,6 +157,11 @@ pub enum CreateOutcome {
     RefusedHere(String),
     /// It will not work anywhere until somebody changes something: a permission, billing, a machine to look at first.
     Refused(String),
+    /// Nothing was made and nobody has to change anything: a rate, a resource that is not ready. A minute mends it.
+    Busy(String),
+    /// It is there under this incident's labels, or its operation has ended well, and it is not yet shown as what it is
+    /// going to be: it may still vanish.
+    BeingMade(String),
     /// It may or may not have happened: look before acting again.
     Unknown(String),
 }

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    ActionId, ChainView, Decision, InstanceId, KeyStates, MachineState, Maintenance, ReportHistory, Signals, Span,
-    Stuck, Time, TimeExt, Validator, ValidatorId,
+    ActionId, ChainView, CloudTrouble, Decision, InstanceId, InstanceRef, KeyStates, MachineState, Maintenance,
+    ReportHistory, Signals, Span, Step, Stuck, Time, TimeExt, Validator, ValidatorId,
 };
 
 /// All validators, and the chain they are on.
@@ -47,9 +47,11 @@ pub struct Live {
     /// Machines that no incident claimed in the last list.
     pub orphans: BTreeSet<InstanceId>,
     /// The one of them that is being deleted.
-    pub deleting_orphan: Option<InstanceId>,
-    /// Which rung refused the last creation, and in the cloud's words.
-    pub last_refusal: Option<String>,
+    pub deleting_orphan: Option<InstanceRef>,
+    /// What was asked of the cloud and has failed each time since it last worked.
+    pub troubles: BTreeMap<Step, CloudTrouble>,
+    /// Zones that have not answered the last search: nothing is created there.
+    pub unseen_zones: Vec<String>,
     /// The machine that was deleted last, as far as the cloud says.
     pub deleted: Option<InstanceId>,
     /// Numbers the polls, so that a late answer is known as one.
@@ -73,8 +75,8 @@ pub struct MachineWatch {
     pub gone: bool,
     /// The operator keeps it, as its label or its protection says; `None` before it was looked at.
     pub kept: Option<bool>,
-    /// Since when every poll has failed.
-    pub failing_since: Option<Time>,
+    /// Since when it is on its way to be stopped or deleted.
+    pub stopping_since: Option<Time>,
     /// Its last usable report, and what its reports have shown so far.
     pub report: Option<ReportHistory>,
     /// What its start-up script said last; `None` once there is a report.
@@ -129,13 +131,16 @@ impl Live {
         if let Some(machine) = &mut self.machine {
             (machine.next_poll_at, machine.next_list_at) = (now, now);
             machine.complete_since = None;
-            machine.failing_since = machine.failing_since.map(|_| now);
+            machine.stopping_since = machine.stopping_since.map(|_| now);
             if let Some(seen) = &mut machine.seen {
                 seen.at = seen.at.plus(by);
             }
             if let Some(report) = &mut machine.report {
                 report.interrupt(now);
             }
+        }
+        for trouble in self.troubles.values_mut() {
+            trouble.since = trouble.since.plus(by);
         }
     }
 

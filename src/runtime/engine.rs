@@ -267,5 +267,6 @@ pub(super) fn executor(config: &EngineConfig, deps: &Deps, lease: &Lease, identi
         lease: lease.clone(),
         call_timeout: config.call_timeout,
         action_timeout: ACTION_TIMEOUT.try_into().unwrap_or(Duration::MAX),
+        fresh_every: super::executor::FRESH_EVERY,
     })
 }

@@ -5,10 +5,15 @@ use std::{sync::Arc, time::Duration};
 use super::lease::Lease;
 use crate::{
     domain::{Action, ActionId, InstanceRef, LedgerKey, Outcome, Seen, StandbySpec, ValidatorId, Written},
-    ports::{Cloud, CloudError, Ledger, Observed, OwnershipView, Scope, Unpromoted},
+    ports::{Cloud, CloudError, IncompleteList, Ledger, Observed, OwnershipView, Scope, Unpromoted},
 };
 
 const NO_MORE: &str = "this watcher may change nothing any more: it has lost the lease, or gives it back";
+
+/// How often a machine that no incident claims is looked at for a new report, and how many times. Agents report every half
+/// minute.
+pub(super) const FRESH_EVERY: Duration = Duration::from_secs(20);
+const FRESH_LOOKS: u32 = 6;
 
 /// Enough of a serial port for its last lines, and little enough to pass around.
 const CONSOLE_TAIL: i64 = 16 * 1024;
@@ -26,6 +31,8 @@ pub struct Executor {
     pub call_timeout: Duration,
     /// How long an action may take in all.
     pub action_timeout: Duration,
+    /// How often a machine that nobody has followed is looked at for a new report.
+    pub fresh_every: Duration,
 }
 
 impl Executor {
@@ -43,6 +50,7 @@ impl Executor {
                 | Action::Observe(_)
                 | Action::Delete(_)
                 | Action::Abandon(_)
+                | Action::Reclaim(_)
                 | Action::Console(_)
                 | Action::Disks => Outcome::Failed(why),
             }
@@ -51,17 +59,29 @@ impl Executor {
 
     async fn outcome(&self, validator: &ValidatorId, id: ActionId, action: &Action) -> Result<Outcome, CloudError> {
         Ok(match action {
-            Action::Find => Outcome::Found(self.cloud.find(&Scope::Validator(validator.clone())).await?),
+            Action::Find => self.find(validator).await?,
             Action::Observe(instance) => Outcome::Observed(self.cloud.observe(instance).await?.map(seen)),
             Action::Create(spec) => self.create(spec).await,
-            Action::Delete(instance) => self.delete(validator, id, instance, false).await,
-            Action::Abandon(instance) => self.delete(validator, id, instance, true).await,
+            Action::Delete(instance) | Action::Abandon(instance) | Action::Reclaim(instance) => {
+                self.delete(validator, id, action, instance).await
+            }
             Action::Console(instance) => match self.cloud.serial_port(instance, -CONSOLE_TAIL).await? {
                 Some(port) => Outcome::Console(port.contents),
                 None => Outcome::Failed("the machine is gone".into()),
             },
             Action::Disks => Outcome::Disks(self.cloud.disks(&Scope::Incident(validator.clone(), id.incident)).await?),
         })
+    }
+
+    async fn find(&self, validator: &ValidatorId) -> Result<Outcome, CloudError> {
+        match self.cloud.find(&Scope::Validator(validator.clone())).await {
+            Ok(machines) => Ok(Outcome::Found(machines)),
+            Err(CloudError::Incomplete(list)) => {
+                let IncompleteList { found, unseen_zones, why } = *list;
+                Ok(Outcome::FoundWithout { machines: found, unseen_zones, why })
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// The call that changes something has to end before the lease does: a successor need not wait for it then.
@@ -72,14 +92,8 @@ impl Executor {
         Outcome::Created(self.cloud.create(spec, self.identity).await)
     }
 
-    async fn delete(
-        &self,
-        validator: &ValidatorId,
-        id: ActionId,
-        instance: &InstanceRef,
-        only_unwritten: bool,
-    ) -> Outcome {
-        match self.may_delete(validator, id, instance, only_unwritten).await {
+    async fn delete(&self, validator: &ValidatorId, id: ActionId, action: &Action, instance: &InstanceRef) -> Outcome {
+        match self.may_delete(validator, id, action, instance).await {
             Ok(None) => Outcome::Deleted,
             Ok(Some(unpromoted)) => {
                 if !self.lease.may_change(self.call_timeout).await {
@@ -99,13 +113,18 @@ impl Executor {
         &self,
         validator: &ValidatorId,
         id: ActionId,
+        action: &Action,
         instance: &InstanceRef,
-        only_unwritten: bool,
     ) -> Result<Option<Unpromoted>, Outcome> {
         let failed = |error: &dyn std::fmt::Display| Outcome::Failed(error.to_string());
-        let observed = self.cloud.observe(instance).await.map_err(|error: CloudError| failed(&error))?;
-        let Some(observed) = observed else { return Ok(None) };
-        if only_unwritten && observed.written != Written::Nothing {
+        let Some(mut observed) = self.observe(instance).await? else { return Ok(None) };
+        if matches!(action, Action::Reclaim(_)) {
+            match self.with_a_fresh_report(instance, observed).await? {
+                Some(fresh) => observed = fresh,
+                None => return Ok(None),
+            }
+        }
+        if matches!(action, Action::Abandon(_)) && observed.written != Written::Nothing {
             return Err(Outcome::Untouchable(format!("{instance} was given up, but has spoken since")));
         }
         let owner = self.ledger.get(&LedgerKey::owner(validator)).await.map_err(|error| failed(&error))?;
@@ -118,6 +137,32 @@ impl Executor {
             let kind = if untouchable.for_now { Outcome::Failed } else { Outcome::Untouchable };
             kind(untouchable.to_string())
         })
+    }
+
+    async fn observe(&self, instance: &InstanceRef) -> Result<Option<Observed>, Outcome> {
+        self.cloud.observe(instance).await.map_err(|error| Outcome::Failed(error.to_string()))
+    }
+
+    /// The machine as it is once its report has moved: nobody has followed it, so what it wrote may be of any age. One that
+    /// has never written anything has never run anything.
+    async fn with_a_fresh_report(&self, instance: &InstanceRef, first: Observed) -> Result<Option<Observed>, Outcome> {
+        let old = match &first.written {
+            Written::Nothing | Written::Unreadable(_) => return Ok(Some(first)),
+            Written::Starting(_) => None,
+            Written::Report(report) => Some((report.boot_id.clone(), report.counter)),
+        };
+        for _ in 0..FRESH_LOOKS {
+            tokio::time::sleep(self.fresh_every).await;
+            let Some(now) = self.observe(instance).await? else { return Ok(None) };
+            if let Written::Report(report) = &now.written
+                && old != Some((report.boot_id.clone(), report.counter))
+            {
+                return Ok(Some(now));
+            }
+        }
+        let waited = (self.fresh_every * FRESH_LOOKS).as_secs();
+        let why = format!("{instance} has reported nothing new for {waited}s, so nobody knows what runs there");
+        Err(Outcome::Untouchable(why))
     }
 }
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
-    domain::{Action, Decision, Event, LedgerKey, Phase, Time, ValidatorId, stamped},
+    domain::{Action, Decision, Event, LedgerKey, Phase, Reason, Time, ValidatorId, stamped},
     ports::{Expect, Ledger, LedgerError},
     records,
 };
@@ -50,12 +50,10 @@ pub(super) fn entry(
 ) -> Option<Entry> {
     let idle = |phase: Phase| matches!(phase, Phase::Watching | Phase::Suspected);
     let moved = from != to && !(idle(from) && idle(to));
-    let acts = made
-        .actions
-        .iter()
-        .any(|(_, action)| matches!(action, Action::Create(_) | Action::Delete(_) | Action::Abandon(_)));
+    let acts = made.actions.iter().any(|(_, action)| matches!(action, Action::Create(_)) || action.deletes());
+    let reports = |reason: &Reason| matches!(reason, Reason::KeepsFailing { .. } | Reason::WorksAgain { .. });
     let request = if let Event::Requested(_, request) = event { Some(request) } else { None };
-    if !moved && !acts && request.is_none() {
+    if !moved && !acts && request.is_none() && !made.reasons.iter().any(reports) {
         return None;
     }
     Some(Entry {

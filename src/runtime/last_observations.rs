@@ -57,6 +57,7 @@ impl LastObservations {
             Event::Requested(..) => About::Pause,
             Event::OwnerSeen(..)
             | Event::MachinesListed(..)
+            | Event::MachinesUnlisted(..)
             | Event::Finished(..)
             | Event::MailSettled(..)
             | Event::ClockJumped(..)

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::domain::{
-    ChainHealth, IncidentId, InstanceRef, MachineWatch, Mode, OutboxState, Policy, Progress, Reason, Rung, StuckKind,
-    Subject, Time, TimeExt, Usd, Validator, ValidatorId, View, World, explain,
+    ChainHealth, CloudTrouble, IncidentId, InstanceRef, MachineWatch, Mode, OutboxState, Policy, Progress, Reason,
+    Rung, Step, StuckKind, Subject, Time, TimeExt, Usd, Validator, ValidatorId, View, World, explain, remedy,
 };
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -55,10 +55,26 @@ pub struct ValidatorStatus {
     pub pause: Option<String>,
     pub incident: Option<IncidentStatus>,
     pub standby: Option<StandbyStatus>,
+    /// What was asked of the cloud and has failed each time since it last worked.
+    #[serde(default)]
+    pub troubles: Vec<TroubleStatus>,
     /// Mail that waits for the server.
     pub mails_waiting: usize,
     /// Mail that every recipient has refused.
     pub mails_failed: usize,
+}
+
+/// What the cloud does not do, with its last answer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct TroubleStatus {
+    /// "creating a standby"
+    pub what: String,
+    /// Tries in a row.
+    pub failures: u32,
+    pub since: Time,
+    /// The place it came from first, where there is one.
+    pub answer: String,
+    pub remedy: String,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -191,8 +207,19 @@ fn of_subject(
             }),
             ready_at: machine.and_then(|machine| machine.complete_since).map(|since| since.plus(policy.ready_hold)),
         }),
+        troubles: live.troubles.iter().map(|(step, trouble)| of_trouble(*step, trouble)).collect(),
         mails_waiting: count(OutboxState::Waiting),
         mails_failed: count(OutboxState::Failed),
+    }
+}
+
+fn of_trouble(step: Step, trouble: &CloudTrouble) -> TroubleStatus {
+    TroubleStatus {
+        what: step.doing().to_owned(),
+        failures: trouble.failures,
+        since: trouble.since,
+        answer: trouble.answer.clone(),
+        remedy: remedy(&trouble.answer).to_owned(),
     }
 }
 
@@ -253,6 +280,7 @@ impl Status {
             pause: Some(text()),
             incident: Some(incident),
             standby: Some(standby),
+            troubles: vec![TroubleStatus { what: text(), failures: 1, since: at, answer: text(), remedy: text() }],
             mails_waiting: 1,
             mails_failed: 1,
         };

@@ -31,6 +31,9 @@ pub(super) async fn watch(
             Ok(machines) => machines,
             Err(error) => {
                 tracing::warn!(%error, "machines without an incident are not looked for: the list is not complete");
+                if let Some(first) = validators.first() {
+                    handle.send(Event::MachinesUnlisted(first.clone(), error.to_string())).await;
+                }
                 continue;
             }
         };

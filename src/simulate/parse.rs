@@ -94,6 +94,8 @@ pub enum ScriptedAnswer {
     Refused,
     RefusedHere,
     Unknown,
+    Busy,
+    FoundWithout(Vec<String>, Vec<ListedMachine>),
     Seen { state: MachineState, role: Role, written: Wrote },
     Gone,
     Deleted,
@@ -410,6 +412,8 @@ fn answer(words: &[String]) -> Result<ScriptedAnswer, String> {
         "refused" => ScriptedAnswer::Refused,
         "refused-here" => ScriptedAnswer::RefusedHere,
         "unknown" => ScriptedAnswer::Unknown,
+        "busy" => ScriptedAnswer::Busy,
+        "found-without" => ScriptedAnswer::FoundWithout(rest.to_vec(), all_listed(rest.get(1..).unwrap_or_default())?),
         "gone" => ScriptedAnswer::Gone,
         "deleted" => ScriptedAnswer::Deleted,
         "untouchable" => ScriptedAnswer::Untouchable,
@@ -460,10 +464,13 @@ fn machine(word: &str) -> Result<(Role, MachineState), String> {
     Ok(match word {
         "running" => (Role::Standby, MachineState::Running),
         "starting" => (Role::Standby, MachineState::Starting),
+        "stopping" => (Role::Standby, MachineState::Stopping),
         "stopped" => (Role::Standby, MachineState::Stopped),
         "retained" => (Role::Retained, MachineState::Running),
         "promoted" => (Role::Promoted, MachineState::Running),
-        other => return Err(format!("a machine is running, starting, stopped, retained or promoted, not '{other}'")),
+        other => {
+            return Err(format!("write running, starting, stopping, stopped, retained or promoted, not '{other}'"));
+        }
     })
 }
 

@@ -351,7 +351,7 @@ fn name_of(action: &Action) -> String {
         Action::Find => "find".into(),
         Action::Create(spec) => format!("create {}", spec.rung),
         Action::Observe(_) => "observe".into(),
-        Action::Delete(instance) => format!("delete {}", instance.id),
+        Action::Delete(instance) | Action::Reclaim(instance) => format!("delete {}", instance.id),
         Action::Abandon(instance) => format!("abandon {}", instance.id),
         Action::Console(_) => "console".into(),
         Action::Disks => "disks".into(),

@@ -170,8 +170,29 @@ async fn a_strangers_machine_of_the_same_name_is_refused_and_left_alone() {
 }
 
 #[tokio::test]
+async fn a_machine_that_is_still_being_made_or_on_its_way_out_is_waited_for_and_not_taken() {
+    let rig = rig().await;
+    let instance = created(&rig).await;
+    let states = [
+        ("PROVISIONING", MachineState::Starting),
+        ("STAGING", MachineState::Starting),
+        ("STOPPING", MachineState::Stopping),
+        ("SUSPENDING", MachineState::Stopping),
+    ];
+    for (attempt, (status, state)) in (10..).zip(states) {
+        rig.fake.tamper(&instance.name, |json| json["status"] = status.into());
+        let outcome = rig.gce.create(&spec(ZONES[0], attempt), uuid::Uuid::nil()).await;
+        assert!(matches!(outcome, CreateOutcome::BeingMade(_)), "{status}: {outcome:?}");
+        assert_eq!(rig.gce.find(&scope()).await.unwrap()[0].state, state, "{status}");
+    }
+    rig.fake.tamper(&instance.name, |json| json["status"] = "REPAIRING".into());
+    let outcome = rig.gce.create(&spec(ZONES[0], 20), uuid::Uuid::nil()).await;
+    assert!(matches!(outcome, CreateOutcome::Created(_)), "it goes on by itself: {outcome:?}");
+}
+
+#[tokio::test]
 async fn every_bad_answer_to_an_insert_is_refused_or_unknown_and_creates_nothing() {
-    let (everywhere, here, unknown) = ("everywhere", "here", "unknown");
+    let (everywhere, here, busy, unknown) = ("everywhere", "here", "busy", "unknown");
     let bad = [
         (Fault::Status(403, "forbidden"), everywhere),
         (Fault::Status(404, "notFound"), here),
@@ -179,13 +200,22 @@ async fn every_bad_answer_to_an_insert_is_refused_or_unknown_and_creates_nothing
         (Fault::Status(400, "invalid"), here),
         (Fault::Status(400, "IP_SPACE_EXHAUSTED_WITH_DETAILS"), here),
         // A minute mends these.
-        (Fault::Status(400, "resourceNotReady"), unknown),
-        (Fault::Status(401, "authError"), unknown),
-        (Fault::Status(403, "rateLimitExceeded"), unknown),
-        (Fault::Status(403, "RATE_LIMIT_EXCEEDED"), unknown),
+        (Fault::Status(400, "resourceNotReady"), busy),
+        (Fault::Status(401, "authError"), busy),
+        (Fault::Status(403, "rateLimitExceeded"), busy),
+        (Fault::Status(403, "RATE_LIMIT_EXCEEDED"), busy),
+        (Fault::Status(403, "CONCURRENT_OPERATIONS_QUOTA_EXCEEDED"), busy),
+        (Fault::Status(403, "RESOURCE_OPERATION_RATE_EXCEEDED"), busy),
+        (Fault::Status(500, "SERVICE_UNAVAILABLE_FOR_LOCATION"), busy),
+        // Every place would say the same.
+        (Fault::Status(400, "billingNotEnabled"), everywhere),
+        (Fault::Status(403, "accessNotConfigured"), everywhere),
+        (Fault::Status(404, "PROJECT_NOT_FOUND"), everywhere),
+        // What nobody knows may be the place's.
+        (Fault::Status(400, "aReasonOfTomorrow"), here),
         (Fault::Status(409, "alreadyExists"), unknown),
         (Fault::Status(408, "timeout"), unknown),
-        (Fault::Status(429, "rateLimitExceeded"), unknown),
+        (Fault::Status(429, "rateLimitExceeded"), busy),
         (Fault::Status(500, "backendError"), unknown),
         (Fault::Status(503, "backendError"), unknown),
         (Fault::Drop, unknown),
@@ -197,7 +227,8 @@ async fn every_bad_answer_to_an_insert_is_refused_or_unknown_and_creates_nothing
         rig.fake.fault(Method::Insert, fault.clone());
         let outcome = rig.gce.create(&spec(ZONES[0], attempt), uuid::Uuid::nil()).await;
         let kind = match &outcome {
-            CreateOutcome::Unknown(_) => unknown,
+            CreateOutcome::Unknown(_) | CreateOutcome::BeingMade(_) => unknown,
+            CreateOutcome::Busy(_) => busy,
             CreateOutcome::RefusedHere(_) => here,
             CreateOutcome::Refused(_) => everywhere,
             CreateOutcome::Created(_) | CreateOutcome::OutOfStock(_) | CreateOutcome::QuotaExceeded(_) => "another",
@@ -211,29 +242,48 @@ async fn every_bad_answer_to_an_insert_is_refused_or_unknown_and_creates_nothing
 }
 
 #[tokio::test]
-async fn a_zone_that_does_not_answer_makes_the_look_unknown() {
+async fn a_zone_of_the_ladder_that_does_not_answer_is_named_and_what_the_others_show_is_found() {
     let rig = rig().await;
+    let instance = created(&rig).await;
     rig.fake.set_reachable(ZONES[1], false);
-    assert!(matches!(rig.gce.find(&scope()).await, Err(CloudError::Unknown(_))));
+    let Err(CloudError::Incomplete(list)) = rig.gce.find(&scope()).await else { panic!("not all zones were seen") };
+    assert_eq!(list.unseen_zones, [ZONES[1]]);
+    assert!(list.why.starts_with("us-central1-b: 503"), "{}", list.why);
+    assert_eq!(list.found.iter().map(|found| &found.instance).collect::<Vec<_>>(), [&instance]);
     rig.fake.set_reachable(ZONES[1], true);
-    assert!(rig.gce.find(&scope()).await.unwrap().is_empty());
+    assert_eq!(rig.gce.find(&scope()).await.unwrap().len(), 1);
+    for zone in ZONES {
+        rig.fake.set_reachable(zone, false);
+    }
+    assert!(matches!(rig.gce.find(&scope()).await, Err(CloudError::Unknown(_))), "nobody has answered");
+}
+
+/// A part of the cloud that cannot hold a machine of ours must not be able to stop us.
+#[tokio::test]
+async fn a_zone_outside_of_the_ladder_that_does_not_answer_hides_nothing() {
+    let fake = FakeCompute::start(&[ZONES[0], "mars-north1-a"], Span::from_millis(1), Arc::new(SystemClock)).await;
+    let fake = fake.unwrap();
+    // The other zones of the ladder do not exist (any more).
+    let rig = Rig { gce: gce_of(&fake, "home").await, fake };
+    created(&rig).await;
+    rig.fake.set_reachable("mars-north1-a", false);
+    assert_eq!(rig.gce.find(&scope()).await.unwrap().len(), 1);
 }
 
 #[tokio::test]
 async fn every_bad_answer_to_a_look_is_an_error_and_never_an_empty_list() {
     let rig = rig().await;
     created(&rig).await;
-    for fault in [
-        Fault::Status(403, "forbidden"),
-        Fault::Status(404, "notFound"),
-        Fault::Status(429, "rateLimitExceeded"),
-        Fault::Status(500, "backendError"),
-        Fault::Drop,
-        Fault::Hang,
-        Fault::LoseReply,
-    ] {
+    for fault in
+        [Fault::Status(403, "forbidden"), Fault::Status(404, "notFound"), Fault::Status(429, "rateLimitExceeded")]
+    {
         rig.fake.fault(Method::AggregatedList, fault.clone());
         assert!(rig.gce.find(&scope()).await.is_err(), "{fault:?}");
+    }
+    // One bad zone may have failed the whole list: each is asked for itself.
+    for fault in [Fault::Status(500, "backendError"), Fault::Drop, Fault::Hang, Fault::LoseReply] {
+        rig.fake.fault(Method::AggregatedList, fault.clone());
+        assert_eq!(rig.gce.find(&scope()).await.unwrap().len(), 1, "{fault:?}");
     }
     assert_eq!(rig.gce.find(&scope()).await.unwrap().len(), 1);
 }

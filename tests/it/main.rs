@@ -9,6 +9,7 @@ mod bills;
 mod boot;
 mod bundle;
 mod cli;
+mod cloud_rounds;
 mod compute;
 mod compute_strict;
 mod config;

@@ -111,7 +111,7 @@ impl Watcher {
                 Ok(port) => Outcome::Console(port.unwrap().contents),
                 Err(error) => Outcome::Failed(error.to_string()),
             },
-            Action::Delete(instance) | Action::Abandon(instance) => {
+            Action::Delete(instance) | Action::Abandon(instance) | Action::Reclaim(instance) => {
                 self.rig.fake.vanish(&instance.name);
                 Outcome::Deleted
             }

@@ -1,5 +1,8 @@
 //! What Compute Engine's refusals mean. Its errors carry no gRPC status, so they are distinguished by HTTP status and
 //! reason.
+//!
+//! What may be the fault of one place counts as that place's: another one is tried, which costs a request. Only what
+//! every place would answer alike stops the ladder. What is no answer of Compute Engine's refuses nothing.
 
 use google_cloud_compute_v1::Error;
 use google_cloud_gax::error::rpc::StatusDetails;
@@ -42,7 +45,7 @@ pub(super) enum Failure {
 pub(super) const SAID: usize = 300;
 
 pub(super) fn classify(error: &Error) -> Failure {
-    let Some(status) = error.http_status_code() else {
+    let Some(code) = error.http_status_code() else {
         // A connection that was never made has carried nothing; any other may have.
         return if error.is_connect() || error.is_authentication() {
             Failure::Busy(error.to_string())
@@ -50,38 +53,92 @@ pub(super) fn classify(error: &Error) -> Failure {
             Failure::Unanswered(error.to_string())
         };
     };
+    let Some(status) = error.status() else {
+        // A web page of a proxy, a login or a load balancer: whatever its number, it says nothing about what was asked.
+        let said = format!("{code}, which is no answer of Compute Engine's");
+        return if matches!(code, 401 | 429) { Failure::Busy(said) } else { Failure::Unanswered(said) };
+    };
     // Compute's older form of an error has its reasons in `error.errors`; the client makes details of them.
-    let reason = error.status().into_iter().flat_map(|status| &status.details).find_map(|detail| match detail {
-        StatusDetails::ErrorInfo(info) if !info.reason.is_empty() => Some(info.reason.clone()),
+    let reasons = status.details.iter().filter_map(|detail| match detail {
+        StatusDetails::ErrorInfo(info) if !info.reason.is_empty() => Some(info.reason.as_str()),
         _ => None,
     });
-    let reason = reason.unwrap_or_default();
-    let message = error.status().map_or_else(|| error.to_string(), |status| status.message.clone());
-    let said = format!("{status} {reason}: {}", one_line(&message, SAID));
-    by_code(&reason, &said).unwrap_or_else(|| by_status(status, said))
+    let reasons: Vec<&str> = reasons.collect();
+    let message = one_line(&status.message, SAID);
+    let said = |reason: &str| format!("{code} {reason}: {message}");
+    let known = reasons.iter().find_map(|reason| by_reason(reason, &said(reason)));
+    known.unwrap_or_else(|| by_status(code, said(reasons.first().unwrap_or(&""))))
 }
 
-/// The codes that stand in operations, and sometimes as the reason of a call.
-pub(super) fn by_code(code: &str, said: &str) -> Option<Failure> {
+/// What an operation ended with. Nothing was made, and nothing will be under its number: asked again, the cloud only
+/// repeats this answer.
+pub(super) fn of_operation(code: &str, said: &str) -> Option<Failure> {
+    match code {
+        // In a call they may come after the change.
+        "INTERNAL_ERROR" | "internalError" | "backendError" | "SERVICE_UNAVAILABLE" => {
+            Some(Failure::Busy(said.to_owned()))
+        }
+        _ => by_reason(code, said),
+    }
+}
+
+/// The codes that stand in operations, and sometimes as the reason of a call. From Google's *Troubleshooting VM creation*,
+/// *API errors*, *Concurrent operation limits* and the catalogue of reasons of the REST reference (v1/errors).
+fn by_reason(code: &str, said: &str) -> Option<Failure> {
+    // Subnetworks are regional, and so is the right to use one.
+    let is_place = said.contains("'compute.subnetworks.use");
     let said = said.to_owned();
     Some(match code {
         "ZONE_RESOURCE_POOL_EXHAUSTED"
         | "ZONE_RESOURCE_POOL_EXHAUSTED_WITH_DETAILS"
+        | "REGION_RESOURCE_POOL_EXHAUSTED"
+        | "RESOURCE_POOL_EXHAUSTED"
         | "STOCKOUT"
-        | "resourcePoolExhausted" => Failure::OutOfStock(said),
-        "QUOTA_EXCEEDED" | "quotaExceeded" => Failure::Quota(said),
-        "rateLimitExceeded" | "userRateLimitExceeded" | "RATE_LIMIT_EXCEEDED" => Failure::Busy(said),
+        | "resourcePoolExhausted"
+        | "insufficientCapacity" => Failure::OutOfStock(said),
+        "QUOTA_EXCEEDED" | "quotaExceeded" | "LIMIT_EXCEEDED" | "limitExceeded" => Failure::Quota(said),
+        "rateLimitExceeded"
+        | "userRateLimitExceeded"
+        | "RATE_LIMIT_EXCEEDED"
+        | "RESOURCE_OPERATION_RATE_EXCEEDED"
+        | "resourceOperationRateExceeded"
+        | "operationRateExceeded"
+        | "CONCURRENT_OPERATIONS_QUOTA_EXCEEDED" => Failure::Busy(said),
         // A network that is being made, a resource that another operation holds: a minute mends it.
-        "resourceNotReady" | "RESOURCE_NOT_READY" | "resourceInUseByAnotherResource" => Failure::Busy(said),
+        "resourceNotReady"
+        | "RESOURCE_NOT_READY"
+        | "resourceInUseByAnotherResource"
+        | "RESOURCE_IN_USE_BY_ANOTHER_RESOURCE"
+        | "SERVICE_UNAVAILABLE_FOR_LOCATION" => Failure::Busy(said),
+        // Every place would say the same.
+        "PERMISSIONS_ERROR" | "forbidden" | "insufficientPermissions" | "IAM_PERMISSION_DENIED" if is_place => {
+            Failure::Invalid(said)
+        }
+        "PERMISSIONS_ERROR"
+        | "forbidden"
+        | "insufficientPermissions"
+        | "IAM_PERMISSION_DENIED"
+        | "ACCESS_TOKEN_SCOPE_INSUFFICIENT"
+        | "accessNotConfigured"
+        | "SERVICE_DISABLED"
+        | "USER_PROJECT_DENIED"
+        | "CONSUMER_INVALID"
+        | "PROJECT_NOT_FOUND"
+        | "billingNotEnabled"
+        | "BILLING_DISABLED"
+        | "accountDisabled"
+        | "dailyLimitExceeded" => Failure::Refused(said),
         "IP_SPACE_EXHAUSTED" | "IP_SPACE_EXHAUSTED_WITH_DETAILS" | "UNSUPPORTED_OPERATION" => Failure::Invalid(said),
         "RESOURCE_ALREADY_EXISTS" | "alreadyExists" => Failure::Exists(said),
         "RESOURCE_NOT_FOUND" | "notFound" => Failure::NotFound(said),
+        // A policy of the organisation, not a fingerprint. It may name places (`gcp.resourceLocations`).
+        "CONDITION_NOT_MET" | "conditionNotMet" if said.contains("onstraint ") => Failure::Invalid(said),
         "CONDITION_NOT_MET" | "conditionNotMet" => Failure::Stale(said),
         _ => return None,
     })
 }
 
-fn by_status(status: u16, said: String) -> Failure {
+pub(super) fn by_status(status: u16, said: String) -> Failure {
     match status {
         404 => Failure::NotFound(said),
         409 => Failure::Exists(said),
@@ -104,7 +161,8 @@ impl Failure {
             Self::Quota(said) => CreateOutcome::QuotaExceeded(said),
             Self::Refused(said) => CreateOutcome::Refused(said),
             Self::Invalid(said) | Self::NotFound(said) | Self::Stale(said) => CreateOutcome::RefusedHere(said),
-            Self::Exists(said) | Self::Busy(said) | Self::Unanswered(said) => CreateOutcome::Unknown(said),
+            Self::Busy(said) => CreateOutcome::Busy(said),
+            Self::Exists(said) | Self::Unanswered(said) => CreateOutcome::Unknown(said),
         }
     }
 }

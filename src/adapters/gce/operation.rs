@@ -2,11 +2,14 @@
 
 use std::time::Instant;
 
-use google_cloud_compute_v1::model::{Operation, operation::Status};
+use google_cloud_compute_v1::model::{
+    Operation,
+    operation::{Status, error::Errors},
+};
 
 use super::{
     Gce,
-    errors::{Failure, SAID, by_code},
+    errors::{Failure, SAID, by_status, of_operation},
 };
 use crate::domain::one_line;
 
@@ -38,16 +41,22 @@ impl Gce {
 
 fn ended(operation: &Operation) -> Result<(), Failure> {
     let errors = operation.error.as_ref().map(|error| error.errors.as_slice()).unwrap_or_default();
-    let Some(first) = errors.first() else {
+    let said = |error: &Errors| {
+        let (code, message) = (error.code.as_deref().unwrap_or_default(), error.message.as_deref().unwrap_or_default());
+        (code.to_owned(), format!("{code}: {}", one_line(message, SAID)))
+    };
+    let errors: Vec<(String, String)> = errors.iter().map(said).collect();
+    let Some((_, first)) = errors.first() else {
         return match operation.http_error_status_code {
             None | Some(200..=299) => Ok(()),
-            Some(status) => Err(Failure::Refused(format!(
-                "{status}: {}",
-                operation.http_error_message.as_deref().unwrap_or("the operation failed")
-            ))),
+            Some(status) => {
+                let message = operation.http_error_message.as_deref().unwrap_or("the operation failed");
+                let status = u16::try_from(status).unwrap_or_default();
+                Err(by_status(status, format!("{status}: {}", one_line(message, SAID))))
+            }
         };
     };
-    let code = first.code.as_deref().unwrap_or_default();
-    let said = format!("{code}: {}", one_line(first.message.as_deref().unwrap_or_default(), SAID));
-    Err(by_code(code, &said).unwrap_or(Failure::Refused(said)))
+    // The first may be a summary of what the others say. What nobody knows may be the place's.
+    let known = errors.iter().find_map(|(code, said)| of_operation(code, said));
+    Err(known.unwrap_or_else(|| Failure::Invalid(first.clone())))
 }

@@ -7,7 +7,7 @@ use google_cloud_compute_v1::model::{
 use super::{APP, BOOT, MAX_REPORT, REPORT};
 use crate::{
     domain::{IncidentId, InstanceRef, Machine, MachineState, Report, Role, ValidatorId, Written},
-    ports::{CloudError, Scope},
+    ports::Scope,
 };
 
 /// AIP-160, as Compute Engine reads it.
@@ -33,23 +33,14 @@ pub(super) fn in_scope(machine: &Machine, scope: &Scope) -> bool {
     }
 }
 
-/// Whether every zone has answered. One that has not may hold the machine we look for.
-pub(super) fn complete(page: &InstanceAggregatedList) -> Result<(), CloudError> {
-    let unknown = |what: String| Err(CloudError::Unknown(what));
-    if let Some(zone) = page.unreachables.first() {
-        return unknown(format!("{zone} did not answer"));
-    }
-    if page.warning.is_some() {
-        return unknown("the list is not complete".into());
-    }
-    for (zone, scoped) in &page.items {
-        let Some(warning) = &scoped.warning else { continue };
-        if warning.code != Some(instances_scoped_list::warning::Code::NoResultsOnPage) {
-            let message = warning.message.as_deref().unwrap_or("no reason given");
-            return unknown(format!("{zone} did not answer: {message}"));
-        }
-    }
-    Ok(())
+/// Whether every zone has answered.
+pub(super) fn is_complete(page: &InstanceAggregatedList) -> bool {
+    let is_empty = |warning: &instances_scoped_list::Warning| {
+        warning.code == Some(instances_scoped_list::warning::Code::NoResultsOnPage)
+    };
+    page.unreachables.is_empty()
+        && page.warning.is_none()
+        && page.items.values().all(|scoped| scoped.warning.as_ref().is_none_or(is_empty))
 }
 
 /// Whether a machine is this incident's.
@@ -98,9 +89,9 @@ fn role(label: &str) -> Role {
 pub(super) fn state(status: Option<&Status>) -> MachineState {
     match status {
         Some(Status::Running | Status::Repairing) => MachineState::Running,
-        Some(Status::Stopping | Status::Stopped | Status::Terminated | Status::Suspending | Status::Suspended) => {
-            MachineState::Stopped
-        }
+        // An insert that fails for want of capacity and a deletion pass through it as well.
+        Some(Status::Stopping | Status::Suspending) => MachineState::Stopping,
+        Some(Status::Stopped | Status::Terminated | Status::Suspended) => MachineState::Stopped,
         // Provisioning, staging, and whatever Google adds: wait and look again.
         Some(_) | None => MachineState::Starting,
     }

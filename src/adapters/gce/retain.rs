@@ -65,7 +65,7 @@ fn by_hand(
         Some(MachineState::Stopped) => {
             format!("clearing it has failed ({failure}); it is stopped: {set}, then {start}")
         }
-        Some(MachineState::Running | MachineState::Starting) | None => format!(
+        Some(MachineState::Running | MachineState::Starting | MachineState::Stopping) | None => format!(
             "Compute Engine changes it on a stopped machine only ({failure}). Until then the machine stops at its end, and is not deleted. When an interruption does no harm: {}, then {set}, then {start}",
             command("stop", "")
         ),

@@ -154,6 +154,8 @@ fn word(reason: &Reason) -> Option<(&'static str, &'static str)> {
         Reason::HomeIsBack { .. } => ("HomeIsBack", NORMAL),
         Reason::Releasing { .. } => ("StandbyReleasing", NORMAL),
         Reason::Closed { .. } => ("FailoverClosed", NORMAL),
+        Reason::KeepsFailing { .. } => ("CloudKeepsFailing", WARNING),
+        Reason::WorksAgain { .. } => ("CloudWorksAgain", NORMAL),
         Reason::NeedsHuman { .. } | Reason::Frozen { .. } => ("FailoverNeedsHuman", WARNING),
         Reason::DownAgain { .. } => ("FailoverDownAgain", WARNING),
         Reason::Paused { .. } => ("FailoverPaused", NORMAL),
@@ -165,6 +167,7 @@ fn word(reason: &Reason) -> Option<(&'static str, &'static str)> {
         | Reason::Looking { .. }
         | Reason::OutcomeUnknown { .. }
         | Reason::Retrying { .. }
+        | Reason::BeingMade { .. }
         | Reason::NotReady { .. }
         | Reason::UnusableReport { .. }
         | Reason::Starting { .. }

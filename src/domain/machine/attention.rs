@@ -58,7 +58,9 @@ fn observed(turn: &mut Transition<'_>, back: bool) -> Vec<Attention> {
         found.push(Attention::Vanished);
         return found;
     }
-    if machine.is_stopped() {
+    // On its way to be stopped it gets as long as one has to boot.
+    let patience = |since: Time| turn.now >= since.plus(turn.policy.boot_deadline);
+    if machine.is_stopped() || machine.stopping_since.is_some_and(patience) {
         found.push(Attention::Stopped);
     }
     if machine.report.as_ref().is_some_and(|history| history.report.signer_seen) {

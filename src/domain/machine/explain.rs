@@ -44,7 +44,7 @@ fn of_case(world: &World, id: &ValidatorId, subject: &Subject, case: &Case, now:
             Some(pause) if pending.action != Action::Find => {
                 Reason::Paused { until: pause.until, by: pause.by.clone(), why: pause.reason.clone() }
             }
-            Some(_) | None => provision::explain(&case.incident, pending, live, policy),
+            Some(_) | None => provision::explain(&case.incident, pending, live),
         },
         Stage::Standing(standby) => ready::explain(id, subject, standby, &world.chain, now, policy),
         Stage::Releasing { .. } => Reason::Releasing { why: "every machine of the incident goes".into() },

@@ -1,7 +1,9 @@
 //! The first move: an event becomes part of what is known. Nothing is decided here.
 
 use super::{Transition, orphans, request};
-use crate::domain::{Event, KeyStates, LastPoll, Reason, ReportHistory, Role, Seen, Span, Written, one_line};
+use crate::domain::{
+    Event, KeyStates, LastPoll, MachineState, Reason, ReportHistory, Role, Seen, Span, Written, one_line,
+};
 
 pub(super) fn fold<'a>(turn: &mut Transition<'a>, event: &'a Event) {
     match event {
@@ -14,6 +16,7 @@ pub(super) fn fold<'a>(turn: &mut Transition<'a>, event: &'a Event) {
             }
         }
         Event::MachinesListed(_, listed) => orphans::judge(turn, listed),
+        Event::MachinesUnlisted(_, said) => orphans::unlisted(turn, said),
         Event::Requested(_, asked) => request::apply(turn, asked),
         Event::Finished(_, id, outcome) => {
             // A late poll may be one of a machine that is followed no longer, and a repeated one has been judged.
@@ -66,7 +69,11 @@ pub(super) fn seen(turn: &mut Transition<'_>, seen: &Seen) {
     let machine = turn.machine();
     machine.seen = Some(LastPoll { at: now, state: seen.state, has_written });
     machine.kept = Some(seen.role != Role::Standby || seen.deletion_protection);
-    (machine.gone, machine.failing_since) = (false, None);
+    machine.gone = false;
+    machine.stopping_since = match seen.state {
+        MachineState::Stopping => machine.stopping_since.or(Some(now)),
+        MachineState::Starting | MachineState::Running | MachineState::Stopped => None,
+    };
     written(turn, &seen.written);
 }
 

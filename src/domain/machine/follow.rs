@@ -2,8 +2,8 @@
 
 use super::{Transition, attention, boot, fold, identity::Expected, notify, provision, ready, recover, stuck};
 use crate::domain::{
-    Action, ActionId, Attention, Failed, IncidentId, InstanceRef, Machine, MachineState, Outcome, Reason, Role, Seen,
-    Span, Standby, Step, Time, TimeExt, elapsed,
+    Action, ActionId, Attention, IncidentId, InstanceRef, Machine, MachineState, Outcome, Reason, Role, Seen, Span,
+    Standby, Step, Time, TimeExt, elapsed,
 };
 
 pub(super) fn advance(turn: &mut Transition<'_>, at_work: Option<Span>) {
@@ -52,13 +52,21 @@ fn watch_time(turn: &mut Transition<'_>) {
 fn react(turn: &mut Transition<'_>, id: ActionId, outcome: &Outcome) {
     match outcome {
         Outcome::Observed(None) => {
+            turn.works_again(Step::Observe);
             let retry_at = turn.now.plus(turn.policy.recheck_every);
             let machine = turn.machine();
             (machine.gone, machine.stuck) = (true, None);
             machine.next_poll_at = retry_at;
         }
-        Outcome::Observed(Some(seen)) => seen_as(turn, seen),
-        Outcome::Found(machines) => listed(turn, machines),
+        Outcome::Observed(Some(seen)) => {
+            turn.works_again(Step::Observe);
+            seen_as(turn, seen);
+        }
+        Outcome::Found(machines) => {
+            turn.works_again(Step::Find);
+            listed(turn, machines);
+        }
+        Outcome::FoundWithout { why, .. } => failed(turn, Step::Find, why),
         Outcome::Deleted => {
             let now = turn.now;
             turn.machine().next_list_at = now;
@@ -78,7 +86,7 @@ fn react(turn: &mut Transition<'_>, id: ActionId, outcome: &Outcome) {
 fn failed(turn: &mut Transition<'_>, step: Step, said: &str) {
     match step {
         Step::Console => boot::console_read(turn, &format!("its serial port could not be read: {said}")),
-        Step::Delete | Step::Abandon => {
+        Step::Delete | Step::Abandon | Step::Reclaim => {
             let at = turn.deletion_failed(said);
             if let Some(extra) = &mut turn.standby().extra {
                 extra.not_before = at;
@@ -86,26 +94,29 @@ fn failed(turn: &mut Transition<'_>, step: Step, said: &str) {
         }
         // A poll that did not answer says nothing about the machine; the next one will.
         Step::Create | Step::Find | Step::Observe | Step::Disks => {
-            let (now, policy) = (turn.now, turn.policy);
+            let (policy, before) = (turn.policy, turn.failures_of(step));
+            let pause = policy.backoff(before);
+            // The machine itself is polled on, so that the end of the trouble is seen; the search in every zone less often.
+            let (shortest, longest) = if step == Step::Observe {
+                (policy.retry_after, policy.observe_every.saturating_mul(4))
+            } else {
+                (policy.observe_every, policy.recheck_every)
+            };
+            let retry_at = turn.now.plus(pause.min(longest).max(shortest));
             let machine = turn.machine();
-            let failing_for = elapsed(*machine.failing_since.get_or_insert(now), now);
-            // The machine itself is polled on; the search in every zone is tried less and less often.
-            let retry_at = now.plus(policy.retry_after);
             if step == Step::Observe {
                 machine.next_poll_at = retry_at;
             } else {
-                machine.next_list_at = now.plus(failing_for.max(policy.observe_every).min(policy.recheck_every));
+                machine.next_list_at = retry_at;
             }
-            if failing_for >= policy.stuck_after {
-                turn.notify_of_failure(Failed::Poll, said, Some(retry_at));
-            }
+            turn.keeps_failing(step, said, before, retry_at);
         }
     }
 }
 
 fn seen_as(turn: &mut Transition<'_>, seen: &Seen) {
     fold::seen(turn, seen);
-    if seen.state == MachineState::Stopped {
+    if matches!(seen.state, MachineState::Stopping | MachineState::Stopped) {
         turn.machine().stuck = None;
         return;
     }
@@ -147,15 +158,16 @@ fn listed(turn: &mut Transition<'_>, machines: &[Machine]) {
     let (now, next_list_at) = (turn.now, turn.now.plus(turn.policy.recheck_every));
     let Some(Standby { instance, extra, .. }) = turn.record.standby().cloned() else { return };
     let machine = turn.machine();
-    (machine.next_list_at, machine.failing_since) = (next_list_at, None);
+    machine.next_list_at = next_list_at;
     if machine.gone && machines.iter().any(|listed| listed.instance.id == instance.id) {
         (machine.gone, machine.next_poll_at) = (false, now);
     }
     turn.bill_abandoned(machines);
     if extra.is_none()
-        && let Some((older, incident)) = older_of_another(turn, machines, &instance)
+        && let Some(ours) = machines.iter().find(|machine| machine.instance.id == instance.id)
+        && let Some((older, incident)) = older_of_another(turn, machines, ours)
     {
-        return give_way(turn, older, incident);
+        return give_way(turn, ours, older, incident);
     }
     let others = turn.own(machines).into_iter().filter(|machine| machine.instance.id != instance.id);
     let Some(second) = others.max_by_key(|machine| provision::keep_first(machine)) else { return };
@@ -165,7 +177,7 @@ fn listed(turn: &mut Transition<'_>, machines: &[Machine]) {
     let why = "it is a second machine of this incident; the ledger's stays";
     turn.say(Reason::Deleting { instance: second.instance.clone(), why });
     let not_before = turn.deletes_at(&second.instance);
-    let extra = turn.incident().next(Action::Delete(second.instance.clone()), not_before);
+    let extra = turn.deletion(second, not_before);
     turn.standby().extra = Some(extra);
 }
 
@@ -174,9 +186,8 @@ fn listed(turn: &mut Transition<'_>, machines: &[Machine]) {
 fn older_of_another<'m>(
     turn: &Transition<'_>,
     machines: &'m [Machine],
-    instance: &InstanceRef,
+    ours: &Machine,
 ) -> Option<(&'m Machine, IncidentId)> {
-    let ours = machines.iter().find(|machine| machine.instance.id == instance.id)?;
     let is_free = |machine: &Machine| machine.role == Role::Standby && !machine.deletion_protection;
     // One that is ready is worth more than a rule, and what is not ours to delete stays.
     if turn.record.standby()?.ready || !is_free(ours) || !turn.is_untouched() {
@@ -189,24 +200,23 @@ fn older_of_another<'m>(
             && age(machine).zip(age(ours)).is_some_and(|(a, b)| a < b)
     };
     // A list that is behind may show what we have deleted.
-    let is_going = |machine: &&Machine| {
-        let id = Some(&machine.instance.id);
-        turn.live.deleted.as_ref() == id || turn.live.deleting_orphan.as_ref() == id
+    let is_going = |machine: &Machine| {
+        turn.live.deleted.as_ref() == Some(&machine.instance.id)
+            || turn.live.deleting_orphan.as_ref() == Some(&machine.instance)
     };
-    let others = machines.iter().filter(|machine| machine.incident != ours.incident && !is_going(machine));
+    let own = turn.own(machines);
+    let others = machines.iter().filter(|machine| !own.contains(machine) && !is_going(machine));
     let others = others.filter(is_older);
     let oldest = others.min_by_key(|machine| age(machine))?;
     Some((oldest, IncidentId::try_from(oldest.incident.clone()).ok()?))
 }
 
 /// The older one is used, whoever made it, and ours goes: each watcher decides the same by the cloud's own clock.
-fn give_way(turn: &mut Transition<'_>, older: &Machine, incident: IncidentId) {
-    let Some(ours) = turn.record.standby().map(|standby| standby.instance.clone()) else { return };
+fn give_way(turn: &mut Transition<'_>, ours: &Machine, older: &Machine, incident: IncidentId) {
     let why = "another failover made one for this validator before; that one is used";
-    turn.say(Reason::Deleting { instance: ours.clone(), why });
-    let not_before = turn.deletes_at(&ours);
-    // Named by the incident that is on its label, before the incident continues under the other's name.
-    let extra = turn.incident().next(Action::Delete(ours), not_before);
+    turn.say(Reason::Deleting { instance: ours.instance.clone(), why });
+    let not_before = turn.deletes_at(&ours.instance);
+    let extra = turn.deletion(ours, not_before);
     provision::take_over(turn, older, incident);
     turn.standby().extra = Some(extra);
 }
@@ -251,9 +261,7 @@ impl Transition<'_> {
         let before = *failures;
         *failures = before.saturating_add(1);
         let at = self.now.plus(self.policy.backoff(before));
-        if before >= NOTIFY_AFTER {
-            self.notify_of_failure(Failed::Delete, said, Some(at));
-        }
+        self.keeps_failing(Step::Delete, said, before, at);
         self.say(Reason::Retrying { at, what: "deleting a machine", said: said.to_owned() });
         at
     }
@@ -261,5 +269,3 @@ impl Transition<'_> {
 
 /// What is said of such a machine.
 pub(super) const STILL_THERE: &str = "it is said to be deleted, and is still there";
-/// A machine that will not go costs money: once this many tries have failed, the next failure is notified.
-pub(super) const NOTIFY_AFTER: u32 = 5;

@@ -62,8 +62,8 @@ impl Transition<'_> {
         }
     }
 
-    pub(super) fn notify_of_failure(&mut self, failed: Failed, said: &str, retry_at: Option<Time>) {
-        self.notify(NoticeKind::Failure(Failure { failed, detail: said.into(), retry_at }));
+    pub(super) fn notify_of_failure(&mut self, failed: Failed, said: &str, retry_at: Option<Time>) -> bool {
+        self.notify(NoticeKind::Failure(Failure { failed, detail: said.into(), retry_at }))
     }
 
     pub(super) fn notify_of_stuck(&mut self, stuck: &Stuck) {

@@ -4,18 +4,28 @@
 
 use super::Transition;
 use crate::domain::{
-    Action, ActionId, Failed, IncidentId, Lifetime, Listed, NoticeKind, OrphanFate, Outcome, Reason, Role, Stage,
-    StandbyNotice, Step, Time, TimeExt, Topic, Watch, elapsed,
+    Action, ActionId, Failed, IncidentId, InstanceRef, Lifetime, Listed, NoticeKind, Notified, OrphanFate, Outcome,
+    Reason, Role, Stage, StandbyNotice, Step, Time, TimeExt, Topic, Watch, elapsed,
 };
+
+/// No list, or none that is complete. What searches for an incident's machine counts its own failures.
+pub(super) fn unlisted(turn: &mut Transition<'_>, said: &str) {
+    if turn.record.case.is_none() {
+        let (before, next_at) = (turn.failures_of(Step::Find), turn.now.plus(turn.policy.recheck_every));
+        turn.keeps_failing(Step::Find, said, before, next_at);
+    }
+}
 
 /// Takes in a complete list. A machine counts once two lists have shown it: the first may be older than its incident.
 pub(super) fn judge(turn: &mut Transition<'_>, listed: &[Listed]) {
-    let open = turn.record.incident().map(|incident| incident.id.to_string());
-    let orphans: Vec<&Listed> =
-        listed.iter().filter(|listed| open.as_ref() != Some(&listed.machine.incident)).collect();
+    if turn.record.case.is_none() {
+        turn.works_again(Step::Find);
+    }
+    let orphans: Vec<&Listed> = listed.iter().filter(|listed| !turn.is_own(&listed.machine)).collect();
     let now_seen = orphans.iter().map(|orphan| orphan.machine.instance.id.clone()).collect();
     let seen_before = std::mem::replace(&mut turn.live.orphans, now_seen);
-    let topics: Vec<Topic> = orphans.iter().map(|orphan| notice(orphan).about().topic).collect();
+    let both = |orphan: &&Listed| [notice(orphan).topic(), kept(&orphan.machine.instance, "").topic()];
+    let topics: Vec<Topic> = orphans.iter().flat_map(both).collect();
     let is_over = |topic: &Topic, lifetime| lifetime == Lifetime::Orphan && !topics.contains(topic);
     if turn.record.notified.iter().any(|notified| is_over(&notified.topic, notified.lifetime)) {
         turn.record.to_mut().notified.retain(|notified| !is_over(&notified.topic, notified.lifetime));
@@ -27,7 +37,7 @@ pub(super) fn judge(turn: &mut Transition<'_>, listed: &[Listed]) {
     for orphan in orphans.into_iter().filter(|orphan| seen_before.contains(&orphan.machine.instance.id)) {
         if is_due(turn, orphan) {
             delete(turn, orphan);
-        } else {
+        } else if !is_kept(turn, orphan) {
             turn.notify(notice(orphan));
         }
     }
@@ -35,6 +45,17 @@ pub(super) fn judge(turn: &mut Transition<'_>, listed: &[Listed]) {
 
 fn notice(orphan: &Listed) -> NoticeKind {
     NoticeKind::Standby(StandbyNotice::Orphan { instance: orphan.machine.instance.clone(), fate: fate(orphan) })
+}
+
+fn kept(instance: &InstanceRef, check: &str) -> NoticeKind {
+    NoticeKind::Standby(StandbyNotice::OrphanKept { instance: instance.clone(), check: check.into() })
+}
+
+/// A check before its deletion forbids it, as people were notified less than a day ago. After that it is asked again.
+fn is_kept(turn: &Transition<'_>, orphan: &Listed) -> bool {
+    let topic = kept(&orphan.machine.instance, "").topic();
+    let again_at = |known: &Notified| known.last_at.plus(turn.policy.remind_every);
+    turn.record.notified.iter().any(|known| known.topic == topic && turn.now < again_at(known))
 }
 
 fn fate(orphan: &Listed) -> OrphanFate {
@@ -64,7 +85,7 @@ fn is_due(turn: &mut Transition<'_>, orphan: &Listed) -> bool {
         && calm
         && turn.live.signals.process_seen(turn.now);
     let may_go = fate(orphan) == OrphanFate::Deleted && turn.live.started.is_none();
-    may_go && is_known && is_well && turn.may_act()
+    may_go && is_known && is_well && !is_kept(turn, orphan) && turn.may_act()
 }
 
 fn delete(turn: &mut Transition<'_>, orphan: &Listed) {
@@ -73,21 +94,31 @@ fn delete(turn: &mut Transition<'_>, orphan: &Listed) {
     turn.say(Reason::Deleting { instance: instance.clone(), why: "no open incident claims it" });
     // By the clock, so that no start uses a number again: the cloud would only repeat its answer to the old request.
     let attempt = u32::try_from(turn.now.as_second()).unwrap_or_default() | super::POLL;
-    let id = ActionId { incident, step: Step::Delete, attempt };
-    (turn.live.started, turn.live.deleting_orphan) = (Some(id), Some(instance.id.clone()));
-    turn.actions.push((id, Action::Delete(instance)));
+    let id = ActionId { incident, step: Step::Reclaim, attempt };
+    (turn.live.started, turn.live.deleting_orphan) = (Some(id), Some(instance.clone()));
+    turn.actions.push((id, Action::Reclaim(instance)));
 }
 
 /// Takes in how a deletion ended, if that is what the event brought. The next list shows whether it is gone; one that is
 /// behind must not make an incident take it over.
 pub(super) fn finished(turn: &mut Transition<'_>) {
     let Some(instance) = turn.live.deleting_orphan.clone() else { return };
-    let is_orphans = |id: &ActionId| id.step == Step::Delete && id.attempt >= super::POLL;
+    let is_orphans = |id: &ActionId| id.step == Step::Reclaim && id.attempt >= super::POLL;
     let Some((_, outcome)) = turn.finished.take_if(|(id, _)| is_orphans(id)) else { return };
     turn.live.deleting_orphan = None;
     match outcome {
-        Outcome::Deleted => turn.live.deleted = Some(instance),
-        Outcome::Untouchable(said) | Outcome::Failed(said) => turn.notify_of_failure(Failed::Delete, said, None),
-        Outcome::Found(_) | Outcome::Created(_) | Outcome::Observed(_) | Outcome::Console(_) | Outcome::Disks(_) => {}
+        Outcome::Deleted => turn.live.deleted = Some(instance.id),
+        Outcome::Untouchable(check) => {
+            turn.notify(kept(&instance, check));
+        }
+        Outcome::Failed(said) => {
+            turn.notify_of_failure(Failed::Delete, said, None);
+        }
+        Outcome::Found(_)
+        | Outcome::FoundWithout { .. }
+        | Outcome::Created(_)
+        | Outcome::Observed(_)
+        | Outcome::Console(_)
+        | Outcome::Disks(_) => {}
     }
 }

@@ -2,9 +2,9 @@
 
 use super::{Transition, attention, boot, budget, follow::STILL_THERE, recover};
 use crate::domain::{
-    Abandoned, Action, ActionId, Attention, CreateOutcome, Failed, Failures, Incident, IncidentId, InstanceRef, Lines,
-    Live, Machine, MachineState, NoticeKind, Outcome, Pending, Policy, PricedRung, Reason, Role, Rung, Stage, Standby,
-    StandbyNotice, StandbySpec, Step, Time, TimeExt, Usd,
+    Abandoned, Action, ActionId, Attention, CloudTrouble, CreateOutcome, Failed, Failures, Incident, IncidentId,
+    InstanceRef, Lines, Live, Machine, MachineState, NoticeKind, Outcome, Pending, Policy, PricedRung, Reason, Role,
+    Rung, Span, Stage, Standby, StandbyNotice, StandbySpec, Step, Time, TimeExt, Usd, remedy,
 };
 
 pub(super) fn advance(turn: &mut Transition<'_>, back: bool) {
@@ -41,7 +41,9 @@ fn watch_time(turn: &mut Transition<'_>) {
     let tried = incident.steps > 1 || incident.failures != Failures::default();
     turn.wake(late_at);
     if turn.now >= late_at && tried && turn.may_act() {
-        turn.notify_of_failure(Failed::TooSlow, "no machine yet; it is tried again and again", None);
+        let answer = turn.live.troubles.values().max_by_key(|trouble| trouble.failures);
+        let answer = answer.map_or_else(|| "none so far".to_owned(), |trouble| trouble.answer.clone());
+        turn.notify_of_failure(Failed::TooSlow, &answer, None);
     }
 }
 
@@ -67,7 +69,7 @@ fn set(turn: &mut Transition<'_>, action: Action, not_before: Time) -> Pending {
 
 fn react(turn: &mut Transition<'_>, pending: &Pending, outcome: &Outcome) {
     match (outcome, &pending.action) {
-        (Outcome::Found(machines), _) => found(turn, machines),
+        (Outcome::Found(machines), _) => found(turn, machines, None),
         (Outcome::Created(created), Action::Create(spec)) => {
             turn.searched = !turn.live.paused_since_search;
             created_as(turn, &spec.rung, created);
@@ -77,6 +79,8 @@ fn react(turn: &mut Transition<'_>, pending: &Pending, outcome: &Outcome) {
             let at = turn.deletion_failed(said);
             set(turn, Action::Find, at);
         }
+        (Outcome::FoundWithout { machines, unseen_zones, why }, _) => found(turn, machines, Some((unseen_zones, why))),
+        (Outcome::Failed(said), action) if action.step() == Step::Find => search_failed(turn, said),
         (Outcome::Failed(said), _) => search_again(turn, said),
         // Gone, as far as is known; nothing is created before a complete search shows the same.
         (Outcome::Deleted, _) => {
@@ -94,12 +98,17 @@ fn react(turn: &mut Transition<'_>, pending: &Pending, outcome: &Outcome) {
     }
 }
 
-/// What a complete search found. The machine that serves the incident is the one to keep; a second one goes later, once
-/// this one is in the ledger.
-fn found(turn: &mut Transition<'_>, machines: &[Machine]) {
-    turn.bill_abandoned(machines);
+/// What a search found. The machine that serves the incident is the one to keep; a second one goes later, once this one is
+/// in the ledger. What zones that do not answer may hide keeps nothing from being created once they have been silent for a
+/// few searches: a machine there would go as a second one, and costs less than the outage.
+fn found(turn: &mut Transition<'_>, machines: &[Machine], unseen: Option<(&Vec<String>, &String)>) {
     turn.live.paused_since_search = false;
-    turn.incident().failures.find = 0;
+    turn.live.unseen_zones = unseen.map(|(zones, _)| zones.clone()).unwrap_or_default();
+    if unseen.is_none() {
+        turn.bill_abandoned(machines);
+        turn.incident().failures.find = 0;
+        turn.works_again(Step::Find);
+    }
     if let Some(left) = machines.iter().find(|machine| is_abandoned(turn, &machine.instance)) {
         delete_again(turn, left);
         return;
@@ -111,9 +120,13 @@ fn found(turn: &mut Transition<'_>, machines: &[Machine]) {
         if let Some((left, incident)) = left_by_another(turn, machines) {
             return take_over(turn, left, incident);
         }
+        if let Some((_, why)) = unseen
+            && (turn.incident().failures.find < UNSEEN_SEARCHES || may_hide_abandoned(turn))
+        {
+            return search_failed(turn, why);
+        }
         turn.searched = true;
-        create(turn);
-        return;
+        return create_or_move_on(turn);
     };
     match (keep.role, keep.state) {
         (Role::Promoted | Role::Other, _) => {
@@ -121,16 +134,42 @@ fn found(turn: &mut Transition<'_>, machines: &[Machine]) {
             attention::raise(turn, Attention::Untouchable(check.into()));
             set(turn, Action::Find, turn.now.plus(turn.policy.recheck_every));
         }
-        // It may still fail for want of capacity, and then it vanishes; that would look like a loss.
-        (Role::Standby | Role::Retained, MachineState::Starting) => {
-            search_again(turn, &format!("{} is still being created", keep.instance));
-        }
-        (Role::Standby | Role::Retained, MachineState::Running | MachineState::Stopped) => {
+        (Role::Standby | Role::Retained, MachineState::Starting | MachineState::Stopping) if wait_for(turn, keep) => {}
+        (Role::Standby | Role::Retained, _) => {
             let rung = Rung { zone: keep.instance.zone.clone(), machine_type: keep.machine_type.clone() };
+            // What was waited for has had that time already.
+            let since = turn.record.incident().and_then(|incident| incident.machine_since);
             adopt(turn, keep.instance.clone(), rung);
             turn.machine().kept = (keep.role == Role::Retained).then_some(true);
+            if let Some(since) = since {
+                turn.standby().since = since;
+            }
         }
     }
+}
+
+/// A machine that is still being made may fail for want of capacity, and one that is being stopped may be on its way to
+/// be deleted: either would look like a loss. It gets as long as a machine has to boot.
+fn wait_for(turn: &mut Transition<'_>, machine: &Machine) -> bool {
+    let (now, policy) = (turn.now, turn.policy);
+    let since = *turn.incident().machine_since.get_or_insert(now);
+    if now >= since.plus(policy.boot_deadline) {
+        return false;
+    }
+    let doing = if machine.state == MachineState::Starting { "created" } else { "stopped or deleted" };
+    let (said, at) = (format!("{} is still being {doing}", machine.instance), now.plus(policy.observe_every));
+    turn.say(Reason::BeingMade { said, at });
+    set(turn, Action::Find, at);
+    true
+}
+
+/// Searches in which the same zones may be silent before they are done without: more than a minute.
+const UNSEEN_SEARCHES: u32 = 3;
+
+/// Whether a machine that was given up may be in a zone that has not answered.
+fn may_hide_abandoned(turn: &Transition<'_>) -> bool {
+    let is_hidden = |gone: &Abandoned| gone.gone_at.is_none() && turn.live.unseen_zones.contains(&gone.instance.zone);
+    turn.record.incident().is_some_and(|incident| incident.abandoned.iter().any(is_hidden))
 }
 
 fn is_abandoned(turn: &Transition<'_>, instance: &InstanceRef) -> bool {
@@ -180,7 +219,8 @@ fn untouchable(turn: &mut Transition<'_>, instance: &InstanceRef, check: &str) {
 /// is worth more than a new one.
 fn left_by_another<'m>(turn: &Transition<'_>, machines: &'m [Machine]) -> Option<(&'m Machine, IncidentId)> {
     let is_free = |machine: &&Machine| {
-        matches!(machine.role, Role::Standby | Role::Retained) && machine.state != MachineState::Stopped
+        matches!(machine.role, Role::Standby | Role::Retained)
+            && !matches!(machine.state, MachineState::Stopped | MachineState::Stopping)
     };
     let left =
         machines.iter().filter(is_free).filter(|machine| turn.live.deleted.as_ref() != Some(&machine.instance.id));
@@ -198,7 +238,11 @@ pub(super) fn take_over(turn: &mut Transition<'_>, left: &Machine, id: IncidentI
     // Numbers that the incident cannot have used before: the cloud would only repeat its answer to an old request.
     let unused = u32::try_from(turn.now.as_second() / 60).unwrap_or_default();
     let incident = turn.incident();
-    incident.id = id;
+    // A creation of its own may still come, under the name that it has had so far.
+    let former = std::mem::replace(&mut incident.id, id);
+    if former != id && !incident.formerly.contains(&former) {
+        incident.formerly.push(former);
+    }
     incident.steps = incident.steps.max(unused);
     incident.creation = incident.creation.max(unused);
     // Its run limit and its bill began when it was created.
@@ -230,6 +274,27 @@ fn adopt(turn: &mut Transition<'_>, instance: InstanceRef, rung: Rung) {
     case.stage = Stage::Standing(Standby::new(instance, rung, now));
 }
 
+/// Nothing of this incident is there. What was being made is gone again, or what nobody answered has not happened: that is
+/// the place's, and the next one is tried.
+fn create_or_move_on(turn: &mut Transition<'_>) {
+    let ladder = &turn.policy.ladder;
+    let incident = turn.incident();
+    let has_vanished = incident.machine_since.take().is_some();
+    let Some(PricedRung { rung, .. }) = ladder.get(incident.rung).filter(|_| has_vanished) else {
+        if incident.failures.unanswered >= UNANSWERED_CREATIONS {
+            return next_rung(turn, |_| true, "the place does not answer", None);
+        }
+        return create(turn);
+    };
+    let said = "the machine vanished while it was being made".to_owned();
+    let placed = placed(turn, rung, Some(&said));
+    turn.say(Reason::OutOfStock { rung: rung.clone(), said });
+    next_rung(turn, |_| true, &placed, Some(Failed::OutOfStock));
+}
+
+/// So often a creation is repeated in a place that does not say what became of it, before the next place is tried.
+const UNANSWERED_CREATIONS: u32 = 2;
+
 fn create(turn: &mut Transition<'_>) {
     let (policy, now, world) = (turn.policy, turn.now, turn.world);
     let Some(incident) = turn.record.incident() else { return };
@@ -238,7 +303,12 @@ fn create(turn: &mut Transition<'_>) {
     // Without a price there is no budget either, or the rung would not have been taken.
     let (planned, sunk) = (counted.unwrap_or_default(), boot::sunk(incident, policy, now).unwrap_or_default());
     let fits = |index: &usize| budget::within_budget(world, policy, &policy.ladder[*index], planned, sunk, now).is_ok();
-    let Some(index) = (incident.rung..policy.ladder.len()).find(fits) else {
+    let is_seen = |index: &usize| !turn.live.unseen_zones.contains(&policy.ladder[*index].rung.zone);
+    let rest = incident.rung..policy.ladder.len();
+    let Some(index) = rest.clone().filter(is_seen).find(fits) else {
+        if rest.clone().any(|index| !is_seen(&index) && fits(&index)) {
+            return exhausted(turn, "the places that are left have not answered", None);
+        }
         if !incident.abandoned.is_empty() && !(0..policy.ladder.len()).any(|index| fits(&index)) {
             let attempts = u32::try_from(incident.abandoned.len()).unwrap_or(u32::MAX);
             let console = Lines::from_iter(["the budget allows no further try"]);
@@ -246,7 +316,7 @@ fn create(turn: &mut Transition<'_>) {
             set(turn, Action::Find, now.plus(policy.recheck_every));
             return;
         }
-        exhausted(turn, "no rung that the budget allows is left", Failed::OutOfStock);
+        exhausted(turn, "no rung that the budget allows is left", Some(Failed::OutOfStock));
         return;
     };
     let PricedRung { rung, at_most, .. } = &policy.ladder[index];
@@ -266,17 +336,17 @@ fn create(turn: &mut Transition<'_>) {
 }
 
 fn created_as(turn: &mut Transition<'_>, rung: &Rung, outcome: &CreateOutcome) {
-    // For people: which place it was, beside the cloud's words.
-    let placed = match outcome {
+    let said = match outcome {
         CreateOutcome::Created(_) => None,
         CreateOutcome::OutOfStock(said)
         | CreateOutcome::QuotaExceeded(said)
         | CreateOutcome::RefusedHere(said)
         | CreateOutcome::Refused(said)
-        | CreateOutcome::Unknown(said) => Some(format!("{rung}: {said}")),
+        | CreateOutcome::Busy(said)
+        | CreateOutcome::BeingMade(said)
+        | CreateOutcome::Unknown(said) => Some(said),
     };
-    turn.live.last_refusal.clone_from(&placed);
-    let placed = placed.unwrap_or_default();
+    let placed = placed(turn, rung, said);
     match outcome {
         // It holds the name that the next one needs, and only a search that shows it leads to its deletion.
         CreateOutcome::Created(instance) if is_abandoned(turn, instance) => {
@@ -286,33 +356,63 @@ fn created_as(turn: &mut Transition<'_>, rung: &Rung, outcome: &CreateOutcome) {
         CreateOutcome::Created(instance) => adopt(turn, instance.clone(), rung.clone()),
         CreateOutcome::OutOfStock(said) => {
             turn.say(Reason::OutOfStock { rung: rung.clone(), said: said.clone() });
-            next_rung(turn, |_| true, &placed, Failed::OutOfStock);
+            next_rung(turn, |_| true, &placed, Some(Failed::OutOfStock));
         }
         CreateOutcome::QuotaExceeded(said) => {
             turn.say(Reason::QuotaExceeded { rung: rung.clone(), said: said.clone() });
-            next_rung(turn, |other| other.region() != rung.region(), &placed, Failed::Quota);
+            next_rung(turn, |other| other.region() != rung.region(), &placed, Some(Failed::Quota));
         }
         CreateOutcome::RefusedHere(said) => {
             turn.say(Reason::CloudRefused { said: said.clone() });
-            next_rung(turn, |_| true, &placed, Failed::Refused);
+            next_rung(turn, |_| true, &placed, Some(Failed::Refused));
         }
         CreateOutcome::Refused(said) => {
             turn.say(Reason::CloudRefused { said: said.clone() });
             turn.incident().creation += 1;
-            exhausted(turn, &placed, Failed::Refused);
+            exhausted(turn, &placed, Some(Failed::Refused));
+        }
+        // Repeated under another number: the cloud may have noted this one with its answer.
+        CreateOutcome::Busy(_) => {
+            turn.incident().creation += 1;
+            turn.incident().failures.unanswered += 1;
+            search_again(turn, &placed);
+        }
+        // The place does answer: it is waited for there, under the same number, for as long as one has to boot.
+        CreateOutcome::BeingMade(_) => {
+            let since = turn.live.troubles.get(&Step::Create).map(|trouble| trouble.since);
+            let is_late = since.is_some_and(|since| turn.now >= since.plus(turn.policy.boot_deadline));
+            turn.incident().failures.unanswered += u32::from(is_late);
+            search_again(turn, &placed);
         }
         CreateOutcome::Unknown(said) => {
+            turn.incident().failures.unanswered += 1;
             turn.say(Reason::OutcomeUnknown { said: said.clone() });
-            search_again(turn, said);
+            search_again(turn, &placed);
         }
     }
 }
 
+/// For people: which place it was, beside the cloud's words. Counts the creations that brought no machine.
+fn placed(turn: &mut Transition<'_>, rung: &Rung, said: Option<&String>) -> String {
+    let Some(said) = said else {
+        turn.works_again(Step::Create);
+        return String::new();
+    };
+    let round = &mut turn.incident().failures.round;
+    *round = round.saturating_add(1);
+    let (now, answer) = (turn.now, format!("{rung}: {said}"));
+    let none = || CloudTrouble { since: now, failures: 0, answer: String::new() };
+    let trouble = turn.live.troubles.entry(Step::Create).or_insert_with(none);
+    (trouble.failures, trouble.answer) = (trouble.failures.saturating_add(1), answer.clone());
+    answer
+}
+
 /// Each creation has a number of its own: under the old one the cloud would only repeat its old answer.
-fn next_rung(turn: &mut Transition<'_>, elsewhere: impl Fn(&Rung) -> bool, said: &str, failed: Failed) {
+fn next_rung(turn: &mut Transition<'_>, elsewhere: impl Fn(&Rung) -> bool, said: &str, failed: Option<Failed>) {
     let ladder = &turn.policy.ladder;
     let incident = turn.incident();
     incident.creation += 1;
+    incident.failures.unanswered = 0;
     let rest = ladder.iter().skip(incident.rung + 1).position(|priced| elsewhere(&priced.rung));
     match rest.map(|skipped| incident.rung + 1 + skipped) {
         Some(next) => {
@@ -324,16 +424,35 @@ fn next_rung(turn: &mut Transition<'_>, elsewhere: impl Fn(&Rung) -> bool, said:
 }
 
 /// Nothing more to try in this round: notify, pause, search, and start from the top of the ladder. The pauses grow with
-/// every round, whatever the searches in between find.
-fn exhausted(turn: &mut Transition<'_>, said: &str, failed: Failed) {
-    let incident = turn.incident();
-    let rounds = incident.failures.create;
-    incident.failures.create = rounds.saturating_add(1);
-    incident.rung = 0;
-    let at = turn.now.plus(turn.policy.backoff(rounds));
-    turn.notify_of_failure(failed, said, Some(at));
+/// every round, whatever the searches in between find. What a minute may mend is notified by no mail of its own.
+fn exhausted(turn: &mut Transition<'_>, said: &str, failed: Option<Failed>) {
+    let failures = &mut turn.incident().failures;
+    let Failures { create: rounds, round: creations, .. } = *failures;
+    *failures = Failures { create: rounds.saturating_add(1), round: 0, unanswered: 0, ..*failures };
+    turn.incident().rung = 0;
+    let at = turn.now.plus(pause_after_round(turn.policy, rounds, creations));
+    if let Some(failed) = failed {
+        turn.notify_of_failure(failed, said, Some(at));
+    }
     turn.say(Reason::Retrying { at, what: "provisioning", said: said.to_owned() });
     set(turn, Action::Find, at);
+}
+
+/// A round of n creations pauses as if one place had been tried log2(n) times more, and n times as long, so that a longer
+/// ladder does not mean more requests: a total stock-out of an hour is at most some 25 of them.
+fn pause_after_round(policy: &Policy, rounds: u32, creations: u32) -> Span {
+    let creations = creations.clamp(1, 1 << 10);
+    let doublings = creations.next_power_of_two().trailing_zeros();
+    let times = i32::try_from(creations).unwrap_or(i32::MAX);
+    policy.backoff(rounds.saturating_add(doublings)).saturating_mul(times)
+}
+
+/// The search itself has failed.
+fn search_failed(turn: &mut Transition<'_>, said: &str) {
+    let before = turn.incident().failures.find;
+    let at = turn.now.plus(turn.policy.backoff(before));
+    turn.keeps_failing(Step::Find, said, before, at);
+    search_again(turn, said);
 }
 
 /// After a pause. The number of the creation stays: if it did happen, it is found; if not, it is repeated.
@@ -346,19 +465,24 @@ fn search_again(turn: &mut Transition<'_>, said: &str) {
     set(turn, Action::Find, at);
 }
 
-pub(super) fn explain(incident: &Incident, pending: &Pending, live: &Live, policy: &Policy) -> Reason {
-    let failures = incident.failures.find.max(incident.failures.create);
+pub(super) fn explain(incident: &Incident, pending: &Pending, live: &Live) -> Reason {
+    let Incident { failures, rung, .. } = incident;
+    let next = format!("next is try {} of rung {}", failures.create + failures.unanswered + 1, rung + 1);
+    let last = |step| live.troubles.get(&step).map(|trouble: &CloudTrouble| (step, trouble));
+    let said = last(Step::Find).or_else(|| last(Step::Create)).map(|(step, trouble)| {
+        let CloudTrouble { failures, answer, .. } = trouble;
+        format!("{}, failed tries: {failures}; last {answer}; what helps: {}", step.doing(), remedy(answer))
+    });
     match &pending.action {
         Action::Create(spec) => Reason::Creating { rung: spec.rung.clone(), name: spec.machine_name() },
         Action::Abandon(instance) => Reason::Abandoning { instance: instance.clone() },
-        _ if failures == 0 => Reason::Looking { why: "nothing is created before it is known that there is none" },
+        _ if *failures == Failures::default() && said.is_none() => {
+            Reason::Looking { why: "nothing is created before it is known that there is none" }
+        }
         _ => Reason::Retrying {
             at: pending.not_before,
             what: "provisioning",
-            said: match &live.last_refusal {
-                Some(said) => format!("{failures} times; last {said}"),
-                None => format!("try {failures} of rung {}", incident.rung.min(policy.ladder.len())),
-            },
+            said: said.map_or(next.clone(), |said| format!("{said}; {next}")),
         },
     }
 }

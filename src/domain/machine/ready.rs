@@ -5,10 +5,11 @@
 use super::{
     Transition,
     identity::{Expected, Identity},
+    trouble::NOTIFY_AFTER,
 };
 use crate::domain::{
-    ChainView, MachineWatch, Policy, Reason, Report, Span, Standby, Subject, Time, TimeExt, ValidatorId, elapsed,
-    human, one_line, start_word,
+    ChainView, CloudTrouble, MachineWatch, Policy, Reason, Report, Span, Standby, Step, Subject, Time, TimeExt,
+    ValidatorId, elapsed, human, one_line, start_word,
 };
 
 /// How many peers a node needs whose kind the agent knows. `min_peers` is about the hundreds of a beacon node; a node
@@ -179,6 +180,10 @@ pub(super) fn explain(
     }
     if standby.ready {
         return Reason::Ready { instance: standby.instance.clone() };
+    }
+    if let Some(trouble) = live.troubles.get(&Step::Observe).filter(|trouble| trouble.failures > NOTIFY_AFTER) {
+        let CloudTrouble { failures, answer, .. } = trouble.clone();
+        return Reason::KeepsFailing { step: Step::Observe, failures, said: answer };
     }
     let unwatched = MachineWatch::default();
     let machine = live.machine.as_deref().unwrap_or(&unwatched);

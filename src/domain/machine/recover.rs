@@ -68,7 +68,9 @@ pub(super) fn is_silent(turn: &Transition<'_>) -> bool {
     let (now, limit) = (turn.now, turn.policy.report_stale_after);
     let never_spoke = turn.record.standby().is_some_and(|standby| standby.spoke_at.is_none())
         && machine.seen.is_some_and(|seen| {
-            !seen.has_written && seen.state != MachineState::Stopped && elapsed(seen.at, now) <= limit
+            !seen.has_written
+                && !matches!(seen.state, MachineState::Stopping | MachineState::Stopped)
+                && elapsed(seen.at, now) <= limit
         });
     let rules_out = |report: &Report| !report.signer_seen && report.signer_hidden.is_none();
     never_spoke

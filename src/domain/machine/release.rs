@@ -2,7 +2,7 @@
 
 use super::{Transition, attention, provision};
 use crate::domain::{
-    Action, Attention, Case, Closed, Failed, Lifetime, Lines, Machine, Mode, Outcome, Pending, Reason, Stage, TimeExt,
+    Action, Attention, Case, Closed, Lifetime, Lines, Machine, Mode, Outcome, Pending, Reason, Stage, Step, TimeExt,
     Usd, Watch,
 };
 
@@ -36,7 +36,13 @@ fn may_delete(turn: &mut Transition<'_>, by_operator: bool) -> bool {
 fn react(turn: &mut Transition<'_>, pending: &Pending, outcome: &Outcome) {
     let now = turn.now;
     match outcome {
-        Outcome::Found(machines) => found(turn, machines),
+        Outcome::Found(machines) => {
+            turn.works_again(Step::Find);
+            found(turn, machines);
+        }
+        // What is there goes; what is not there may be where nobody could look.
+        Outcome::FoundWithout { machines, .. } if !turn.own(machines).is_empty() => found(turn, machines),
+        Outcome::FoundWithout { why, .. } => failed(turn, pending, why),
         // Gone, as far as is known; the search that follows says whether anything is left.
         Outcome::Deleted => {
             turn.live.deleted = pending.action.instance().map(|instance| instance.id.clone());
@@ -77,7 +83,10 @@ fn found(turn: &mut Transition<'_>, machines: &[Machine]) {
     let instance = machine.instance.clone();
     turn.say(Reason::Deleting { instance: instance.clone(), why: "the incident is over" });
     let not_before = turn.deletes_at(&instance);
-    set(turn, Action::Delete(instance), not_before);
+    let next = turn.deletion(machine, not_before);
+    if let Stage::Releasing { pending, .. } = &mut turn.case().stage {
+        *pending = next;
+    }
 }
 
 /// Whatever failed is preceded by a search again, except the look at what is left, which changes nothing.
@@ -97,9 +106,7 @@ fn failed(turn: &mut Transition<'_>, pending: &Pending, said: &str) {
         }
         set(turn, Action::Disks, at);
     } else {
-        if before >= super::follow::NOTIFY_AFTER {
-            turn.notify_of_failure(Failed::Delete, said, Some(at));
-        }
+        turn.keeps_failing(Step::Find, said, before, at);
         set(turn, Action::Find, at);
     }
     turn.say(Reason::Retrying { at, what: "releasing", said: said.to_owned() });

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{About, Lifetime, render::Writer};
-use crate::domain::{Text, Time, clock};
+use super::{About, Lifetime, Topic, render::Writer};
+use crate::domain::{Text, Time, clock, remedy, trouble::refusal};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -28,19 +28,49 @@ pub enum Failed {
     Delete,
     /// The machine cannot be polled.
     Poll,
+    /// Machines cannot be searched for.
+    List,
 }
 
 impl Failure {
     pub(super) fn about(&self) -> About {
-        let (which, lifetime) = match self.failed {
-            Failed::OutOfStock => ("out_of_stock", Lifetime::Case),
-            Failed::Quota => ("quota", Lifetime::Case),
-            Failed::Refused => ("refused", Lifetime::Case),
-            Failed::TooSlow => ("too_slow", Lifetime::Case),
-            Failed::Delete => ("delete", Lifetime::Case),
-            Failed::Poll => ("poll", Lifetime::Machine),
+        let lifetime = match self.failed {
+            Failed::OutOfStock | Failed::Quota | Failed::Refused | Failed::TooSlow | Failed::Delete | Failed::List => {
+                Lifetime::Case
+            }
+            Failed::Poll => Lifetime::Machine,
         };
-        About::one_of("failure", which, lifetime)
+        let topics = self.failed.topics();
+        // Another refusal is news; other words of the same are not.
+        let topic = match refusal(self.detail.as_str()) {
+            Some(refusal) if self.failed.is_repeated() => Topic(format!("{topics}/{refusal}").into()),
+            Some(_) | None => Topic::from(topics),
+        };
+        About::new("failure", topic, lifetime)
+    }
+}
+
+impl Failed {
+    /// The topic, or what its topics begin with.
+    #[must_use]
+    pub fn topics(self) -> &'static str {
+        match self {
+            Self::OutOfStock => "failure/out_of_stock",
+            Self::Quota => "failure/quota",
+            Self::Refused => "failure/refused",
+            Self::TooSlow => "failure/too_slow",
+            Self::Delete => "failure/delete",
+            Self::Poll => "failure/poll",
+            Self::List => "failure/list",
+        }
+    }
+
+    /// It is asked again and again, and the answer may become another one.
+    fn is_repeated(self) -> bool {
+        match self {
+            Self::Refused | Self::Delete | Self::Poll | Self::List => true,
+            Self::OutOfStock | Self::Quota | Self::TooSlow => false,
+        }
     }
 }
 
@@ -76,9 +106,17 @@ impl Writer<'_> {
                 "the standby cannot be looked at",
                 format!("The cloud does not say what the standby of {id} does, so nobody knows. It costs. {again}"),
             ),
+            Failed::List => (
+                "machines cannot be listed",
+                format!(
+                    "The cloud does not show which machines of {id} there are, so none is created or deleted on that. \
+                     {again}"
+                ),
+            ),
         };
         self.body.say(&what);
         let mut facts = vec![("Answer", detail.to_string())];
+        facts.push(("What helps", remedy(detail.as_str()).to_owned()));
         facts.extend(retry_at.map(|at| ("Next try", clock(at))));
         self.body.facts(&facts);
         self.next("To see permissions, quotas and places:", "check");

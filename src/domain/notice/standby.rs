@@ -6,7 +6,7 @@ use super::{
     About, Lifetime, Lines,
     render::{SIMULATED, Writer, usd},
 };
-use crate::domain::{InstanceRef, Span, Stuck, Time, Usd, clock, elapsed, human};
+use crate::domain::{InstanceRef, Span, Stuck, Text, Time, Usd, clock, elapsed, human};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
@@ -43,6 +43,8 @@ pub enum StandbyNotice {
     TakenOver { instance: InstanceRef },
     /// It is there, and no open incident claims it.
     Orphan { instance: InstanceRef, fate: OrphanFate },
+    /// No open incident claims it, and a check before its deletion forbids to delete it.
+    OrphanKept { instance: InstanceRef, check: Text },
     /// Its limit stops the machine soon.
     ExpiresSoon {
         instance: InstanceRef,
@@ -75,6 +77,9 @@ impl StandbyNotice {
             Self::TakenOver { .. } => About::new("taken_over", "taken_over", Lifetime::Machine),
             Self::Orphan { instance, .. } => {
                 About::one_of("orphan", &instance.id.to_string(), Lifetime::Orphan).urgent()
+            }
+            Self::OrphanKept { instance, .. } => {
+                About::one_of("orphan_kept", &instance.id.to_string(), Lifetime::Orphan).urgent()
             }
             Self::ExpiresSoon { .. } => About::new("money", "money/expires_soon", Lifetime::Case),
         }
@@ -172,6 +177,19 @@ impl Writer<'_> {
                 self.body.command("To delete it by hand:", &gcloud("delete"));
                 self.next("To see everything that is known:", "status");
                 "a machine that no incident claims".into()
+            }
+            StandbyNotice::OrphanKept { instance, check } => {
+                let InstanceRef { name, zone, .. } = instance;
+                self.body.say(&format!(
+                    "A machine of {id} is there that no open incident claims, and costs money. It should go, but a \
+                     check forbids to delete it: {check}. Keys may be on it: look before you delete it. It is checked \
+                     again in a day, and stops by itself at its run limit."
+                ));
+                self.body.facts(&[("Machine", instance.to_string())]);
+                self.body
+                    .command("To delete it by hand:", &format!("gcloud compute instances delete {name} --zone={zone}"));
+                self.next("To see everything that is known:", "status");
+                "a machine that must not be deleted unseen".into()
             }
             StandbyNotice::ExpiresSoon { instance, expires_at, so_far, stopped_per_month } => {
                 let left = human(elapsed(self.notice.at, *expires_at));

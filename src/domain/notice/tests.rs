@@ -116,6 +116,11 @@ fn every_kind() -> Vec<NoticeKind> {
         NoticeKind::Standby(StandbyNotice::Orphan { instance: instance(), fate: OrphanFate::Deleted }),
         NoticeKind::Standby(StandbyNotice::Orphan { instance: instance(), fate: OrphanFate::Foreign }),
         NoticeKind::Standby(StandbyNotice::Orphan { instance: instance(), fate: OrphanFate::Kept }),
+        NoticeKind::Standby(StandbyNotice::OrphanKept {
+            instance: instance(),
+            check: "fo-eth-0-1a2b3c4d in us-central1-a must not be deleted: it reports a process that could sign"
+                .into(),
+        }),
         NoticeKind::Standby(StandbyNotice::ExpiresSoon {
             instance: instance(),
             expires_at: at("2026-11-21T13:08:12Z"),
@@ -205,6 +210,7 @@ fn every_kind() -> Vec<NoticeKind> {
         NoticeKind::Blocked(Blocker::TooMany { limit: 3 }),
         NoticeKind::Blocked(Blocker::ClosedByOperator),
         failure(Failed::Poll, "503 backend error"),
+        failure(Failed::List, "the list is not complete: us-central1-a: 503 backendError"),
     ]
 }
 
@@ -345,8 +351,8 @@ fn topics_do_not_change_when_code_is_renamed() {
     let topics: Vec<_> = topics.iter().filter(of_attention).map(Topic::as_str).collect();
     assert_eq!(
         topics.join(" "),
-        "chain_sick confirmed failure/delete failure/out_of_stock failure/poll failure/quota failure/refused \
-         failure/too_slow held_back maintenance money money/expires_soon never_booted orphan/42 partial recovered \
-         recovered/kept slashed standby_ready standby_stuck/disk_full suspected_too_long taken_over"
+        "chain_sick confirmed failure/delete/403 forbidden failure/list failure/out_of_stock failure/poll failure/quota \
+         failure/refused failure/too_slow held_back maintenance money money/expires_soon never_booted orphan/42 \
+         orphan_kept/42 partial recovered recovered/kept slashed standby_ready standby_stuck/disk_full suspected_too_long taken_over"
     );
 }

@@ -35,6 +35,7 @@ impl Simulation<'_> {
                     | Action::Observe(_)
                     | Action::Delete(_)
                     | Action::Abandon(_)
+                    | Action::Reclaim(_)
                     | Action::Console(_)
                     | Action::Disks => "nowhere".into(),
                 };
@@ -46,6 +47,12 @@ impl Simulation<'_> {
             ScriptedAnswer::Quota => Outcome::Created(CreateOutcome::QuotaExceeded(said())),
             ScriptedAnswer::RefusedHere => Outcome::Created(CreateOutcome::RefusedHere(said())),
             ScriptedAnswer::Refused => Outcome::Created(CreateOutcome::Refused(said())),
+            ScriptedAnswer::FoundWithout(words, listed) => Outcome::FoundWithout {
+                machines: self.machines_of(validator, &id.incident.to_string(), listed),
+                unseen_zones: words.iter().take(1).flat_map(|zones| zones.split(',')).map(str::to_owned).collect(),
+                why: said(),
+            },
+            ScriptedAnswer::Busy => Outcome::Created(CreateOutcome::Busy(said())),
             ScriptedAnswer::Unknown => Outcome::Created(CreateOutcome::Unknown(said())),
             ScriptedAnswer::Seen { state, role, written } => Outcome::Observed(Some(Seen {
                 state: *state,

@@ -50,7 +50,7 @@ impl Model {
                     "PROPERTY the bills of those given up have ended"
                 );
             }
-            Action::Delete(instance) | Action::Abandon(instance) => {
+            Action::Delete(instance) | Action::Abandon(instance) | Action::Reclaim(instance) => {
                 assert!(!is_a_humans(&record), "PROPERTY nothing is deleted that is a human's: {:?}", record.case);
                 let signer = self.tracks[id].signer_of.is_some_and(|of| record.incident().unwrap().id == of);
                 assert!(

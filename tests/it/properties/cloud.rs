@@ -205,7 +205,7 @@ impl Cloud {
     pub fn abandoned(&mut self, validator: &ValidatorId, id: ActionId, action: &Action, happens: bool) {
         match action {
             Action::Create(_) if happens => self.late.push((validator.clone(), id.incident.to_string())),
-            Action::Delete(instance) | Action::Abandon(instance)
+            Action::Delete(instance) | Action::Abandon(instance) | Action::Reclaim(instance)
                 if happens && self.machines.get(&number(&instance.id)).is_some_and(|real| !real.is_untouchable()) =>
             {
                 self.machines.remove(&number(&instance.id));
@@ -234,7 +234,7 @@ impl Cloud {
     }
 
     fn fate(&self, step: Step, fate: Fate) -> Fate {
-        let step = if step == Step::Abandon { Step::Delete } else { step };
+        let step = if matches!(step, Step::Abandon | Step::Reclaim) { Step::Delete } else { step };
         match self.broken.iter().find(|(broken, _)| *broken == step) {
             None => fate,
             Some((_, Failing::Fails)) => Fate::Fails,
@@ -286,8 +286,13 @@ impl Cloud {
             (Action::Create(_), Fate::Quota) => plain(Outcome::Created(CreateOutcome::QuotaExceeded(said())), "quota"),
             (Action::Create(_), Fate::Fails) => plain(Outcome::Created(CreateOutcome::Refused(said())), "refused"),
             (Action::Observe(instance), Fate::Works | Fate::Late | Fate::Lies) => self.look(number(&instance.id)),
-            (Action::Delete(_) | Action::Abandon(_), Fate::Lies) => plain(Outcome::Deleted, "deleted"),
-            (Action::Delete(instance) | Action::Abandon(instance), Fate::Works | Fate::ReplyLost) => {
+            (Action::Delete(_) | Action::Abandon(_) | Action::Reclaim(_), Fate::Lies) => {
+                plain(Outcome::Deleted, "deleted")
+            }
+            (
+                Action::Delete(instance) | Action::Abandon(instance) | Action::Reclaim(instance),
+                Fate::Works | Fate::ReplyLost,
+            ) => {
                 let real = self.machines.get(&number(&instance.id));
                 let gives_up = matches!(action, Action::Abandon(_));
                 if real.is_some_and(|real| real.is_untouchable() || (gives_up && real.spoke)) {
@@ -311,6 +316,7 @@ impl Cloud {
                 | Action::Observe(_)
                 | Action::Delete(_)
                 | Action::Abandon(_)
+                | Action::Reclaim(_)
                 | Action::Console(_)
                 | Action::Disks,
                 _,

@@ -139,8 +139,9 @@ async fn a_machine_that_has_spoken_is_not_given_up_however_late_that_is_seen() {
     let config = LeaseConfig { key: LedgerKey::LEASE, about, ttl: Duration::from_secs(30) };
     let (lease, _keeper) = lease::acquire(&ledger, &config, &CancellationToken::new()).await.unwrap();
     let (call_timeout, action_timeout) = (Duration::from_secs(5), Duration::from_secs(20));
-    let executor =
-        Executor { cloud: Arc::new(rig.gce), ledger, identity: uuid::Uuid::nil(), lease, call_timeout, action_timeout };
+    let fresh_every = Duration::from_millis(5);
+    let (cloud, identity) = (Arc::new(rig.gce), uuid::Uuid::nil());
+    let executor = Executor { cloud, ledger, identity, lease, call_timeout, action_timeout, fresh_every };
     let id = ActionId { incident: incident(), step: Step::Delete, attempt: 1 };
     let give_up = Action::Abandon(instance.clone());
 
@@ -166,4 +167,61 @@ async fn a_machine_that_has_spoken_is_not_given_up_however_late_that_is_seen() {
     // The same machine may be released, which asks for another thing.
     let outcome = executor.carry_out(&validator(), id, &Action::Delete(instance)).await;
     assert!(matches!(outcome, Outcome::Deleted), "{outcome:?}");
+}
+
+/// Nobody has followed a machine that no incident claims: what it wrote may be of any age.
+#[tokio::test]
+async fn a_machine_that_no_incident_claims_is_deleted_only_if_its_report_moves_or_it_never_wrote_anything() {
+    let (rig, validator) = (rig().await, validator());
+    let CreateOutcome::Created(instance) = rig.gce.create(&spec(ZONES[0], 0), uuid::Uuid::nil()).await else {
+        panic!("it is created")
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let ledger: Arc<dyn Ledger> = Arc::new(LedgerSqlite::open(&folder.path().join("ledger")).unwrap());
+    let about = LeaseHolder { site: "home".into(), address: None };
+    let config = LeaseConfig { key: LedgerKey::LEASE, about, ttl: Duration::from_secs(60) };
+    let (lease, _keeper) = lease::acquire(&ledger, &config, &CancellationToken::new()).await.unwrap();
+    let (call_timeout, action_timeout) = (Duration::from_secs(5), Duration::from_secs(20));
+    let fresh_every = Duration::from_millis(20);
+    let (cloud, identity) = (Arc::new(rig.gce), uuid::Uuid::nil());
+    let executor = Executor { cloud, ledger, identity, lease, call_timeout, action_timeout, fresh_every };
+    let id = ActionId { incident: incident(), step: Step::Reclaim, attempt: 1 };
+    let reclaim = Action::Reclaim(instance.clone());
+    let report = |counter| Report { incident: incident().to_string(), counter, ..Report::default() };
+
+    rig.fake.report(&instance.name, &report(1));
+    let outcome = executor.carry_out(&validator, id, &reclaim).await;
+    assert!(matches!(&outcome, Outcome::Untouchable(why) if why.contains("nothing new")), "{outcome:?}");
+    rig.fake.guest_attribute(&instance.name, "boot", "start");
+    assert_eq!(rig.fake.machines().len(), 1, "it stays");
+
+    // Its report moves, and says that something signs.
+    let asked = executor.carry_out(&validator, id, &reclaim);
+    let moves = async {
+        loop {
+            let looks = rig.fake.log().iter().filter(|line| line.path.contains("/getGuestAttributes")).count();
+            if looks >= 8 {
+                return rig.fake.report(&instance.name, &Report { signer_seen: true, ..report(2) });
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let (outcome, ()) = tokio::join!(asked, moves);
+    assert!(matches!(&outcome, Outcome::Untouchable(why) if why.contains("could sign")), "{outcome:?}");
+    assert_eq!(rig.fake.machines().len(), 1, "it stays");
+
+    let asked = executor.carry_out(&validator, id, &reclaim);
+    let before = rig.fake.log().iter().filter(|line| line.path.contains("/getGuestAttributes")).count();
+    let moves = async {
+        loop {
+            let looks = rig.fake.log().iter().filter(|line| line.path.contains("/getGuestAttributes")).count();
+            if looks > before {
+                return rig.fake.report(&instance.name, &report(3));
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let (outcome, ()) = tokio::join!(asked, moves);
+    assert!(matches!(outcome, Outcome::Deleted), "{outcome:?}");
+    assert!(rig.fake.machines().is_empty());
 }

@@ -193,6 +193,48 @@ pub(super) const RULES: &[(&str, Off)] = &[
         }),
     ),
     (
+        "a_zone_that_does_not_answer_stops_nothing_elsewhere",
+        Off::Event(|event| {
+            outcome(event, |outcome| match outcome {
+                Outcome::FoundWithout { why, .. } => Outcome::Failed(why),
+                other => other,
+            })
+        }),
+    ),
+    (
+        "a_place_that_does_not_answer_is_left_after_two_tries",
+        Off::Event(|event| {
+            outcome(event, |outcome| match outcome {
+                Outcome::Created(CreateOutcome::Busy(said)) => Outcome::Failed(said),
+                other => other,
+            })
+        }),
+    ),
+    (
+        "a_machine_that_vanishes_while_it_is_made_leaves_its_place_to_the_next",
+        Off::Event(|event| found(event, |machine| machine.state = MachineState::Running)),
+    ),
+    (
+        "a_late_creation_of_the_earlier_name_goes_after_a_take_over",
+        Off::Event(|event| {
+            found(event, |machine| {
+                if machine.instance.id == 202.into() {
+                    machine.incident = "ffffffff".into();
+                }
+            })
+        }),
+    ),
+    (
+        "a_machine_that_is_being_stopped_is_not_a_question_yet",
+        Off::Event(|event| {
+            seen(event, |seen| {
+                if seen.state == MachineState::Stopping {
+                    seen.state = MachineState::Stopped;
+                }
+            })
+        }),
+    ),
+    (
         "a_kept_machine_that_no_incident_claims_is_mailed_and_stays",
         Off::Event(|event| {
             listed(event, |listed| (listed.machine.role, listed.machine.deletion_protection) = (Role::Standby, false))
