@@ -241,12 +241,7 @@ pub(crate) fn table(status: &Status) -> String {
     }
     lines.push(table.to_string());
     for validator in &status.validators {
-        if validator.mails_waiting + validator.mails_failed > 0 {
-            lines.push(format!(
-                "{}: {} mails wait for the server, {} were refused by every recipient",
-                validator.name, validator.mails_waiting, validator.mails_failed
-            ));
-        }
+        lines.extend(validator.mail_lines().iter().map(|line| format!("{}: {line}", validator.name)));
     }
     lines.extend(status.unreadable.iter().map(|why| format!("unreadable: {why}")));
     lines.extend(status.warnings.iter().map(|why| format!("warning: {why}")));

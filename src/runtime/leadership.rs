@@ -290,6 +290,7 @@ struct Turn {
 fn say(id: &ValidatorId, reason: &Reason) {
     match reason {
         Reason::Late { .. } => tracing::debug!(validator = %id, "{reason}"),
+        Reason::MailRefused { .. } | Reason::NoticeDropped { .. } => tracing::warn!(validator = %id, "{reason}"),
         _ => tracing::info!(validator = %id, "{reason}"),
     }
 }
