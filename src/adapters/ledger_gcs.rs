@@ -234,7 +234,10 @@ impl Ledger for LedgerGcs {
                 "the answer for {key} has no {GENERATION}: is that Cloud Storage?"
             )));
         };
-        let bytes = read_body(response, MAX_RECORD).await.map_err(|error| unread(error, key))?;
+        let bytes = read_body(response, MAX_RECORD).await.map_err(|error| match error {
+            BodyError::TooLarge { .. } => LedgerError::Oversized(format!("{key}: {error}")),
+            BodyError::NotJson { .. } | BodyError::Broken(_) => unread(error, key),
+        })?;
         Ok(Some(Stored { bytes, version }))
     }
 

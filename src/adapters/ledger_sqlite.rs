@@ -303,7 +303,7 @@ fn get(connection: &Connection, key: &str) -> rusqlite::Result<Result<Option<Sto
     let read = |row: &rusqlite::Row<'_>| {
         Ok(match row.get(0)? {
             Some(bytes) => Ok(Stored { bytes, version: version_of(row.get(1)?) }),
-            None => Err(LedgerError::Unusable(format!(
+            None => Err(LedgerError::Oversized(format!(
                 "the record {key} has {} bytes, and nothing we write has more than {MAX_RECORD}: restore or remove it",
                 row.get::<_, i64>(2)?
             ))),

@@ -181,7 +181,7 @@ async fn try_take<T: HolderInfo>(
             tracing::warn!(why, "the ledger is not available, waiting for it");
             return Ok(Attempt::Wait(config.ttl / 3));
         }
-        Err(error @ LedgerError::Unusable(_)) => return Err(error.into()),
+        Err(error @ (LedgerError::Unusable(_) | LedgerError::Oversized(_))) => return Err(error.into()),
     };
     let (token, expect) = match &current {
         None => (1, Expect::Absent),
@@ -209,7 +209,7 @@ async fn try_take<T: HolderInfo>(
         Err(
             PutError::Conflict { .. } | PutError::UnknownOutcome(_) | PutError::Failed(LedgerError::Unavailable(_)),
         ) => Ok(retry),
-        Err(PutError::Failed(error @ LedgerError::Unusable(_))) => Err(error.into()),
+        Err(PutError::Failed(error @ (LedgerError::Unusable(_) | LedgerError::Oversized(_)))) => Err(error.into()),
         Err(PutError::TooLarge(size)) => {
             Err(LedgerError::Unusable(format!("it does not take a lease of {size} bytes")).into())
         }

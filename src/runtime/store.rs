@@ -60,7 +60,11 @@ pub enum StoreError {
 /// [`StoreError`].
 pub async fn read(ledger: &dyn Ledger, id: &ValidatorId) -> Result<Option<(Version, Envelope)>, StoreError> {
     let key = LedgerKey::validator(id);
-    let Some(stored) = ledger.get(&key).await? else { return Ok(None) };
+    let found = ledger.get(&key).await.map_err(|error| match error {
+        LedgerError::Oversized(why) => RecordError::Corrupt { key: key.to_string(), why }.into(),
+        LedgerError::Unavailable(_) | LedgerError::Unusable(_) => StoreError::from(error),
+    })?;
+    let Some(stored) = found else { return Ok(None) };
     Ok(Some((stored.version, records::unseal(&key, &stored.bytes, FORM)?)))
 }
 
@@ -236,7 +240,9 @@ async fn write_until_known(
             Err(PutError::UnknownOutcome(why) | PutError::Failed(LedgerError::Unavailable(why))) => {
                 tracing::warn!(%key, why, "not written yet, trying again");
             }
-            Err(PutError::Failed(error @ LedgerError::Unusable(_))) => return Err(error.into()),
+            Err(PutError::Failed(error @ (LedgerError::Unusable(_) | LedgerError::Oversized(_)))) => {
+                return Err(error.into());
+            }
             Err(PutError::TooLarge(size)) => {
                 let why =
                     format!("the record {key} has {size} bytes, which cannot happen: everything in it is bounded");

@@ -17,7 +17,9 @@ use failover::{
         metadata::MetadataServer,
     },
     config::{self, Checks, HttpAuth},
+    domain::ValidatorId,
     ports::{Expect, Ledger, LedgerError, PutError, Version},
+    runtime::store::{self, StoreError},
 };
 use google_cloud_auth::credentials::anonymous;
 use serde_json::json;
@@ -63,7 +65,7 @@ async fn an_object_of_the_bucket_is_read_up_to_the_size_of_a_record() {
     let server = Endless::start(begin, "aaaaaaaa").await;
     let error = bucket(&server.url()).get("validators/eth-0").await.unwrap_err();
     says(&error, &server, MIB);
-    assert!(matches!(&error, LedgerError::Unusable(why) if why.contains("validators/eth-0")), "{error}");
+    assert!(matches!(&error, LedgerError::Oversized(why) if why.contains("validators/eth-0")), "{error}");
     server.assert_bounded(MIB).await;
 }
 
@@ -101,7 +103,21 @@ async fn a_record_in_sqlite_is_not_taken_into_memory_if_it_is_none_of_ours() {
     let error = ledger.get("k").await.unwrap_err();
     assert!(error.to_string().contains("k has 200000000 bytes"), "{error}");
     let error = ledger.put("k", b"x".to_vec(), Expect::Absent).await.unwrap_err();
-    assert!(matches!(error, PutError::Failed(LedgerError::Unusable(_))), "{error}");
+    assert!(matches!(error, PutError::Failed(LedgerError::Oversized(_))), "{error}");
+}
+
+/// As one that is damaged: it is left alone, and the others are watched.
+#[tokio::test]
+async fn a_record_that_is_too_large_is_unreadable_and_does_not_stop_the_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger");
+    let ledger = LedgerSqlite::open(&path).unwrap();
+    ledger.put("validators/eth-0", b"x".to_vec(), Expect::Absent).await.unwrap();
+    let elsewhere = rusqlite::Connection::open(&path).unwrap();
+    elsewhere.execute("UPDATE records SET bytes = zeroblob(200000000)", []).unwrap();
+    let error = store::read(&ledger, &ValidatorId::new("eth-0").unwrap()).await.unwrap_err();
+    assert!(matches!(&error, StoreError::Record(_)), "{error}");
+    assert!(error.to_string().contains("200000000 bytes") && error.to_string().contains("left as it is"), "{error}");
 }
 
 #[tokio::test]

@@ -59,7 +59,9 @@ async fn written(ledger: &dyn Ledger) -> Result<(), (bool, String)> {
     let failed = |what: &str, error: &PutError| {
         let certain = match error {
             PutError::Failed(LedgerError::Unavailable(_)) | PutError::UnknownOutcome(_) => false,
-            PutError::Conflict { .. } | PutError::TooLarge(_) | PutError::Failed(LedgerError::Unusable(_)) => true,
+            PutError::Conflict { .. }
+            | PutError::TooLarge(_)
+            | PutError::Failed(LedgerError::Unusable(_) | LedgerError::Oversized(_)) => true,
         };
         (certain, format!("a record cannot be {what}: {error}"))
     };
