@@ -3,10 +3,9 @@
 //! It holds no secret, only the names of files with secrets, and no name of a file with a key of a validator.
 //! `docs/configuration.md` explains every key.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
+
+use crate::files;
 
 mod error;
 mod prices;
@@ -46,7 +45,8 @@ impl Default for Checks {
 /// # Errors
 /// [`ConfigError`] lists everything that is wrong, each with its place and what to write instead.
 pub fn load(path: &Path, checks: Checks) -> Result<(Config, Vec<Warning>), ConfigError> {
-    let text = fs::read_to_string(path).map_err(|error| ConfigError::Unreadable { path: path.to_owned(), error })?;
+    let text = files::read_text(path, files::MOST)
+        .map_err(|error| ConfigError::Unreadable { path: path.to_owned(), error })?;
     let base = path.parent().map(Path::to_owned).unwrap_or_default();
     parse(&text, &path.display().to_string(), &Checks { base, ..checks })
 }

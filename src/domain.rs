@@ -3,8 +3,6 @@
 //! It is not where anything happens: no clock, no I/O, no randomness. Time is an argument, and a decision is data
 //! that [`crate::runtime`] persists first and carries out second.
 
-#![deny(clippy::disallowed_methods)]
-
 pub mod alerts;
 mod attention;
 mod backoff;

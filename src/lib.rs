@@ -21,11 +21,13 @@ pub mod cli;
 #[cfg(feature = "watcher")]
 pub mod config;
 pub mod domain;
+pub mod files;
 pub mod ports;
 pub mod records;
 #[cfg(feature = "watcher")]
 pub mod runtime;
 #[cfg(feature = "sandbox")]
+#[allow(clippy::disallowed_methods, reason = "the far ends are in this process")]
 pub mod sandbox;
 pub mod simulate;
 #[cfg(feature = "watcher")]

@@ -112,6 +112,9 @@ pub enum LedgerError {
     /// Not ever, until somebody acts: a folder instead of a file, no permission, a newer schema, a corrupt file.
     #[error("the ledger cannot be used: {0}")]
     Unusable(String),
+    /// This record is larger than any of ours, and was not read. The others are as they were.
+    #[error("{0}")]
+    Oversized(String),
 }
 
 /// What a ledger that refuses us has against us.

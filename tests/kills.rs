@@ -3,6 +3,7 @@
 //! Its own test binary: nothing runs beside it.
 
 #![cfg(feature = "sandbox")]
+#![allow(clippy::disallowed_methods, reason = "the far ends are the test's own")]
 #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 use std::path::Path;

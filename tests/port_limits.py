@@ -6,6 +6,7 @@ import pathlib
 import signal
 import socket
 import sqlite3
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -15,6 +16,22 @@ import time
 MIB = 1 << 20
 TOKEN = "s3cret"
 SLOWEST = 1.0  # seconds until a good message is answered with 200
+
+
+class Callers:
+    """How everybody connects: in the clear, or with TLS, whose certificate is of no interest here."""
+
+    tls = None
+
+    @classmethod
+    def use_tls(cls):
+        cls.tls = ssl.create_default_context()
+        cls.tls.check_hostname, cls.tls.verify_mode = False, ssl.CERT_NONE
+
+    @classmethod
+    def connect(cls, port, timeout):
+        connection = socket.create_connection(("127.0.0.1", port), timeout=timeout)
+        return cls.tls.wrap_socket(connection) if cls.tls else connection
 
 
 def good(number):
@@ -72,7 +89,7 @@ class Poster(threading.Thread):
     def posted(self):
         body = good(self.number)
         try:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=30) as connection:
+            with Callers.connect(self.port, timeout=30) as connection:
                 connection.sendall(head(len(body), more="Connection: close\r\n") + body)
                 return connection.recv(64).startswith(b"HTTP/1.1 200")
         except OSError:
@@ -109,7 +126,7 @@ class Attack:
         self.port, self.held = port, []
 
     def connect(self):
-        connection = socket.create_connection(("127.0.0.1", self.port), timeout=20)
+        connection = Callers.connect(self.port, timeout=20)
         self.held.append(connection)
         return connection
 
@@ -147,6 +164,15 @@ class Attack:
     def idle(self):
         for _ in range(2000):
             self.send(b"", b"", answered=False)
+        time.sleep(2)
+
+    def idle_below_tls(self):
+        """Connections on which no handshake begins, as far as there is one."""
+        for _ in range(2000):
+            try:
+                self.held.append(socket.create_connection(("127.0.0.1", self.port), timeout=20))
+            except OSError:
+                pass
         time.sleep(2)
 
     def unfinished_heads(self):
@@ -193,6 +219,7 @@ CASES = [
     ("64 bodies that stop at 15 of 16 MiB", Attack.large_and_stalled),
     ("300 bodies that stop at 8 of 256 KiB", Attack.small_and_stalled),
     ("2,000 idle connections", Attack.idle),
+    ("2,000 connections that say nothing at all", Attack.idle_below_tls),
     ("600 unfinished heads of 15 KiB", Attack.unfinished_heads),
     ("alerts, labels and texts by the million", Attack.by_the_million),
     ("100 bodies of 256 KiB, full of labels", Attack.small_by_the_hundred),
@@ -208,8 +235,15 @@ def watcher(program, folder):
     port = socket.create_server(("127.0.0.1", 0)).getsockname()[1]
     (folder / "token").write_text(TOKEN)
     (folder / "token").chmod(0o600)
+    tls = ""
+    if Callers.tls:
+        new = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=w -keyout key -out cert"
+        subprocess.run(["openssl", *new.split()], cwd=folder, check=True, stderr=subprocess.DEVNULL)
+        (folder / "key").chmod(0o600)
+        tls = f", tls: {{certificate_file: {folder}/cert, key_file: {folder}/key}}"
     (folder / "failover.yaml").write_text(
-        f"site: home\nledger: {{sqlite: {{path: {folder}/ledger.sqlite}}}}\nhttp: {{listen: '127.0.0.1:{port}'}}\n"
+        f"site: home\nledger: {{sqlite: {{path: {folder}/ledger.sqlite}}}}\n"
+        f"http: {{listen: '127.0.0.1:{port}'{tls}}}\n"
         f"alertmanager: {{auth: {{bearer_file: {folder}/token}}}}\npolicy: {{lease: 3s}}\nvalidators:\n"
         f"  - {{name: eth-0, kind: ethereum, public_keys: ['0x{7:096x}'],\n"
         "     alerts: [{matchers: '{validator=\"eth-0\"}', evidence: process}]}\n"
@@ -221,7 +255,7 @@ def watcher(program, folder):
     )
     for _ in range(300):
         try:
-            with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+            with Callers.connect(port, timeout=5) as connection:
                 connection.sendall(b"GET /readyz HTTP/1.1\r\nHost: w\r\nConnection: close\r\n\r\n")
                 if connection.recv(64).startswith(b"HTTP/1.1 200"):
                     return process, port
@@ -247,13 +281,14 @@ def run(program, limit, only):
         folder = pathlib.Path(folder)
         process, port = watcher(program, folder)
         poster = subprocess.Popen(
-            [sys.executable, __file__, "--post", str(port)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, __file__, "--post", str(port), "tls" if Callers.tls else "plain"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
 
         def tell(what):
             poster.stdin.write(what + "\n")
             poster.stdin.flush()
 
+        print("with TLS" if Callers.tls else "in the clear")
         print(f"{'case':42} | peak RSS | slowest good answer | repeated")
         try:
             for name, attack in CASES:
@@ -302,8 +337,13 @@ def run(program, limit, only):
 
 def main():
     if sys.argv[1] == "--post":
+        if sys.argv[3] == "tls":
+            Callers.use_tls()
         return post_until_told(int(sys.argv[2]), 1)
-    return run(sys.argv[1], int(sys.argv[2]), sys.argv[3] if len(sys.argv) > 3 else "")
+    program, limit, only = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+    plain = run(program, limit, only)
+    Callers.use_tls()
+    return run(program, limit, only) or plain
 
 
 sys.exit(main())

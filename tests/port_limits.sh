@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Attacks the port of a real `failover serve` on loopback: large bodies, idle connections, unfinished heads, alerts and
 # labels by the million. Fails when that takes more memory than LIMIT, or when a good message meanwhile is not answered
-# with 200 within a second, or is not in the ledger afterwards. Under a minute.
+# with 200 within a second, or is not in the ledger afterwards. First in the clear, then with TLS. Some two minutes.
 #
 #   port_limits.sh [LIMIT] [CASE]    LIMIT is 64MiB unless given; CASE is a part of the name of one case
 #

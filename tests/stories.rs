@@ -3,6 +3,7 @@
 //! A story waits nearly always, so several run at a time; their chain has slots of a quarter of a second.
 
 #![cfg(feature = "sandbox")]
+#![allow(clippy::disallowed_methods, reason = "the far ends are the test's own")]
 #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 use std::path::Path;

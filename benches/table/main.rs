@@ -1,5 +1,6 @@
 //! `make bench`: one table. Absolute numbers are this machine's; what counts is the ratio within one run.
 
+#![allow(clippy::disallowed_methods, reason = "the far ends are the benchmark's own")]
 #![allow(clippy::unwrap_used, reason = "a benchmark may fail by panicking")]
 
 use std::{fs, path::Path, time::Duration};

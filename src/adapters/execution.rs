@@ -130,8 +130,9 @@ impl Execution {
     async fn ask<T: DeserializeOwned>(&self, method: &'static str) -> Result<T, RpcError> {
         let question = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": []});
         let sent = self.http.post(self.url.clone()).json(&question).send().await;
-        let mut response = sent.map_err(PageError::from)?;
-        let body = http::bounded_body(&mut response, MAX_BODY).await.map_err(PageError::from)?;
-        json_rpc::read(method, response.status().as_u16(), &body)
+        let response = sent.map_err(PageError::from)?;
+        let status = response.status().as_u16();
+        let body = http::read_body(response, MAX_BODY).await.map_err(PageError::from)?;
+        json_rpc::read(method, status, &body)
     }
 }

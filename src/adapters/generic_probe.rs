@@ -16,10 +16,11 @@ use reqwest::{
 };
 use tokio::{net::TcpStream, time::timeout};
 
-use super::http::install_tls_provider;
+use super::http::{BodyError, install_tls_provider, read_body};
 use crate::{
     config::{HttpLogin, HttpQuestion, Login, ProbeSettings, Question},
     domain::probe::ProbeAnswer,
+    files,
 };
 
 mod failure;
@@ -144,19 +145,17 @@ async fn send(client: &Client, question: &HttpQuestion) -> Result<ProbeAnswer, r
             Err(error) => return Ok(ProbeAnswer::Doubtful(error.to_string())),
         },
     };
-    let mut response = request.send().await?;
+    let response = request.send().await?;
     let status = response.status();
-    let mut body = Vec::new();
     // The page that comes with an error says nothing that is judged.
-    while status.is_success()
-        && let Some(part) = response.chunk().await?
-    {
-        body.extend_from_slice(&part);
-        if body.len() > MAX_BODY {
-            return Ok(ProbeAnswer::Doubtful("its answer is longer than 1 MiB".into()));
+    let body = if status.is_success() { read_body(response, MAX_BODY).await } else { Ok(Vec::new()) };
+    match body {
+        Ok(body) => Ok(ProbeAnswer::Http { status: status.as_u16(), body }),
+        Err(BodyError::Broken(error)) => Err(error),
+        Err(error @ (BodyError::TooLarge { .. } | BodyError::NotJson { .. })) => {
+            Ok(ProbeAnswer::Doubtful(error.to_string()))
         }
     }
-    Ok(ProbeAnswer::Http { status: status.as_u16(), body })
 }
 
 fn client(question: &HttpQuestion, found: Found, timeout: Duration) -> Result<Client, GenericProbeError> {
@@ -169,7 +168,8 @@ fn client(question: &HttpQuestion, found: Found, timeout: Duration) -> Result<Cl
         .pool_max_idle_per_host(0)
         .dns_resolver(Arc::new(found));
     if let Some(path) = &question.ca_file {
-        let pem = std::fs::read(path).map_err(|source| GenericProbeError::CaFile { path: path.clone(), source })?;
+        let pem = files::read(path, files::MOST)
+            .map_err(|source| GenericProbeError::CaFile { path: path.clone(), source })?;
         client = client.tls_certs_merge(Certificate::from_pem_bundle(&pem)?);
     }
     Ok(client.build()?)

@@ -6,6 +6,8 @@ use http::{HeaderValue, header::AUTHORIZATION};
 use rustls::ClientConfig;
 use rustls_platform_verifier::ConfigVerifierExt;
 
+use crate::files;
+
 mod page;
 
 pub use page::{PageError, Pages};
@@ -61,7 +63,8 @@ pub fn client_trusting(
         (None, Ok(roots)) => builder.tls_backend_preconfigured(roots.clone()),
         (None, Err(_)) => builder,
         (Some(path), _) => {
-            let pem = std::fs::read(path).map_err(|error| HttpClientError::CaFile { path: path.to_owned(), error })?;
+            let pem = files::read(path, files::MOST)
+                .map_err(|error| HttpClientError::CaFile { path: path.to_owned(), error })?;
             builder.tls_certs_merge(reqwest::Certificate::from_pem_bundle(&pem)?)
         }
     };
@@ -87,27 +90,67 @@ pub fn plain_client(timeout: Duration, headers: http::HeaderMap) -> reqwest::Res
     builder(timeout).tls_certs_only([]).pool_max_idle_per_host(1).default_headers(headers).build()
 }
 
+/// Why an answer's body cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum BodyError {
-    /// It sent more than any such answer can have.
-    #[error("it sent more than {0} bytes")]
-    TooLarge(usize),
-    /// The connection broke in the middle.
+    #[error("{from} sends an answer larger than {most} bytes; look whether its address is the right one")]
+    TooLarge { from: String, most: usize },
+    #[error("{from} sends something else than expected: {error}")]
+    NotJson { from: String, error: serde_json::Error },
+    /// The connection broke in the middle, or the time was up.
     #[error(transparent)]
     Broken(#[from] reqwest::Error),
 }
 
-/// Reads a body to its end, but never more than `most` bytes: anyone may answer.
+/// Reads a body to its end, but never more than `most` bytes, as they are after any decompression: anyone may answer.
+/// Time is the client's to limit.
 ///
 /// # Errors
 /// [`BodyError`]; what was read until then is dropped.
-pub async fn bounded_body(response: &mut reqwest::Response, most: usize) -> Result<Vec<u8>, BodyError> {
+pub async fn read_body(mut response: reqwest::Response, most: usize) -> Result<Vec<u8>, BodyError> {
+    let too_large = |response: &reqwest::Response| BodyError::TooLarge { from: name_of(response), most };
+    if response.content_length().is_some_and(|length| length > most as u64) {
+        return Err(too_large(&response));
+    }
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await? {
         if body.len() + chunk.len() > most {
-            return Err(BodyError::TooLarge(most));
+            return Err(too_large(&response));
         }
         body.extend_from_slice(&chunk);
     }
     Ok(body)
+}
+
+/// The same as JSON.
+///
+/// # Errors
+/// As [`read_body`], and when it is not what is expected.
+pub async fn read_json<T: serde::de::DeserializeOwned>(
+    response: reqwest::Response,
+    most: usize,
+) -> Result<T, BodyError> {
+    let from = name_of(&response);
+    serde_json::from_slice(&read_body(response, most).await?).map_err(|error| BodyError::NotJson { from, error })
+}
+
+/// The beginning of what came with an error, for people: a refusal is one whatever its page is like.
+pub async fn read_excerpt(mut response: reqwest::Response) -> String {
+    let mut page = Vec::new();
+    while let Ok(Some(chunk)) = response.chunk().await
+        && page.len() < EXCERPT
+    {
+        page.extend_from_slice(&chunk[..chunk.len().min(EXCERPT)]);
+    }
+    String::from_utf8_lossy(&page).into_owned()
+}
+
+/// What cuts a line out of a page has enough in it.
+const EXCERPT: usize = 16 << 10;
+
+/// Host and port: the path may have a name in it, and the query a secret.
+fn name_of(response: &reqwest::Response) -> String {
+    let url = response.url();
+    let port = url.port().map_or_else(String::new, |port| format!(":{port}"));
+    format!("{}{port}", url.host_str().unwrap_or("the other side"))
 }

@@ -25,6 +25,7 @@ use crate::{
     ports::Clock,
 };
 
+mod bounds;
 mod check;
 mod client;
 mod convert;

@@ -15,6 +15,7 @@ use reqwest::{Method, Response, StatusCode, header::DATE};
 use serde::Deserialize;
 use url::Url;
 
+use super::http::{BodyError, read_body, read_excerpt, read_json};
 use crate::{
     domain::{Span, Time, one_line},
     ports::{Barred, Expect, Ledger, LedgerError, MAX_RECORD, PutError, Stored, Version},
@@ -25,6 +26,10 @@ const ENDPOINT: &str = "https://storage.googleapis.com";
 const PACE: Duration = Duration::from_secs(1);
 /// Objects whose last change is remembered; older ones are past their second anyway.
 const PACED: usize = 4096;
+/// A page of a list: a thousand names of at most a kilobyte.
+const MAX_PAGE: usize = 4 << 20;
+/// Far more than a ledger ever has. A server that has always one page more is no bucket.
+const MAX_KEYS: usize = 1_000_000;
 const GENERATION: &str = "x-goog-generation";
 /// How far the clocks of two of its servers may be apart, one that wrote and one that answers.
 const CLOCKS_APART: Span = Span::from_secs(2);
@@ -151,7 +156,7 @@ impl LedgerGcs {
     /// minutes before its end and cannot be asked for another one earlier, so a 401 is waited out like a 403.
     async fn refused(&self, response: Response) -> Option<LedgerError> {
         let status = response.status();
-        let text = one_line(&response.text().await.unwrap_or_default(), 300);
+        let text = one_line(&read_excerpt(response).await, 300);
         let bucket = &self.config.bucket;
         match status {
             StatusCode::NOT_FOUND if text.contains("bucket does not exist") || text.contains("bucket not found") => {
@@ -225,8 +230,7 @@ impl LedgerGcs {
                 let missing = || LedgerError::Unusable(format!("there is no bucket {}", self.config.bucket));
                 return Err(self.refused(response).await.unwrap_or_else(missing));
             }
-            let lost = |error: reqwest::Error| LedgerError::Unavailable(error.without_url().to_string());
-            let page: Listing = response.json().await.map_err(lost)?;
+            let page: Listing = read_json(response, MAX_PAGE).await.map_err(|error| unread(error, prefix))?;
             let names = page.items.into_iter().filter_map(|item| {
                 item.name
                     .strip_prefix(&self.config.prefix)
@@ -234,6 +238,12 @@ impl LedgerGcs {
                     .map(str::to_owned)
             });
             keys.extend(names);
+            if keys.len() > MAX_KEYS {
+                return Err(LedgerError::Unusable(format!(
+                    "gs://{} lists more than {MAX_KEYS} keys",
+                    self.config.bucket
+                )));
+            }
             token = page.next_page_token;
             if token.is_none() || keys.len() >= most {
                 keys.sort();
@@ -241,6 +251,15 @@ impl LedgerGcs {
                 return Ok(keys);
             }
         }
+    }
+}
+
+/// An answer that has begun. What is no record of ours stays so until somebody looks; the rest may pass.
+fn unread(error: BodyError, what: &str) -> LedgerError {
+    match error {
+        BodyError::TooLarge { .. } => LedgerError::Unusable(format!("{what}: {error}")),
+        BodyError::NotJson { .. } => LedgerError::Unavailable(format!("{what}: {error}")),
+        BodyError::Broken(error) => LedgerError::Unavailable(error.without_url().to_string()),
     }
 }
 
@@ -277,9 +296,11 @@ impl Ledger for LedgerGcs {
                 "the answer for {key} has no {GENERATION}: is that Cloud Storage?"
             )));
         };
-        let bytes =
-            response.bytes().await.map_err(|error| LedgerError::Unavailable(error.without_url().to_string()))?;
-        Ok(Some(Stored { bytes: bytes.to_vec(), version }))
+        let bytes = read_body(response, MAX_RECORD).await.map_err(|error| match error {
+            BodyError::TooLarge { .. } => LedgerError::Oversized(format!("{key}: {error}")),
+            BodyError::NotJson { .. } | BodyError::Broken(_) => unread(error, key),
+        })?;
+        Ok(Some(Stored { bytes, version }))
     }
 
     async fn put(&self, key: &str, bytes: Vec<u8>, expect: Expect) -> Result<Version, PutError> {
@@ -300,8 +321,8 @@ impl Ledger for LedgerGcs {
         if !response.status().is_success() {
             return Err(self.change_refused(key, response).await);
         }
-        let lost = |error: reqwest::Error| PutError::UnknownOutcome(error.without_url().to_string());
-        let written: Written = response.json().await.map_err(lost)?;
+        let lost = |error| PutError::UnknownOutcome(unread(error, key).to_string());
+        let written: Written = read_json(response, MAX_PAGE).await.map_err(lost)?;
         Ok(Version(written.generation))
     }
 
@@ -331,8 +352,7 @@ impl Ledger for LedgerGcs {
         }
         let date = response.headers().get(DATE).and_then(|value| value.to_str().ok());
         let Some(date) = date.and_then(|text| jiff::fmt::rfc2822::parse(text).ok()) else { return Ok(None) };
-        let lost = |error: reqwest::Error| LedgerError::Unavailable(error.without_url().to_string());
-        let found: Metadata = response.json().await.map_err(lost)?;
+        let found: Metadata = read_json(response, MAX_PAGE).await.map_err(|error| unread(error, key))?;
         // A bucket that keeps versions would tell the age of one that was replaced as well.
         let is_there = found.generation == version.0;
         let age = date.timestamp().duration_since(found.time_created) - CLOCKS_APART;

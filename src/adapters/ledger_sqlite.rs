@@ -125,7 +125,7 @@ impl LedgerSqlite {
 impl Ledger for LedgerSqlite {
     async fn get(&self, key: &str) -> Result<Option<Stored>, LedgerError> {
         let key = key.to_owned();
-        self.ask(false, move |connection| get(connection, &key).map(Ok)).await
+        self.ask(false, move |connection| get(connection, &key)).await
     }
 
     async fn put(&self, key: &str, bytes: Vec<u8>, expect: Expect) -> Result<Version, PutError> {
@@ -371,9 +371,26 @@ fn version_of(version: i64) -> Version {
     Version(version.to_string())
 }
 
-fn get(connection: &Connection, key: &str) -> rusqlite::Result<Option<Stored>> {
-    let mut statement = connection.prepare_cached("SELECT bytes, version FROM records WHERE key = ?1")?;
-    statement.query_row([key], |row| Ok(Stored { bytes: row.get(0)?, version: version_of(row.get(1)?) })).optional()
+/// What is larger than anything we write is not taken into memory: the length is in the header of its row.
+fn get(connection: &Connection, key: &str) -> rusqlite::Result<Result<Option<Stored>, LedgerError>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT CASE WHEN length(bytes) <= ?2 THEN bytes END, version, length(bytes) FROM records WHERE key = ?1",
+    )?;
+    let most = i64::try_from(MAX_RECORD).unwrap_or(i64::MAX);
+    let read = |row: &rusqlite::Row<'_>| {
+        Ok(match row.get(0)? {
+            Some(bytes) => Ok(Stored { bytes, version: version_of(row.get(1)?) }),
+            None => Err(LedgerError::Oversized(format!(
+                "the record {key} has {} bytes, and nothing we write has more than {MAX_RECORD}: restore or remove it",
+                row.get::<_, i64>(2)?
+            ))),
+        })
+    };
+    Ok(statement.query_row(params![key, most], read).optional()?.transpose())
+}
+
+fn conflict(connection: &Connection, key: &str) -> rusqlite::Result<PutError> {
+    Ok(get(connection, key)?.map_or_else(PutError::from, |found| PutError::Conflict { found }))
 }
 
 fn current(connection: &Connection, key: &str) -> rusqlite::Result<Option<Version>> {
@@ -393,7 +410,7 @@ fn put(
         Expect::Version(version) => found.as_ref() == Some(version),
     };
     if !as_expected {
-        return Ok(Err(PutError::Conflict { found: get(connection, key)? }));
+        return Ok(Err(conflict(connection, key)?));
     }
     let next: i64 = connection
         .prepare_cached("UPDATE counter SET last = last + 1 RETURNING last")?
@@ -406,7 +423,7 @@ fn put(
 
 fn remove(connection: &Connection, key: &str, version: &Version) -> rusqlite::Result<Result<(), PutError>> {
     if current(connection, key)?.as_ref() != Some(version) {
-        return Ok(Err(PutError::Conflict { found: get(connection, key)? }));
+        return Ok(Err(conflict(connection, key)?));
     }
     connection.prepare_cached("DELETE FROM records WHERE key = ?1")?.execute([key])?;
     Ok(Ok(()))

@@ -20,13 +20,16 @@ use lettre::{
 use uuid::Uuid;
 
 use crate::{
-    config::MailSettings,
-    domain::{Delivery, Message, one_line},
+    config::{MailSettings, MailTls},
+    domain::{Delivery, MailFault, Message, Refusal, one_line},
     ports::{Finding, Notifier},
 };
 
+mod reply;
 mod session;
+mod wire;
 
+use reply::{Reply, SmtpStage};
 use session::SessionError;
 
 /// Sends notices through the configured SMTP server.
@@ -50,12 +53,28 @@ pub enum MailError {
 enum Taken {
     /// The server has taken responsibility for it.
     Yes,
-    /// It never will (5xx to this recipient or to this content).
-    Never(String),
-    /// Not now; the session is still usable.
-    NotNow(String),
-    /// Not now, and the session is broken: whether the server has it may be unknown. The `Message-ID` tells them apart.
-    Broken(String),
+    /// It has said no, and the session is still usable.
+    No(Trouble),
+    /// The session is broken: whether the server has it may be unknown. The `Message-ID` tells them apart.
+    Broken(Trouble),
+}
+
+struct Trouble {
+    fault: MailFault,
+    why: String,
+    remedy: &'static str,
+}
+
+impl Trouble {
+    fn of(self, recipient: &str) -> Refusal {
+        let Self { fault, why, remedy } = self;
+        Refusal { recipient: recipient.to_owned(), fault, why: why.into(), remedy: remedy.into() }
+    }
+
+    fn silence(timeout: Duration) -> Self {
+        let remedy = "nothing, if it passes; else ask the operator of the mail server";
+        Self { fault: MailFault::Passing, why: format!("the mail server does not answer within {timeout:?}"), remedy }
+    }
 }
 
 impl Mailer {
@@ -97,10 +116,10 @@ impl Mailer {
 
     /// Names the sender and the recipient; what begins every transaction.
     async fn envelope(&self, session: &mut AsyncSmtpConnection, to: &Address) -> Result<(), Taken> {
-        // A refused sender is the operator's setting, not the recipient's fault: it can be corrected, so it waits.
         let from = Mail::new(Some(self.from.email.clone()), vec![]);
-        session.command(from).await.map_err(|error| not_now(&error))?;
-        session.command(Rcpt::new(to.clone(), vec![])).await.map_err(|error| refusal(&error))?;
+        session.command(from).await.map_err(|error| refusal(&error, SmtpStage::Sender))?;
+        let rcpt = Rcpt::new(to.clone(), vec![]);
+        session.command(rcpt).await.map_err(|error| refusal(&error, SmtpStage::Recipient))?;
         Ok(())
     }
 
@@ -111,25 +130,22 @@ impl Mailer {
                 return taken;
             }
             if let Err(error) = session.command(Data).await {
-                return refusal(&error);
+                return refusal(&error, SmtpStage::Data);
             }
             match session.message(mime).await {
                 Ok(_) => Taken::Yes,
-                Err(error) => refusal(&error),
+                Err(error) => refusal(&error, SmtpStage::Data),
             }
         };
-        match tokio::time::timeout(self.timeout, transaction).await {
-            Ok(taken) => taken,
-            Err(_) => Taken::Broken(format!("no answer within {:?}", self.timeout)),
-        }
+        let done = tokio::time::timeout(self.timeout, transaction).await;
+        done.unwrap_or_else(|_| Taken::Broken(Trouble::silence(self.timeout)))
     }
 
     /// Begins a transaction for this recipient and takes it back: what would be refused on the day is refused now.
     async fn check_recipient(&self, to: &str) -> Finding {
         let subject = format!("mail to {to}");
-        let remedy = "correct `mail.from` or this address in `mail.to` by what the server says, or ask its operator";
         let Ok(address) = to.parse::<Address>() else {
-            return Finding::problem(subject, "not a mail address", remedy);
+            return Finding::problem(subject, "not a mail address", "correct `mail.to`");
         };
         let mut session = match self.connect().await {
             Ok(session) => session,
@@ -137,18 +153,20 @@ impl Mailer {
         };
         let begun = tokio::time::timeout(self.timeout, self.envelope(&mut session, &address)).await;
         close(session, self.timeout).await;
-        match begun {
-            Ok(Ok(())) => Finding::ok(subject, "sender and recipient are taken; nothing was sent"),
-            Ok(Err(Taken::Never(why))) => Finding::problem(subject, why, remedy),
-            Ok(Err(Taken::NotNow(why) | Taken::Broken(why))) => Finding::unknown(subject, why, remedy),
-            Ok(Err(Taken::Yes)) => Finding::unknown(subject, "the server has taken a mail that was not sent", remedy),
-            Err(_) => Finding::unknown(subject, format!("no answer within {:?}", self.timeout), remedy),
+        match begun.unwrap_or_else(|_| Err(Taken::Broken(Trouble::silence(self.timeout)))) {
+            Ok(()) | Err(Taken::Yes) => Finding::ok(subject, "sender and recipient are taken; nothing was sent"),
+            Err(Taken::No(trouble) | Taken::Broken(trouble)) => match trouble.fault {
+                MailFault::Passing => Finding::unknown(subject, trouble.why, trouble.remedy),
+                MailFault::Setting | MailFault::Recipient | MailFault::Content => {
+                    Finding::problem(subject, trouble.why, trouble.remedy)
+                }
+            },
         }
     }
 
     async fn check_server(&self) -> Result<String, SessionError> {
         let mut session = self.connect().await?;
-        let secured = if session.is_encrypted() { "encrypted" } else { "not encrypted" };
+        let secured = if self.settings.tls == MailTls::None { "not encrypted" } else { "encrypted" };
         let login = if self.settings.login.is_some() { "logged in" } else { "without a login" };
         let answers = tokio::time::timeout(self.timeout, session.test_connected()).await.unwrap_or(false);
         close(session, self.timeout).await;
@@ -167,14 +185,16 @@ impl Notifier for Mailer {
         let mime = match self.mime(message, id) {
             Ok(mime) => mime,
             Err(why) => {
-                delivery.retry.extend(to.iter().map(|to| (to.clone(), why.clone())));
+                let trouble = || Trouble { fault: MailFault::Setting, why: why.clone(), remedy: "correct `mail.to`" };
+                delivery.refused.extend(to.iter().map(|to| trouble().of(to)));
                 return delivery;
             }
         };
         let mut open = None;
         for (index, recipient) in to.iter().enumerate() {
             let Ok(address) = recipient.parse::<Address>() else {
-                delivery.rejected.push((recipient.clone(), "not a mail address".into()));
+                let (fault, why) = (MailFault::Recipient, "not a mail address".to_owned());
+                delivery.refused.push(Trouble { fault, why, remedy: "correct `mail.to`" }.of(recipient));
                 continue;
             };
             let mut session = match open.take() {
@@ -183,8 +203,8 @@ impl Notifier for Mailer {
                     Ok(session) => session,
                     // Without a server there is none for the others either; asking again would only take as long again.
                     Err(error) => {
-                        let why = said(&error);
-                        delivery.retry.extend(to[index..].iter().map(|to| (to.clone(), why.clone())));
+                        let trouble = || Trouble { fault: error.fault(), why: said(&error), remedy: error.remedy() };
+                        delivery.refused.extend(to[index..].iter().map(|to| trouble().of(to)));
                         return delivery;
                     }
                 },
@@ -194,15 +214,11 @@ impl Notifier for Mailer {
                     delivery.accepted.push(recipient.clone());
                     open = Some(session);
                 }
-                Taken::Never(why) => {
-                    delivery.rejected.push((recipient.clone(), why));
+                Taken::No(trouble) => {
+                    delivery.refused.push(trouble.of(recipient));
                     open = reset(session, self.timeout).await;
                 }
-                Taken::NotNow(why) => {
-                    delivery.retry.push((recipient.clone(), why));
-                    open = reset(session, self.timeout).await;
-                }
-                Taken::Broken(why) => delivery.retry.push((recipient.clone(), why)),
+                Taken::Broken(trouble) => delivery.refused.push(trouble.of(recipient)),
             }
         }
         if let Some(session) = open {
@@ -244,17 +260,14 @@ fn said(error: &dyn std::error::Error) -> String {
     one_line(&error.to_string(), 400)
 }
 
-fn refusal(error: &lettre::transport::smtp::Error) -> Taken {
-    if error.is_permanent() { Taken::Never(said(error)) } else { not_now(error) }
-}
-
-fn not_now(error: &lettre::transport::smtp::Error) -> Taken {
-    // 421 announces that the server closes the session.
-    let closing = error.status().is_some_and(|code| u16::from(code) == 421);
-    match error.status() {
-        Some(_) if !closing => Taken::NotNow(said(error)),
-        Some(_) | None => Taken::Broken(said(error)),
-    }
+fn refusal(error: &lettre::transport::smtp::Error, stage: SmtpStage) -> Taken {
+    let Some(reply) = Reply::of(error) else {
+        let remedy = "nothing, if it passes; else look what is between this machine and the mail server";
+        return Taken::Broken(Trouble { fault: MailFault::Passing, why: said(error), remedy });
+    };
+    let (fault, remedy) = reply.meaning(stage);
+    let trouble = Trouble { fault, why: reply.to_string(), remedy };
+    if reply.closes() { Taken::Broken(trouble) } else { Taken::No(trouble) }
 }
 
 /// `Auto-Submitted: auto-generated` (RFC 3834): nobody's holiday note answers to a machine.

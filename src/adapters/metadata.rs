@@ -9,7 +9,7 @@ use url::Url;
 
 use super::{
     date::{self, DateError},
-    http::{BodyError, bounded_body, plain_client},
+    http::{BodyError, plain_client, read_body},
 };
 use crate::{domain::ClockOffset, ports::Clock};
 
@@ -83,10 +83,10 @@ impl MetadataServer {
     /// [`MetadataError`]; then the old value stands.
     pub async fn put_guest_attribute(&self, path: &str, value: Vec<u8>) -> Result<(), MetadataError> {
         let url = format!("{}computeMetadata/v1/instance/guest-attributes/{path}", self.base);
-        let mut response = self.http.put(url).body(value).send().await?;
+        let response = self.http.put(url).body(value).send().await?;
         let status = response.status();
         // Read, so that the connection can be used again.
-        let _: Result<Vec<u8>, BodyError> = bounded_body(&mut response, MAX_ANSWER).await;
+        let _: Result<Vec<u8>, BodyError> = read_body(response, MAX_ANSWER).await;
         match status {
             status if status.is_success() => Ok(()),
             StatusCode::FORBIDDEN => Err(MetadataError::Off),

@@ -8,7 +8,10 @@ use std::{io, path::PathBuf, time::Duration};
 use serde::Deserialize;
 use url::Url;
 
-use crate::config::{CardanoNode, CometbftNode, NodeSettings, ProbeSettings, Question, probes_from_json};
+use crate::{
+    config::{CardanoNode, CometbftNode, NodeSettings, ProbeSettings, Question, probes_from_json},
+    files,
+};
 
 /// Reports more often than this would only heat the metadata server; less often than this would look like a dead
 /// machine to the watcher.
@@ -107,7 +110,7 @@ impl AgentConfig {
     /// # Errors
     /// [`AgentConfigError`] says what is wrong and what to write instead.
     pub fn load(path: &std::path::Path) -> Result<Self, AgentConfigError> {
-        let text = std::fs::read_to_string(path)
+        let text = files::read_text(path, files::MOST)
             .map_err(|source| AgentConfigError::Unreadable { path: path.to_owned(), source })?;
         let written: Written =
             serde_json::from_str(&text).map_err(|source| AgentConfigError::Form { path: path.to_owned(), source })?;

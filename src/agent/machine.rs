@@ -11,6 +11,7 @@ use std::{
 };
 
 use super::signer::{RunningProcess, SignerFacts};
+use crate::files;
 
 /// A command line is cut here. Java programs name their main class behind a long list of libraries.
 const MAX_COMMAND: u64 = 64 << 10;
@@ -107,7 +108,7 @@ impl LocalMachine {
         for entry in fs::read_dir(self.root.join("proc")).into_iter().flatten().flatten() {
             let Some(id) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
             let folder = entry.path();
-            match bounded(&folder.join("cmdline"), MAX_COMMAND) {
+            match files::beginning(&folder.join("cmdline"), MAX_COMMAND) {
                 Ok(line) => {
                     first |= id == 1;
                     facts.processes.push(process(&folder, &line));
@@ -125,7 +126,7 @@ impl LocalMachine {
 
     fn ports(&self, facts: &mut SignerFacts) {
         for (table, may_lack) in [("proc/net/tcp", false), ("proc/net/tcp6", true)] {
-            match bounded(&self.root.join(table), MAX_TABLE) {
+            match files::beginning(&self.root.join(table), MAX_TABLE) {
                 Ok(text) => facts.ports.extend(listening(&String::from_utf8_lossy(&text))),
                 // Without IPv6 there is no such table.
                 Err(error) if may_lack && error.kind() == io::ErrorKind::NotFound => {}
@@ -149,25 +150,19 @@ impl LocalMachine {
 
     fn read(&self, path: &str) -> Result<(PathBuf, String), MachineError> {
         let path = self.root.join(path);
-        match bounded(&path, MAX_COMMAND) {
+        match files::beginning(&path, MAX_COMMAND) {
             Ok(bytes) => Ok((path, String::from_utf8_lossy(&bytes).into_owned())),
             Err(source) => Err(MachineError::Unreadable { path, source }),
         }
     }
 }
 
-fn bounded(path: &Path, most: u64) -> io::Result<Vec<u8>> {
-    use io::Read as _;
-    let mut bytes = Vec::new();
-    fs::File::open(path)?.take(most).read_to_end(&mut bytes)?;
-    Ok(bytes)
-}
-
 fn process(folder: &Path, line: &[u8]) -> RunningProcess {
     let line = String::from_utf8_lossy(line);
     let arguments = line.trim_end_matches('\0').split('\0').map(str::to_owned).collect();
-    let text =
-        |name: &str| bounded(&folder.join(name), MAX_COMMAND).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    let text = |name: &str| {
+        files::beginning(&folder.join(name), MAX_COMMAND).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+    };
     RunningProcess {
         arguments: if line.trim_end_matches('\0').is_empty() { Vec::new() } else { arguments },
         name: text("comm").unwrap_or_default().trim().to_owned(),

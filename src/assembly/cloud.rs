@@ -17,6 +17,7 @@ use crate::{
     bundle::Bundle,
     config::{ComputeSettings, Config, CredentialSettings},
     domain::{ClockOffset, one_line},
+    files,
     ports::CALL_TIMEOUT,
 };
 
@@ -35,7 +36,7 @@ pub fn credentials(settings: &CredentialSettings) -> anyhow::Result<Credentials>
         ),
         CredentialSettings::KeyFile(path) => {
             let name = path.display();
-            let text = std::fs::read_to_string(path).with_context(|| format!("{name} cannot be read"))?;
+            let text = files::read_text(path, files::MOST).with_context(|| format!("{name} cannot be read"))?;
             let json: serde_json::Value =
                 serde_json::from_str(&text).with_context(|| format!("{name} is not a credential file"))?;
             let built = match json.get("type").and_then(|kind| kind.as_str()) {

@@ -47,7 +47,8 @@ pub(super) async fn run(options: Options) -> anyhow::Result<Exit> {
 fn paragraph(entry: &Entry) -> String {
     let entry = out::lines_of(entry);
     let step = if entry.from == entry.to { entry.to.clone() } else { format!("{} → {}", entry.from, entry.to) };
-    let mut text = format!("{:.0}  {}  {step}", entry.at, entry.validator);
+    let kind = entry.kind.map_or_else(String::new, |kind| format!("  {}", kind.as_ref()));
+    let mut text = format!("{:.0}  {}  {step}{kind}", entry.at, entry.validator);
     if let (Some(by), Some(asked)) = (&entry.asked_by, &entry.asked) {
         text += &format!("\n    {by} asked to {asked}");
     }
@@ -60,7 +61,10 @@ fn paragraph(entry: &Entry) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Time, ValidatorId, hostile, visible};
+    use crate::{
+        domain::{Time, ValidatorId, hostile, visible},
+        runtime::journal::EntryKind,
+    };
 
     #[test]
     fn nothing_is_raw_in_the_journal_and_no_line_is_forged() {
@@ -75,6 +79,7 @@ mod tests {
             asked_by: Some(text()),
             asked: Some(text()),
             reasons: vec![text(), text()],
+            kind: Some(EntryKind::NoticeDropped),
         });
         assert_eq!(shown.lines().count(), 4);
         hostile::assert_plain("journal", &visible(&shown), "\n");

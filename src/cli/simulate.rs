@@ -1,6 +1,6 @@
 //! `failover simulate`.
 
-use std::{fs, path::PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Context as _;
 
@@ -8,7 +8,7 @@ use super::{
     Exit,
     out::{self, complain, say},
 };
-use crate::simulate;
+use crate::{files, simulate};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -29,9 +29,9 @@ pub(super) struct Options {
 pub(super) fn run(options: &Options) -> anyhow::Result<Exit> {
     let name = options.file.display();
     let text = if options.file.as_os_str() == "-" {
-        std::io::read_to_string(std::io::stdin()).context("standard input cannot be read")?
+        files::read_text_from(std::io::stdin(), files::MOST).context("standard input cannot be read")?
     } else {
-        fs::read_to_string(&options.file).with_context(|| format!("{name} cannot be read"))?
+        files::read_text(&options.file, files::MOST).with_context(|| format!("{name} cannot be read"))?
     };
     let scenario = simulate::parse(&text).with_context(|| format!("{name} is not a scenario"))?;
     let report = simulate::run(&scenario);

@@ -14,7 +14,10 @@ use super::{
     out::{self, say},
 };
 use crate::{
-    adapters::{http::client_trusting, server::access::authorization},
+    adapters::{
+        http::{client_trusting, read_json},
+        server::access::authorization,
+    },
     assembly,
     config::{Config, HttpAuth, Login, SecretFile},
     domain::{LedgerKey, Time, clock, start_word, visible_json},
@@ -159,6 +162,9 @@ impl Source {
     }
 }
 
+/// Far more than a status of a hundred validators.
+const MAX_STATUS: usize = 8 << 20;
+
 pub(super) async fn ask(client: &reqwest::Client, url: &url::Url) -> anyhow::Result<Status> {
     let url = url.join("api/v1/status")?;
     let answer = client.get(url).send().await?;
@@ -166,7 +172,7 @@ pub(super) async fn ask(client: &reqwest::Client, url: &url::Url) -> anyhow::Res
         answer.status() != http::StatusCode::UNAUTHORIZED,
         "it wants the login in `http.login`, and what was sent is none or another one"
     );
-    Ok(answer.error_for_status()?.json().await?)
+    Ok(read_json(answer.error_for_status()?, MAX_STATUS).await?)
 }
 
 /// What the ledger alone knows: phases and incidents, no signals.
@@ -234,12 +240,7 @@ pub(crate) fn table(status: &Status) -> String {
     }
     lines.push(table.to_string());
     for validator in &status.validators {
-        if validator.mails_waiting + validator.mails_failed > 0 {
-            lines.push(format!(
-                "{}: {} mails wait for the server, {} were refused by every recipient",
-                validator.name, validator.mails_waiting, validator.mails_failed
-            ));
-        }
+        lines.extend(validator.mail_lines().iter().map(|line| format!("{}: {line}", validator.name)));
     }
     for validator in &status.validators {
         for TroubleStatus { what, failures, since, answer, remedy } in &validator.troubles {

@@ -7,6 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::files;
+
 /// Longer than any password or token, shorter than a mistake such as a log file.
 const MAX_BYTES: u64 = 64 * 1024;
 
@@ -64,10 +66,10 @@ impl SecretFile {
     /// [`SecretError`] when there is no usable value.
     pub fn read(&self) -> Result<Secret, SecretError> {
         let unreadable = |error| SecretError::Unreadable { path: self.0.clone(), error };
-        if fs::metadata(&self.0).map_err(unreadable)?.len() > MAX_BYTES {
-            return Err(SecretError::NotALine(self.0.clone()));
-        }
-        let bytes = fs::read(&self.0).map_err(unreadable)?;
+        let bytes = files::read(&self.0, MAX_BYTES).map_err(|error| match error.kind() {
+            io::ErrorKind::FileTooLarge => SecretError::NotALine(self.0.clone()),
+            _ => unreadable(error),
+        })?;
         let text = String::from_utf8(bytes).map_err(|_| SecretError::NotALine(self.0.clone()))?;
         let value = text.trim_end_matches(['\r', '\n']);
         if value.trim().is_empty() {

@@ -1,13 +1,20 @@
-//! Mail that is on its way: who still waits for it, and when it is tried again.
+//! Mail that is on its way: who still waits for it, what the server says, and when it is tried again.
 //!
-//! It is not the sending; it is what the ledger keeps so that a server that is down for an hour loses nothing.
+//! It is not the sending; it is what the ledger keeps so that a server that is down for days, or refuses us until somebody
+//! has mended it, loses nothing without a trace.
+
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Backoff, Notice, Span, Text, Time, TimeExt};
+use super::{Backoff, Notice, Span, Text, Time, TimeExt, Topic, human};
 
-/// A mail is never more than the longest pause late once the server is back.
+/// What may pass by itself is tried often: a mail is never more than the longest pause late once the server is back.
 const AGAIN: Backoff = Backoff::new(Span::from_secs(10), Span::from_mins(10));
+/// What somebody has to mend is tried as often at first, while they may be at it, and later no server is pestered.
+const SLOWLY: Backoff = Backoff::new(Span::from_secs(10), Span::from_hours(2));
+/// RFC 5321, 4.5.4.1: at least four to five days. What lasts is a newer notice by then.
+const GIVEN_UP_AFTER: Span = Span::from_hours(5 * 24);
 
 /// A notice that not everybody has yet.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -16,21 +23,45 @@ pub struct Outgoing {
     pub notice: Notice,
     pub attempts: u32,
     pub next_try_at: Time,
-    /// Who has neither received nor finally refused it.
+    /// A try that fails after this is the last one.
+    pub expires_at: Time,
+    /// Who has neither received it nor is given up.
     pub waiting_for: Vec<String>,
     pub delivered_to: Vec<String>,
-    /// Whom the server refuses for good, and why.
+    /// What the last try met with, for those who wait.
     pub refused: Vec<Refusal>,
-    /// Why the last try did not reach everybody, for the status.
-    pub last_error: Option<Text>,
 }
 
-/// A recipient the server does not accept.
+/// Why one recipient does not have a notice.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Refusal {
     pub recipient: String,
+    pub fault: MailFault,
+    /// In the server's own words, if it has said anything.
     pub why: Text,
+    pub remedy: Text,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}; {}", self.recipient, self.why, self.remedy)
+    }
+}
+
+/// Whose a refusal is, and so how long it lasts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, strum::AsRefStr)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum MailFault {
+    /// May pass by itself: no connection, greylisting, a full disk.
+    Passing,
+    /// Lasts until somebody mends a setting, here or at the server: login, TLS, sender, policy.
+    Setting,
+    /// The server knows no such recipient. Others may have the notice.
+    Recipient,
+    /// The server will never take this content.
+    Content,
 }
 
 /// What one try has achieved, recipient by recipient. A recipient in none of the lists still waits.
@@ -38,10 +69,31 @@ pub struct Refusal {
 pub struct Delivery {
     /// The server has taken the mail for these.
     pub accepted: Vec<String>,
-    /// The server will never take it for these (5xx), and why.
-    pub rejected: Vec<(String, String)>,
-    /// It may work later for these (no connection, 4xx, no login), and why not now.
-    pub retry: Vec<(String, String)>,
+    pub refused: Vec<Refusal>,
+}
+
+/// Copies that went to nobody, since the validator's record began.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Dropped {
+    pub count: u64,
+    pub last: Option<DroppedNotice>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DroppedNotice {
+    pub at: Time,
+    pub topic: Topic,
+    /// In the server's words, where it had any.
+    pub why: Text,
+}
+
+impl Dropped {
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        self.count == 0
+    }
 }
 
 /// How far a notice has come.
@@ -51,8 +103,8 @@ pub enum OutboxState {
     Waiting,
     /// Nobody waits and at least one has it: it may go.
     Delivered,
-    /// Every recipient was refused for good: nobody has been notified. Keep it visible until the operator has seen it.
-    Failed,
+    /// Nobody waits and nobody has it. It may go too, and that is never silent.
+    Lost,
 }
 
 impl Outgoing {
@@ -63,10 +115,10 @@ impl Outgoing {
             notice,
             attempts: 0,
             next_try_at: now,
+            expires_at: now.plus(GIVEN_UP_AFTER),
             waiting_for: to.to_vec(),
             delivered_to: Vec::new(),
             refused: Vec::new(),
-            last_error: None,
         }
     }
 
@@ -80,30 +132,69 @@ impl Outgoing {
     pub fn state(&self) -> OutboxState {
         if !self.waiting_for.is_empty() {
             OutboxState::Waiting
-        } else if self.delivered_to.is_empty() && !self.refused.is_empty() {
-            OutboxState::Failed
+        } else if self.delivered_to.is_empty() {
+            OutboxState::Lost
         } else {
             OutboxState::Delivered
         }
     }
 
-    /// Takes in what one try has achieved. Names that were not waited for change nothing, so a repetition is harmless.
-    pub fn settle(&mut self, delivery: &Delivery, now: Time) -> OutboxState {
+    /// What keeps it, the gravest first.
+    #[must_use]
+    pub fn obstacle(&self) -> Option<&Refusal> {
+        self.refused.iter().max_by_key(|refusal| refusal.fault)
+    }
+
+    /// Takes in what one try has achieved, and returns the copies that are given up by it. Names that were not waited for
+    /// change nothing, so a repetition is harmless.
+    ///
+    /// **Invariant:** what a setting can mend gives nothing up before the notice expires. A recipient that does not exist
+    /// is given up once somebody else has the notice: a server that has lost its list of users for a minute says the same.
+    pub fn settle(&mut self, delivery: &Delivery, now: Time) -> Vec<Refusal> {
         for recipient in &delivery.accepted {
             if self.no_longer_waits(recipient) {
                 self.delivered_to.push(recipient.clone());
             }
         }
-        for (recipient, why) in &delivery.rejected {
-            if self.no_longer_waits(recipient) {
-                self.refused.push(Refusal { recipient: recipient.clone(), why: why.as_str().into() });
+        let waits = |refusal: &&Refusal| self.waiting_for.contains(&refusal.recipient);
+        self.refused = delivery.refused.iter().filter(waits).cloned().collect();
+        let (expired, somebody_has_it) = (now >= self.expires_at, !self.delivered_to.is_empty());
+        let is_final = |refusal: &mut Refusal| match refusal.fault {
+            MailFault::Content => true,
+            MailFault::Recipient => expired || somebody_has_it,
+            MailFault::Passing | MailFault::Setting => expired,
+        };
+        let mut given_up: Vec<Refusal> = self.refused.extract_if(.., is_final).collect();
+        for refusal in &given_up {
+            self.no_longer_waits(&refusal.recipient);
+        }
+        if expired {
+            let after = human(GIVEN_UP_AFTER);
+            for refusal in &mut given_up {
+                refusal.why = format!("not taken for {after}: {}", refusal.why).into();
             }
         }
-        let reason = delivery.retry.first().or_else(|| delivery.rejected.first());
-        self.last_error = reason.map(|(recipient, why)| format!("{recipient}: {why}").into());
-        self.next_try_at = now.plus(AGAIN.pause(self.attempts));
+        let lasts = self.refused.iter().all(|refusal| refusal.fault != MailFault::Passing);
+        let pause = if lasts && !self.refused.is_empty() { SLOWLY } else { AGAIN }.pause(self.attempts);
+        self.next_try_at = now.plus(pause);
         self.attempts = self.attempts.saturating_add(1);
-        self.state()
+        given_up
+    }
+
+    /// Whether it waits for somebody who is not listed any more.
+    #[must_use]
+    pub fn is_misaddressed(&self, to: &[String]) -> bool {
+        self.waiting_for.iter().any(|waiting| !to.contains(waiting))
+    }
+
+    /// Waits for those who are listed now, as long as nobody has it; else only no longer for those who are not.
+    pub fn readdress(&mut self, to: &[String], now: Time) {
+        self.waiting_for.retain(|waiting| to.contains(waiting));
+        self.refused.retain(|refusal| to.contains(&refusal.recipient));
+        if self.delivered_to.is_empty() {
+            self.waiting_for = to.to_vec();
+            self.next_try_at = now;
+        }
     }
 
     fn no_longer_waits(&mut self, recipient: &str) -> bool {
@@ -136,68 +227,123 @@ mod tests {
         Outgoing::new(notice, &to, at(0))
     }
 
-    fn retry(to: &str) -> Delivery {
-        Delivery { retry: vec![(to.into(), "no connection".into())], ..Delivery::default() }
+    fn delivery(accepted: &[&str], refused: &[(&str, MailFault, &str)]) -> Delivery {
+        let refusal = |&(recipient, fault, why): &(&str, MailFault, &str)| Refusal {
+            recipient: recipient.into(),
+            fault,
+            why: why.into(),
+            remedy: "mend it".into(),
+        };
+        Delivery {
+            accepted: accepted.iter().map(ToString::to_string).collect(),
+            refused: refused.iter().map(refusal).collect(),
+        }
     }
 
-    #[test]
-    fn a_server_that_is_down_for_an_hour_delays_and_loses_nothing() {
-        let mut mail = outgoing(&["a@x"]);
-        let mut now = at(0);
-        let mut pauses = Vec::new();
-        while now < at(3600) {
-            assert_eq!(mail.settle(&retry("a@x"), now), OutboxState::Waiting);
+    fn refused(fault: MailFault) -> Delivery {
+        delivery(&[], &[("a@x", fault, "no")])
+    }
+
+    /// The pauses between tries that all end in the same way, until this long.
+    fn pauses(mail: &mut Outgoing, fault: MailFault, until: i64) -> Vec<i64> {
+        let (mut now, mut pauses) = (at(0), Vec::new());
+        while now < at(until) {
+            assert_eq!(mail.settle(&refused(fault), now), []);
             assert!(!mail.is_due(now), "a failed try must not be repeated at once");
             pauses.push(mail.next_try_at.duration_since(now).as_secs());
             now = mail.next_try_at;
             assert!(mail.is_due(now));
         }
+        pauses
+    }
+
+    #[test]
+    fn a_server_that_is_down_for_an_hour_delays_and_loses_nothing() {
+        let mut mail = outgoing(&["a@x"]);
+        let pauses = pauses(&mut mail, MailFault::Passing, 3600);
         assert_eq!(pauses[..8], [10, 20, 40, 80, 160, 320, 600, 600]);
         assert!(pauses.iter().all(|pause| *pause <= 600), "the cap is the longest pause, not the shortest");
-        let delivery = Delivery { accepted: vec!["a@x".into()], ..Delivery::default() };
-        assert_eq!(mail.settle(&delivery, now), OutboxState::Delivered);
+        assert_eq!(mail.settle(&delivery(&["a@x"], &[]), at(7200)), []);
+        assert_eq!(mail.state(), OutboxState::Delivered);
         assert!(!mail.is_due(Time::MAX));
     }
 
     #[test]
-    fn a_refused_recipient_does_not_keep_the_others_waiting_nor_is_it_tried_again() {
+    fn what_somebody_has_to_mend_is_tried_for_days_and_less_and_less() {
+        for fault in [MailFault::Setting, MailFault::Recipient] {
+            let mut mail = outgoing(&["a@x"]);
+            let pauses = pauses(&mut mail, fault, 4 * 24 * 3600);
+            assert_eq!(pauses[..11], [10, 20, 40, 80, 160, 320, 640, 1280, 2560, 5120, 7200], "{fault:?}");
+            assert!(pauses[11..].iter().all(|pause| *pause == 7200) && pauses.len() < 64, "{fault:?}: {pauses:?}");
+            assert_eq!(mail.obstacle().unwrap().why.as_str(), "no");
+        }
+    }
+
+    #[test]
+    fn a_notice_that_expires_is_given_up_with_the_last_words_of_the_server() {
+        for fault in [MailFault::Passing, MailFault::Setting, MailFault::Recipient] {
+            let mut mail = outgoing(&["a@x"]);
+            assert_eq!(mail.settle(&refused(fault), at(5 * 24 * 3600 - 1)), []);
+            let given_up = mail.settle(&refused(fault), at(5 * 24 * 3600));
+            assert_eq!((given_up.len(), mail.state()), (1, OutboxState::Lost), "{fault:?}");
+            assert_eq!(given_up[0].why.as_str(), "not taken for 5d: no");
+        }
+    }
+
+    #[test]
+    fn content_that_is_never_taken_is_given_up_at_once() {
+        let mut mail = outgoing(&["a@x"]);
+        assert_eq!(mail.settle(&refused(MailFault::Content), at(1)).len(), 1);
+        assert_eq!(mail.state(), OutboxState::Lost);
+        assert!(!mail.is_due(Time::MAX));
+    }
+
+    #[test]
+    fn a_recipient_that_does_not_exist_is_given_up_only_when_somebody_else_has_it() {
         let mut mail = outgoing(&["bad@x", "late@x", "good@x"]);
-        let delivery = Delivery {
-            accepted: vec!["good@x".into()],
-            rejected: vec![("bad@x".into(), "550 no such user".into())],
-            retry: vec![("late@x".into(), "451 greylisted".into())],
-        };
-        assert_eq!(mail.settle(&delivery, at(1)), OutboxState::Waiting);
+        let (bad, late) = (("bad@x", MailFault::Recipient, "550"), ("late@x", MailFault::Passing, "451 greylisted"));
+        assert_eq!(mail.settle(&delivery(&[], &[bad, late]), at(1)), []);
+        assert_eq!(mail.waiting_for, ["bad@x", "late@x", "good@x"]);
+        let given_up = mail.settle(&delivery(&["good@x"], &[bad, late]), at(20));
+        assert_eq!(given_up.iter().map(|refusal| refusal.recipient.as_str()).collect::<Vec<_>>(), ["bad@x"]);
         assert_eq!(mail.waiting_for, ["late@x"]);
-        assert_eq!(mail.last_error.as_ref().unwrap().as_str(), "late@x: 451 greylisted");
-        let done = Delivery { accepted: vec!["late@x".into()], ..Delivery::default() };
-        assert_eq!(mail.settle(&done, at(20)), OutboxState::Delivered);
-        assert_eq!(mail.delivered_to, ["good@x", "late@x"]);
-    }
-
-    #[test]
-    fn a_mail_that_everybody_refused_is_failed_and_still_there() {
-        let mut mail = outgoing(&["bad@x"]);
-        let delivery = Delivery { rejected: vec![("bad@x".into(), "550 no".into())], ..Delivery::default() };
-        assert_eq!(mail.settle(&delivery, at(1)), OutboxState::Failed);
-        assert!(!mail.is_due(Time::MAX));
-        assert_eq!(mail.refused[0].why.as_str(), "550 no");
+        assert_eq!(mail.obstacle().unwrap().why.as_str(), "451 greylisted");
+        assert_eq!(mail.settle(&delivery(&["late@x"], &[]), at(60)), []);
+        assert_eq!((mail.state(), mail.delivered_to), (OutboxState::Delivered, vec!["good@x".into(), "late@x".into()]));
     }
 
     #[test]
     fn a_repeated_result_changes_nobody_twice() {
         let mut mail = outgoing(&["a@x", "b@x"]);
-        let delivery = Delivery { accepted: vec!["a@x".into()], ..Delivery::default() };
-        mail.settle(&delivery, at(1));
-        mail.settle(&delivery, at(2));
+        mail.settle(&delivery(&["a@x"], &[]), at(1));
+        let bad = ("a@x", MailFault::Content, "no");
+        assert_eq!(mail.settle(&delivery(&["a@x"], &[bad]), at(2)), []);
         assert_eq!(mail.delivered_to, ["a@x"]);
         assert_eq!(mail.waiting_for, ["b@x"]);
     }
 
     #[test]
+    fn a_corrected_address_gets_what_waited_for_the_wrong_one() {
+        let mut mail = outgoing(&["typo@x", "b@x"]);
+        mail.settle(
+            &delivery(&[], &[("typo@x", MailFault::Recipient, "550"), ("b@x", MailFault::Passing, "450")]),
+            at(1),
+        );
+        assert!(!mail.is_misaddressed(&["typo@x".into(), "b@x".into()]), "nothing is corrected");
+        let corrected = ["right@x".to_owned(), "b@x".to_owned()];
+        assert!(mail.is_misaddressed(&corrected) && !mail.is_due(at(3)));
+        mail.readdress(&corrected, at(3));
+        assert_eq!(mail.waiting_for, corrected);
+        assert!(mail.is_due(at(3)));
+        mail.settle(&delivery(&["right@x"], &[]), at(4));
+        mail.readdress(&["new@x".to_owned()], at(5));
+        assert_eq!(mail.state(), OutboxState::Delivered, "somebody has it");
+    }
+
+    #[test]
     fn the_ledger_gives_back_what_it_was_given_and_refuses_what_it_does_not_know() {
         let mut mail = outgoing(&["a@x"]);
-        mail.settle(&retry("a@x"), at(1));
+        mail.settle(&refused(MailFault::Setting), at(1));
         let mut json = serde_json::to_value(&mail).unwrap();
         assert_eq!(serde_json::from_value::<Outgoing>(json.clone()).unwrap(), mail);
         json["notice"]["surprise"] = 1.into();

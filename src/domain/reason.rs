@@ -5,8 +5,8 @@ use std::fmt;
 use serde::Serialize;
 
 use super::{
-    Attention, Blocker, IncidentId, InstanceRef, Rung, Span, Step, Stuck, Time, Topic, Usd, Verdict, View, clock,
-    human, remedy,
+    Attention, Blocker, IncidentId, InstanceRef, Refusal, Rung, Span, Step, Stuck, Text, Time, Topic, Usd, Verdict,
+    View, clock, human, remedy,
 };
 
 /// One reason. Its `Display` is what logs, mail, status and `simulate` show.
@@ -52,7 +52,8 @@ pub enum Reason {
     AttentionOver { attention: Attention },
     DownAgain { incident: IncidentId },
     Frozen { keys: usize },
-    MailDropped { topic: Topic },
+    MailRefused { topic: Topic, refusal: Refusal },
+    NoticeDropped { topic: Topic, why: Text },
     Paused { until: Time, by: String, why: String },
     Resumed,
     RequestRefused { why: String },
@@ -138,9 +139,8 @@ impl fmt::Display for Reason {
             Self::Frozen { keys } => {
                 write!(f, "{keys} of its keys are slashed: everything is frozen until somebody has looked")
             }
-            Self::MailDropped { topic } => {
-                write!(f, "too much mail waits for the server: the oldest about {topic} is dropped")
-            }
+            Self::MailRefused { topic, refusal } => write!(f, "mail about {topic} waits: {refusal}"),
+            Self::NoticeDropped { topic, why } => write!(f, "a notice about {topic} is dropped: {why}"),
             Self::Paused { until, by, why } => write!(f, "paused until {} by {by}: {why}", clock(*until)),
             Self::Resumed => f.write_str("the pause is over"),
             Self::RequestRefused { why } => write!(f, "request refused: {why}"),

@@ -10,8 +10,8 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Action, ActionId, Attention, IncidentId, InstanceId, InstanceRef, Lifetime, Outgoing, PublicKey, Rung, Span, Step,
-    Time, TimeExt, Topic, Usd,
+    Action, ActionId, Attention, Dropped, IncidentId, InstanceId, InstanceRef, Lifetime, Outgoing, PublicKey, Rung,
+    Span, Step, Time, TimeExt, Topic, Usd,
 };
 
 /// Everything the ledger keeps of one validator.
@@ -35,6 +35,9 @@ pub struct Validator {
     pub notified: Vec<Notified>,
     /// Mail that the server has not taken yet.
     pub outbox: Vec<Outgoing>,
+    /// Copies of notices that were given up.
+    #[serde(default, skip_serializing_if = "Dropped::is_none")]
+    pub dropped: Dropped,
     /// Incidents that ended, newest last, bounded.
     pub history: Vec<Closed>,
 }
@@ -380,7 +383,10 @@ impl Validator {
             shift(&mut notified.first_at);
             shift(&mut notified.last_at);
         }
-        self.outbox.iter_mut().for_each(|outgoing| shift(&mut outgoing.next_try_at));
+        for outgoing in &mut self.outbox {
+            shift(&mut outgoing.next_try_at);
+            shift(&mut outgoing.expires_at);
+        }
         for closed in &mut self.history {
             shift(&mut closed.opened_at);
             shift(&mut closed.closed_at);

@@ -31,6 +31,17 @@ pub struct Entry {
     pub asked: Option<String>,
     /// Why, in the words used everywhere.
     pub reasons: Vec<String>,
+    /// What it is about beside the phase.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<EntryKind>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, strum::AsRefStr)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum EntryKind {
+    /// Somebody will not get a notice; the reasons say which and why.
+    NoticeDropped,
 }
 
 /// Who decides: the same for all entries under one lease.
@@ -53,7 +64,9 @@ pub(super) fn entry(
     let acts = made.actions.iter().any(|(_, action)| matches!(action, Action::Create(_)) || action.deletes());
     let reports = |reason: &Reason| matches!(reason, Reason::KeepsFailing { .. } | Reason::WorksAgain { .. });
     let request = if let Event::Requested(_, request) = event { Some(request) } else { None };
-    if !moved && !acts && request.is_none() && !made.reasons.iter().any(reports) {
+    let is_dropped = |reason: &Reason| matches!(reason, Reason::NoticeDropped { .. });
+    let kind = made.reasons.iter().any(is_dropped).then_some(EntryKind::NoticeDropped);
+    if !moved && !acts && request.is_none() && kind.is_none() && !made.reasons.iter().any(reports) {
         return None;
     }
     Some(Entry {
@@ -66,6 +79,7 @@ pub(super) fn entry(
         asked_by: request.map(|request| request.by.clone()),
         asked: request.map(|request| format!("{}: {}", request.command, request.reason)),
         reasons: made.reasons.iter().map(ToString::to_string).collect(),
+        kind,
     })
 }
 

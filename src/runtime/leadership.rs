@@ -289,7 +289,9 @@ struct Turn {
 fn say(id: &ValidatorId, reason: &Reason) {
     match reason {
         Reason::Late { .. } => tracing::debug!(validator = %id, "{reason}"),
-        Reason::KeepsFailing { .. } => tracing::warn!(validator = %id, "{reason}"),
+        Reason::KeepsFailing { .. } | Reason::MailRefused { .. } | Reason::NoticeDropped { .. } => {
+            tracing::warn!(validator = %id, "{reason}");
+        }
         _ => tracing::info!(validator = %id, "{reason}"),
     }
 }

@@ -30,7 +30,7 @@ impl Patience {
                 let waited = self.0.get_or_insert_with(Instant::now).elapsed();
                 if waited < REFUSED_FOR { Ok(why) } else { Err(LedgerError::Refused(refusal, why)) }
             }
-            LedgerError::Unusable(_) => Err(error),
+            LedgerError::Unusable(_) | LedgerError::Oversized(_) => Err(error),
         }
     }
 

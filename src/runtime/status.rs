@@ -4,8 +4,9 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::domain::{
-    ChainHealth, CloudTrouble, IncidentId, InstanceRef, MachineWatch, Mode, OutboxState, Policy, Progress, Reason,
-    Rung, Step, StuckKind, Subject, Time, TimeExt, Usd, Validator, ValidatorId, View, World, explain, remedy,
+    ChainHealth, CloudTrouble, DroppedNotice, IncidentId, InstanceRef, MachineWatch, MailFault, Mode, Outgoing, Policy,
+    Progress, Reason, Rung, Step, StuckKind, Subject, Time, TimeExt, Usd, Validator, ValidatorId, View, World, explain,
+    remedy,
 };
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -58,10 +59,44 @@ pub struct ValidatorStatus {
     /// What was asked of the cloud and has failed each time since it last worked.
     #[serde(default)]
     pub troubles: Vec<TroubleStatus>,
-    /// Mail that waits for the server.
+    /// Notices that wait for the mail server.
     pub mails_waiting: usize,
-    /// Mail that every recipient has refused.
+    /// Those of them that wait until somebody mends something, here or at the server.
     pub mails_failed: usize,
+    /// What keeps the mail that waits: the server's words, and the remedy.
+    pub mail_obstacle: Option<MailObstacle>,
+    /// Copies of notices that nobody will get, since the record began.
+    pub notices_dropped: u64,
+    /// Which was dropped last, when and why.
+    pub last_dropped: Option<String>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct MailObstacle {
+    pub recipient: String,
+    pub fault: MailFault,
+    pub why: String,
+    pub remedy: String,
+}
+
+impl ValidatorStatus {
+    /// What people have to know about its mail, if anything.
+    #[must_use]
+    pub fn mail_lines(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        if self.mails_waiting > 0 {
+            let obstacle = self
+                .mail_obstacle
+                .as_ref()
+                .map_or_else(String::new, |it| format!(": {}: {}; {}", it.recipient, it.why, it.remedy));
+            let (waiting, refused) = (self.mails_waiting, self.mails_failed);
+            lines.push(format!("{waiting} notices wait for the mail server, {refused} of them are refused{obstacle}"));
+        }
+        if let Some(last) = &self.last_dropped {
+            lines.push(format!("{} copies of notices were dropped, the last one {last}", self.notices_dropped));
+        }
+        lines
+    }
 }
 
 /// What the cloud does not do, with its last answer.
@@ -173,7 +208,9 @@ fn of_subject(
     let record = &subject.record;
     let live = &subject.live;
     let machine = live.machine.as_deref();
-    let count = |state: OutboxState| record.outbox.iter().filter(|mail| mail.state() == state).count();
+    let obstacles = || record.outbox.iter().filter_map(Outgoing::obstacle);
+    let dropped =
+        |last: &DroppedNotice| format!("at {}, about {}: {}", crate::domain::clock(last.at), last.topic, last.why);
     ValidatorStatus {
         name: id.clone(),
         phase: record.phase().to_string(),
@@ -208,8 +245,16 @@ fn of_subject(
             ready_at: machine.and_then(|machine| machine.complete_since).map(|since| since.plus(policy.ready_hold)),
         }),
         troubles: live.troubles.iter().map(|(step, trouble)| of_trouble(*step, trouble)).collect(),
-        mails_waiting: count(OutboxState::Waiting),
-        mails_failed: count(OutboxState::Failed),
+        mails_waiting: record.outbox.len(),
+        mails_failed: obstacles().filter(|refusal| refusal.fault != MailFault::Passing).count(),
+        mail_obstacle: obstacles().max_by_key(|refusal| refusal.fault).map(|refusal| MailObstacle {
+            recipient: refusal.recipient.clone(),
+            fault: refusal.fault,
+            why: refusal.why.to_string(),
+            remedy: refusal.remedy.to_string(),
+        }),
+        notices_dropped: record.dropped.count,
+        last_dropped: record.dropped.last.as_ref().map(dropped),
     }
 }
 
@@ -283,6 +328,14 @@ impl Status {
             troubles: vec![TroubleStatus { what: text(), failures: 1, since: at, answer: text(), remedy: text() }],
             mails_waiting: 1,
             mails_failed: 1,
+            mail_obstacle: Some(MailObstacle {
+                recipient: text(),
+                fault: MailFault::Setting,
+                why: text(),
+                remedy: text(),
+            }),
+            notices_dropped: 1,
+            last_dropped: Some(text()),
         };
         Self {
             site: text(),

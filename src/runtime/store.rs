@@ -60,7 +60,11 @@ pub enum StoreError {
 /// [`StoreError`].
 pub async fn read(ledger: &dyn Ledger, id: &ValidatorId) -> Result<Option<(Version, Envelope)>, StoreError> {
     let key = LedgerKey::validator(id);
-    let Some(stored) = ledger.get(&key).await? else { return Ok(None) };
+    let found = ledger.get(&key).await.map_err(|error| match error {
+        LedgerError::Oversized(why) => RecordError::Corrupt { key: key.to_string(), why }.into(),
+        LedgerError::Unavailable(_) | LedgerError::Refused(..) | LedgerError::Unusable(_) => StoreError::from(error),
+    })?;
+    let Some(stored) = found else { return Ok(None) };
     Ok(Some((stored.version, records::decode_form(&key, &stored.bytes, FORM)?)))
 }
 

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
-    domain::{Backoff, Context, Span, Time, TimeExt as _, ledger_mail},
+    domain::{Backoff, Context, MailFault, Refusal, Span, Time, TimeExt as _, ledger_mail},
     ports::{Clock, Notifier},
 };
 
@@ -92,10 +92,12 @@ pub(super) async fn mail(
             let (id, mut to, mut failures) = (Uuid::new_v4(), notifier.recipients(), 0);
             while !to.is_empty() {
                 let delivery = notifier.send(&message, id, &to).await;
-                for (recipient, why) in &delivery.rejected {
-                    tracing::error!(recipient, why, "the mail about the ledger is refused");
+                for refusal in &delivery.refused {
+                    tracing::error!(%refusal, "the mail about the ledger is refused");
                 }
-                to = delivery.retry.into_iter().map(|(recipient, _)| recipient).collect();
+                let lasts = |refusal: &Refusal| matches!(refusal.fault, MailFault::Recipient | MailFault::Content);
+                to.retain(|recipient| !delivery.accepted.contains(recipient));
+                to.retain(|recipient| !delivery.refused.iter().any(|it| it.recipient == *recipient && lasts(it)));
                 if to.is_empty() {
                     break;
                 }
@@ -141,8 +143,13 @@ mod tests {
             if sent.len().is_multiple_of(2) {
                 return Delivery { accepted: to.to_vec(), ..Delivery::default() };
             }
-            let retry = to.iter().map(|recipient| (recipient.clone(), "421 later".to_owned())).collect();
-            Delivery { retry, ..Delivery::default() }
+            let refused = to.iter().map(|recipient| Refusal {
+                recipient: recipient.clone(),
+                fault: MailFault::Passing,
+                why: "421 later".into(),
+                remedy: "".into(),
+            });
+            Delivery { refused: refused.collect(), ..Delivery::default() }
         }
         async fn check(&self) -> Vec<Finding> {
             Vec::new()

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, stream};
 use serde::Serialize;
 
 use super::{
@@ -58,13 +58,22 @@ pub async fn verify(
         let keys = ledger.page(after.as_deref(), PAGE).await?;
         let Some(last) = keys.last() else { break };
         after = Some(last.clone());
-        let mut reads = stream::iter(keys)
-            .map(|key| async move { ledger.get(&key).await.map(|stored| (key, stored)) })
-            .buffered(READS);
-        while let Some((key, stored)) = reads.try_next().await? {
-            // Taken or removed between the list and now.
-            let Some(stored) = stored else { continue };
-            verifier.look(&key, &stored.bytes);
+        let mut reads = stream::iter(keys).map(|key| async move { (ledger.get(&key).await, key) }).buffered(READS);
+        while let Some((read, key)) = reads.next().await {
+            match read {
+                Ok(Some(stored)) => verifier.look(&key, &stored.bytes),
+                // Taken or removed between the list and now.
+                Ok(None) => continue,
+                Err(LedgerError::Oversized(why)) => {
+                    verifier.told.records += 1;
+                    verifier.problem(
+                        &key,
+                        why,
+                        "put back a good copy, or delete it with the store's own tools: nothing here reads it",
+                    );
+                }
+                Err(error) => return Err(error),
+            }
             progress(verifier.told.records);
         }
     }

@@ -1,6 +1,6 @@
 //! A mail server that keeps what it is given: the far end of every mail in the sandbox and in tests.
 //!
-//! It relays nothing and speaks no TLS; it listens on loopback only. Faults are scripted: refused recipients, closed
+//! It relays nothing and speaks no TLS; it listens on loopback only. Faults are scripted: answers, closed
 //! sockets, lost replies, being down.
 
 use std::{
@@ -45,7 +45,7 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct Faults {
-    refused: BTreeMap<String, u16>,
+    answers: BTreeMap<String, String>,
     cuts: Vec<Cut>,
     hang: bool,
 }
@@ -100,14 +100,15 @@ impl SmtpSink {
         self.shared.mails.subscribe()
     }
 
-    /// Answers RCPT to this address with this code (550: never, 451: not now) until it is accepted again.
-    pub fn refuse(&self, recipient: &str, code: u16) {
-        self.shared.faults().refused.insert(recipient.to_owned(), code);
+    /// Answers every line that begins so (`RCPT TO:<me@x>`) with this, until it is taken back. `CONNECT` is the greeting,
+    /// `.` the end of a mail.
+    pub fn answer(&self, line: &str, reply: &str) {
+        self.shared.faults().answers.insert(line.to_owned(), reply.to_owned());
     }
 
-    /// Takes mail to this address again.
-    pub fn accept(&self, recipient: &str) {
-        self.shared.faults().refused.remove(recipient);
+    /// Answers these lines as usual again.
+    pub fn answer_as_usual(&self, line: &str) {
+        self.shared.faults().answers.remove(line);
     }
 
     /// Closes the socket once, the next time a session gets there. Several are used in the order they were scripted.
@@ -154,6 +155,11 @@ async fn serve(listener: TcpListener, stop: CancellationToken, shared: Arc<Share
 impl Shared {
     fn faults(&self) -> MutexGuard<'_, Faults> {
         self.faults.lock().expect("nothing panics while it holds this lock")
+    }
+
+    fn scripted(&self, line: &str) -> Option<String> {
+        let faults = self.faults();
+        faults.answers.iter().find(|(begin, _)| line.starts_with(begin.as_str())).map(|(_, reply)| reply.clone())
     }
 
     fn take_cut(&self, here: Cut) -> bool {

@@ -16,7 +16,9 @@ use failover::{
         LedgerKey, Machine, MachineState, Mode, Pause, Policy, PricedRung, Reading, Role, Rung, Source, Span, Stage,
         Standby, StandbySpec, Time, Validator, ValidatorId, Verdict, Written,
     },
-    ports::{Clock, CloudError, Disks, Inspection, Ledger, Machines, Observed, Scope, SerialPort, Unpromoted},
+    ports::{
+        Clock, CloudError, Disks, Inspection, Ledger, Machines, Notifier, Observed, Scope, SerialPort, Unpromoted,
+    },
     records,
     runtime::{
         Deps, Engine, EngineConfig, Handle, identity, journal,
@@ -31,6 +33,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::memory_ledger::{Fault, MemoryLedger};
+
+mod outbox;
 
 /// A cloud that is empty, notes what it is asked, and looks at the ledger at that moment.
 struct NotingCloud {
@@ -92,6 +96,7 @@ impl Clock for WrongClock {
 struct Rig {
     ledger: Arc<MemoryLedger>,
     cloud: Arc<NotingCloud>,
+    notifier: Option<Arc<dyn Notifier>>,
     clock: Arc<WrongClock>,
 }
 
@@ -110,7 +115,7 @@ impl Rig {
             shown: Mutex::default(),
             looks: AtomicI64::default(),
         });
-        Self { ledger, cloud, clock: Arc::default() }
+        Self { ledger, cloud, notifier: None, clock: Arc::default() }
     }
 
     async fn start(&self, hold_down: Span) -> Running {
@@ -143,7 +148,7 @@ impl Rig {
         let deps = Deps {
             ledger: self.ledger.clone(),
             cloud: Some(self.cloud.clone()),
-            notifier: None,
+            notifier: self.notifier.clone(),
             clock: self.clock.clone(),
         };
         let (engine, handle) = Engine::new(config, deps);

@@ -6,13 +6,15 @@ use failover::{
     adapters::mail::Mailer,
     config::{Login, MailSettings, MailTls, SecretFile},
     domain::{
-        Blocker, Context, Delivery, Lines, Message, Notice, NoticeKind, OutboxState, Outgoing, Span, Time, ValidatorId,
-        render,
+        Blocker, Context, Delivery, Lines, MailFault, Message, Notice, NoticeKind, OutboxState, Outgoing, Span, Time,
+        ValidatorId, render,
     },
     ports::{FindingState, Notifier},
     sandbox::smtp::{Cut, SmtpSink},
 };
 use uuid::Uuid;
+
+use crate::support::endless::Endless;
 
 const ID: Uuid = Uuid::from_u128(0x1234);
 
@@ -53,8 +55,10 @@ fn message() -> Message {
     render(&notice(), &Context { site: "home", cli: "failover" })
 }
 
-fn names(list: &[(String, String)]) -> Vec<&str> {
-    list.iter().map(|(name, _)| name.as_str()).collect()
+/// Who does not have it, if all for the same kind of reason.
+fn names(delivery: &Delivery, fault: MailFault) -> Vec<&str> {
+    assert!(delivery.refused.iter().all(|refusal| refusal.fault == fault), "{delivery:?}");
+    delivery.refused.iter().map(|refusal| refusal.recipient.as_str()).collect()
 }
 
 #[tokio::test]
@@ -100,13 +104,14 @@ async fn a_rejected_recipient_does_not_keep_the_others_from_getting_it() {
     let sink = SmtpSink::start().await.unwrap();
     let everybody = ["bad@x.example", "late@x.example", "good@x.example"];
     let mailer = mailer(&sink, &everybody);
-    sink.refuse("bad@x.example", 550);
-    sink.refuse("late@x.example", 451);
+    sink.answer("RCPT TO:<bad@x.example>", "550 5.1.1 no such user");
+    sink.answer("RCPT TO:<late@x.example>", "451 4.7.1 greylisted");
     let delivery = mailer.send(&message(), ID, &mailer.recipients()).await;
     assert_eq!(delivery.accepted, ["good@x.example"]);
-    assert_eq!(names(&delivery.rejected), ["bad@x.example"]);
-    assert!(delivery.rejected[0].1.contains("550"), "{delivery:?}");
-    assert_eq!(names(&delivery.retry), ["late@x.example"]);
+    let [bad, late] = &delivery.refused[..] else { panic!("{delivery:?}") };
+    assert_eq!((bad.recipient.as_str(), bad.fault), ("bad@x.example", MailFault::Recipient));
+    assert_eq!(bad.why.as_str(), "550 5.1.1 no such user");
+    assert_eq!((late.recipient.as_str(), late.fault), ("late@x.example", MailFault::Passing));
     assert_eq!(sink.mails().len(), 1);
     assert_eq!(sink.mails()[0].to, ["good@x.example"]);
 }
@@ -120,13 +125,14 @@ async fn a_server_that_was_down_gets_the_mail_once_when_it_is_up_again() {
     let mut now = at(0);
     for _ in 0..3 {
         let delivery = mailer.send(&message(), ID, &outgoing.waiting_for).await;
-        assert!(delivery.retry[0].1.starts_with("cannot connect to the mail server"), "{delivery:?}");
-        assert_eq!(outgoing.settle(&delivery, now), OutboxState::Waiting);
+        assert!(delivery.refused[0].why.as_str().starts_with("cannot connect to the mail server"), "{delivery:?}");
+        assert_eq!(outgoing.settle(&delivery, now), []);
         now = outgoing.next_try_at;
     }
     sink.up().await.unwrap();
     let delivery = mailer.send(&message(), ID, &outgoing.waiting_for).await;
-    assert_eq!(outgoing.settle(&delivery, now), OutboxState::Delivered);
+    assert_eq!(outgoing.settle(&delivery, now), []);
+    assert_eq!(outgoing.state(), OutboxState::Delivered);
     assert_eq!(sink.wait_for(1).await.len(), 1);
 }
 
@@ -136,7 +142,7 @@ async fn a_socket_closed_in_one_transaction_does_not_cost_the_next_recipient_the
     let mailer = mailer(&sink, &["first@x.example", "second@x.example"]);
     sink.cut(Cut::AtMail);
     let delivery = mailer.send(&message(), ID, &mailer.recipients()).await;
-    assert_eq!(names(&delivery.retry), ["first@x.example"]);
+    assert_eq!(names(&delivery, MailFault::Passing), ["first@x.example"]);
     assert_eq!(delivery.accepted, ["second@x.example"]);
     assert_eq!(sink.mails().len(), 1);
 }
@@ -147,7 +153,7 @@ async fn a_lost_reply_leads_to_a_second_mail_that_can_be_recognised() {
     let mailer = mailer(&sink, &["me@x.example"]);
     sink.cut(Cut::ReplyToData);
     let lost = mailer.send(&message(), ID, &mailer.recipients()).await;
-    assert_eq!(names(&lost.retry), ["me@x.example"], "what is not known to be taken is not called taken");
+    assert_eq!(names(&lost, MailFault::Passing), ["me@x.example"], "what is not known to be taken is not called taken");
     let again = mailer.send(&message(), ID, &mailer.recipients()).await;
     assert_eq!(again.accepted, ["me@x.example"]);
     let ids: Vec<_> = sink.mails().iter().map(|mail| mail.header("Message-ID").unwrap().to_owned()).collect();
@@ -163,8 +169,8 @@ async fn a_server_that_says_nothing_costs_no_more_than_the_timeout() {
     let mailer = Mailer::new(MailSettings { timeout: Span::from_millis(200), ..settings(&sink, &everybody) }).unwrap();
     let send = async { mailer.send(&message(), ID, &mailer.recipients()).await };
     let delivery = tokio::time::timeout(Duration::from_secs(20), send).await.expect("it has a deadline");
-    assert_eq!(names(&delivery.retry), everybody);
-    assert!(delivery.retry[0].1.contains("does not answer within"), "{delivery:?}");
+    assert_eq!(names(&delivery, MailFault::Passing), everybody);
+    assert!(delivery.refused[0].why.as_str().contains("does not answer within"), "{delivery:?}");
 }
 
 #[tokio::test]
@@ -176,9 +182,9 @@ async fn a_refused_login_keeps_the_mail_waiting_and_a_new_password_is_read_at_th
     let login = Login { username: "fo".into(), password_file: SecretFile::new(&file) };
     let mailer = Mailer::new(MailSettings { login: Some(login), ..settings(&sink, &["me@x.example"]) }).unwrap();
     let delivery = mailer.send(&message(), ID, &mailer.recipients()).await;
-    assert_eq!(names(&delivery.retry), ["me@x.example"]);
-    assert!(delivery.retry[0].1.contains("mail.password_file"), "{delivery:?}");
-    assert!(!delivery.retry[0].1.contains("wrong\n"));
+    assert_eq!(names(&delivery, MailFault::Setting), ["me@x.example"]);
+    assert!(delivery.refused[0].why.as_str().contains("535 wrong user name or password"), "{delivery:?}");
+    assert!(delivery.refused[0].remedy.as_str().contains("mail.password_file"), "{delivery:?}");
     assert_eq!(mailer.check().await[0].state, FindingState::Problem);
     std::fs::write(&file, "right\n").unwrap();
     assert_eq!(mailer.check().await[0].state, FindingState::Ok);
@@ -204,6 +210,81 @@ async fn without_starttls_nothing_is_said_to_a_server_that_should_have_it() {
     let sink = SmtpSink::start().await.unwrap();
     let mailer = Mailer::new(MailSettings { tls: MailTls::Starttls, ..settings(&sink, &["me@x.example"]) }).unwrap();
     let delivery = mailer.send(&message(), ID, &mailer.recipients()).await;
-    assert!(delivery.retry[0].1.contains("does not offer STARTTLS"), "{delivery:?}");
+    assert!(delivery.refused[0].why.as_str().contains("does not offer STARTTLS"), "{delivery:?}");
     assert_eq!(sink.mails(), []);
+}
+
+/// What a server says when it is not about this mail or this recipient, and somebody has to mend it or it passes.
+#[tokio::test]
+async fn what_is_not_about_this_mail_or_recipient_waits_and_arrives_after_the_correction() {
+    let rows = [
+        ("RCPT", "553 5.7.1 <failover@home.example>: Sender address rejected: not owned", MailFault::Setting, "login"),
+        ("RCPT", "554 relay access denied", MailFault::Setting, "login"),
+        ("RCPT", "550 mailbox unavailable", MailFault::Setting, "mail.to"),
+        ("RCPT", "552 5.2.2 mailbox full", MailFault::Setting, "mailbox"),
+        ("RCPT", "452 4.3.1 no space", MailFault::Passing, "passes"),
+        ("RCPT", "421 4.7.0 try again later, closing", MailFault::Passing, "sender"),
+        ("MAIL", "530 5.7.0 Must issue a STARTTLS command first", MailFault::Setting, "mail.tls"),
+        ("MAIL", "550 5.1.8 bad sender", MailFault::Setting, "mail.from"),
+        ("DATA", "554 5.5.1 no", MailFault::Setting, "operator"),
+        (".", "550 5.7.26 unauthenticated mail", MailFault::Setting, "sender"),
+        ("CONNECT", "554 5.7.1 your address is listed", MailFault::Setting, "mail.host"),
+        ("CONNECT", "421 too many connections", MailFault::Passing, "passes"),
+        ("EHLO", "421 4.3.2 shutting down", MailFault::Passing, "passes"),
+    ];
+    for (line, reply, fault, remedy) in rows {
+        let sink = SmtpSink::start().await.unwrap();
+        sink.answer(line, reply);
+        let mailer = mailer(&sink, &["me@x.example", "you@x.example"]);
+        let mut outgoing = Outgoing::new(notice(), &mailer.recipients(), at(0));
+        let delivery = mailer.send(&message(), ID, &outgoing.waiting_for).await;
+        assert_eq!(names(&delivery, fault), ["me@x.example", "you@x.example"], "{line}: {reply}");
+        assert!(delivery.refused[0].why.as_str().ends_with(reply), "{line}: {delivery:?}");
+        assert!(delivery.refused[0].remedy.as_str().contains(remedy), "{line}: {delivery:?}");
+        assert_eq!(outgoing.settle(&delivery, at(0)), [], "{line}: {reply}");
+        assert_eq!(sink.mails(), []);
+        sink.answer_as_usual(line);
+        let delivery = mailer.send(&message(), ID, &outgoing.waiting_for).await;
+        assert_eq!(outgoing.settle(&delivery, at(10)), []);
+        assert_eq!((outgoing.state(), sink.mails().len()), (OutboxState::Delivered, 2), "{line}: {reply}");
+    }
+}
+
+#[tokio::test]
+async fn only_a_mail_that_is_never_taken_is_given_up_at_once() {
+    let sink = SmtpSink::start().await.unwrap();
+    sink.answer(".", "552 5.3.4 message too big");
+    let mailer = mailer(&sink, &["me@x.example"]);
+    let mut outgoing = Outgoing::new(notice(), &mailer.recipients(), at(0));
+    let delivery = mailer.send(&message(), ID, &outgoing.waiting_for).await;
+    assert_eq!(names(&delivery, MailFault::Content), ["me@x.example"]);
+    let given_up = outgoing.settle(&delivery, at(0));
+    assert_eq!(given_up[0].why.as_str(), "552 5.3.4 message too big");
+    assert_eq!(outgoing.state(), OutboxState::Lost);
+}
+
+/// Without a line end, and with lines that never end the answer: both are cut off, and the server is named.
+#[tokio::test]
+async fn a_server_that_never_ends_its_answer_costs_some_kilobytes() {
+    for begin in ["220 ", "220-"] {
+        let line = if begin == "220-" { "220-a line that is not the last\r\n" } else { "aaaaaaaa" };
+        let server = Endless::start(begin, line).await;
+        let port = server.address().port();
+        let settings = MailSettings {
+            host: "127.0.0.1".into(),
+            port,
+            tls: MailTls::None,
+            ca_file: None,
+            login: None,
+            from: "failover@home.example".into(),
+            to: vec!["me@x.example".into()],
+            timeout: Span::from_secs(60),
+        };
+        let mailer = Mailer::new(settings).unwrap();
+        let delivery = mailer.send(&message(), ID, &mailer.recipients()).await;
+        assert_eq!(names(&delivery, MailFault::Passing), ["me@x.example"], "{begin}");
+        let why = delivery.refused[0].why.as_str();
+        assert!(why.contains("127.0.0.1") && (why.contains("larger than") || why.contains("too large")), "{why}");
+        server.assert_bounded(64 << 10).await;
+    }
 }

@@ -1,3 +1,4 @@
 //! What several tests share. It tests nothing itself.
 
+pub mod endless;
 pub mod memory_ledger;

@@ -9,9 +9,10 @@ use std::{
 use failover::{
     adapters::mail::Mailer,
     config::{Login, MailSettings, MailTls, SecretFile},
-    domain::{Delivery, Message, Span, Time},
+    domain::{Delivery, MailFault, Message, Span, Time},
     ports::{FindingState, Notifier},
 };
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
 use serde_json::Value;
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -36,8 +37,12 @@ struct Server {
 impl Server {
     /// `name` is what its certificate is for.
     fn start(mode: &str, name: &str) -> Self {
+        Self::start_with(mode, |folder| certify(folder, name))
+    }
+
+    fn start_with(mode: &str, certify: impl FnOnce(&Path)) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        certify(folder.path(), name);
+        certify(folder.path());
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/real/mail/server.py");
         let mut process = Command::new(python())
             .args([script, mode])
@@ -101,6 +106,19 @@ pub fn certify(folder: &Path, name: &str) {
     openssl("x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile names -out server.pem");
 }
 
+/// The same with a certificate of years ago, which `openssl x509` cannot make.
+fn certify_expired(folder: &Path) {
+    let (ca_key, key) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
+    let mut authority = CertificateParams::default();
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    std::fs::write(folder.join("ca.pem"), authority.self_signed(&ca_key).unwrap().pem()).unwrap();
+    let mut server = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
+    (server.not_before, server.not_after) = (date_time_ymd(2020, 1, 1), date_time_ymd(2020, 1, 2));
+    let certificate = server.signed_by(&key, &Issuer::new(authority, ca_key)).unwrap();
+    std::fs::write(folder.join("server.pem"), certificate.pem()).unwrap();
+    std::fs::write(folder.join("server.key"), key.serialize_pem()).unwrap();
+}
+
 async fn send(settings: MailSettings) -> Delivery {
     let at = Time::from_second(1_800_000_000).unwrap();
     let message = Message { subject: "hello".into(), body: "one\n.two\n".into(), at };
@@ -117,7 +135,8 @@ async fn mail_goes_encrypted_and_with_a_login_by_both_kinds_of_tls() {
         assert_eq!(findings[0].state, FindingState::Ok, "{mode}: {findings:?}");
         let delivery = send(settings).await;
         assert_eq!(delivery.accepted, ["me@x.example"], "{mode}: {delivery:?}");
-        assert_eq!(delivery.rejected[0].0, "bad@x.example", "{mode}: {delivery:?}");
+        assert_eq!(delivery.refused[0].recipient, "bad@x.example", "{mode}: {delivery:?}");
+        assert_eq!(delivery.refused[0].fault, MailFault::Recipient, "{mode}: {delivery:?}");
         let mails = server.mails();
         assert_eq!(mails.len(), 1, "{mode}: checking sends nothing");
         assert_eq!(mails[0]["encrypted"], true, "{mode}");
@@ -133,8 +152,8 @@ async fn a_server_that_is_not_trusted_gets_neither_password_nor_mail() {
     let server = Server::start("starttls", "IP:127.0.0.1");
     let settings = MailSettings { ca_file: None, ..server.settings(MailTls::Starttls, "right") };
     let delivery = send(settings).await;
-    assert!(delivery.retry[0].1.contains("mail.ca_file"), "{delivery:?}");
-    assert_eq!(delivery.retry.len(), 2, "nobody is given up");
+    assert!(delivery.refused[0].remedy.as_str().contains("mail.ca_file"), "{delivery:?}");
+    assert_eq!(delivery.refused.len(), 2, "nobody is given up");
     assert_eq!(server.mails(), Vec::<Value>::new());
 }
 
@@ -142,7 +161,7 @@ async fn a_server_that_is_not_trusted_gets_neither_password_nor_mail() {
 async fn a_certificate_for_another_name_is_refused() {
     let server = Server::start("starttls", "DNS:somebody.else");
     let delivery = send(server.settings(MailTls::Starttls, "right")).await;
-    assert!(delivery.retry[0].1.contains("no trusted TLS"), "{delivery:?}");
+    assert!(delivery.refused[0].why.as_str().contains("no trusted TLS"), "{delivery:?}");
     assert_eq!(server.mails(), Vec::<Value>::new());
 }
 
@@ -150,7 +169,32 @@ async fn a_certificate_for_another_name_is_refused() {
 async fn a_wrong_password_keeps_the_mail_waiting_and_says_where_it_stands() {
     let server = Server::start("starttls", "IP:127.0.0.1");
     let delivery = send(server.settings(MailTls::Starttls, "wrong")).await;
-    assert_eq!(delivery.retry.len(), 2, "{delivery:?}");
-    assert!(delivery.retry[0].1.contains("mail.password_file"), "{delivery:?}");
+    assert_eq!(delivery.refused.len(), 2, "{delivery:?}");
+    assert!(delivery.refused[0].remedy.as_str().contains("mail.password_file"), "{delivery:?}");
+    assert_eq!(server.mails(), Vec::<Value>::new());
+}
+
+#[tokio::test]
+async fn what_the_sender_is_refused_for_waits_and_what_a_recipient_is_refused_for_is_its_own() {
+    for (mode, tls) in [("starttls", MailTls::Starttls), ("tls", MailTls::Tls)] {
+        let server = Server::start(mode, "IP:127.0.0.1");
+        let to = ["sender@x.example", "relay@x.example", "grey@x.example", "closing@x.example", "me@x.example"];
+        let to = to.map(str::to_owned).to_vec();
+        let delivery = send(MailSettings { to, ..server.settings(tls, "right") }).await;
+        assert_eq!(delivery.accepted, ["me@x.example"], "{mode}: {delivery:?}");
+        let faults: Vec<MailFault> = delivery.refused.iter().map(|refusal| refusal.fault).collect();
+        use MailFault::{Passing, Setting};
+        assert_eq!(faults, [Setting, Setting, Passing, Passing], "{mode}: {delivery:?}");
+        assert!(delivery.refused[0].why.as_str().contains("Sender address rejected"), "{mode}: {delivery:?}");
+        assert_eq!(server.mails().len(), 1, "{mode}");
+    }
+}
+
+#[tokio::test]
+async fn an_expired_certificate_keeps_the_mail_waiting_and_is_named() {
+    let server = Server::start_with("tls", certify_expired);
+    let delivery = send(server.settings(MailTls::Tls, "right")).await;
+    assert!(delivery.refused[0].why.as_str().contains("expired"), "{delivery:?}");
+    assert_eq!(delivery.refused[0].fault, MailFault::Setting);
     assert_eq!(server.mails(), Vec::<Value>::new());
 }

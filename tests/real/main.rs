@@ -1,5 +1,6 @@
 //! Against real parts, installed by `tests/parts/install.sh`; run by `make test-real`.
 
+#![allow(clippy::disallowed_methods, reason = "the far ends are the test's own")]
 #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 mod alertmanager;

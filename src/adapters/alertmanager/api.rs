@@ -183,15 +183,15 @@ impl Api {
             url: url.to_string(),
             error: causes(&error.without_url()),
         };
-        let mut response = client.get(url.clone()).send().await.map_err(unreachable)?;
+        let response = client.get(url.clone()).send().await.map_err(unreachable)?;
         let status = response.status();
         if status != reqwest::StatusCode::OK {
             return Err(ReconcileError::Status { url: url.to_string(), status: status.as_u16() });
         }
         let date = response.headers().get(::http::header::DATE).and_then(|date| date.to_str().ok());
         let date = date.and_then(|date| jiff::fmt::rfc2822::parse(date).ok()).map(|date| date.timestamp());
-        let body = http::bounded_body(&mut response, MAX_BODY).await.map_err(|error| match error {
-            http::BodyError::TooLarge(_) => {
+        let body = http::read_body(response, MAX_BODY).await.map_err(|error| match error {
+            http::BodyError::TooLarge { .. } | http::BodyError::NotJson { .. } => {
                 ReconcileError::NotTheApi { url: url.to_string(), error: error.to_string() }
             }
             http::BodyError::Broken(error) => unreachable(error),

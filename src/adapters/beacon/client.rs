@@ -41,10 +41,10 @@ impl Client {
     }
 
     async fn ask<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, NodeTrouble> {
-        let mut response = request.header("accept", "application/json").send().await.map_err(PageError::from)?;
+        let response = request.header("accept", "application/json").send().await.map_err(PageError::from)?;
         let status = response.status();
         let html = response.headers().get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
-        let body = http::bounded_body(&mut response, self.max_body).await.map_err(PageError::from)?;
+        let body = http::read_body(response, self.max_body).await.map_err(PageError::from)?;
         read(status, html, &body)
     }
 }
@@ -82,7 +82,7 @@ impl From<PageError> for NodeTrouble {
             PageError::Refused => Self::Refused,
             PageError::NoAnswer => Self::NoAnswer,
             PageError::Broken(why) => Self::Broken(why),
-            PageError::TooLarge => Self::TooLarge,
+            PageError::TooLarge(most) => Self::TooLarge(most),
         }
     }
 }

@@ -8,7 +8,11 @@ use google_cloud_compute_v1::model::{Region, zone};
 use serde::Deserialize;
 
 use super::{Gce, errors::Failure};
-use crate::{domain::Rung, ports::Finding};
+use crate::{
+    adapters::http::{BodyError, read_json},
+    domain::Rung,
+    ports::Finding,
+};
 
 mod network;
 
@@ -124,6 +128,9 @@ async fn permissions(gce: &Gce) -> Vec<Finding> {
     findings
 }
 
+/// Names of some dozens of permissions.
+const MAX_GRANTED: usize = 256 << 10;
+
 async fn granted(gce: &Gce) -> Result<BTreeSet<String>, String> {
     let base = gce.config.resource_manager.as_ref().map_or(RESOURCE_MANAGER, |url| url.as_str());
     let url = format!("{}/v3/projects/{}:testIamPermissions", base.trim_end_matches('/'), gce.config.project);
@@ -136,9 +143,13 @@ async fn granted(gce: &Gce) -> Result<BTreeSet<String>, String> {
     let ask = async {
         let client = crate::adapters::http::client(gce.config.call_timeout)?;
         let body = serde_json::json!({ "permissions": wanted });
-        client.post(url).headers(headers).json(&body).send().await?.error_for_status()?.json::<Granted>().await
+        let response = client.post(url).headers(headers).json(&body).send().await?.error_for_status()?;
+        read_json::<Granted>(response, MAX_GRANTED).await
     };
-    ask.await.map(|granted| granted.permissions.into_iter().collect()).map_err(|error| error.without_url().to_string())
+    ask.await.map(|granted| granted.permissions.into_iter().collect()).map_err(|error| match error {
+        BodyError::Broken(error) => error.without_url().to_string(),
+        BodyError::TooLarge { .. } | BodyError::NotJson { .. } => error.to_string(),
+    })
 }
 
 async fn image(gce: &Gce) -> Finding {

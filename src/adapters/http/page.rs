@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::HeaderMap;
 use url::Url;
 
-use super::{BodyError, bounded_body, plain_client};
+use super::{BodyError, plain_client, read_body};
 use crate::domain::brief;
 
 /// Why there is no page. Its text is what comes after the name of the other side.
@@ -19,9 +19,8 @@ pub enum PageError {
     /// The connection broke, or what came was no HTTP.
     #[error("did not answer ({0})")]
     Broken(String),
-    /// It sent more than any such answer can have.
-    #[error("sent far more than an answer")]
-    TooLarge,
+    #[error("sent an answer larger than {0} bytes")]
+    TooLarge(usize),
 }
 
 pub struct Pages {
@@ -42,16 +41,17 @@ impl Pages {
     /// # Errors
     /// [`PageError`] when there is none.
     pub async fn get(&self, url: Url, most: usize) -> Result<(u16, Vec<u8>), PageError> {
-        let mut response = self.http.get(url).send().await?;
-        let body = bounded_body(&mut response, most).await?;
-        Ok((response.status().as_u16(), body))
+        let response = self.http.get(url).send().await?;
+        let status = response.status().as_u16();
+        Ok((status, read_body(response, most).await?))
     }
 }
 
 impl From<BodyError> for PageError {
     fn from(error: BodyError) -> Self {
         match error {
-            BodyError::TooLarge(_) => Self::TooLarge,
+            BodyError::TooLarge { from: _, most } => Self::TooLarge(most),
+            BodyError::NotJson { from: _, error } => Self::Broken(brief(&error.to_string())),
             BodyError::Broken(error) => error.into(),
         }
     }

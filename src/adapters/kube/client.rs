@@ -9,8 +9,12 @@ use std::{
 
 use kube::{
     Client, Config,
+    client::ClientBuilder,
     config::{KubeConfigOptions, Kubeconfig},
 };
+
+use super::bounds::Bounds;
+use crate::files;
 
 /// How long a connection may take.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -20,6 +24,8 @@ const CONNECT: Duration = Duration::from_secs(5);
 pub enum ClientError {
     #[error("the kubeconfig {path} cannot be used")]
     Kubeconfig { path: PathBuf, source: Box<kube::config::KubeconfigError> },
+    #[error("the kubeconfig {path} cannot be read: {error}")]
+    File { path: PathBuf, error: std::io::Error },
     /// There is none, and this is no pod.
     #[error("this is no pod with a service account: name a `kubernetes.kubeconfig`")]
     NotInCluster(#[source] kube::config::InClusterError),
@@ -38,6 +44,8 @@ pub async fn connect(kubeconfig: Option<&Path>) -> Result<Client, ClientError> {
         None => Config::incluster().map_err(ClientError::NotInCluster)?,
         Some(path) => {
             let wrong = |source| ClientError::Kubeconfig { path: path.to_owned(), source: Box::new(source) };
+            // The client reads whatever the path names; what is no file of that kind is found out before.
+            files::read(path, files::MOST).map_err(|error| ClientError::File { path: path.to_owned(), error })?;
             let file = Kubeconfig::read_from(path).map_err(wrong)?;
             Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await.map_err(wrong)?
         }
@@ -45,5 +53,6 @@ pub async fn connect(kubeconfig: Option<&Path>) -> Result<Client, ClientError> {
     config.connect_timeout = Some(CONNECT);
     // Watches have a back-off of their own, and a reading is to say at once that the server does not answer.
     config.default_retry = false;
-    Client::try_from(config).map_err(|error| ClientError::Client(Box::new(error)))
+    let built = ClientBuilder::try_from(config).map_err(|error| ClientError::Client(Box::new(error)))?;
+    Ok(built.with_layer(&Bounds).build())
 }

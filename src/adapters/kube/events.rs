@@ -182,6 +182,7 @@ fn word(reason: &Reason) -> Option<(&'static str, &'static str)> {
         | Reason::Interrupted
         | Reason::SuspicionOver
         | Reason::AttentionOver { .. }
-        | Reason::MailDropped { .. } => return None,
+        | Reason::MailRefused { .. }
+        | Reason::NoticeDropped { .. } => return None,
     })
 }

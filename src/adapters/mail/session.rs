@@ -8,9 +8,12 @@ use lettre::transport::smtp::{
     extension::ClientId,
 };
 
+use super::{reply::Reply, wire};
 use crate::{
     adapters::http::install_tls_provider,
     config::{MailSettings, MailTls, SecretError},
+    domain::MailFault,
+    files,
 };
 
 /// Why there is no session. None of these is a recipient's fault, so all of them may work later.
@@ -18,6 +21,10 @@ use crate::{
 pub(super) enum SessionError {
     #[error("cannot connect to the mail server: {0}")]
     Connect(String),
+    #[error("the mail server does not take the connection now: {0}")]
+    NotNow(Reply),
+    #[error("the mail server does not take the connection: {0}")]
+    Refused(Reply),
     #[error("the mail server does not offer STARTTLS; set mail.tls to 'tls' if it wants TLS from the start")]
     NoStartTls,
     #[error("no trusted TLS with the mail server: {0}; if it has a private authority, name it in mail.ca_file")]
@@ -35,13 +42,27 @@ pub(super) enum SessionError {
 }
 
 impl SessionError {
+    /// A server that is not reached may come back by itself; the rest waits for somebody, if only to renew a certificate.
+    pub(super) fn fault(&self) -> MailFault {
+        match self {
+            Self::Connect(_) | Self::NoAnswer(_) | Self::NotNow(_) => MailFault::Passing,
+            Self::Refused(_) | Self::NoStartTls | Self::Tls(_) | Self::Login(_) | Self::Secret(_) => MailFault::Setting,
+            Self::CaFile { .. } | Self::CaContent(_) => MailFault::Setting,
+        }
+    }
+
     pub(super) fn remedy(&self) -> &'static str {
         match self {
             Self::Connect(_) | Self::NoAnswer(_) => {
                 "correct `mail.host`, `mail.port` and `mail.tls`, or let this machine reach that port"
             }
+            Self::NotNow(_) => "nothing, if it passes; else ask the operator of the mail server",
+            Self::Refused(_) => "let the mail server take connections of this machine, or name another in `mail.host`",
             Self::NoStartTls => "set `mail.tls` to `tls` if it wants TLS from the start",
-            Self::Tls(_) => "name its private authority in `mail.ca_file`, and the server as its certificate does",
+            Self::Tls(_) => {
+                "name its private authority in `mail.ca_file`, and the server as its certificate does; one that has \
+                 expired is the server's to renew"
+            }
             Self::Login(_) => "correct `mail.username` and the file `mail.password_file`",
             Self::Secret(_) => "correct the file `mail.password_file`",
             Self::CaFile { .. } | Self::CaContent(_) => "correct the file `mail.ca_file`",
@@ -50,23 +71,28 @@ impl SessionError {
 }
 
 pub(super) async fn open(settings: &MailSettings, timeout: Duration) -> Result<AsyncSmtpConnection, SessionError> {
-    match tokio::time::timeout(timeout, open_in_time(settings, timeout)).await {
+    match tokio::time::timeout(timeout, open_in_time(settings)).await {
         Ok(session) => session,
         Err(_) => Err(SessionError::NoAnswer(timeout)),
     }
 }
 
-async fn open_in_time(settings: &MailSettings, timeout: Duration) -> Result<AsyncSmtpConnection, SessionError> {
+async fn open_in_time(settings: &MailSettings) -> Result<AsyncSmtpConnection, SessionError> {
     let tls = match settings.tls {
         MailTls::None => None,
         MailTls::Starttls | MailTls::Tls => Some(trust(settings).await?),
     };
     let hello = ClientId::default();
-    let server = (settings.host.as_str(), settings.port);
-    let wrapped = tls.clone().filter(|_| settings.tls == MailTls::Tls);
-    let mut session = AsyncSmtpConnection::connect_tokio1(server, Some(timeout), &hello, wrapped, None)
-        .await
-        .map_err(|error| explain(&error, SessionError::Connect))?;
+    let socket = wire::connect(&settings.host, settings.port).await;
+    let mut wire = socket.map_err(|error| SessionError::Connect(error.to_string()))?;
+    if let Some(tls) = tls.clone().filter(|_| settings.tls == MailTls::Tls) {
+        wire = wire::wrap(wire, tls).await.map_err(|error| explain(&error, SessionError::Tls))?;
+    }
+    let session = AsyncSmtpConnection::connect_with_transport(wire, &hello).await;
+    let mut session = session.map_err(|error| match Reply::of(&error) {
+        Some(reply) if !reply.may_pass() => SessionError::Refused(reply),
+        Some(_) | None => explain(&error, SessionError::Connect),
+    })?;
     if let Some(tls) = tls.filter(|_| settings.tls == MailTls::Starttls) {
         if !session.can_starttls() {
             return Err(SessionError::NoStartTls);
@@ -88,7 +114,8 @@ async fn trust(settings: &MailSettings) -> Result<TlsParameters, SessionError> {
     let read = tokio::task::spawn_blocking(move || {
         let mut parameters = TlsParameters::builder(host);
         if let Some(path) = file {
-            let pem = std::fs::read(&path).map_err(|error| SessionError::CaFile { path: path.clone(), error })?;
+            let pem =
+                files::read(&path, files::MOST).map_err(|error| SessionError::CaFile { path: path.clone(), error })?;
             // A file without any certificate parses without an error, so it is looked for by its mark.
             let marked = pem.windows(11).any(|window| window == b"BEGIN CERTI");
             let certificate = Certificate::from_pem(&pem).ok().filter(|_| marked);
@@ -101,6 +128,11 @@ async fn trust(settings: &MailSettings) -> Result<TlsParameters, SessionError> {
 
 /// Sorts a client's error: what TLS says is TLS's wherever it came up.
 fn explain(error: &lettre::transport::smtp::Error, otherwise: fn(String) -> SessionError) -> SessionError {
+    match Reply::of(error) {
+        Some(reply) if reply.may_pass() => return SessionError::NotNow(reply),
+        Some(reply) => return otherwise(reply.to_string()),
+        None => {}
+    }
     let text = error.to_string();
     let mut is_tls = error.is_tls();
     let mut source = error.source();

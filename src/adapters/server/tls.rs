@@ -1,7 +1,7 @@
 //! TLS on our own port. The certificate is read again when its files change, without losing the listener.
 
 use std::{
-    fmt, fs,
+    fmt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
@@ -17,7 +17,7 @@ use rustls::{
 use tokio_rustls::TlsAcceptor;
 
 use super::LINES;
-use crate::config::PortTlsSettings;
+use crate::{config::PortTlsSettings, files};
 
 /// How old what was read may be; the handshake after that reads both files again.
 const REREAD: Duration = Duration::from_secs(1);
@@ -146,9 +146,5 @@ fn certified(files: &PortTlsSettings) -> Result<Arc<CertifiedKey>, PortTlsError>
 
 fn read(path: &Path) -> Result<Vec<u8>, PortTlsError> {
     let unreadable = |error| PortTlsError::Unreadable { path: path.to_owned(), error };
-    let size = fs::metadata(path).map_err(unreadable)?.len();
-    if size > MAX_FILE {
-        return Err(unreadable(std::io::Error::other(format!("it has {size} bytes"))));
-    }
-    fs::read(path).map_err(unreadable)
+    files::read(path, MAX_FILE).map_err(unreadable)
 }

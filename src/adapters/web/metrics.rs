@@ -7,11 +7,11 @@ use prometheus_client::{
         EncodeLabelSet,
         text::{encode_eof, encode_registry},
     },
-    metrics::{family::Family, gauge::Gauge},
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
     registry::{Registry, Unit},
 };
 
-use crate::runtime::status::Status;
+use crate::{domain::brief, runtime::status::Status};
 
 mod standby;
 
@@ -37,6 +37,13 @@ struct Opinion {
     source: String,
     evidence: String,
     verdict: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Refused {
+    validator: String,
+    fault: String,
+    said: String,
 }
 
 /// An empty one; whoever counts registers its counters there once.
@@ -68,6 +75,8 @@ fn gauges(registry: &mut Registry, status: &Status) {
     let opinions = Family::<Opinion, Gauge>::default();
     let mails = Family::<Of, Gauge>::default();
     let failed = Family::<Of, Gauge>::default();
+    let refused = Family::<Refused, Gauge>::default();
+    let dropped = Family::<Of, Counter>::default();
     let standbys = Standbys::default();
     let expiries = Family::<Of, Gauge<f64, AtomicU64>>::default();
     for validator in &status.validators {
@@ -86,6 +95,14 @@ fn gauges(registry: &mut Registry, status: &Status) {
         }
         let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
         mails.get_or_create(&of()).set(count(validator.mails_waiting));
+        dropped.get_or_create(&of()).inc_by(validator.notices_dropped);
+        if let Some(obstacle) = &validator.mail_obstacle {
+            let fault = obstacle.fault.as_ref().to_owned();
+            // Enough to see what it is about, and little enough for a label.
+            let said = brief(&obstacle.why);
+            let labels = Refused { validator: name.clone(), fault, said };
+            refused.get_or_create(&labels).set(1);
+        }
         failed.get_or_create(&of()).set(count(validator.mails_failed));
         if let Some(standby) = &validator.standby {
             standbys.take(&name, standby);
@@ -95,7 +112,9 @@ fn gauges(registry: &mut Registry, status: &Status) {
     registry.register("validator_phase", "1 for the phase a validator is in", phases);
     registry.register("signal", "1 for what a source says now", opinions);
     registry.register("mails_waiting", "Mail the server has not taken yet", mails);
-    registry.register("mails_failed", "Mail that every recipient has refused", failed);
+    registry.register("mails_failed", "Mail of these that waits until somebody mends something", failed);
+    registry.register("mail_refused", "1 for what keeps the mail that waits, in the server's words", refused);
+    registry.register("notices_dropped", "Copies of notices that nobody will get; the journal says why", dropped);
     standbys.register(registry);
     registry.register_with_unit("standby_expires_timestamp", "When the standby stops itself", Unit::Seconds, expiries);
     let unreadable: Gauge = Gauge::default();

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     adapters::{
         alertmanager::{Api, ReconcileError, test_alert},
-        http::PageError,
+        http::{PageError, read_excerpt},
         server::access::authorization,
     },
     cli::status::{ask, client_of},
@@ -152,7 +152,7 @@ async fn to_webhook(config: &Config, settings: &AlertmanagerSettings, running: &
         let secret = authorization(&settings.auth)?.map(|value| (AUTHORIZATION, value));
         let response = request.headers(secret.into_iter().collect()).send().await.map_err(PageError::from)?;
         let status = response.status();
-        anyhow::Ok((status, one_line(&response.text().await.unwrap_or_default(), SAID)))
+        anyhow::Ok((status, one_line(&read_excerpt(response).await, SAID)))
     };
     let (status, said) = match sent.await {
         Ok(answer) => answer,

@@ -95,7 +95,7 @@ async fn written(ledger: &dyn Ledger) -> Result<(), (bool, String)> {
             PutError::Failed(LedgerError::Unavailable(_)) | PutError::UnknownOutcome(_) => false,
             PutError::Conflict { .. }
             | PutError::TooLarge(_)
-            | PutError::Failed(LedgerError::Refused(..) | LedgerError::Unusable(_)) => true,
+            | PutError::Failed(LedgerError::Refused(..) | LedgerError::Unusable(_) | LedgerError::Oversized(_)) => true,
         };
         (certain, format!("a record cannot be {what}: {error}"))
     };

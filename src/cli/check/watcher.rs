@@ -128,9 +128,11 @@ pub(super) fn findings(config: &Config, running: &RunningWatcher) -> Vec<Finding
     findings.extend(status.warnings.iter().map(|why| {
         Finding::warning("it warns", why, "do what it says; `failover status` shows it for as long as it is so")
     }));
-    findings.extend(status.validators.iter().filter(|validator| validator.mails_waiting > 0).map(|validator| {
-        let detail = format!("{} mails of {} wait for the server", validator.mails_waiting, validator.name);
-        Finding::warning("mail", detail, "see what is said of mail here, and the watcher's log")
-    }));
+    for validator in &status.validators {
+        let obstacle = validator.mail_obstacle.as_ref().map(|obstacle| obstacle.remedy.as_str());
+        let remedy = obstacle.unwrap_or("see what is said of mail here, and `failover journal` for what was dropped");
+        let lines = validator.mail_lines().into_iter().map(|line| format!("{}: {line}", validator.name));
+        findings.extend(lines.map(|detail| Finding::warning("mail", detail, remedy)));
+    }
     findings
 }

@@ -1,7 +1,5 @@
 //! What is watched: names, keys, alerts, and whether a validator could ever be confirmed down.
 
-use std::fs;
-
 use super::{AlertSettings, Checker, Unique, ValidatorKind, ValidatorSettings};
 use crate::{
     config::{
@@ -10,6 +8,7 @@ use crate::{
         written::{self, ConfigFile, KindName},
     },
     domain::{Evidence, Mode, PublicKey, ValidatorId},
+    files,
 };
 
 impl Checker<'_> {
@@ -117,7 +116,7 @@ impl Checker<'_> {
                 return Vec::new();
             }
             (Some(keys), None) => keys.value.iter().map(|key| (key.value.clone(), key.place)).collect(),
-            (None, Some(file)) => match fs::read_to_string(self.checks.base.join(&file.value)) {
+            (None, Some(file)) => match files::read_text(&self.checks.base.join(&file.value), files::MOST) {
                 Ok(text) => {
                     let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
                     lines.filter(|line| !line.is_empty()).map(|line| (line.to_owned(), file.place)).collect()

@@ -21,8 +21,8 @@ pub enum NodeTrouble {
     Html,
     /// What came ended in the middle.
     HalfJson,
-    /// It sent more than any such answer can have.
-    TooLarge,
+    /// It sent more than so many bytes, which no such answer has.
+    TooLarge(usize),
     /// It sent something that is not what the beacon API says.
     NotBeaconApi(String),
     /// Another chain than the configured one, or than before.
@@ -90,7 +90,7 @@ impl fmt::Display for NodeTrouble {
             Self::Status { status, message } => write!(f, "answered {status} ({message})"),
             Self::Html => f.write_str("answered HTML, not the beacon API"),
             Self::HalfJson => f.write_str("answered half a JSON"),
-            Self::TooLarge => f.write_str("answered more than any such answer can have"),
+            Self::TooLarge(most) => write!(f, "sent an answer larger than {most} bytes"),
             Self::NotBeaconApi(why) => write!(f, "does not answer as the beacon API says ({why})"),
             Self::OtherChain { genesis_root } => write!(f, "follows another chain (genesis root {genesis_root})"),
             Self::Syncing { distance } => write!(f, "is syncing, {}", to_go(*distance)),
@@ -140,9 +140,11 @@ impl NodeTrouble {
             Self::Refused | Self::NoAnswer | Self::Broken(_) => {
                 "start the node, open its HTTP API to this machine, or correct its `url` in `ethereum.beacon_nodes`"
             }
-            Self::Status { .. } | Self::HalfJson | Self::TooLarge | Self::NotBeaconApi(_) | Self::Incomplete { .. } => {
-                "look at the node's log, and whether its `url` is a beacon node's HTTP API"
-            }
+            Self::Status { .. }
+            | Self::HalfJson
+            | Self::TooLarge(_)
+            | Self::NotBeaconApi(_)
+            | Self::Incomplete { .. } => "look at the node's log, and whether its `url` is a beacon node's HTTP API",
             Self::OtherChain { .. } => "correct the node's `url` or `ethereum.genesis_root`",
             Self::Syncing { .. } | Self::Behind { .. } | Self::WellSince { .. } | Self::BeforeGenesis => {
                 "wait until the node follows the head; if it does not catch up, look at its log"

@@ -29,7 +29,8 @@ pub(super) fn fold<'a>(turn: &mut Transition<'a>, event: &'a Event) {
         }
         Event::MailSettled(_, notice, delivery) => turn.delivered(*notice, delivery),
         Event::ClockJumped(_, by) => clock_jumped(turn, *by),
-        Event::Due(_) | Event::ChainSeen(_) => {}
+        Event::Due(_) => turn.readdress(),
+        Event::ChainSeen(_) => {}
     }
 }
 

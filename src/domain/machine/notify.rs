@@ -7,10 +7,10 @@ use uuid::Uuid;
 
 use super::Transition;
 use crate::domain::{
-    Abandoned, About, Bill, Blocker, Closed, Delivery, Failed, Failure, InstanceRef, Lifetime, Lines, Mode, Notice,
-    NoticeKind, Notified, Notifies, Offer, OtherChain, Outage, OutboxState, Outgoing, Over, Plan, PricedRung, Progress,
-    Reason, Report, Rung, Span, Standby, StandbyNotice, Stuck, Text, Time, TimeExt, Topic, Usd, Verdict, elapsed,
-    human, notice_id,
+    Abandoned, About, Bill, Blocker, Closed, Delivery, DroppedNotice, Failed, Failure, InstanceRef, Lifetime, Lines,
+    Mode, Notice, NoticeKind, Notified, Notifies, Offer, OtherChain, Outage, OutboxState, Outgoing, Over, Plan,
+    PricedRung, Progress, Reason, Report, Rung, Span, Standby, StandbyNotice, Stuck, Text, Time, TimeExt, Topic, Usd,
+    Verdict, elapsed, human, notice_id,
 };
 
 /// Up to this many notices are kept while the mail server does not take them.
@@ -30,7 +30,9 @@ impl Transition<'_> {
             self.wake(again_at);
             return false;
         }
-        let (now, first_at) = (self.now, before.map(|before| before.first_at));
+        let now = self.now;
+        // What never reached anybody is news when it is said again.
+        let first_at = before.map(|before| before.first_at).filter(|first_at| *first_at <= now);
         self.wake(now.plus(self.policy.remind_every));
         let notified = &mut self.record.to_mut().notified;
         notified.retain(|notified| notified.topic != topic);
@@ -108,23 +110,62 @@ impl Transition<'_> {
     pub(super) fn delivered(&mut self, notice: Uuid, delivery: &Delivery) {
         let now = self.now;
         let Some(index) = self.record.outbox.iter().position(|outgoing| outgoing.notice.id == notice) else { return };
-        let outbox = &mut self.record.to_mut().outbox;
-        match outbox[index].settle(delivery, now) {
+        let outgoing = &mut self.record.to_mut().outbox[index];
+        let topic = outgoing.notice.kind.topic();
+        let before = outgoing.obstacle().cloned();
+        let given_up = outgoing.settle(delivery, now);
+        if let Some(refusal) = outgoing.obstacle().filter(|refusal| before.as_ref() != Some(refusal)).cloned() {
+            self.say(Reason::MailRefused { topic: topic.clone(), refusal });
+        }
+        for refusal in given_up {
+            self.dropped(&topic, refusal.to_string().into());
+        }
+        match self.record.outbox[index].state() {
+            OutboxState::Waiting => {}
             OutboxState::Delivered => {
-                let notice = outbox.remove(index).notice;
-                let About { topic, lifetime, .. } = notice.kind.about();
+                let notice = self.record.to_mut().outbox.remove(index).notice;
                 // What is announced counts from when somebody can have read it.
-                if lifetime == Lifetime::Orphan && notice.first_at.is_none() {
-                    let notified = &mut self.record.to_mut().notified;
-                    notified.iter_mut().filter(|known| known.topic == topic).for_each(|known| known.first_at = now);
+                if notice.kind.about().lifetime == Lifetime::Orphan {
+                    let is_first = |known: &&mut Notified| notice.first_at.is_none() || known.first_at > now;
+                    let notified = self.record.to_mut().notified.iter_mut().filter(|known| known.topic == topic);
+                    notified.filter(is_first).for_each(|known| known.first_at = now);
                 }
             }
-            OutboxState::Waiting | OutboxState::Failed => {}
+            OutboxState::Lost => {
+                self.record.to_mut().outbox.remove(index);
+                self.not_announced(&topic);
+            }
         }
     }
 
-    /// Queues a notice, and makes room for it if too much waits: what every recipient has refused goes first, then what
-    /// is said again by a later notice, then the oldest that is not urgent. What is dropped is logged.
+    /// Follows a correction of `mail.to`, which a restart brings.
+    pub(super) fn readdress(&mut self) {
+        let (to, now) = (&self.policy.mail_to, self.now);
+        if to.is_empty() || !self.record.outbox.iter().any(|outgoing| outgoing.is_misaddressed(to)) {
+            return;
+        }
+        let outbox = &mut self.record.to_mut().outbox;
+        outbox.iter_mut().filter(|outgoing| outgoing.is_misaddressed(to)).for_each(|mail| mail.readdress(to, now));
+        outbox.retain(|outgoing| outgoing.state() == OutboxState::Waiting);
+    }
+
+    /// **Invariant:** a machine that no incident claims is not deleted on an announcement that nobody has.
+    fn not_announced(&mut self, topic: &Topic) {
+        let notified = &mut self.record.to_mut().notified;
+        let is_it = |known: &&mut Notified| known.topic == *topic && known.lifetime == Lifetime::Orphan;
+        notified.iter_mut().filter(is_it).for_each(|known| known.first_at = Time::MAX);
+    }
+
+    /// A copy of a notice goes nowhere any more. It is counted, and the journal keeps the reason.
+    fn dropped(&mut self, topic: &Topic, why: Text) {
+        let dropped = &mut self.record.to_mut().dropped;
+        dropped.count = dropped.count.saturating_add(1);
+        dropped.last = Some(DroppedNotice { at: self.now, topic: topic.clone(), why: why.clone() });
+        self.say(Reason::NoticeDropped { topic: topic.clone(), why });
+    }
+
+    /// Queues a notice, and makes room for it if too much waits: what is said again by a later notice goes first, then the
+    /// oldest that is not urgent, nor an announcement without which nothing happens.
     fn queue(&mut self, first_at: Option<Time>, kind: NoticeKind) {
         if self.policy.mail_to.is_empty() {
             return;
@@ -135,19 +176,23 @@ impl Transition<'_> {
         let evidence = if evidence { self.evidence() } else { Lines::default() };
         let notice = Notice { id, validator, incident, at: self.now, first_at, kind, evidence };
         let outgoing = Outgoing::new(notice, &self.policy.mail_to, self.now);
+        if self.record.outbox.len() >= OUTBOX {
+            self.make_room(&topic);
+        }
+        self.record.to_mut().outbox.push(outgoing);
+    }
+
+    fn make_room(&mut self, topic: &Topic) {
         let outbox = &mut self.record.to_mut().outbox;
-        let mut dropped = None;
-        if outbox.len() >= OUTBOX {
-            let refused = outbox.iter().position(|mail| mail.state() == OutboxState::Failed);
-            let repeated = || outbox.iter().position(|mail| mail.notice.kind.topic() == topic);
-            let lesser = || outbox.iter().position(|mail| !mail.notice.kind.about().urgent);
-            let index = refused.or_else(repeated).or_else(lesser).unwrap_or(0);
-            dropped = Some(outbox.remove(index).notice.kind.topic());
-        }
-        outbox.push(outgoing);
-        if let Some(topic) = dropped {
-            self.say(Reason::MailDropped { topic });
-        }
+        let repeated = outbox.iter().position(|mail| mail.notice.kind.topic() == *topic);
+        let matters = |about: About| about.urgent || about.lifetime == Lifetime::Orphan;
+        let lesser = || outbox.iter().position(|mail| !matters(mail.notice.kind.about()));
+        let index = repeated.or_else(lesser).unwrap_or(0);
+        let gone = outbox.remove(index);
+        let gone_topic = gone.notice.kind.topic();
+        let said = gone.obstacle().map_or_else(|| "nothing yet".to_owned(), |refusal| refusal.why.to_string());
+        self.dropped(&gone_topic, format!("{OUTBOX} notices wait; the server says: {said}").into());
+        self.not_announced(&gone_topic);
     }
 
     /// An outage is confirmed: what is known, and what is done about it.

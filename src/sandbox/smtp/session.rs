@@ -34,12 +34,20 @@ async fn converse(mut stream: BufReader<TcpStream>, shared: &Shared) -> io::Resu
         stream.read_to_end(&mut rest).await?;
         return Ok(());
     }
-    say(&mut stream, "220 sandbox ESMTP").await?;
+    let greeting = shared.scripted("CONNECT");
+    say(&mut stream, greeting.as_deref().unwrap_or("220 sandbox ESMTP")).await?;
     let mut transaction = Transaction::default();
     let mut trusted = shared.login.is_none();
     while let Some(line) = read_line(&mut stream).await? {
         let line = String::from_utf8_lossy(&line).trim_end().to_owned();
         let (verb, rest) = line.split_once(' ').unwrap_or((&line, ""));
+        if let Some(reply) = shared.scripted(&line) {
+            say(&mut stream, &reply).await?;
+            if reply.starts_with("421") {
+                return Ok(());
+            }
+            continue;
+        }
         let answer = match verb.to_ascii_uppercase().as_str() {
             "EHLO" if shared.login.is_some() => "250-sandbox\r\n250-8BITMIME\r\n250 AUTH PLAIN".to_owned(),
             "EHLO" => "250-sandbox\r\n250 8BITMIME".to_owned(),
@@ -61,15 +69,8 @@ async fn converse(mut stream: BufReader<TcpStream>, shared: &Shared) -> io::Resu
             }
             "RCPT" if transaction.from.is_none() => "503 MAIL first".to_owned(),
             "RCPT" => {
-                let to = path(rest);
-                let refused = shared.faults().refused.get(&to).copied();
-                match refused {
-                    Some(code) => format!("{code} <{to}> is refused by script"),
-                    None => {
-                        transaction.to.push(to);
-                        "250 ok".to_owned()
-                    }
-                }
+                transaction.to.push(path(rest));
+                "250 ok".to_owned()
             }
             "DATA" if transaction.to.is_empty() => "503 RCPT first".to_owned(),
             "DATA" => {
@@ -77,7 +78,9 @@ async fn converse(mut stream: BufReader<TcpStream>, shared: &Shared) -> io::Resu
                 let Some(data) = read_data(&mut stream).await? else { return Ok(()) };
                 let Transaction { from, to } = std::mem::take(&mut transaction);
                 if data.len() > MAX_MAIL {
-                    "552 too large".to_owned()
+                    "552 5.3.4 too large".to_owned()
+                } else if let Some(reply) = shared.scripted(".") {
+                    reply
                 } else {
                     let mail = Received::new(from.unwrap_or_default(), to, &data);
                     shared.mails.send_modify(|mails| mails.push(mail));

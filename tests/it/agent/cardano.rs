@@ -85,7 +85,7 @@ async fn whatever_a_node_answers_instead_it_is_not_synced_and_the_stage_says_why
     for (fault, says) in [
         (Fault::Html, "Cardano node sent a page without any metric of a Cardano node"),
         (Fault::Empty, "Cardano node sent a page without any metric of a Cardano node"),
-        (Fault::Huge, "Cardano node sent far more than an answer"),
+        (Fault::Huge, "Cardano node sent an answer larger than"),
         (Fault::Status(503), "Cardano node answered 503"),
         (Fault::Redirect, "Cardano node answered 302"),
         (Fault::Hang, "Cardano node did not answer in time"),

@@ -50,7 +50,7 @@ async fn whatever_a_node_answers_instead_it_is_not_synced_and_the_stage_says_why
         (Fault::Html, "CometBFT sent something that is not JSON-RPC"),
         (Fault::Empty, "CometBFT sent something that is not JSON-RPC"),
         (Fault::Half, "CometBFT sent something that is not JSON-RPC"),
-        (Fault::Huge, "CometBFT sent far more than an answer"),
+        (Fault::Huge, "CometBFT sent an answer larger than"),
         (Fault::Status(503), "CometBFT answered 503"),
         (Fault::Redirect, "CometBFT answered 302"),
         (Fault::Hang, "CometBFT did not answer in time"),

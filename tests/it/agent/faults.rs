@@ -87,7 +87,7 @@ async fn whatever_an_execution_client_answers_instead_it_is_not_synced_and_the_s
         (ExecutionFault::Status(503), "execution client answered 503"),
         (ExecutionFault::WrongTypes, "execution client sent something that is not JSON-RPC"),
         (ExecutionFault::Refuses, "execution client refused eth_syncing"),
-        (ExecutionFault::Huge, "execution client sent far more than an answer"),
+        (ExecutionFault::Huge, "execution client sent an answer larger than"),
         (ExecutionFault::Hang, "execution client did not answer in time"),
     ] {
         rig.execution.change(|is| is.fault = Some(fault));

@@ -78,7 +78,7 @@ async fn what_is_no_beacon_api_is_unknown() {
     assert_eq!(says(Fault::Html).await, "its node answered HTML, not the beacon API");
     assert_eq!(says(Fault::HalfJson).await, "its node answered half a JSON");
     assert_eq!(says(Fault::ServerError).await, "its node answered 500 (database is corrupt)");
-    assert_eq!(says(Fault::Huge).await, "its node answered more than any such answer can have");
+    assert_eq!(says(Fault::Huge).await, "its node sent an answer larger than 8388608 bytes");
     let why = says(Fault::WrongTypes).await;
     assert!(why.starts_with("its node does not answer as the beacon API says ("), "{why}");
 }

@@ -148,9 +148,9 @@ async fn without_a_google_login_the_advice_is_to_log_in() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_recipient_that_the_server_refuses_is_a_problem_before_any_mail() {
     let scene = Scene::start().await;
-    scene.mail.refuse("me@x.example", 550);
+    scene.mail.answer("RCPT TO:<me@x.example>", "550 5.1.1 no such user");
     scene.check(&[]).is("problem", "mail to me@x.example", "550");
-    scene.mail.refuse("me@x.example", 450);
+    scene.mail.answer("RCPT TO:<me@x.example>", "450 4.2.0 try again");
     scene.check(&[]).is("unknown", "mail to me@x.example", "450");
     assert_eq!(scene.mail.mails(), []);
 }

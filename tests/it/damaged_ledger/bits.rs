@@ -70,6 +70,7 @@ async fn every_kind() -> Vec<(String, Vec<u8>)> {
     let about = LeaseHolder { site: "home".into(), address: Some("http://127.0.0.1:8080".into()) };
     let lease = LeaseRecord { holder: Uuid::nil().to_string(), about, token: 3, beat: 7, ttl_ms: 30_000 };
     let entry = Entry {
+        kind: None,
         at: now,
         validator: eth(),
         site: "home".into(),

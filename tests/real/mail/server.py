@@ -19,8 +19,18 @@ warnings.simplefilter("ignore")
 
 class Keep:
     async def handle_RCPT(self, server, session, envelope, address, options):
-        if address.startswith("bad@"):
-            return "550 no such user"
+        refusals = {
+            "bad": "550 5.1.1 no such user",
+            "sender": f"553 5.7.1 <{envelope.mail_from}>: Sender address rejected: not owned by user fo",
+            "relay": "554 relay access denied",
+            "grey": "451 4.7.1 greylisted, try again later",
+            "closing": "421 4.3.2 shutting down",
+        }
+        who = address.split("@")[0]
+        if who in refusals:
+            if who == "closing":
+                asyncio.get_running_loop().call_soon(server.transport.close)
+            return refusals[who]
         envelope.rcpt_tos.append(address)
         return "250 ok"
 
