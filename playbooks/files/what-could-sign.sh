@@ -20,14 +20,14 @@ signers="$signers|${program}[Tt]eku .*--(validator-keys|validators-external-sign
 signers="$signers|${program}nimbus_(validator_client|signing_node)$end"
 signers="$signers|${program}nimbus_beacon_node .*--(validators-dir|secrets-dir|(verifying-)?web3-signer-url)[= ]"
 signers="$signers|${program}grandine .*--(keystore-(dir|password-dir|password-file)|web3signer-api-urls)[= ]"
-signers="$signers|${program}(vouch|vero|dirk|web3signer|Web3SignerApp|charon|ssvnode|tmkms|horcrux|clef)$end"
-signers="$signers|${program}cardano-node .*--(shelley-(kes-key|kes-agent-socket|vrf-key|operational-certificate)|byron-[a-z-]+|bulk-credentials-file)[= ]"
+signers="$signers|${program}(vouch|vero|dirk|web3signer|Web3SignerApp|charon|ssvnode|tmkms|horcrux|clef|kes-agent|commit-boost-signer)$end"
+signers="$signers|${program}cardano-node .*--(shelley-(kes-key|kes-agent-socket|vrf-key|operational-certificate)|(byron-)?(signing-key|delegation-certificate)|bulk-credentials-file)[= ]"
 signers="$signers|--priv_validator_laddr[= ]|${program}cometbft$option (node|start|run_node)$end|${program}failover$option gate$end"
 # Nodes of CometBFT are called after their chain: gaiad, beacond. These end in a d as well.
 comet="${program}[a-z]+d$option start$end"
 harmless='(containerd|dockerd|systemd|etcd|sshd)'
 # Of a container or a unit only the name is known.
-names='validator|lighthouse-?vc|web3signer|vouch|dirk|charon|vero|ssv-?node|tmkms|horcrux|clef|failover-gate'
+names='validator|lighthouse-?vc|web3signer|vouch|dirk|charon|vero|ssv-?node|tmkms|horcrux|clef|kes-agent|commit-boost-signer|failover-gate'
 
 for folder in /proc/[0-9]*; do
   [ "${folder#/proc/}" != $$ ] || continue

@@ -113,8 +113,10 @@ impl BeaconWatch {
 
     async fn watch(&mut self, tx: &mpsc::Sender<ChainObservation>) {
         let Some(time) = self.find_chain(tx).await else { return };
+        let into = time.slot().mul_f64(self.into_slot);
+        let mut asked = None;
         loop {
-            let (slot, at) = self.next_look(&time);
+            let (slot, at) = time.next_look(self.clock.now(), into);
             self.clock.sleep_until(at).await;
             // Woken late: the machine slept or the clock jumped. That slot was not watched, and nobody pretends it was.
             if time.slot_at(self.clock.now()) != Some(slot) {
@@ -122,7 +124,14 @@ impl BeaconWatch {
             }
             let current = time.epoch_of(slot);
             let reported = match current.previous() {
-                Some(epoch) if time.is_last(slot) => self.ask_all(epoch, &time, tx).await,
+                Some(epoch) if slot >= time.asked_from(current) && asked != Some(epoch) => {
+                    let looks = self.ask_all(epoch, &time).await;
+                    if chain::is_worth_asking_again(&looks, &time, self.clock.now()) {
+                        continue;
+                    }
+                    asked = Some(epoch);
+                    self.tell(epoch, &looks, &time, tx).await
+                }
                 Some(_) | None => {
                     let rest = time.start_of(Slot(slot.0 + 1)).duration_since(self.clock.now());
                     let budget = Duration::try_from(rest).unwrap_or_default();
@@ -149,24 +158,23 @@ impl BeaconWatch {
         }
     }
 
-    /// The next slot that is to be looked at, and when. Never the one just looked at.
-    fn next_look(&self, time: &ChainTime) -> (Slot, Time) {
-        let now = self.clock.now();
-        let into = time.slot().mul_f64(self.into_slot);
-        let at = |slot| time.start_of(slot).plus(into);
-        let slot = time.slot_at(now).unwrap_or(Slot(0));
-        if at(slot) > now { (slot, at(slot)) } else { (Slot(slot.0 + 1), at(Slot(slot.0 + 1))) }
-    }
-
-    async fn ask_all(&mut self, epoch: Epoch, time: &ChainTime, tx: &mpsc::Sender<ChainObservation>) -> Told {
+    async fn ask_all(&mut self, epoch: Epoch, time: &ChainTime) -> Vec<NodeEpoch> {
         let keys = &self.all_keys;
         let looks = join_all(self.nodes.iter_mut().map(|node| node.ask(epoch, keys, time))).await;
-        for look in &looks {
-            log(look);
-        }
+        looks.iter().for_each(log);
+        looks
+    }
+
+    async fn tell(
+        &mut self,
+        epoch: Epoch,
+        looks: &[NodeEpoch],
+        time: &ChainTime,
+        tx: &mpsc::Sender<ChainObservation>,
+    ) -> Told {
         let validators =
-            self.validators.iter().map(|(id, keys)| chain::observe(epoch, &looks, id, keys, time)).collect();
-        let observation = ChainObservation { epoch: Some(epoch), chain: chain::chain_view(&looks), validators };
+            self.validators.iter().map(|(id, keys)| chain::observe(epoch, looks, id, keys, time)).collect();
+        let observation = ChainObservation { epoch: Some(epoch), chain: chain::chain_view(looks), validators };
         self.reported = Some(String::new());
         self.send(observation, tx).await
     }

@@ -19,36 +19,45 @@ use crate::domain::brief;
 const MAX_BODY: usize = 512 << 10;
 
 /// Peers the node follows the chain by. The two of a line are apart (those with much stake are counted on their own), so
-/// they are added; the first line that is there counts. The newest come first.
-const PEERS: [&[&str]; 7] = [
-    &["peerSelection_Hot", "peerSelection_HotBigLedgerPeers"],
-    &["peerSelection_hot", "peerSelection_hotBigLedgerPeers"],
-    &["peerSelection_ActivePeers"],
-    &["peersFromNodeKernel"],
-    &["connectedPeers"],
-    &["connectionManager_outboundConns"],
-    &["connectionManager_outgoingConns"],
+/// they are added; the first line of which one is there counts. The newest come first.
+const FOLLOWED: [[&str; 2]; 3] = [
+    ["peerSelection_Hot", "peerSelection_HotBigLedgerPeers"],
+    ["peerSelection_hot", "peerSelection_hotBigLedgerPeers"],
+    ["peerSelection_ActivePeers", "peerSelection_ActiveBigLedgerPeers"],
 ];
 
-/// What only a node with the credentials of a block producer counts. A relay says 0, or nothing at all.
+/// What older nodes count instead, each in a way of its own: with peer-to-peer networking some of these stay 0 while
+/// others count, so a 0 beats none of them, and the most counts.
+const CONNECTED: [&str; 4] =
+    ["peersFromNodeKernel", "connectedPeers", "connectionManager_outboundConns", "connectionManager_outgoingConns"];
+
+/// What only the loop that forges counts: every name of it, because there is one for each way in which forging ends
+/// (`Tracers/Consensus.hs` of cardano-node), and each proves that credentials are loaded. It runs on no relay.
+const FORGE: &str = "Forge_";
+
+/// What else only a node with the credentials of a block producer counts (`ForgingStats.hs`, `KESInfo.hs`,
+/// `Startup.hs`). A relay says 0, or nothing at all.
 const FORGING: [&str; 16] = [
     "forging_enabled",
-    "Forge_about_to_lead",
-    "Forge_forge_about_to_lead",
-    "Forge_node_is_leader",
-    "Forge_node_not_leader",
-    "Forge_forged",
-    "Forge_adopted",
     "blocksForged",
     "blocksForgedNum",
     "nodeIsLeader",
     "nodeIsLeaderNum",
     "nodeCannotForge",
     "nodeCannotForgeNum",
+    "nodeNotLeader",
+    "slotsMissed",
+    "slotsMissedNum",
     "forgedSlotLast",
+    "forgedInvalidSlotLast",
+    "currentKESPeriod",
+    "operationalCertificateStartKESPeriod",
     "operationalCertificateExpiryKESPeriod",
     "remainingKESPeriods",
 ];
+
+/// Of names that begin so at least one is on every page that a Cardano node writes.
+const KNOWN: [&str; 4] = ["slotNum", "blockReplayProgress", "cardano_", "RTS_"];
 
 /// Why it cannot say. Its text is what comes after "the Cardano node".
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -74,7 +83,7 @@ pub struct CardanoLook {
     /// Its peers, if any of the known metrics tells.
     pub peers: Option<u32>,
     /// The names of what only a block producer counts, as far as they are not 0.
-    pub forging: Vec<&'static str>,
+    pub forging: Vec<String>,
     pub version: Option<String>,
 }
 
@@ -107,7 +116,8 @@ impl CardanoClient {
 
 fn read(page: &str) -> Result<CardanoLook, CardanoError> {
     let samples = Samples::of(page);
-    if samples.is_empty() {
+    let is_known = |name: &str| KNOWN.iter().any(|known| name.starts_with(known)) || is_peers(name) || is_forging(name);
+    if !samples.names().any(is_known) {
         return Err(CardanoError::OtherPage);
     }
     let slot = match samples.get("slotNum") {
@@ -115,20 +125,31 @@ fn read(page: &str) -> Result<CardanoLook, CardanoError> {
         Some(sample) => Some(sample.whole().ok_or_else(|| CardanoError::BadSlot(brief(sample.value)))?),
     };
     let counted = |name: &&str| samples.get(name).and_then(|sample| sample.whole());
-    let peers = PEERS.iter().find(|names| samples.get(names[0]).is_some()).map(|names| {
-        let all = names.iter().filter_map(counted).fold(0, u64::saturating_add);
-        u32::try_from(all).unwrap_or(u32::MAX)
-    });
+    let followed = FOLLOWED.iter().find(|names| names.iter().any(|name| samples.get(name).is_some()));
+    let peers = match followed {
+        Some(names) => Some(names.iter().filter_map(counted).fold(0, u64::saturating_add)),
+        None => CONNECTED.iter().filter_map(counted).max(),
+    };
+    let peers = peers.map(|peers| u32::try_from(peers).unwrap_or(u32::MAX));
+    // What is not even a number is no 0 either.
+    let counts = |name: &&str| is_forging(name) && samples.get(name).is_some_and(|sample| sample.whole() != Some(0));
     let replayed = samples.get("blockReplayProgress").and_then(|sample| sample.value.parse::<f64>().ok());
     Ok(CardanoLook {
         slot,
         // A conversion of this kind keeps to the bounds, and makes 0 of what is no number.
         replayed_percent: replayed.map(|percent| percent.clamp(0.0, 100.0) as u8),
         peers,
-        // What is not even a number is no 0 either.
-        forging: FORGING.into_iter().filter(|name| samples.get(name).is_some_and(|s| s.whole() != Some(0))).collect(),
+        forging: samples.names().filter(counts).map(brief).collect(),
         version: version(&samples),
     })
+}
+
+fn is_forging(name: &str) -> bool {
+    name.starts_with(FORGE) || FORGING.contains(&name)
+}
+
+fn is_peers(name: &str) -> bool {
+    CONNECTED.contains(&name) || FOLLOWED.as_flattened().contains(&name)
 }
 
 fn version(samples: &Samples<'_>) -> Option<String> {

@@ -6,13 +6,13 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer, de::DeserializeOwned};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use url::Url;
 
 use super::{
     http::Pages,
-    json_rpc::{self, RpcError},
+    json_rpc::{self, RpcError, whole},
 };
 use crate::domain::{Time, brief};
 
@@ -30,19 +30,20 @@ pub struct CometbftLook {
     pub application: Option<String>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What it left out, or gave as null, is `None`: nothing is known of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CometbftStatus {
-    pub network: String,
+    pub network: Option<String>,
     pub version: Option<String>,
     /// The number of its newest block; 0 while it has none.
-    pub height: u64,
+    pub height: Option<u64>,
     /// When that block was made, by the chain's time.
-    pub latest: Time,
+    pub latest: Option<Time>,
     /// When the oldest block it keeps was made; older versions do not say.
     pub earliest: Option<Time>,
     /// It fetches blocks or a state, and takes no part.
-    pub catching_up: bool,
-    /// The votes of its own key at its newest block; `None` when that was not readable.
+    pub catching_up: Option<bool>,
+    /// The votes of its own key at its newest block.
     pub voting_power: Option<u64>,
 }
 
@@ -65,15 +66,16 @@ impl CometbftClient {
 
     /// Asks everything, one after the other on one connection. What fails for the first is not asked again.
     pub async fn look(&self) -> CometbftLook {
-        let status = match self.ask::<Status>("status", MAX_BODY).await {
-            Ok(status) => Ok(CometbftStatus::from(status)),
+        let status = match self.ask::<Value>("status", MAX_BODY).await.and_then(|answer| status(&answer)) {
+            Ok(status) => Ok(status),
             Err(error) => {
                 return CometbftLook { status: Err(error.clone()), peers: Err(error), application: None };
             }
         };
-        let peers = self.ask::<NetInfo>("net_info", MAX_PEERS).await.map(|info| info.n_peers);
-        let info = self.ask::<AbciInfo>("abci_info", MAX_BODY).await.ok();
-        let application = info.and_then(|info| info.response.version).filter(|version| !version.is_empty());
+        let peers = self.ask::<Value>("net_info", MAX_PEERS).await.and_then(|info| peers(&info));
+        let info = self.ask::<Value>("abci_info", MAX_BODY).await.ok();
+        let application =
+            info.and_then(|info| text(&info["response"]["version"])).filter(|version| !version.is_empty());
         CometbftLook { status, peers, application: application.map(|version| brief(&version)) }
     }
 
@@ -85,74 +87,61 @@ impl CometbftClient {
     }
 }
 
-#[derive(Deserialize)]
-struct Status {
-    node_info: NodeInfo,
-    sync_info: SyncInfo,
-    /// Its form is the node's matter as long as it has the one number.
-    #[serde(default)]
-    validator_info: Value,
-}
-
-#[derive(Deserialize)]
-struct NodeInfo {
-    network: String,
-    #[serde(default)]
-    version: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct SyncInfo {
-    #[serde(deserialize_with = "number")]
-    latest_block_height: u64,
-    latest_block_time: Time,
-    #[serde(default)]
-    earliest_block_time: Option<Time>,
-    catching_up: bool,
-}
-
-#[derive(Deserialize)]
-struct NetInfo {
-    #[serde(deserialize_with = "number")]
-    n_peers: u32,
-}
-
-#[derive(Deserialize)]
-struct AbciInfo {
-    response: AbciResponse,
-}
-
-#[derive(Deserialize)]
-struct AbciResponse {
-    #[serde(default)]
-    version: Option<String>,
-}
-
-impl From<Status> for CometbftStatus {
-    fn from(status: Status) -> Self {
-        Self {
-            network: status.node_info.network,
-            version: status.node_info.version.map(|version| brief(&version)),
-            height: status.sync_info.latest_block_height,
-            latest: status.sync_info.latest_block_time,
-            earliest: status.sync_info.earliest_block_time,
-            catching_up: status.sync_info.catching_up,
-            voting_power: whole(&status.validator_info["voting_power"]),
-        }
+/// Field by field, because what one of them is does not change what the others say.
+fn status(answer: &Value) -> Result<CometbftStatus, RpcError> {
+    let (node, sync, own) = (&answer["node_info"], &answer["sync_info"], &answer["validator_info"]);
+    if !node.is_object() && !sync.is_object() {
+        return Err(RpcError::NotRpc("a status without node_info and sync_info".into()));
     }
+    let time = |said: &Value| said.as_str()?.parse::<Time>().ok();
+    Ok(CometbftStatus {
+        network: text(&node["network"]),
+        version: text(&node["version"]).map(|version| brief(&version)),
+        height: whole(&sync["latest_block_height"]),
+        latest: time(&sync["latest_block_time"]),
+        earliest: time(&sync["earliest_block_time"]),
+        catching_up: sync["catching_up"].as_bool(),
+        voting_power: whole(&own["voting_power"]),
+    })
 }
 
-/// A number in decimal as a string, as its JSON has all of 64 bits; a plain number is taken too.
-fn number<'de, D: Deserializer<'de>, T: TryFrom<u64>>(input: D) -> Result<T, D::Error> {
-    let value = Value::deserialize(input)?;
-    let number = whole(&value).and_then(|number| T::try_from(number).ok());
-    number.ok_or_else(|| serde::de::Error::custom("a number is not one"))
+/// How many it counts, or else how many it lists.
+fn peers(info: &Value) -> Result<u32, RpcError> {
+    let listed = || info["peers"].as_array().and_then(|peers| u64::try_from(peers.len()).ok());
+    let all = whole(&info["n_peers"]).or_else(listed).ok_or(RpcError::Nothing { question: "net_info" })?;
+    Ok(u32::try_from(all).unwrap_or(u32::MAX))
 }
 
-fn whole(value: &Value) -> Option<u64> {
-    match value {
-        Value::String(text) => text.parse().ok(),
-        Value::Number(number) => number.as_u64(),
-        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+fn text(said: &Value) -> Option<String> {
+    said.as_str().map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_is_null_or_left_out_is_not_known_and_hides_nothing_else() {
+        let said = json!({
+            "node_info": {"network": "bera", "version": null},
+            "sync_info": {"latest_block_height": "12", "latest_block_time": "2026-01-02T03:04:05.123456789Z",
+                          "earliest_block_time": null, "catching_up": null},
+            "validator_info": null,
+        });
+        let known = status(&said).unwrap();
+        assert_eq!((known.network.as_deref(), known.height), (Some("bera"), Some(12)));
+        assert!(known.latest.is_some() && known.earliest.is_none() && known.version.is_none());
+        assert_eq!((known.catching_up, known.voting_power), (None, None));
+        assert_eq!(status(&json!({"sync_info": {}, "node_info": null})), Ok(CometbftStatus::default()));
+        assert!(matches!(status(&json!({"version": 1})), Err(RpcError::NotRpc(_))));
+    }
+
+    #[test]
+    fn peers_are_counted_where_their_number_is_left_out() {
+        assert_eq!(peers(&json!({"n_peers": "12", "peers": []})), Ok(12));
+        assert_eq!(peers(&json!({"n_peers": null, "peers": [{}, {}]})), Ok(2));
+        assert_eq!(peers(&json!({"listening": true})), Err(RpcError::Nothing { question: "net_info" }));
     }
 }

@@ -111,7 +111,8 @@ impl CardanoJudge {
 
 /// What says that it forges, or has the credentials for it.
 fn signs(look: &CardanoLook) -> Option<String> {
-    let first = look.forging.first()?;
+    // That it is to forge says more than what came of it.
+    let first = look.forging.iter().find(|name| *name == "forging_enabled").or(look.forging.first())?;
     Some(format!("the Cardano node counts what only a block producer does ({first})"))
 }
 

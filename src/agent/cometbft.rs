@@ -59,10 +59,10 @@ impl CometbftJudge {
             seconds_to_go,
             // A block is final when it is there: there is no head that is followed before it is verified.
             optimistic: false,
-            head_age_seconds: status.map_or(UNKNOWN_HEAD_AGE_SECONDS, |status| head_age(status, now)),
+            head_age_seconds: status.and_then(|status| head_age(status, now)).unwrap_or(UNKNOWN_HEAD_AGE_SECONDS),
             peers: look.peers.as_ref().copied().unwrap_or(0),
             genesis_root: String::new(),
-            chain_id: status.map(|status| status.network.clone()),
+            chain_id: status.and_then(|status| status.network.clone()),
             signs: signs(status),
             listens: !matches!(look.status, Err(RpcError::Page(PageError::Refused))),
             versions,
@@ -75,29 +75,38 @@ impl CometbftJudge {
             Err(error) => return Some(waits(error)),
             Ok(status) => status,
         };
-        if status.network != self.network {
-            return Some(waits(format!("follows another chain ({}, not {})", status.network, self.network)));
+        match &status.network {
+            None => return Some(waits("does not say which chain it follows")),
+            Some(other) if *other != self.network => {
+                return Some(waits(format!("follows another chain ({other}, not {})", self.network)));
+            }
+            Some(_) => {}
         }
-        if status.height == 0 {
+        let (height, latest) = match (status.height, status.latest) {
             // A state that is fetched is not counted in blocks, and before the first block there is nothing to count.
-            return Some(waits("has no block yet: it looks for peers, or fetches a state"));
-        }
-        if let Some(ahead) = head::ahead(status.latest, now) {
+            (Some(0), _) => return Some(waits("has no block yet: it looks for peers, or fetches a state")),
+            (Some(height), Some(latest)) => (height, latest),
+            (None, _) | (_, None) => return Some(waits("does not say which block is its newest")),
+        };
+        if let Some(ahead) = head::ahead(latest, now) {
             return Some(waits(format!("has a head from the future, by {}", human(ahead))));
         }
-        let age = elapsed(status.latest, now);
-        let first = *self.first.get_or_insert(status.latest);
-        let earliest = status.earliest.filter(|earliest| *earliest <= status.latest && *earliest > Time::UNIX_EPOCH);
-        let way = Some(Way { from: earliest.unwrap_or(first.min(status.latest)), to: status.latest });
+        let age = elapsed(latest, now);
+        let first = *self.first.get_or_insert(latest);
+        let earliest = status.earliest.filter(|earliest| *earliest <= latest && *earliest > Time::UNIX_EPOCH);
+        let way = Some(Way { from: earliest.unwrap_or(first.min(latest)), to: latest });
         let behind = |what: &str| {
-            let stage = format!("CometBFT {what}: block {}, {} behind", status.height, human(age));
+            let stage = format!("CometBFT {what}: block {height}, {} behind", human(age));
             Some(Doing { stage, way })
         };
-        if status.catching_up {
+        if status.catching_up == Some(true) {
             return behind("catches up");
         }
         if age > FRESH {
             return behind("says it is in step, but its head is old");
+        }
+        if status.catching_up.is_none() {
+            return Some(waits("does not say whether it catches up"));
         }
         match (&look.peers, status.voting_power) {
             (Err(error), _) => Some(waits(error)),
@@ -119,8 +128,9 @@ fn signs(status: Option<&CometbftStatus>) -> Signs {
     }
 }
 
-fn head_age(status: &CometbftStatus, now: Time) -> u64 {
-    if status.height == 0 { UNKNOWN_HEAD_AGE_SECONDS } else { head::age_seconds(status.latest, now) }
+fn head_age(status: &CometbftStatus, now: Time) -> Option<u64> {
+    let latest = status.latest.filter(|_| status.height.is_some_and(|height| height > 0))?;
+    Some(head::age_seconds(latest, now))
 }
 
 fn waits(stage: impl std::fmt::Display) -> Doing {

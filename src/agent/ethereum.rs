@@ -22,6 +22,7 @@ use crate::{
     },
 };
 
+mod stages;
 #[cfg(test)]
 mod tests;
 
@@ -65,7 +66,7 @@ impl EthereumJudge {
     /// Judges one look: `now` is the right time as far as it is known, `uptime` a clock that only goes forward.
     pub fn judge(&mut self, beacon: &LocalLook, execution: &ExecutionLook, now: Time, uptime: Duration) -> NodeHealth {
         if let Ok(ExecutionSync::Syncing(progress)) = &execution.syncing {
-            self.highest = progress.highest_block;
+            self.highest = stages::highest(progress);
         }
         let doing = self.doing(beacon, execution, now);
         let outlook = match &doing {
@@ -86,7 +87,7 @@ impl EthereumJudge {
             stage: doing.map_or_else(|| "synced".into(), |doing| doing.stage + &rate(outlook)),
             seconds_to_go: outlook.map(|outlook| outlook.seconds_to_go),
             // Without an answer it is not verified either.
-            optimistic: beacon.status.as_ref().map_or(true, |status| status.optimistic),
+            optimistic: beacon.status.as_ref().map_or(true, |status| status.optimistic || status.untold.is_some()),
             head_age_seconds: head_age(beacon, now),
             peers: beacon.peers.as_ref().map_or(0, |peers| u32::try_from(*peers).unwrap_or(u32::MAX)),
             genesis_root: beacon.chain.as_ref().map(|(root, _)| root.clone()).unwrap_or_default(),
@@ -149,7 +150,7 @@ impl EthereumJudge {
             (Err(_), _) | (_, Err(_)) => (0, false),
         };
         let executed = match (&execution.syncing, &execution.block) {
-            (Ok(ExecutionSync::Syncing(progress)), _) => percent(progress.current_block, progress.highest_block),
+            (Ok(ExecutionSync::Syncing(progress)), _) => stages::percent(progress),
             // It has blocks and its head is verified: then its way is behind it.
             (Ok(ExecutionSync::NotSyncing), Ok(block)) if *block > 0 && verified => 100,
             // It has come to its end, or was started again, and the beacon node has not looked yet.
@@ -163,14 +164,14 @@ impl EthereumJudge {
 
 /// Whether more is lacking than an index, without which the node can be used.
 fn is_busy(progress: &SyncProgress) -> bool {
-    progress.current_block < progress.highest_block
+    stages::highest(progress) > progress.current_block
         || progress.healing_trienodes > 0
         || progress.healing_bytecode > 0
         || (progress.tx_index_remaining_blocks == 0 && progress.state_index_remaining == 0)
 }
 
 fn execution_syncs(progress: &SyncProgress) -> Doing {
-    let SyncProgress { current_block: done, highest_block: of, .. } = *progress;
+    let (done, of) = (progress.current_block, stages::highest(progress));
     let remaining = of.saturating_sub(done);
     let bytes = progress.synced_account_bytes.saturating_add(progress.synced_storage_bytes);
     let state = format!("{} of state", gigabytes(bytes));
@@ -189,8 +190,16 @@ fn execution_syncs(progress: &SyncProgress) -> Doing {
     if of == 0 {
         return Doing::waits("execution client: looks for the head".into());
     }
+    if let Some(stage) = stages::at_work(progress) {
+        // The stages after it have rates of their own.
+        return Doing::waits(format!("execution client: {stage}"));
+    }
+    // Nethermind has no head until its state is there, which is not counted in blocks.
+    if let Some(mode) = progress.mode.as_ref().filter(|_| done == 0) {
+        return Doing::waits(format!("execution client: {mode}, the head is block {}", number(of)));
+    }
     let with_state = if bytes > 0 { format!(", {state}") } else { String::new() };
-    let stage = format!("execution client: {} blocks{with_state}", out_of(done, of));
+    let stage = format!("execution client: {} blocks{with_state}", done_of(done, of));
     Doing { stage, left: Some((Work::Blocks, done, remaining)) }
 }
 
@@ -210,13 +219,17 @@ fn head_age(beacon: &LocalLook, now: Time) -> u64 {
     u64::try_from(age.as_secs()).unwrap_or(if age > -time.slot() { 0 } else { UNKNOWN_HEAD_AGE_SECONDS })
 }
 
-/// "18.2 of 21.9 M", or whole numbers where that would hide that anything moves.
-fn out_of(done: u64, of: u64) -> String {
-    if of < 1_000_000 {
-        return format!("{done} of {of}");
-    }
-    let millions = |n: u64| format!("{}.{:02}", n / 1_000_000, n % 1_000_000 / 10_000);
-    format!("{} of {} M", millions(done), millions(of))
+/// "18.20 of 21.90 M", or whole numbers where that would hide that anything moves.
+fn done_of(done: u64, of: u64) -> String {
+    if of < 1_000_000 { format!("{done} of {of}") } else { format!("{} of {} M", millions(done), millions(of)) }
+}
+
+fn number(blocks: u64) -> String {
+    if blocks < 1_000_000 { blocks.to_string() } else { format!("{} M", millions(blocks)) }
+}
+
+fn millions(blocks: u64) -> String {
+    format!("{}.{:02}", blocks / 1_000_000, blocks % 1_000_000 / 10_000)
 }
 
 fn rate(outlook: Option<Outlook>) -> String {

@@ -121,6 +121,6 @@ fn of_process(process: &RunningProcess) -> Option<String> {
 fn is_signers_unit(unit: &str) -> bool {
     let name = unit.trim_end_matches(".service").to_ascii_lowercase();
     // Guides call it eth-validator, lighthousevalidator, prysm-validator@1 and so on.
-    name.contains("validator")
+    ["validator", "kes-agent", "commit-boost-signer"].iter().any(|part| name.contains(part))
         || name.split(|c: char| !c.is_ascii_alphanumeric()).any(|part| UNIT_PARTS.contains(&part))
 }

@@ -12,6 +12,7 @@ mod record;
 #[cfg(test)]
 mod tests;
 mod time;
+mod tolerance;
 mod trouble;
 mod watch;
 
@@ -20,8 +21,9 @@ pub use judge::{KeyInfo, KeyStatus, Liveness, NodeEpoch, NodeOpinion, key_states
 pub use key::{BadKey, PublicKey};
 pub use record::{ChainEvidence, Control, EpochRecord, KeyCounts, Rewards};
 pub use time::{BadTiming, ChainTime, Epoch, Slot};
+pub use tolerance::newest_until;
 pub use trouble::NodeTrouble;
-pub use watch::{NodeWatch, SyncStatus, assess};
+pub use watch::{NodeWatch, SyncStatus, assess, assess_about, is_worth_asking_again};
 
 use super::{ChainView, Reading, ValidatorId};
 

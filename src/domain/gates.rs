@@ -6,8 +6,8 @@
 use serde::Serialize;
 
 use super::{
-    Accuracy, ChainHealth, ChainView, ClockOffset, KeyStates, Machine, Report, Span, Time, Validator, clock, elapsed,
-    human,
+    Accuracy, ChainHealth, ChainView, ClockOffset, Interval, KeyStates, Machine, Report, Span, Time, Validator, chain,
+    clock, elapsed, human,
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -56,17 +56,18 @@ pub struct SilentEpochs {
     /// The last of them.
     pub last: u64,
     pub nodes: usize,
-    /// When the last of them was written down, by the watcher's clock.
-    pub seen_at: Time,
+    /// From the beginning of the first of them to the end of the last that was written down.
+    pub about: Interval,
+    /// How long one of them takes.
+    pub each: Span,
 }
-
-/// An epoch is written down late in the next one: two epochs of the mainnet, and some minutes for a node that is slow.
-/// What is older is not about now.
-pub const EPOCH_LAG: Span = Span::from_mins(15);
 
 /// A restarted client under doppelganger protection is itself silent for up to 4 epochs, so fewer than 5 prove nothing
 /// (Lighthouse book, "Doppelganger Protection").
 pub const SILENT_EPOCHS: u64 = 5;
+/// And no shorter time: where epochs are short, five of them pass while a machine boots, pulls an image or checks its
+/// database.
+pub const SILENT_FOR: Span = Span::from_mins(10);
 /// Two sources that see the chain from different places.
 pub const NODES: usize = 2;
 /// What a clock may be off for slots to mean the same here and there.
@@ -160,18 +161,19 @@ fn silent(evidence: &GateEvidence, now: Time) -> Gate {
     let next = "wait, and let the watcher write down what two beacon nodes outside home see";
     match evidence.silent_epochs {
         None => gate(name, GateState::Unknown, "the watcher has written nothing down", next),
-        Some(SilentEpochs { count, last, nodes, seen_at }) => {
-            let age = elapsed(seen_at, now);
+        Some(SilentEpochs { count, last, nodes, about, each }) => {
+            let lasted = elapsed(about.from, about.to);
             let seen = format!(
-                "silent in {count} epochs in a row up to {last} since the incident was opened, seen by {nodes} node(s), \
-                 the last one {} ago",
-                human(age)
+                "silent in {count} epochs in a row up to {last} since the incident was opened, {} together, seen by \
+                 {nodes} node(s), the last one ended {} ago",
+                human(lasted),
+                human(elapsed(about.to, now))
             );
             // Epochs of any age prove nothing about now, and a moment that has not come is a wrong clock.
-            let fresh = age <= EPOCH_LAG && seen_at <= now;
+            let fresh = about.to <= now && now <= chain::newest_until(about.to, each);
             let state = match () {
                 () if count == 0 && fresh => GateState::Fail,
-                () if count >= SILENT_EPOCHS && nodes >= NODES && fresh => GateState::Pass,
+                () if count >= SILENT_EPOCHS && lasted >= SILENT_FOR && nodes >= NODES && fresh => GateState::Pass,
                 () => GateState::Unknown,
             };
             gate(name, state, seen, next)
@@ -245,6 +247,19 @@ fn clock_right(evidence: &GateEvidence) -> Gate {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::TimeExt as _;
+
+    const MAINNET: Span = Span::from_secs(384);
+
+    fn silent_epochs(each: Span, count: u64, nodes: usize, ended: Time) -> SilentEpochs {
+        let from = ended.minus(each * i32::try_from(count).unwrap());
+        SilentEpochs { count, last: 9, nodes, about: Interval { from, to: ended }, each }
+    }
+
+    fn silent_state(each: Span, count: u64, nodes: usize, ended: Time, now: Time) -> GateState {
+        let silent_epochs = Some(silent_epochs(each, count, nodes, ended));
+        silent(&GateEvidence { silent_epochs, ..GateEvidence::default() }, now).state
+    }
 
     #[test]
     fn nothing_known_passes_nothing() {
@@ -257,10 +272,7 @@ mod tests {
     #[test]
     fn four_silent_epochs_are_what_a_restarted_client_shows_too() {
         let now = Time::UNIX_EPOCH;
-        let state = |count, nodes, seen_at| {
-            let silent_epochs = Some(SilentEpochs { count, last: 9, nodes, seen_at });
-            silent(&GateEvidence { silent_epochs, ..GateEvidence::default() }, now).state
-        };
+        let state = |count, nodes, ended| silent_state(MAINNET, count, nodes, ended, now);
         assert_eq!(state(4, 2, now), GateState::Unknown);
         assert_eq!(state(5, 1, now), GateState::Unknown);
         assert_eq!(state(5, 2, now), GateState::Pass);
@@ -268,6 +280,20 @@ mod tests {
         for not_now in [now - Span::from_mins(16), now + Span::from_mins(1)] {
             assert_eq!(state(50, 2, not_now), GateState::Unknown, "fifty epochs of another time");
         }
+    }
+
+    #[test]
+    fn where_epochs_are_short_silence_has_to_last_and_to_be_of_now_all_the_same() {
+        let (now, gnosis) = (Time::UNIX_EPOCH, Span::from_secs(80));
+        assert_eq!(silent_state(gnosis, 5, 2, now, now), GateState::Unknown, "a machine that boots");
+        assert_eq!(silent_state(gnosis, 8, 2, now, now), GateState::Pass);
+        let later = now + Span::from_mins(5);
+        assert_eq!(
+            silent_state(gnosis, 8, 2, now, later),
+            GateState::Unknown,
+            "three epochs of which nothing is known"
+        );
+        assert_eq!(silent_state(MAINNET, 8, 2, now, later), GateState::Pass, "the next one has not ended");
     }
 
     #[test]
@@ -283,7 +309,7 @@ mod tests {
 
     #[test]
     fn what_only_beacon_nodes_could_show_is_not_checked_for_a_generic_validator() {
-        let silent_epochs = Some(SilentEpochs { count: 9, last: 9, nodes: 2, seen_at: Time::UNIX_EPOCH });
+        let silent_epochs = Some(silent_epochs(MAINNET, 9, 2, Time::UNIX_EPOCH));
         let chain = ChainView { health: ChainHealth::Finalising, genesis_root: None };
         let evidence = GateEvidence { generic: true, silent_epochs, chain, ..GateEvidence::default() };
         for gate in [keys(&evidence), finalising(&evidence), silent(&evidence, Time::UNIX_EPOCH)] {

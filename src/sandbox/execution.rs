@@ -25,6 +25,8 @@ pub struct Condition {
     pub block: u64,
     pub sync: Sync,
     pub peers: u64,
+    /// What it answers to `eth_syncing` as another client, instead of what `sync` says.
+    pub syncing: Option<Value>,
     /// It does not answer as an execution client at all.
     pub fault: Option<Fault>,
 }
@@ -121,7 +123,7 @@ async fn answer(State(condition): State<Arc<Mutex<Condition>>>, Json(question): 
         None => {}
     }
     let result = match question["method"].as_str() {
-        Some("eth_syncing") => syncing(&condition),
+        Some("eth_syncing") => condition.syncing.clone().unwrap_or_else(|| syncing(&condition)),
         Some("eth_blockNumber") => quantity(condition.block),
         Some("net_peerCount") => quantity(condition.peers),
         Some("web3_clientVersion") => json!("FakeGeth/v1.0.0"),

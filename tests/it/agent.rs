@@ -1,6 +1,7 @@
 //! The agent against a fake beacon node, execution client and metadata server, over HTTP; and the program itself.
 
 mod cardano;
+mod clients;
 #[path = "../common/cometbft.rs"]
 mod comet;
 mod cometbft;

@@ -2,5 +2,8 @@
 
 mod bad_nodes;
 mod epochs;
+mod model;
+mod other_chains;
 mod rig;
 mod several;
+mod tolerances;

@@ -12,7 +12,7 @@ use super::{api::Chain, client::Client, control::Sampler};
 use crate::{
     domain::{
         PublicKey,
-        chain::{ChainTime, Epoch, KeyInfo, Liveness, NodeEpoch, NodeTrouble, NodeWatch},
+        chain::{ChainTime, Epoch, KeyInfo, Liveness, NodeEpoch, NodeTrouble, NodeWatch, assess_about},
     },
     ports::Clock,
 };
@@ -27,6 +27,8 @@ pub(super) struct WatchedNode {
     /// Why there is no `chain`, as of the last try.
     pub(super) trouble: NodeTrouble,
     watch: NodeWatch,
+    /// It was last seen on another chain: until it is seen on its own again, no look at it counts.
+    strayed: bool,
     sampler: Sampler,
     refused: Vec<PublicKey>,
     clock: Arc<dyn Clock>,
@@ -48,7 +50,19 @@ impl WatchedNode {
         clock: Arc<dyn Clock>,
     ) -> Self {
         let (watch, trouble) = (NodeWatch::default(), NodeTrouble::NotAsked);
-        Self { name, client, expected, timeout, chain: None, trouble, watch, sampler, refused: Vec::new(), clock }
+        Self {
+            name,
+            client,
+            expected,
+            timeout,
+            chain: None,
+            trouble,
+            watch,
+            strayed: false,
+            sampler,
+            refused: Vec::new(),
+            clock,
+        }
     }
 
     pub(super) fn chain_time(&self) -> Option<ChainTime> {
@@ -87,6 +101,10 @@ impl WatchedNode {
         self.connect().await?;
         if let Some(chain) = self.chain.as_ref().filter(|chain| chain.time != *time) {
             return Err(NodeTrouble::OtherChain { genesis_root: chain.genesis_root.clone() });
+        }
+        if let Some(chain) = self.chain.as_ref().filter(|_| self.strayed) {
+            self.client.still_on(chain).await?;
+            self.strayed = false;
         }
         self.client.syncing().await
     }
@@ -141,11 +159,12 @@ impl WatchedNode {
         ours: &[PublicKey],
         time: &ChainTime,
     ) -> Result<(Answers, Result<(), NodeTrouble>), NodeTrouble> {
-        self.status_now(time).await?;
+        self.status_now(epoch, time).await?;
         if let Some(chain) = &self.chain
             && let Err(trouble) = self.client.still_on(chain).await
         {
             // From here on it counts for nothing until it is back on its chain, and then only from the next epoch on.
+            self.strayed = matches!(trouble, NodeTrouble::OtherChain { .. });
             self.watch.observe(Err(trouble.clone()), time, self.clock.now());
             return Err(trouble);
         }
@@ -157,7 +176,7 @@ impl WatchedNode {
         }
         let live = self.client.liveness(epoch, &resolved.indices()).await;
         // It may have stumbled while it answered, and the answer is right only while the next epoch lasts.
-        self.status_now(time).await?;
+        self.status_now(epoch, time).await?;
         let judged = live.and_then(|live| resolved.liveness(live, epoch, time.epoch_at(self.clock.now())));
         Ok(match judged {
             Ok(liveness) => (answers(liveness), Ok(())),
@@ -176,10 +195,10 @@ impl WatchedNode {
         }
     }
 
-    async fn status_now(&mut self, time: &ChainTime) -> Result<(), NodeTrouble> {
+    async fn status_now(&mut self, epoch: Epoch, time: &ChainTime) -> Result<(), NodeTrouble> {
         let answer = self.ask_status(time).await;
         let now = answer.clone();
         self.observe(answer, time);
-        now.and_then(|status| crate::domain::chain::assess(&status, time, self.clock.now()))
+        now.and_then(|status| assess_about(epoch, &status, time, self.clock.now()))
     }
 }

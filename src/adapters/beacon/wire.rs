@@ -14,15 +14,29 @@ pub(super) struct Data<T> {
 
 /// A decimal string, as the specification says; a plain number is taken too, because some proxies rewrite it.
 fn number<'de, D: Deserializer<'de>, N: TryFrom<i64> + std::str::FromStr>(input: D) -> Result<N, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Either {
-        Text(String),
-        Number(i64),
-    }
-    match Either::deserialize(input)? {
-        Either::Text(text) => text.parse().map_err(|_| Error::custom(format!("'{text}' is not a number"))),
-        Either::Number(number) => N::try_from(number).map_err(|_| Error::custom(format!("{number} is out of range"))),
+    Either::deserialize(input)?.number()
+}
+
+/// The same of a field that may be null.
+fn some_number<'de, D: Deserializer<'de>, N: TryFrom<i64> + std::str::FromStr>(
+    input: D,
+) -> Result<Option<N>, D::Error> {
+    Option::<Either>::deserialize(input)?.map(Either::number).transpose()
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Either {
+    Text(String),
+    Number(i64),
+}
+
+impl Either {
+    fn number<N: TryFrom<i64> + std::str::FromStr, E: Error>(self) -> Result<N, E> {
+        match self {
+            Self::Text(text) => text.parse().map_err(|_| E::custom(format!("'{text}' is not a number"))),
+            Self::Number(number) => N::try_from(number).map_err(|_| E::custom(format!("{number} is out of range"))),
+        }
     }
 }
 
@@ -57,10 +71,6 @@ pub(super) struct Spec {
     slots_per_epoch: u64,
 }
 
-fn some_number<'de, D: Deserializer<'de>>(input: D) -> Result<Option<u64>, D::Error> {
-    number(input).map(Some)
-}
-
 impl Spec {
     pub(super) fn time(&self, genesis: &Genesis) -> Result<ChainTime, NodeTrouble> {
         let slot_ms = self.slot_duration_ms.or(self.seconds_per_slot.map(|seconds| seconds.saturating_mul(1000)));
@@ -74,22 +84,29 @@ impl Spec {
 pub(super) struct Syncing {
     #[serde(deserialize_with = "number")]
     head_slot: u64,
-    #[serde(deserialize_with = "number")]
-    sync_distance: u64,
-    is_syncing: bool,
-    is_optimistic: bool,
+    #[serde(default, deserialize_with = "some_number")]
+    sync_distance: Option<u64>,
+    is_syncing: Option<bool>,
+    is_optimistic: Option<bool>,
     /// Required by the specification; a node without it cannot tell us, so it does not pass for online.
-    el_offline: bool,
+    el_offline: Option<bool>,
 }
 
 impl From<&Syncing> for SyncStatus {
     fn from(syncing: &Syncing) -> Self {
+        let said = [
+            ("is_syncing", syncing.is_syncing),
+            ("is_optimistic", syncing.is_optimistic),
+            ("el_offline", syncing.el_offline),
+        ];
         Self {
             head: Slot(syncing.head_slot),
-            distance: syncing.sync_distance,
-            syncing: syncing.is_syncing,
-            optimistic: syncing.is_optimistic,
-            el_offline: syncing.el_offline,
+            // It is compared with the clock as well.
+            distance: syncing.sync_distance.unwrap_or(0),
+            syncing: syncing.is_syncing == Some(true),
+            optimistic: syncing.is_optimistic == Some(true),
+            el_offline: syncing.el_offline == Some(true),
+            untold: said.into_iter().find_map(|(field, said)| said.is_none().then_some(field)),
         }
     }
 }
@@ -185,4 +202,37 @@ pub(super) struct Program {
 pub(super) struct PeerCount {
     #[serde(deserialize_with = "number")]
     pub(super) connected: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn status(data: serde_json::Value) -> SyncStatus {
+        SyncStatus::from(&serde_json::from_value::<Syncing>(data).unwrap())
+    }
+
+    #[test]
+    fn what_is_null_or_left_out_is_not_known_and_hides_nothing_else() {
+        let whole = json!({"head_slot": "7", "sync_distance": "1", "is_syncing": false, "is_optimistic": false,
+                           "el_offline": false});
+        assert_eq!(status(whole.clone()).untold, None);
+        for field in ["is_syncing", "is_optimistic", "el_offline"] {
+            let mut without = whole.clone();
+            without.as_object_mut().unwrap().remove(field);
+            let mut null = whole.clone();
+            null[field] = serde_json::Value::Null;
+            for said in [without, null] {
+                let status = status(said);
+                assert_eq!((status.head, status.distance, status.untold), (Slot(7), 1, Some(field)));
+            }
+        }
+        assert_eq!(status(json!({"head_slot": 7, "sync_distance": null})).untold, Some("is_syncing"));
+        let spec: Spec =
+            serde_json::from_value(json!({"SECONDS_PER_SLOT": "5", "SLOT_DURATION_MS": null, "SLOTS_PER_EPOCH": 16}))
+                .unwrap();
+        assert_eq!((spec.seconds_per_slot, spec.slot_duration_ms, spec.slots_per_epoch), (Some(5), None, 16));
+    }
 }

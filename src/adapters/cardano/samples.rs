@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-/// What all names of a node begin with.
+/// What all names of a node begin with, unless its configuration has another `TraceOptionMetricsPrefix`, or none.
 const PREFIX: &str = "cardano_node_metrics_";
 /// What they may end with: the kind of the value, which says nothing new.
 const SUFFIXES: [&str; 3] = ["_int", "_real", "_counter"];
@@ -50,8 +50,8 @@ impl<'a> Samples<'a> {
         Self(all)
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    pub(super) fn names(&self) -> impl Iterator<Item = &'a str> + '_ {
+        self.0.keys().copied()
     }
 
     pub(super) fn get(&self, name: &str) -> Option<Sample<'a>> {
@@ -61,7 +61,11 @@ impl<'a> Samples<'a> {
 
 /// `name value`, `name{labels} value`, either with a moment behind it.
 fn sample(line: &str) -> Option<(&str, Sample<'_>)> {
-    let line = line.trim().strip_prefix(PREFIX)?;
+    let line = line.trim();
+    let line = line.strip_prefix(PREFIX).unwrap_or(line);
+    if !line.starts_with(|c: char| c.is_ascii_alphabetic()) {
+        return None;
+    }
     let end = line.find(|c: char| c == '{' || c.is_ascii_whitespace())?;
     let (name, rest) = line.split_at(end);
     let (labels, rest) = match rest.strip_prefix('{') {

@@ -67,10 +67,44 @@ fn whatever_only_a_block_producer_counts_is_told_and_what_is_no_number_is_no_zer
         ("blocksForgedNum_int 1", Some("blocksForgedNum")),
         ("remainingKESPeriods_int 40", Some("remainingKESPeriods")),
         ("remainingKESPeriods_int 0", None),
+        ("currentKESPeriod_int 100", Some("currentKESPeriod")),
+        ("slotsMissedNum_int 2", Some("slotsMissedNum")),
+        ("slotsMissed_int 0", None),
+        // Whatever ends the loop that forges, a key was there for it to begin.
+        ("Forge_could_not_forge_counter 3", Some("Forge_could_not_forge")),
+        ("Forge_didnt_adopt_counter 1", Some("Forge_didnt_adopt")),
+        ("Forge_slot_is_immutable_counter 1", Some("Forge_slot_is_immutable")),
+        ("Forge_StateUpdateError_int 1", Some("Forge_StateUpdateError")),
+        ("Forge_forgeAboutToLead_counter 7", Some("Forge_forgeAboutToLead")),
+        ("Forge_could_not_forge_counter 0", None),
     ] {
         let forging = look(&format!("cardano_node_metrics_{line}\n")).forging;
-        assert_eq!(forging, Vec::from_iter(forges), "{line}");
+        assert_eq!(forging, Vec::from_iter(forges.map(str::to_owned)), "{line}");
     }
+}
+
+#[test]
+fn a_0_of_a_count_that_nobody_feeds_beats_no_other_count() {
+    for (lines, peers) in [
+        ("connectedPeers_int 0\nconnectionManager_outgoingConns 20", Some(20)),
+        ("connectedPeers_int 0\nconnectionManager_outboundConns_int 20", Some(20)),
+        ("peersFromNodeKernel_int 0\nconnectedPeers_int 12\nconnectionManager_outgoingConns 3", Some(12)),
+        ("connectedPeers_int 0\nconnectionManager_outgoingConns 0", Some(0)),
+        // Those it follows the chain by are what counts, where they are counted.
+        ("peerSelection_Hot_int 0\nconnectionManager_outboundConns_int 20", Some(0)),
+        ("peerSelection_HotBigLedgerPeers_int 5\nconnectedPeers_int 0", Some(5)),
+        ("connectionManager_incomingConns 20", None),
+    ] {
+        let page: String = lines.lines().map(|line| format!("cardano_node_metrics_{line}\n")).collect();
+        assert_eq!(look(&(page + "cardano_node_metrics_slotNum_int 7\n")).peers, peers, "{lines}");
+    }
+}
+
+#[test]
+fn a_page_whose_names_have_no_prefix_says_the_same() {
+    let page = RELAY.replace("cardano_node_metrics_", "");
+    assert_eq!(look(&page), look(RELAY));
+    assert_eq!(look("slotNum_int 7\nForge_could_not_forge_counter 1\n").forging, ["Forge_could_not_forge"]);
 }
 
 #[test]
@@ -103,7 +137,7 @@ fn a_version_is_found_in_its_parts_as_well() {
 
 proptest! {
     #[test]
-    fn whatever_a_page_says_it_is_read_to_its_end(page in "(cardano_node_metrics_)?[ -~\\n{}\"]{0,200}") {
+    fn whatever_a_page_says_it_is_read_to_its_end(page in "(cardano_node_metrics_)?(slotNum_int|Forge_)?[ -~\\n{}\"]{0,200}") {
         let _ = read(&page);
     }
 }

@@ -62,7 +62,7 @@ fn whatever_one_thing_is_wrong_it_is_not_synced_and_the_stage_says_which() {
         ),
         (
             "Cardano node is no standby: the Cardano node counts what only a block producer does (forging_enabled)",
-            CardanoLook { forging: vec!["forging_enabled", "Forge_forged"], ..look(0) },
+            CardanoLook { forging: vec!["Forge_forged".into(), "forging_enabled".into()], ..look(0) },
         ),
     ] {
         let health = judge(look);
@@ -114,7 +114,7 @@ fn peers_that_no_metric_tells_are_not_taken_for_some() {
 #[test]
 fn a_node_that_forges_is_told_whatever_else_it_does() {
     for behind in [0, 5_000_000] {
-        let health = judge(CardanoLook { forging: vec!["forging_enabled"], ..look(behind) });
+        let health = judge(CardanoLook { forging: vec!["forging_enabled".into()], ..look(behind) });
         assert!(health.signs.seen.is_some_and(|signs| signs.contains("forging_enabled")) && !health.synced);
     }
 }

@@ -15,12 +15,12 @@ fn at(seconds: i64) -> Time {
 /// A full node whose newest block is so old; its chain began a million seconds ago.
 fn status(age: i64) -> CometbftStatus {
     CometbftStatus {
-        network: NETWORK.into(),
+        network: Some(NETWORK.into()),
         version: Some("1.0.1".into()),
-        height: 500_000,
-        latest: at(NOW - age),
+        height: Some(500_000),
+        latest: Some(at(NOW - age)),
         earliest: Some(at(NOW - 1_000_000)),
-        catching_up: false,
+        catching_up: Some(false),
         voting_power: Some(0),
     }
 }
@@ -55,12 +55,12 @@ fn a_fresh_head_on_the_right_chain_with_peers_and_without_a_vote_is_synced() {
 #[test]
 fn whatever_one_thing_is_wrong_it_is_not_synced_and_the_stage_says_which() {
     let refused = || RpcError::Refusal { question: "net_info", message: "busy".into() };
-    let cases: [(&str, CometbftLook); 8] = [
+    let cases: [(&str, CometbftLook); 12] = [
         (
             "CometBFT follows another chain (bepolia, not mainnet-beacon-80094)",
-            look(CometbftStatus { network: "bepolia".into(), ..status(2) }),
+            look(CometbftStatus { network: Some("bepolia".into()), ..status(2) }),
         ),
-        ("CometBFT catches up: block 500000, 2s behind", look(CometbftStatus { catching_up: true, ..status(2) })),
+        ("CometBFT catches up: block 500000, 2s behind", look(CometbftStatus { catching_up: Some(true), ..status(2) })),
         ("CometBFT says it is in step, but its head is old: block 500000, 1m 1s behind", look(status(61))),
         ("CometBFT has a head from the future, by 11s", look(status(-11))),
         ("CometBFT has no peer", CometbftLook { peers: Ok(0), ..look(status(2)) }),
@@ -69,6 +69,10 @@ fn whatever_one_thing_is_wrong_it_is_not_synced_and_the_stage_says_which() {
             "CometBFT is no standby: its own key has a voting power of 10",
             look(CometbftStatus { voting_power: Some(10), ..status(2) }),
         ),
+        ("CometBFT does not say which chain it follows", look(CometbftStatus { network: None, ..status(2) })),
+        ("CometBFT does not say which block is its newest", look(CometbftStatus { height: None, ..status(2) })),
+        ("CometBFT does not say which block is its newest", look(CometbftStatus { latest: None, ..status(2) })),
+        ("CometBFT does not say whether it catches up", look(CometbftStatus { catching_up: None, ..status(2) })),
         ("CometBFT does not say its key's voting power", look(CometbftStatus { voting_power: None, ..status(2) })),
     ];
     for (says, look) in cases {
@@ -98,8 +102,8 @@ fn a_node_that_does_not_answer_is_not_synced_and_nothing_is_known_of_it() {
 #[test]
 fn a_key_with_a_vote_is_told_even_while_its_node_is_not_synced() {
     for (power, seen, hidden) in [(Some(0), "", ""), (Some(7), "voting power of 7", ""), (None, "", "does not say")] {
-        let catching_up = CometbftStatus { catching_up: true, voting_power: power, ..status(900) };
-        let elsewhere = CometbftStatus { network: "other".into(), voting_power: power, ..status(2) };
+        let catching_up = CometbftStatus { catching_up: Some(true), voting_power: power, ..status(900) };
+        let elsewhere = CometbftStatus { network: Some("other".into()), voting_power: power, ..status(2) };
         for status in [catching_up, elsewhere] {
             let signs = judge(&look(status)).signs;
             for (shown, says) in [(signs.seen, seen), (signs.hidden, hidden)] {
@@ -114,7 +118,13 @@ fn a_key_with_a_vote_is_told_even_while_its_node_is_not_synced() {
 fn without_a_block_no_time_and_no_progress_is_invented() {
     let mut judge = CometbftJudge::new(NETWORK.into());
     for (catching_up, uptime) in [(true, 0), (true, 30), (false, 60)] {
-        let none = CometbftStatus { height: 0, latest: Time::UNIX_EPOCH, earliest: None, catching_up, ..status(0) };
+        let none = CometbftStatus {
+            height: Some(0),
+            latest: Some(Time::UNIX_EPOCH),
+            earliest: None,
+            catching_up: Some(catching_up),
+            ..status(0)
+        };
         let health = judge.judge(&look(none), at(NOW), Duration::from_secs(uptime));
         assert_eq!((health.synced, health.percent, health.seconds_to_go), (false, 0, None));
         assert_eq!(health.head_age_seconds, UNKNOWN_HEAD_AGE_SECONDS);
@@ -126,7 +136,7 @@ fn without_a_block_no_time_and_no_progress_is_invented() {
 fn progress_and_time_to_go_are_those_of_the_chains_time_with_its_head_moving_on() {
     let mut judge = CometbftJudge::new(NETWORK.into());
     let mut behind = |age: i64, uptime: i64| {
-        let status = CometbftStatus { catching_up: true, ..status(age - uptime) };
+        let status = CometbftStatus { catching_up: Some(true), ..status(age - uptime) };
         judge.judge(&look(status), at(NOW + uptime), Duration::from_secs(uptime.unsigned_abs()))
     };
     let first = behind(400_000, 0);
@@ -142,7 +152,7 @@ fn a_node_that_does_not_say_what_it_keeps_starts_where_it_was_first_seen() {
     for earliest in [None, Some(Time::UNIX_EPOCH), Some(at(NOW + 5))] {
         let mut judge = CometbftJudge::new(NETWORK.into());
         let mut behind = |age| {
-            let status = CometbftStatus { catching_up: true, earliest, ..status(age) };
+            let status = CometbftStatus { catching_up: Some(true), earliest, ..status(age) };
             judge.judge(&look(status), at(NOW), Duration::from_secs(1)).percent
         };
         assert_eq!((behind(1000), behind(250), behind(0)), (0, 75, 99), "{earliest:?}");
@@ -157,7 +167,8 @@ proptest! {
     ) {
         let network = if own { NETWORK } else { "other" };
         let status = CometbftStatus {
-            network: network.into(), catching_up, height, voting_power: power, ..status(age)
+            network: Some(network.into()), catching_up: Some(catching_up), height: Some(height), voting_power: power,
+            ..status(age)
         };
         let look = CometbftLook { peers: Ok(peers), ..look(status) };
         let health = CometbftJudge::new(NETWORK.into()).judge(&look, at(NOW), Duration::from_secs(uptime.into()));
@@ -172,7 +183,9 @@ proptest! {
         latest in -300_000_000_000_i64..250_000_000_000, earliest in -300_000_000_000_i64..250_000_000_000,
         now in -300_000_000_000_i64..250_000_000_000,
     ) {
-        let status = CometbftStatus { latest: at(latest), earliest: Some(at(earliest)), catching_up: true, ..status(0) };
+        let status = CometbftStatus {
+            latest: Some(at(latest)), earliest: Some(at(earliest)), catching_up: Some(true), ..status(0)
+        };
         let health = CometbftJudge::new(NETWORK.into()).judge(&look(status), at(now), Duration::ZERO);
         prop_assert!(health.percent < 100 && !health.synced);
     }
@@ -181,9 +194,9 @@ proptest! {
 #[test]
 fn a_node_that_lost_its_head_begins_its_pace_anew() {
     let mut judge = CometbftJudge::new(NETWORK.into());
-    let behind = |age| look(CometbftStatus { catching_up: true, ..status(age) });
+    let behind = |age| look(CometbftStatus { catching_up: Some(true), ..status(age) });
     judge.judge(&behind(1000), at(NOW), Duration::from_secs(0));
-    judge.judge(&look(CometbftStatus { height: 0, ..status(0) }), at(NOW), Duration::from_secs(30));
+    judge.judge(&look(CometbftStatus { height: Some(0), ..status(0) }), at(NOW), Duration::from_secs(30));
     assert_eq!(judge.judge(&behind(500), at(NOW), Duration::from_secs(60)).seconds_to_go, None);
     assert_eq!(judge.judge(&behind(250), at(NOW), Duration::from_secs(90)).seconds_to_go, Some(30));
 }

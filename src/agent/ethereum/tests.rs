@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    adapters::{http::PageError, json_rpc::RpcError},
+    adapters::{execution::SyncStage, http::PageError, json_rpc::RpcError},
     domain::chain::{NodeTrouble, Slot},
 };
 
@@ -28,6 +28,7 @@ fn status(behind: u64) -> SyncStatus {
         syncing: behind > 2,
         optimistic: false,
         el_offline: false,
+        untold: None,
     }
 }
 
@@ -108,7 +109,7 @@ fn each_way_of_not_being_synced_says_why() {
         healing_trienodes: 70,
         ..SyncProgress::default()
     };
-    let state = SyncProgress { healing_trienodes: 0, synced_accounts: 12, ..healing };
+    let state = SyncProgress { healing_trienodes: 0, synced_accounts: 12, ..healing.clone() };
     for (look, execution, says) in [
         (beacon(Err(NodeTrouble::Refused)), &fine, "beacon node refuses connections"),
         (beacon(Err(NodeTrouble::Status { status: 503, message: String::new() })), &fine, "beacon node answered 503"),
@@ -180,6 +181,67 @@ fn progress_does_not_fall_while_the_beacon_node_has_yet_to_see_that_the_other_is
     assert_eq!(percent(ExecutionSync::NotSyncing, 10_000_000), 55);
 }
 
+fn staged(stages: &[(&str, u64)]) -> ExecutionSync {
+    let stage = |(name, block): &(&str, u64)| SyncStage { name: (*name).into(), block: *block };
+    ExecutionSync::Syncing(SyncProgress { stages: stages.iter().map(stage).collect(), ..SyncProgress::default() })
+}
+
+#[test]
+fn a_client_that_works_in_stages_shows_progress_although_its_head_is_0() {
+    let look = beacon(Ok(SyncStatus { optimistic: true, ..status(0) }));
+    let of = 21_900_000;
+    let mut ethereum = EthereumJudge::new(None);
+    let mut last = 0;
+    for (stages, percent, says) in [
+        (
+            [("Bodies", 0), ("Execution", 0), ("Finish", 0), ("Headers", of)],
+            21,
+            "stage Bodies, 0.00 of 21.90 M blocks, 1 of 4",
+        ),
+        ([("Bodies", of / 2), ("Execution", 0), ("Finish", 0), ("Headers", of)], 28, "stage Bodies, 10.95 of 21.90 M"),
+        (
+            [("Bodies", of), ("Execution", of / 2), ("Finish", 0), ("Headers", of)],
+            60,
+            "stage Execution, 10.95 of 21.90 M",
+        ),
+        (
+            [("Bodies", of), ("Execution", of), ("Finish", 0), ("Headers", of)],
+            87,
+            "stage Finish, 0.00 of 21.90 M blocks, 3 of 4",
+        ),
+    ] {
+        let health = ethereum.judge(&look, &execution(staged(&stages), 0), now(), Duration::from_secs(1));
+        assert!(health.stage.starts_with(&format!("execution client: {says}")), "{}", health.stage);
+        assert_eq!((health.percent, health.seconds_to_go, health.synced), (percent, None, false));
+        assert!(health.percent > last);
+        last = health.percent;
+    }
+    // The head moves on before it is done, and a second run has blocks in every stage.
+    let second = staged(&[("AccountHashing", of - 9), ("Bodies", of - 5), ("Execution", of - 9), ("Headers", of)]);
+    let health = ethereum.judge(&look, &execution(second, of - 9), now(), Duration::from_secs(2));
+    assert!(health.stage.contains("stage Bodies"), "{}", health.stage);
+    let begins = ethereum.judge(&look, &execution(staged(&[("Headers", 0)]), 0), now(), Duration::from_secs(3));
+    assert_eq!(begins.stage, "execution client: looks for the head");
+}
+
+#[test]
+fn executing_the_blocks_is_most_of_the_way_so_no_percent_of_it_takes_hours() {
+    let percent = |executed: u64| {
+        let stages = [("Bodies", 100), ("Execution", executed), ("Headers", 100), ("MerkleExecute", 0)];
+        judge(&beacon(Ok(SyncStatus { optimistic: true, ..status(0) })), &execution(staged(&stages), 0)).percent
+    };
+    let steps: Vec<u8> = (0..=25).map(|quarter| percent(quarter * 4)).collect();
+    assert!(steps.windows(2).all(|step| step[1] > step[0]), "{steps:?}");
+}
+
+#[test]
+fn nethermind_says_what_it_does_while_it_has_no_head() {
+    let progress = SyncProgress { highest_block: 21_900_000, mode: Some("SnapSync".into()), ..SyncProgress::default() };
+    let look = beacon(Ok(SyncStatus { optimistic: true, ..status(0) }));
+    let health = judge(&look, &execution(ExecutionSync::Syncing(progress), 0));
+    assert_eq!(health.stage, "execution client: SnapSync, the head is block 21.90 M");
+}
+
 prop_compose! {
     fn any_sync()(busy: bool, current in any::<u64>(), highest in any::<u64>(), healing in 0u64..5, bytes in any::<u64>())
         -> ExecutionSync {
@@ -204,9 +266,9 @@ proptest! {
         for (head, distance, [syncing, optimistic, el_offline, near], sync, block, uptime) in looks {
             let head = if near { CLOCK - head % 5 } else { head };
             let distance = if near { distance % 5 } else { distance };
-            let status = SyncStatus { head: Slot(head), distance, syncing, optimistic, el_offline };
+            let status = SyncStatus { head: Slot(head), distance, syncing, optimistic, el_offline, untold: None };
             let health =
-                ethereum.judge(&beacon(Ok(status)), &execution(sync, block), now(), Duration::from_secs(uptime));
+                ethereum.judge(&beacon(Ok(status)), &execution(sync.clone(), block), now(), Duration::from_secs(uptime));
             prop_assert!(health.percent <= 100);
             prop_assert_eq!(health.percent == 100, health.synced);
             if health.synced {

@@ -24,7 +24,7 @@ enum Shows {
 }
 
 /// Programs that can hold keys: name, what people call it, and how it shows. The first that matches and shows wins.
-const PROGRAMS: [(&str, &str, Shows); 23] = [
+const PROGRAMS: [(&str, &str, Shows); 25] = [
     (
         "lighthouse",
         "lighthouse vc",
@@ -95,6 +95,10 @@ const PROGRAMS: [(&str, &str, Shows); 23] = [
     ("tmkms", "tmkms", Shows::Runs),
     ("horcrux", "horcrux", Shows::Runs),
     ("clef", "clef", Shows::Runs),
+    // It signs no attestation, but it runs where the keys of those who attest are.
+    ("commit-boost-signer", "commit-boost-signer", Shows::Runs),
+    // Holds the keys with which a block producer of Cardano signs.
+    ("kes-agent", "kes-agent", Shows::Runs),
     // A block producer of Cardano is a relay that was given these; a relay has none of them.
     (
         "cardano-node",
@@ -106,6 +110,9 @@ const PROGRAMS: [(&str, &str, Shows); 23] = [
             "--shelley-operational-certificate",
             "--byron-signing-key",
             "--byron-delegation-certificate",
+            // The same two under their older names.
+            "--signing-key",
+            "--delegation-certificate",
             "--bulk-credentials-file",
         ]),
     ),

@@ -1,5 +1,7 @@
 //! What a standby would fetch: whether it is there, and whether its digest can be right.
 
+use std::time::Duration;
+
 use futures::{FutureExt as _, StreamExt as _, future::join_all, stream};
 use url::Url;
 
@@ -7,7 +9,7 @@ use super::progress::{AtWork, ProgressLine};
 use crate::{
     adapters::{
         beacon,
-        http::public_client,
+        http::{client, public_client},
         release::{ReleaseError, Releases},
     },
     config::{Config, ConsensusSettings, DownloadSettings, StandbySettings, ValidatorKind},
@@ -16,6 +18,8 @@ use crate::{
 
 /// The SHA-256 of a file without a byte.
 const OF_NOTHING: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+/// For one answer of a node at home.
+const HOME: Duration = Duration::from_secs(5);
 /// Downloads at a time: more make none of them faster.
 const AT_A_TIME: usize = 2;
 
@@ -42,6 +46,11 @@ pub(super) async fn check(config: &Config, deep: bool, progress: &ProgressLine) 
     };
     let (of_files, checkpoint) = tokio::join!(of_files, checkpoint(config, standby, &releases, deep));
     findings.extend(of_files.into_iter().flatten().chain(checkpoint));
+    if !deep {
+        let detail = "the releases were not fetched: a digest of another file is not noticed before the day";
+        let remedy = "run `failover check --deep` once after every change of a release";
+        findings.push(Finding::warning("digests", detail, remedy));
+    }
     findings
 }
 
@@ -155,13 +164,13 @@ fn mebibytes(bytes: u64) -> String {
 async fn checkpoint(config: &Config, standby: &StandbySettings, releases: &Releases, deep: bool) -> Option<Finding> {
     let url = standby.ethereum.as_ref()?.checkpoint_sync_url.as_ref()?;
     let subject = format!("standby.ethereum.checkpoint_sync_url {url}");
-    let root = config.ethereum.as_ref().and_then(|ethereum| ethereum.genesis_root.as_deref());
-    let client = match public_client(std::time::Duration::from_secs(30)) {
+    let root = home_root(config).await;
+    let client = match public_client(Duration::from_secs(30)) {
         Ok(client) => client,
         Err(error) => return Some(Finding::unknown(subject, error.to_string(), "install ca-certificates")),
     };
     let remedy = "name another one: without it a sync takes weeks";
-    let followed = match beacon::followed(client, url, root).await {
+    let followed = match beacon::followed(client, url, root.as_deref()).await {
         Ok(root) => root,
         Err(why) => return Some(Finding::problem(subject, format!("it {why}"), remedy)),
     };
@@ -172,6 +181,18 @@ async fn checkpoint(config: &Config, standby: &StandbySettings, releases: &Relea
         });
     }
     Some(Finding::ok(subject, format!("follows {followed}")))
+}
+
+/// The chain that is validated: the configured one, or the one that home's beacon nodes follow. A standby that began on
+/// another would never be ready.
+async fn home_root(config: &Config) -> Option<String> {
+    let ethereum = config.ethereum.as_ref()?;
+    if let Some(root) = &ethereum.genesis_root {
+        return Some(root.clone());
+    }
+    let client = client(HOME).ok()?;
+    let asked = ethereum.beacon_nodes.iter().map(|node| beacon::followed(client.clone(), &node.url, None));
+    join_all(asked).await.into_iter().find_map(Result::ok)
 }
 
 #[cfg(test)]

@@ -18,10 +18,6 @@ pub struct Agreed {
     pub keys: Option<KeyStates>,
 }
 
-/// How many epochs after its end a reading may be believed. The next one is due two after it; one more for a look that
-/// was missed.
-const FRESH_EPOCHS: i32 = 3;
-
 /// How many silent keys are named one by one.
 const MAX_NAMED: usize = 4;
 
@@ -143,12 +139,11 @@ impl Agreed {
     #[must_use]
     pub fn reading(&self, epoch: Epoch, time: &ChainTime) -> Reading {
         let about = time.interval(epoch);
-        let fresh = time.epoch().saturating_mul(FRESH_EPOCHS);
         Reading {
             verdict: self.verdict,
             evidence: Evidence::Chain,
             about,
-            fresh_until: about.to.plus(fresh),
+            fresh_until: about.to.plus(time.believed_for()),
             why: self.why.as_str().into(),
         }
     }
@@ -168,7 +163,7 @@ pub fn observe(
         validator: validator.clone(),
         reading: agreed.reading(epoch, time),
         keys: agreed.keys,
-        records: looks.iter().map(|look| record(look, keys)).collect(),
+        records: looks.iter().map(|look| record(look, keys, time)).collect(),
     }
 }
 
@@ -193,7 +188,7 @@ pub fn chain_view(looks: &[NodeEpoch]) -> ChainView {
     ChainView { health, genesis_root }
 }
 
-fn record(look: &NodeEpoch, keys: &[PublicKey]) -> EpochRecord {
+fn record(look: &NodeEpoch, keys: &[PublicKey], time: &ChainTime) -> EpochRecord {
     let opinion = opinion(look, keys);
     let said = opinion.as_ref().ok().and_then(Option::as_ref);
     let states = look.keys.as_ref().map(|known| key_states(known, keys));
@@ -204,6 +199,7 @@ fn record(look: &NodeEpoch, keys: &[PublicKey]) -> EpochRecord {
     };
     EpochRecord {
         epoch: look.epoch,
+        about: Some(time.interval(look.epoch)),
         node: look.node.clone(),
         observed_at: look.observed_at,
         verdict: said.map_or(Verdict::Unknown, |opinion| opinion.verdict),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::domain::{Time, Verdict};
+use crate::domain::{Span, Time, TimeExt, Verdict};
 
 const GENESIS: i64 = 1_700_000_000;
 
@@ -17,7 +17,7 @@ fn at(slot: u64, seconds: i64) -> Time {
 }
 
 fn well(slot: u64) -> SyncStatus {
-    SyncStatus { head: Slot(slot), distance: 0, syncing: false, optimistic: false, el_offline: false }
+    SyncStatus { head: Slot(slot), distance: 0, syncing: false, optimistic: false, el_offline: false, untold: None }
 }
 
 fn key(number: u8) -> PublicKey {
@@ -50,7 +50,7 @@ fn keys() -> Vec<PublicKey> {
 #[test]
 fn a_head_that_has_not_come_means_a_clock_behind_the_chain() {
     assert_eq!(assess(&well(100), &mainnet(), at(100, 0)), Ok(()));
-    assert_eq!(assess(&well(101), &mainnet(), at(101, 0) - super::super::Span::from_millis(400)), Ok(()));
+    assert_eq!(assess(&well(101), &mainnet(), at(101, 0) - Span::from_millis(400)), Ok(()));
     let ahead = assess(&well(400), &mainnet(), at(100, 0));
     assert_eq!(ahead, Err(NodeTrouble::ClockBehind { head: Slot(400), slots: 300 }));
     assert_eq!(assess(&well(0), &mainnet(), Time::UNIX_EPOCH), Err(NodeTrouble::BeforeGenesis));
@@ -59,10 +59,31 @@ fn a_head_that_has_not_come_means_a_clock_behind_the_chain() {
 #[test]
 fn some_empty_slots_are_not_behind() {
     let status = |behind| SyncStatus { distance: behind, ..well(100 - behind) };
-    assert_eq!(assess(&status(4), &mainnet(), at(100, 4)), Ok(()));
-    assert_eq!(assess(&status(5), &mainnet(), at(100, 4)), Err(NodeTrouble::Behind { slots: 5 }));
-    let lying = SyncStatus { distance: 0, ..status(9) };
-    assert_eq!(assess(&lying, &mainnet(), at(100, 4)), Err(NodeTrouble::ClocksDiffer { slots: 9 }));
+    assert_eq!(assess(&status(12), &mainnet(), at(100, 4)), Ok(()));
+    assert_eq!(assess(&status(13), &mainnet(), at(100, 4)), Err(NodeTrouble::Behind { slots: 13 }));
+    let lying = SyncStatus { distance: 0, ..status(15) };
+    assert_eq!(assess(&lying, &mainnet(), at(100, 4)), Err(NodeTrouble::ClocksDiffer { slots: 15 }));
+}
+
+#[test]
+fn a_head_that_has_not_left_an_epoch_behind_does_not_tell_who_was_live_in_it() {
+    let time = ChainTime::new(GENESIS, 2_000, 6).unwrap();
+    let now = time.start_of(Slot(100)).plus(Span::from_secs(1));
+    let status = |head: u64| SyncStatus { distance: 100 - head, ..well(head) };
+    assert_eq!(assess(&status(90), &time, now), Ok(()), "twenty seconds are no lag");
+    assert_eq!(assess_about(Epoch(15), &status(98), &time, now), Ok(()));
+    assert_eq!(assess_about(Epoch(15), &status(97), &time, now), Err(NodeTrouble::Behind { slots: 3 }));
+}
+
+#[test]
+fn nodes_are_asked_again_only_while_the_epoch_lasts_and_none_could_say() {
+    let lost = |node| NodeEpoch { liveness: Err(NodeTrouble::NoAnswer), ..look(node, &[], 32) };
+    let again = |looks: &[NodeEpoch], slot| is_worth_asking_again(looks, &mainnet(), at(slot, 9));
+    assert!(again(&[lost("a"), lost("b")], 350));
+    assert!(!again(&[lost("a"), lost("b")], 351), "the next slot is of another epoch");
+    assert!(!again(&[lost("a"), look("b", &[], 32)], 350), "one has said it");
+    let optimistic = NodeEpoch { liveness: Err(NodeTrouble::Optimistic), ..look("a", &[], 32) };
+    assert!(!again(&[optimistic], 350), "that is not over in a slot");
 }
 
 #[test]
@@ -168,4 +189,12 @@ fn a_status_of_the_api_is_known_or_refused() {
     assert_eq!(KeyStatus::from_api("withdrawal_possible", true), Some(KeyStatus::Slashed));
     assert_eq!(KeyStatus::from_api("withdrawal_possible", false), Some(KeyStatus::Exited));
     assert_eq!(KeyStatus::from_api("asleep", false), None);
+}
+
+#[test]
+fn a_node_that_leaves_out_how_it_is_does_not_pass_for_well() {
+    let untold = SyncStatus { untold: Some("el_offline"), ..well(100) };
+    assert_eq!(assess(&untold, &mainnet(), at(100, 4)), Err(NodeTrouble::Untold { field: "el_offline" }));
+    let syncing = SyncStatus { syncing: true, ..untold };
+    assert!(matches!(assess(&syncing, &mainnet(), at(100, 4)), Err(NodeTrouble::Syncing { .. })));
 }

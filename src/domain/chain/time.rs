@@ -67,6 +67,11 @@ impl ChainTime {
     }
 
     #[must_use]
+    pub fn slots_per_epoch(&self) -> u64 {
+        self.slots_per_epoch
+    }
+
+    #[must_use]
     pub fn epoch(&self) -> Span {
         self.slot.saturating_mul(i32::try_from(self.slots_per_epoch).unwrap_or(i32::MAX))
     }
@@ -105,31 +110,11 @@ impl ChainTime {
         Slot(epoch.0.saturating_mul(self.slots_per_epoch))
     }
 
-    /// Whether it is its epoch's last.
-    #[must_use]
-    pub fn is_last(&self, slot: Slot) -> bool {
-        slot.0 % self.slots_per_epoch == self.slots_per_epoch - 1
-    }
-
     /// From the start of an epoch to its end.
     #[must_use]
     pub fn interval(&self, epoch: Epoch) -> Interval {
         let next = Epoch(epoch.0.saturating_add(1));
         Interval { from: self.start_of(self.first_slot(epoch)), to: self.start_of(self.first_slot(next)) }
-    }
-
-    /// How many slots a node's head may lag behind the clock. Slots stay empty now and then, on the mainnet several in a
-    /// row; a node that is cut off falls behind by many more, and before that its control group falls silent.
-    #[must_use]
-    pub fn lag_allowed(&self) -> u64 {
-        (self.slots_per_epoch / 8).clamp(2, 4)
-    }
-
-    /// How far the clocks of two honest nodes may be apart: `MAXIMUM_GOSSIP_CLOCK_DISPARITY` of the consensus-specs, and
-    /// never more than a quarter of a (test network's) slot.
-    #[must_use]
-    pub fn disparity(&self) -> Span {
-        Span::from_millis(500).min(self.slot / 4)
     }
 }
 
@@ -166,7 +151,6 @@ mod tests {
         assert_eq!(time.slot_at(at(1_012)), Some(Slot(1)));
         assert_eq!(time.epoch_at(at(1_000 + 384)), Some(Epoch(1)));
         assert_eq!(time.interval(Epoch(2)), Interval { from: at(1_768), to: at(2_152) });
-        assert!(time.is_last(Slot(63)) && !time.is_last(Slot(64)));
     }
 
     #[test]

@@ -45,6 +45,10 @@ pub enum NodeTrouble {
     Optimistic,
     /// Its execution layer does not answer.
     ExecutionOffline,
+    /// It answers, and leaves out whether that is so, or gives it as null.
+    Untold {
+        field: &'static str,
+    },
     /// It shows a slot that by this clock has not come.
     ClockBehind {
         head: Slot,
@@ -100,6 +104,7 @@ impl fmt::Display for NodeTrouble {
             }
             Self::Optimistic => f.write_str("is optimistic: its execution layer has not verified the head"),
             Self::ExecutionOffline => f.write_str("says that the execution layer is offline"),
+            Self::Untold { field } => write!(f, "does not say {field}"),
             Self::ClockBehind { head, slots } => {
                 write!(f, "shows slot {head}, {} ahead: this clock is behind the chain", count(*slots))
             }
@@ -151,6 +156,7 @@ impl NodeTrouble {
             }
             Self::ClocksDiffer { .. } | Self::ClockBehind { .. } => "set both clocks (chrony, systemd-timesyncd)",
             Self::Optimistic | Self::ExecutionOffline => "repair the node's execution client",
+            Self::Untold { .. } => "update the node: its client has said that for years",
             Self::NoControl { .. } => "the chain has too few validators to compare with: use other signals",
             Self::ControlSilent { .. } => {
                 "a node that has just started says that of the epoch before: run this again in two epochs"

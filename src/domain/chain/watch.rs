@@ -2,7 +2,7 @@
 //!
 //! A node that was down, behind or cut off for a part of an epoch wrongly shows validators as silent in it.
 
-use super::{ChainTime, Epoch, NodeTrouble, Slot};
+use super::{ChainTime, Epoch, NodeEpoch, NodeTrouble, Slot};
 use crate::domain::{Interval, Time, TimeExt};
 
 /// What a node says of itself (`/eth/v1/node/syncing`).
@@ -17,6 +17,8 @@ pub struct SyncStatus {
     pub optimistic: bool,
     /// Its execution layer does not answer.
     pub el_offline: bool,
+    /// Which of these it left out, or gave as null. What is not known is not well.
+    pub untold: Option<&'static str>,
 }
 
 /// Whether a node's answers count right now.
@@ -52,7 +54,34 @@ pub fn assess(status: &SyncStatus, time: &ChainTime, now: Time) -> Result<(), No
             NodeTrouble::Behind { slots: behind }
         });
     }
+    match status.untold {
+        Some(field) => Err(NodeTrouble::Untold { field }),
+        None => Ok(()),
+    }
+}
+
+/// [`assess`], and whether its head has come far enough to say who was live in `epoch`.
+///
+/// # Errors
+/// As [`assess`].
+pub fn assess_about(epoch: Epoch, status: &SyncStatus, time: &ChainTime, now: Time) -> Result<(), NodeTrouble> {
+    assess(status, time, now)?;
+    if status.head < time.head_needed(epoch) {
+        let clock = time.slot_at(now).unwrap_or(status.head);
+        return Err(NodeTrouble::Behind { slots: clock.0.saturating_sub(status.head.0) });
+    }
     Ok(())
+}
+
+/// Whether no node could say, for a reason that may be over in the next slot, and that slot is of the same epoch.
+#[must_use]
+pub fn is_worth_asking_again(looks: &[NodeEpoch], time: &ChainTime, now: Time) -> bool {
+    let passes = |look: &NodeEpoch| {
+        matches!(look.liveness, Err(NodeTrouble::NoAnswer | NodeTrouble::Broken(_) | NodeTrouble::Behind { .. }))
+    };
+    let Some(slot) = time.slot_at(now) else { return false };
+    let next = time.epoch_of(Slot(slot.0.saturating_add(1)));
+    looks.iter().all(|look| passes(look) && next == Epoch(look.epoch.0.saturating_add(1)))
 }
 
 /// One node's record of being well. Fed once a slot.
@@ -66,14 +95,10 @@ pub struct NodeWatch {
     trouble: Option<NodeTrouble>,
 }
 
-/// After so many slots without a word nobody knows what was in between. One lost answer is nothing; a process that was
-/// suspended, or a network that was down, is.
-const MAX_GAP_SLOTS: i32 = 3;
-
 impl NodeWatch {
     /// Takes one look in: how the node answered, at `now`.
     pub fn observe(&mut self, answer: Result<&SyncStatus, NodeTrouble>, time: &ChainTime, now: Time) {
-        let gap = time.slot().saturating_mul(MAX_GAP_SLOTS);
+        let gap = time.gap_allowed();
         if self.last_well_at.is_some_and(|last| now < last || now.duration_since(last) > gap) {
             self.since = None;
             self.last_well_at = None;

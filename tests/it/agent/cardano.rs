@@ -168,12 +168,27 @@ async fn a_relay_without_peers_is_not_synced_nor_is_one_that_does_not_tell_them(
 }
 
 #[tokio::test]
+async fn an_older_relay_whose_first_count_of_peers_stays_0_is_synced_by_its_connections() {
+    let (_rig, node, mut agent) = in_step().await;
+    node.change(|is| {
+        is.peers = None;
+        is.more =
+            "cardano_node_metrics_connectedPeers_int 0\ncardano_node_metrics_connectionManager_outgoingConns 20\n"
+                .into();
+    });
+    let report = agent.report().await.unwrap();
+    assert_eq!((report.synced, report.peers, report.stage.as_str()), (true, 20, "synced"));
+}
+
+#[tokio::test]
 async fn a_node_that_forges_is_a_signer() {
     let (_rig, node, mut agent) = in_step().await;
     for (line, name) in [
         ("forging_enabled_int 1", "forging_enabled"),
         ("forging_enabled 1", "forging_enabled"),
         ("Forge_node_is_leader_counter 3", "Forge_node_is_leader"),
+        ("Forge_could_not_forge_counter 3", "Forge_could_not_forge"),
+        ("currentKESPeriod_int 100", "currentKESPeriod"),
         ("operationalCertificateExpiryKESPeriod_int 900", "operationalCertificateExpiryKESPeriod"),
     ] {
         node.change(|is| is.more = format!("cardano_node_metrics_{line}\n"));

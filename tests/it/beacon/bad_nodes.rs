@@ -57,9 +57,9 @@ async fn another_chain_from_the_start_is_unknown() {
 
 #[tokio::test]
 async fn behind_is_unknown() {
-    assert_eq!(says(|node| node.behind = 9).await, "its node is 9 slots behind");
-    let hidden = says(|node| (node.behind, node.believes_in_step) = (9, true)).await;
-    assert_eq!(hidden, "its node is 9 slots behind this clock but not by its own: one of the two is wrong");
+    assert_eq!(says(|node| node.behind = 15).await, "its node is 15 slots behind");
+    let hidden = says(|node| (node.behind, node.believes_in_step) = (15, true)).await;
+    assert_eq!(hidden, "its node is 15 slots behind this clock but not by its own: one of the two is wrong");
 }
 
 #[tokio::test]

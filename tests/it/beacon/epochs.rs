@@ -241,7 +241,7 @@ async fn a_clock_behind_the_chain_is_noticed() {
     let ours = rig.ours(9).await;
     assert_eq!(ours.reading.verdict, Verdict::Unknown);
     let why = &*ours.reading.why;
-    assert_eq!(why, "its node shows slot 320, 1 slot ahead: this clock is behind the chain");
+    assert_eq!(why, "its node shows slot 320, 2 slots ahead: this clock is behind the chain");
     rig.stop().await;
 }
 

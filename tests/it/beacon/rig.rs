@@ -18,23 +18,30 @@ use tokio_util::sync::CancellationToken;
 pub const GENESIS: i64 = 1_700_000_000;
 pub const EPOCH: i64 = 384;
 
-/// A clock that jumps to the moment somebody waits for, but never beyond its limit.
+/// A clock that jumps to the moment somebody waits for, but never beyond its limit. Its parts are what it shows, the
+/// limit, and what is waited for.
 #[derive(Clone)]
-pub struct StepClock(watch::Sender<(Time, Time)>);
+pub struct StepClock(watch::Sender<(Time, Time, Time)>);
 
 impl StepClock {
     pub fn at(second: i64) -> Self {
         let at = Time::from_second(second).unwrap();
-        Self(watch::Sender::new((at, at)))
+        Self(watch::Sender::new((at, at, at)))
     }
 
     pub fn let_go_to(&self, second: i64) {
-        self.0.send_modify(|(_, limit)| *limit = Time::from_second(second).unwrap());
+        self.0.send_modify(|(_, limit, _)| *limit = Time::from_second(second).unwrap());
     }
 
     pub fn jump_to(&self, second: i64) {
         let at = Time::from_second(second).unwrap();
-        self.0.send_modify(|state| *state = (at, at));
+        self.0.send_modify(|(now, limit, _)| (*now, *limit) = (at, at));
+    }
+
+    /// Until nothing is left to do before the limit.
+    pub async fn idle(&self) {
+        let idle = |(_, limit, awaited): &(Time, Time, Time)| awaited > limit;
+        self.0.subscribe().wait_for(idle).await.expect("the clock is here");
     }
 }
 
@@ -47,8 +54,9 @@ impl Clock for StepClock {
         let clock = self.0.clone();
         async move {
             let mut changes = clock.subscribe();
-            changes.wait_for(|(_, limit)| *limit >= at).await.expect("the clock outlives its sleepers");
-            clock.send_modify(|(now, _)| *now = at.max(*now));
+            clock.send_modify(|(_, _, awaited)| *awaited = at);
+            changes.wait_for(|(_, limit, _)| *limit >= at).await.expect("the clock outlives its sleepers");
+            clock.send_modify(|(now, ..)| *now = at.max(*now));
         }
         .boxed()
     }
@@ -121,6 +129,8 @@ impl Rig {
             }
         };
         assert_eq!(observation.epoch.unwrap().0, epoch - 1, "only the epoch just ended is judged");
+        // A node is looked at after it was asked as well, and that look is of this epoch.
+        self.clock.idle().await;
         self.clock.jump_to(end);
         observation
     }

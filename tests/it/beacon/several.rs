@@ -18,14 +18,14 @@ async fn nodes_that_agree_say_it_once() {
 async fn a_node_that_cannot_say_is_left_out_and_named() {
     let mut rig = Rig::start(2).await;
     rig.chain.set_attesting(0..4, false);
-    rig.nodes[1].change(|node| node.behind = 9);
+    rig.nodes[1].change(|node| node.behind = 15);
     let ours = rig.epochs_to(12).await;
     assert_eq!(ours.reading.verdict, Verdict::Down);
     assert_eq!(
         &*ours.reading.why,
-        "silent in epoch 11, 32 of 32 others live; missed on the chain in epoch 10; node far is 9 slots behind and is left out"
+        "silent in epoch 11, 32 of 32 others live; missed on the chain in epoch 10; node far is 15 slots behind and is left out"
     );
-    assert_eq!(ours.records[1].unknown_because.as_deref(), Some("the node is 9 slots behind"));
+    assert_eq!(ours.records[1].unknown_because.as_deref(), Some("the node is 15 slots behind"));
     rig.nodes[0].change(|node| node.optimistic = true);
     let neither = rig.ours(13).await;
     assert_eq!(neither.reading.verdict, Verdict::Unknown);
