@@ -15,6 +15,7 @@ use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 mod events;
+mod field;
 mod maintenance;
 mod troubles;
 mod watcher;
