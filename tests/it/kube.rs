@@ -17,6 +17,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 mod events;
 mod field;
 mod maintenance;
+mod rights;
 mod troubles;
 mod watcher;
 
