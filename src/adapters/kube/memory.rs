@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tokio::time::Instant;
 
 use super::entry::ClockPair;
-use crate::domain::kube::{BACK_OFF, CALM, Container, ContainerState, GonePod, Pod, WorkloadFacts};
+use crate::domain::kube::{BACK_OFF, CALM, Container, ContainerState, ELSEWHERE, GonePod, Pod, WorkloadFacts};
 
 #[derive(Default)]
 pub(super) struct Memory {
@@ -73,7 +73,7 @@ pub(super) struct Seen<'a> {
 impl Memory {
     /// Brings it up to what is known now. `named`: the container that signs, if one is named.
     pub(super) fn update(&mut self, seen: Option<Seen<'_>>, pods: &[Pod], named: Option<&str>, at: Instant) {
-        for pod in pods.iter().filter(|pod| pod.ready) {
+        for pod in pods.iter().filter(|pod| pod.works(named)) {
             self.proven.extend(pod.revision.clone());
         }
         let newest = pods.iter().max_by_key(|pod| pod.created_at).and_then(|pod| pod.revision.as_ref());
@@ -85,9 +85,9 @@ impl Memory {
             self.selector = selector;
             let proven = workload.revision.as_ref().is_some_and(|revision| self.proven.contains(revision));
             self.changing_since = (workload.unproven && !proven).then(|| self.changing_since.unwrap_or(at));
-            // Once somebody else's pod ran, it stays so: that pod's end is no human's work either.
-            let elsewhere =
-                workload.replicas == 0 && (self.elsewhere_since.is_some() || (workload.pods == 0 && others_pod));
+            // Once somebody else's pod has run for long enough to be believed, its end is no human's work either.
+            let believed = self.elsewhere_since.is_some_and(|since| at - since >= ELSEWHERE.unsigned_abs());
+            let elsewhere = workload.replicas == 0 && (believed || (workload.pods == 0 && others_pod));
             self.elsewhere_since = elsewhere.then(|| self.elsewhere_since.unwrap_or(at));
             let (wanted, last) = (&workload.revision, &self.revision);
             self.proven.retain(|one| wanted.as_ref() == Some(one) || last.as_ref() == Some(one));
@@ -103,7 +103,7 @@ impl Memory {
         for pod in pods {
             let memory = self.pods.entry(pod.uid.clone()).or_default();
             memory.idle_since = (!runs(pod, named)).then(|| memory.idle_since.unwrap_or(at));
-            memory.was_ready |= pod.ready;
+            memory.was_ready |= pod.works(named);
             for container in &pod.containers {
                 let first = Restarts { count: container.restarts, ..Restarts::default() };
                 memory.containers.entry(container.name.clone()).or_insert(first).see(container, at);
@@ -225,16 +225,18 @@ mod tests {
     #[test]
     fn somebody_elses_pod_counts_from_when_it_is_seen_and_until_the_workload_has_replicas() {
         let (start, mut memory) = (Instant::now(), Memory::default());
-        let mut since = |replicas, pods, others_pod| {
-            let workload = WorkloadFacts { replicas, pods, ..WorkloadFacts::default() };
-            memory.update(Some(Seen { workload: &workload, selector: None, others_pod }), &[], None, start);
+        let mut since = |seconds, replicas, pods, others_pod| {
+            let (workload, at) =
+                (WorkloadFacts { replicas, pods, ..WorkloadFacts::default() }, Duration::from_secs(seconds));
+            memory.update(Some(Seen { workload: &workload, selector: None, others_pod }), &[], None, start + at);
             memory.elsewhere_since.is_some()
         };
-        assert!(!since(1, 1, true));
-        assert!(!since(0, 1, true), "its own pod is going");
-        assert!(!since(0, 0, false));
-        assert!(since(0, 0, true));
-        assert!(since(0, 0, false), "that pod's end is no human's work");
-        assert!(!since(1, 0, false));
+        assert!(!since(0, 1, 1, true));
+        assert!(!since(1, 0, 1, true), "its own pod is going");
+        assert!(since(2, 0, 0, true));
+        assert!(!since(6, 0, 0, false), "it was its own, seen a moment longer: a human scaled it to zero");
+        assert!(since(7, 0, 0, true));
+        assert!(since(12, 0, 0, false), "it has run for long enough: its end is no human's work");
+        assert!(!since(13, 1, 0, false));
     }
 }

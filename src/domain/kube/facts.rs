@@ -258,6 +258,9 @@ pub struct GonePod {
 /// The kubelet forgets earlier crashes when a container has run for this long: twice its longest back-off.
 pub const CALM: Span = Span::from_mins(10);
 
+/// For how long a pod that is not the workload's own has to match its selector. Watches are moments apart.
+pub const ELSEWHERE: Span = Span::from_secs(5);
+
 /// The kubelet's word for a container that waits because it ended again and again.
 pub const BACK_OFF: &str = "CrashLoopBackOff";
 
@@ -277,6 +280,13 @@ impl Pod {
     #[must_use]
     pub fn has_ended(&self) -> bool {
         matches!(self.phase, PodPhase::Failed | PodPhase::Succeeded)
+    }
+
+    /// What has to run is ready. A named container may be while its pod, for what is beside it, is not.
+    #[must_use]
+    pub fn works(&self, named: Option<&str>) -> bool {
+        let mut runners = self.runners(named).peekable();
+        if named.is_some() { runners.peek().is_some() && runners.all(|container| container.ready) } else { self.ready }
     }
 
     /// The scheduler says that it did not get a node because of a taint, and not which one: since 1.36. Then only the

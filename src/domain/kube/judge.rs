@@ -3,8 +3,8 @@
 //! Every doubt ends in [`Cause::Unseen`], and that is *unknown*: it opens nothing and excuses nothing.
 
 use super::{
-    Cause, Changed, Facts, GonePod, Health, Known, NodeFacts, NodeState, OnCrash, Pod, Ready, Thresholds, Unseen,
-    WorkloadFacts,
+    Cause, Changed, ELSEWHERE, Facts, GonePod, Health, Known, NodeFacts, NodeState, OnCrash, Pod, Ready, Thresholds,
+    Unseen, WorkloadFacts,
     node::{self, NodeView},
     pod::{EVICTION, Look, taken_by},
 };
@@ -19,9 +19,6 @@ const CLOSED: &str = "node(s) were unschedulable";
 
 /// The taints of a node that has died. Any other one, a control plane's for example, is there all the time.
 const DEATH: [&str; 2] = ["node.kubernetes.io/unreachable", "node.kubernetes.io/not-ready"];
-
-/// For how long a pod that is not the workload's own has to match its selector. Watches are moments apart.
-const ELSEWHERE: Span = Span::from_secs(5);
 
 #[must_use]
 pub fn judge(facts: &Facts, now: Time, thresholds: &Thresholds) -> Health {
