@@ -144,7 +144,7 @@ async fn exists(client: &Client, target: &Target) -> Finding {
         let others = pods.read(client.clone()).await.is_ok_and(|pods| !live(&pods).is_empty());
         if others {
             let detail = "is scaled to zero, and a pod that is not its own runs";
-            return Finding::problem(subject, detail, &format!("{BY_SELECTOR}, here: '{selector}'"));
+            return Finding::problem(subject, detail, format!("{BY_SELECTOR}, here: '{selector}'"));
         }
     }
     let pods = live(&items).len();
