@@ -36,10 +36,9 @@ async fn under_on_delete_the_controller_never_says_it_is_finished_and_a_pod_that
     let mut story =
         Story::begin_with("on-delete", |set| set["spec"]["updateStrategy"] = json!({"type": "OnDelete"})).await;
     change_template(&story);
-    // The kubectl of 1.33 waits forever when the next pod is there too soon.
-    story.kubectl(&["delete", "pod/vc-0", "--wait=false"]);
-    story.watching.question("a changed template is being rolled out").await;
-    story.watching.up().await;
+    story.kubectl(&["delete", "pod/vc-0"]);
+    story.kubectl(&["wait", "--for=create", "pod/vc-0", "--timeout=30s"]);
+    story.kubectl(&["wait", "--for=condition=Ready", "pod/vc-0", "--timeout=30s"]);
     let (current, update) = revisions(&story);
     assert_ne!(current, update, "this controller finishes it after all");
     story.kubectl(&["label", "pod/vc-0", "fate=crash-loop"]);
