@@ -54,6 +54,21 @@ for file in "$chart"/ci/*.yaml; do
   fi
 done
 
+# Where no storage class makes volumes: a volume of the claim's own, on the node that is named, and no class in either.
+has() { grep -qF -- "$2" "$work/$1.rendered" || problem "ci/$1.yaml renders no '$2'"; }
+for name in rke2 one-machine; do
+  has "$name" 'kind: PersistentVolume'
+  has "$name" 'claimRef: {apiVersion: v1, kind: PersistentVolumeClaim, namespace: failover, name: failover}'
+  has "$name" 'volumeName: failover-failover'
+  [[ $(grep -c 'storageClassName: ""' "$work/$name.rendered") == 2 ]] || problem "ci/$name.yaml: a class makes its volume"
+done
+has rke2 '  local:'
+has rke2 'matchExpressions: [{key: kubernetes.io/hostname, operator: In, values: ["home-1"]}]'
+has one-machine '  hostPath:'
+for name in minimal full off-site; do
+  ! grep -q 'kind: PersistentVolume$' "$work/$name.rendered" || problem "ci/$name.yaml makes a volume of its own"
+done
+
 for file in "$here"/refused/*.yaml; do
   reason=$(sed -n '1s/^# says: //p' "$file")
   if said=$(render --values "$chart/ci/minimal.yaml" --values "$file" 2>&1); then

@@ -30,6 +30,7 @@ MATCHER = '[a-zA-Z_][a-zA-Z0-9_]*(=|!=|=~|!~)"([^"\\\\]|\\\\.)*"'
 MATCHERS = {"type": "string", "pattern": f"^{MATCHER}(, *{MATCHER})*$"}
 # What shows a validator to Prometheus; each has alerts of its own.
 SHOWN_BY = ("client", "beaconNode", "host", "pod", "chain")
+FOLDER = {"type": "string", "pattern": "^/[^ ]+$"}
 QUANTITY = {"type": ["string", "integer"], "pattern": "^[0-9.]+([KMGTPE]i?|k|m)?$"}
 
 
@@ -43,6 +44,10 @@ def record(required=(), **keys):
 
 def optional(schema):
     return {"anyOf": [{"const": ""}, schema]}
+
+
+def empty_or(schema):
+    return {"anyOf": [{"const": {}}, schema]}
 
 
 def values():
@@ -69,7 +74,14 @@ def values():
             pullSecrets={"type": "array", "items": NAME},
         ),
         replicas={"type": "integer", "minimum": 1, "maximum": 3},
-        persistence=record(size=QUANTITY, storageClass=optional(NAME), existingClaim=optional(NAME), keep=FLAG),
+        persistence=record(
+            size=QUANTITY,
+            storageClass=optional(NAME),
+            existingClaim=optional(NAME),
+            local=empty_or(record(["node", "path"], node=NAME, path=FOLDER)),
+            hostPath=empty_or(record(["path"], node=NAME, path=FOLDER)),
+            keep=FLAG,
+        ),
         serviceAccount=record(name=optional(NAME), annotations=TEXTS),
         rbac=record(create=FLAG),
         service=record(type={"enum": ["ClusterIP", "NodePort", "LoadBalancer"]}, port=PORT, annotations=TEXTS),

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     domain::{
         Backoff, Evidence, Interval, Reading, Span, TimeExt, Verdict,
-        kube::{Blindness, Cause, Health, Known, PauseNote, Thresholds, judge},
+        kube::{Blindness, Cause, Health, Known, PauseNote, Thresholds, Unseen, judge},
     },
     ports::Clock,
 };
@@ -308,6 +308,10 @@ impl KubeWatch {
 /// Whether people would call it something else. Only a longer silence or fewer minutes left is no news.
 fn is_news(reported: &Health, health: &Health) -> bool {
     let other = match (&reported.cause, &health.cause) {
+        (
+            Cause::Unseen(Unseen::LeasesStopped { node: reported, .. }),
+            Cause::Unseen(Unseen::LeasesStopped { node, .. }),
+        ) => reported != node,
         (Cause::Unseen(reported), Cause::Unseen(seen)) => reported != seen,
         (reported, seen) => std::mem::discriminant(reported) != std::mem::discriminant(seen),
     };

@@ -12,7 +12,7 @@ mod pod;
 #[cfg(test)]
 mod tests;
 
-pub use cause::{Cause, Changed, End, Gone, Unseen};
+pub use cause::{BY_SELECTOR, Cause, Changed, End, Gone, Unseen};
 pub use facts::*;
 pub use judge::judge;
 pub use node::is_sick;

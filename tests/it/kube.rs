@@ -15,7 +15,9 @@ use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 mod events;
+mod field;
 mod maintenance;
+mod rights;
 mod troubles;
 mod watcher;
 

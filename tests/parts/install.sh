@@ -28,7 +28,7 @@ version() {
     compute-schema) echo 2.202.0 ;; # of google-api-python-client, whose wheel has the schema in it
     promtool) echo 2.42.0 ;;        # the one of Debian 12
     etcd) echo 3.6.16 ;;            # Debian 12's 3.4 cannot report a watch's progress, and 1.36's clients rely on that
-    kubernetes) echo 1.36.3 ;;
+    kubernetes) echo "${FAILOVER_KUBERNETES:-1.36.3}" ;; # another one for who asks: controllers change between versions
     kwok) echo 0.8.0 ;;
     helm) echo 4.3.1 ;;
     operator-crds) echo 0.85.0 ;;   # of prometheus-operator, whose module has its definitions in it

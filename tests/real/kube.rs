@@ -4,6 +4,7 @@
 mod chart;
 mod cluster;
 mod crowd;
+mod field;
 mod installed;
 mod nodes;
 mod pods;

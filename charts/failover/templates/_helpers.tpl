@@ -42,6 +42,19 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | quote }}
 {{- if not .Values.config.ledger }}true{{ end -}}
 {{- end -}}
 
+{{/* The directory that holds the ledger, where no storage class makes volumes; an empty object without one. */}}
+{{- define "failover.directory" -}}
+{{- with .Values.persistence -}}
+{{- if .local -}}
+{{- dict "kind" "local" "source" (dict "path" .local.path) "node" .local.node | toJson -}}
+{{- else if .hostPath -}}
+{{- dict "kind" "hostPath" "source" (dict "path" .hostPath.path "type" "Directory") "node" .hostPath.node | toJson -}}
+{{- else -}}
+{}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{/* failover.yaml: what the chart knows better than the values is added here and nowhere else. */}}
 {{- define "failover.configuration" -}}
 {{- $config := deepCopy .Values.config -}}
@@ -66,6 +79,18 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | quote }}
 {{- $namespaces | uniq | sortAlpha | toJson -}}
 {{- end -}}
 
+{{/* The kinds of workload that are named in a namespace, as a JSON list. */}}
+{{- define "failover.workloads" -}}
+{{- $kinds := list -}}
+{{- range .validators -}}
+{{- with .kubernetes }}{{- if eq .namespace $.namespace -}}
+{{- if .statefulset }}{{ $kinds = append $kinds "statefulsets" }}{{ end -}}
+{{- if .deployment }}{{ $kinds = append $kinds "deployments" }}{{ end -}}
+{{- end }}{{ end -}}
+{{- end -}}
+{{- $kinds | uniq | sortAlpha | toJson -}}
+{{- end -}}
+
 {{/* What no schema can say, because it is about two places. */}}
 {{- define "failover.check" -}}
 {{- $provided := list -}}
@@ -77,6 +102,13 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | quote }}
 {{- if not (has $path $provided) -}}
 {{- fail (printf "\n\nconfig names the file %s, which is not there in the pod. There would be: %s.\nAdd it to `secrets`, or correct the path." $file (join ", " $provided | default "none")) -}}
 {{- end -}}
+{{- end -}}
+{{- $places := list -}}
+{{- range $key := list "storageClass" "existingClaim" "local" "hostPath" -}}
+{{- if index $.Values.persistence $key }}{{ $places = append $places (printf "persistence.%s" $key) }}{{ end -}}
+{{- end -}}
+{{- if gt (len $places) 1 -}}
+{{- fail (printf "\n\nthe ledger is in one place, and there are %s: keep one of them." (join " and " $places)) -}}
 {{- end -}}
 {{- if and .Values.awayFrom .Values.affinity.podAntiAffinity -}}
 {{- fail "\n\nawayFrom is written into affinity.podAntiAffinity: keep one of them." -}}

@@ -11,9 +11,13 @@ use kube::{Api, Client, api::PostParams};
 
 use super::{
     Named, Target,
+    convert::Item,
     topic::{ObjectQuery, READ_TIMEOUT, WorkloadKind, blindness},
 };
-use crate::ports::{Finding, FindingState};
+use crate::{
+    domain::kube::{BY_SELECTOR, Pod},
+    ports::{Finding, FindingState},
+};
 
 /// What to do when the API server cannot be asked.
 pub const REACH: &str = "in a pod: mount its service account's token and let it reach the API server; elsewhere: \
@@ -121,18 +125,38 @@ async fn exists(client: &Client, target: &Target) -> Finding {
         Named::Selector(selector) => ObjectQuery::Pods { namespace, selector: selector.clone() },
     };
     let subject = format!("{} ({target})", target.validator);
-    match (topic.read(client.clone()).await, &target.named) {
-        (Err(why), _) => {
-            Finding::unknown(subject, why.to_string(), "see what is said of the API server and of the permissions")
+    let items = match topic.read(client.clone()).await {
+        Ok(items) => items,
+        Err(why) => {
+            let remedy = "see what is said of the API server and of the permissions";
+            return Finding::unknown(subject, why.to_string(), remedy);
         }
-        (Ok(items), Named::Selector(_)) if items.len() > 1 => {
-            let detail = format!("matches {} pods, and a validator is one", items.len());
-            Finding::problem(subject, detail, "narrow its `kubernetes.selector` to the labels of one pod")
+    };
+    let Some(first) = items.first() else {
+        let remedy = format!("correct namespace and name under its `kubernetes`, or start it; {BY_SELECTOR}");
+        return Finding::problem(subject, "is not there", &remedy);
+    };
+    if let Some((workload, Some(selector))) = first.what.workload()
+        && workload.replicas == 0
+        && workload.pods == 0
+    {
+        let pods = ObjectQuery::Pods { namespace: target.namespace.clone(), selector: selector.clone() };
+        let others = pods.read(client.clone()).await.is_ok_and(|pods| !live(&pods).is_empty());
+        if others {
+            let detail = "is scaled to zero, and a pod that is not its own runs";
+            return Finding::problem(subject, detail, format!("{BY_SELECTOR}, here: '{selector}'"));
         }
-        (Ok(items), _) if items.is_empty() => {
-            let remedy = "correct namespace and name under its `kubernetes`, or start it";
-            Finding::problem(subject, "is not there", remedy)
-        }
-        (Ok(_), _) => Finding::ok(subject, "is there"),
     }
+    let pods = live(&items).len();
+    if pods > 1 {
+        let detail = format!("matches {pods} pods, and a validator is one");
+        return Finding::problem(subject, detail, "narrow its `kubernetes.selector` to the labels of one pod");
+    }
+    Finding::ok(subject, "is there")
+}
+
+/// The pods among these that live and that nobody takes away.
+fn live(items: &[Item]) -> Vec<&Pod> {
+    let pods = items.iter().filter_map(|item| item.what.pod()).map(|(pod, _)| pod);
+    pods.filter(|pod| !pod.deleting && !pod.has_ended()).collect()
 }

@@ -16,7 +16,8 @@ use k8s_openapi::{
 use crate::domain::{
     Span, Time, end_of_line,
     kube::{
-        ClaimState, Container, ContainerExit, ContainerState, NodeState, PauseNote, Pod, PodPhase, Ready, WorkloadFacts,
+        ClaimState, Container, ContainerExit, ContainerRole, ContainerState, NodeState, PauseNote, Pod, PodPhase,
+        Ready, WorkloadFacts,
     },
     one_line,
 };
@@ -82,11 +83,15 @@ fn item(metadata: &ObjectMeta, what: What) -> Item {
 pub(super) fn stateful_set(object: StatefulSet) -> Item {
     let spec = object.spec.unwrap_or_default();
     let status = object.status.unwrap_or_default();
-    // The controller makes both the same when every pod of the new revision is ready.
-    let unproven = status.update_revision.is_some() && status.current_revision != status.update_revision;
+    // A partition that reaches over the one pod there is keeps it at the old template: nothing is rolled out.
+    let partition = spec.update_strategy.and_then(|strategy| strategy.rolling_update?.partition).unwrap_or(0);
+    // The controller makes both the same when every pod of the new revision is ready; under OnDelete it never does.
+    let changes = status.update_revision.is_some() && status.current_revision != status.update_revision;
     let workload = WorkloadFacts {
         replicas: spec.replicas.unwrap_or(1),
-        unproven,
+        pods: status.replicas,
+        unproven: changes && partition < 1,
+        changed_at: changed_at(&object.metadata),
         revision: status.update_revision,
         deleting: object.metadata.deletion_timestamp.is_some(),
         pause: pause(&object.metadata),
@@ -96,18 +101,31 @@ pub(super) fn stateful_set(object: StatefulSet) -> Item {
 
 pub(super) fn deployment(object: Deployment) -> Item {
     let spec = object.spec.unwrap_or_default();
-    let conditions = object.status.and_then(|status| status.conditions).unwrap_or_default();
+    let status = object.status.unwrap_or_default();
+    let conditions = status.conditions.unwrap_or_default();
     // Stays so until the template changes again, whatever becomes of the pods.
     let proven = conditions.iter().find(|condition| condition.type_ == "Progressing");
-    let unproven = proven.is_some_and(|condition| condition.reason.as_deref() != Some("NewReplicaSetAvailable"));
+    let changes = proven.is_some_and(|condition| condition.reason.as_deref() != Some("NewReplicaSetAvailable"));
     let workload = WorkloadFacts {
         replicas: spec.replicas.unwrap_or(1),
-        unproven,
+        pods: status.replicas.unwrap_or(0),
+        // Nothing is rolled out while it is paused, and a pause may be forever.
+        unproven: changes && !spec.paused.unwrap_or(false),
+        changed_at: changed_at(&object.metadata),
         revision: None,
         deleting: object.metadata.deletion_timestamp.is_some(),
         pause: pause(&object.metadata),
     };
     item(&object.metadata, What::Workload { workload, selector: selector(&spec.selector) })
+}
+
+/// When somebody wrote the pods' template last, by the API server's own notes. Writing the same again changes nothing.
+fn changed_at(metadata: &ObjectMeta) -> Option<Time> {
+    let entries = metadata.managed_fields.iter().flatten().filter(|entry| entry.subresource.is_none());
+    let of_template = entries.filter(|entry| {
+        entry.fields_v1.as_ref().is_some_and(|fields| fields.0.pointer("/f:spec/f:template").is_some())
+    });
+    of_template.filter_map(|entry| entry.time.as_ref().map(|time| time.0)).max()
 }
 
 fn pause(metadata: &ObjectMeta) -> Option<PauseNote> {
@@ -145,9 +163,15 @@ pub(super) fn pod(object: core::Pod) -> Item {
     let unscheduled = condition("PodScheduled")
         .filter(|condition| condition.status == "False" && condition.reason.as_deref() == Some("Unschedulable"));
     let disruption = condition("DisruptionTarget").filter(|condition| condition.status == "True");
-    let mut containers: Vec<Container> =
-        status.init_container_statuses.unwrap_or_default().into_iter().map(|one| container(one, true)).collect();
-    containers.extend(status.container_statuses.unwrap_or_default().into_iter().map(|one| container(one, false)));
+    let restarted = |one: &core::Container| one.restart_policy.as_deref() == Some("Always");
+    let first = spec.init_containers.unwrap_or_default().into_iter().map(|one| {
+        let role = if restarted(&one) { ContainerRole::Sidecar } else { ContainerRole::Init };
+        (one.name, role)
+    });
+    let main = spec.containers.into_iter().map(|one| (one.name, ContainerRole::Main));
+    let statuses = [status.init_container_statuses, status.container_statuses];
+    let containers = containers(first.chain(main).collect(), statuses.into_iter().flatten().flatten());
+    let label = |key: &str| metadata.labels.as_ref().and_then(|labels| labels.get(key).cloned());
     let volumes = spec.volumes.unwrap_or_default().into_iter();
     let owner =
         metadata.owner_references.as_ref().and_then(|owners| owners.iter().find(|one| one.controller == Some(true)));
@@ -166,7 +190,9 @@ pub(super) fn pod(object: core::Pod) -> Item {
             .map(|condition| short(condition.message.as_deref().or(condition.reason.as_deref()).unwrap_or_default())),
         disruption: disruption.and_then(|condition| condition.reason.clone()),
         sandbox_made: is("PodReadyToStartContainers"),
-        revision: metadata.labels.as_ref().and_then(|labels| labels.get("controller-revision-hash").cloned()),
+        revision: label("controller-revision-hash").or_else(|| label("pod-template-hash")),
+        worked: false,
+        pinned_to: spec.node_selector.and_then(|mut wanted| wanted.remove("kubernetes.io/hostname")),
         containers,
         claims: volumes.filter_map(|volume| volume.persistent_volume_claim).map(|claim| claim.claim_name).collect(),
     };
@@ -183,7 +209,18 @@ fn phase(phase: Option<&str>) -> PodPhase {
     }
 }
 
-fn container(status: ContainerStatus, init: bool) -> Container {
+/// The containers that the spec names, in its order, each with its status: what a container is, the spec alone says.
+fn containers(named: Vec<(String, ContainerRole)>, statuses: impl Iterator<Item = ContainerStatus>) -> Vec<Container> {
+    let mut statuses: BTreeMap<String, ContainerStatus> =
+        statuses.map(|status| (status.name.clone(), status)).collect();
+    let mut of = |(name, role)| match statuses.remove(&name) {
+        Some(status) => container(status, role),
+        None => Container { name, role, ..Container::default() },
+    };
+    named.into_iter().map(&mut of).collect()
+}
+
+fn container(status: ContainerStatus, role: ContainerRole) -> Container {
     let state = status.state.unwrap_or_default();
     let state = if state.running.is_some() {
         ContainerState::Running
@@ -197,11 +234,13 @@ fn container(status: ContainerStatus, init: bool) -> Container {
     };
     Container {
         name: status.name,
-        init,
+        role,
         state,
         ready: status.ready,
         restarts: status.restart_count,
         restarted_at: None,
+        in_a_row: 0,
+        backed_off: false,
         last_exit: status.last_state.and_then(|last| last.terminated).map(exit),
     }
 }
@@ -211,6 +250,7 @@ fn exit(ended: ContainerStateTerminated) -> ContainerExit {
         code: ended.exit_code,
         reason: ended.reason.unwrap_or_default(),
         message: last_lines(&ended.message.unwrap_or_default()),
+        ran: ended.started_at.zip(ended.finished_at).map(|(from, to)| to.0.duration_since(from.0)),
     }
 }
 
@@ -270,67 +310,4 @@ fn joined(text: &str) -> String {
 pub(super) type Items = BTreeMap<String, Item>;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn megabytes_of_text_become_a_line() {
-        let text = format!("{}\nfatal: database is corrupt\n", "x".repeat(3_000_000));
-        let kept = last_lines(&text);
-        assert!(kept.chars().count() <= TEXT + 1);
-        assert!(kept.ends_with("/ fatal: database is corrupt"), "{kept}");
-        assert_eq!(last_lines("short\n"), "short");
-        assert!(short(&text).chars().count() <= TEXT + 1);
-    }
-
-    #[test]
-    fn an_empty_selector_is_none_because_it_would_match_every_pod() {
-        assert_eq!(selector(&LabelSelector::default()), None);
-        let labels = BTreeMap::from([("app".to_owned(), "vc".to_owned())]);
-        assert_eq!(
-            selector(&LabelSelector { match_labels: Some(labels), ..Default::default() }),
-            Some("app=vc".into())
-        );
-    }
-
-    #[test]
-    fn fields_an_older_server_leaves_out_are_not_known() {
-        let item = pod(serde_json::from_str(r#"{"metadata":{"name":"a"}}"#).unwrap());
-        let What::Pod { pod, .. } = item.what else { panic!() };
-        assert_eq!((pod.phase, pod.sandbox_made, pod.node), (PodPhase::Unknown, None, None));
-        let What::Node(state) = node(serde_json::from_str(r#"{"metadata":{"name":"a"}}"#).unwrap()).what else {
-            panic!()
-        };
-        assert_eq!(state.ready, Ready::Unsaid);
-    }
-
-    #[test]
-    fn a_scheduler_that_stumbles_has_not_refused_the_pod() {
-        let of = |reason: &str| {
-            let json = format!(
-                r#"{{"metadata":{{"name":"a"}},"status":{{"conditions":[
-                    {{"type":"PodScheduled","status":"False","reason":"{reason}","message":"said"}}]}}}}"#
-            );
-            let What::Pod { pod, .. } = pod(serde_json::from_str(&json).unwrap()).what else { panic!() };
-            pod.unschedulable
-        };
-        assert_eq!(of("Unschedulable").as_deref(), Some("said"));
-        assert_eq!(of("SchedulerError"), None);
-    }
-
-    #[test]
-    fn a_template_is_unproven_until_both_revisions_are_the_same() {
-        let of = |current: &str, update: &str| {
-            let json = format!(
-                r#"{{"metadata":{{"name":"a"}},"spec":{{"selector":{{}},"serviceName":"a","template":{{}}}},
-                    "status":{{"replicas":1,"currentRevision":"{current}","updateRevision":"{update}"}}}}"#
-            );
-            let What::Workload { workload, .. } = stateful_set(serde_json::from_str(&json).unwrap()).what else {
-                panic!()
-            };
-            workload.unproven
-        };
-        assert!(of("a-1", "a-2"));
-        assert!(!of("a-2", "a-2"));
-    }
-}
+mod tests;

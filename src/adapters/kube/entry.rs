@@ -2,7 +2,7 @@
 //!
 //! What several of them amount to for one validator is put together in [`super::index`].
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use tokio::time::Instant;
 
@@ -43,7 +43,8 @@ pub(super) struct QueryState {
     /// When the server last said anything about it.
     pub(super) proven_at: Option<Instant>,
     pub(super) was_there: bool,
-    pub(super) lease: Option<Renewal>,
+    /// Of a topic of leases: each node's.
+    pub(super) leases: BTreeMap<String, Renewal>,
 }
 
 /// A lease as we saw it change.
@@ -80,19 +81,34 @@ impl QueryState {
     /// A lease counts by when we see it change; what it says itself is compared with our clock only to find clocks that
     /// are wrong.
     pub(super) fn renew(&mut self, at: ClockPair) {
-        let Some((renewed_at, duration)) = self.only(What::lease) else {
-            self.lease = None;
-            return;
-        };
-        let duration = duration.filter(|duration| *duration > Span::ZERO).unwrap_or(LEASE);
-        let same = self.lease.as_ref().is_some_and(|lease| lease.renewed_at == renewed_at);
-        if let Some(lease) = self.lease.as_mut().filter(|_| same) {
-            lease.duration = duration;
-            return;
+        let items = &self.items;
+        self.leases.retain(|name, _| items.contains_key(name));
+        for (name, item) in items {
+            let Some((renewed_at, duration)) = item.what.lease() else { continue };
+            let duration = duration.filter(|duration| *duration > Span::ZERO).unwrap_or(LEASE);
+            let known = self.leases.get_mut(name);
+            let seen_alive = known.is_some();
+            if let Some(lease) = known.filter(|lease| lease.renewed_at == renewed_at) {
+                lease.duration = duration;
+                continue;
+            }
+            let skew = renewed_at.map_or(Span::ZERO, |time| time.duration_since(at.wall));
+            let lease = Renewal { renewed_at, changed_at: at.mono, seen_alive, duration, skew };
+            self.leases.insert(name.clone(), lease);
         }
-        let skew = renewed_at.map_or(Span::ZERO, |time| time.duration_since(at.wall));
-        let seen_alive = self.lease.is_some();
-        self.lease = Some(Renewal { renewed_at, changed_at: at.mono, seen_alive, duration, skew });
+    }
+
+    /// When another node's lease changed last: of that one whose time is nearest to this one's. One that we have seen
+    /// alive is compared with such, and says nothing of one that may have been dead before we came.
+    pub(super) fn nearest(&self, name: &str) -> Option<Instant> {
+        let ours = self.leases.get(name)?;
+        let others = || self.leases.iter().filter(|(other, _)| *other != name).map(|(_, lease)| lease);
+        if !ours.seen_alive && others().any(|other| other.seen_alive) {
+            return None;
+        }
+        let apart = |other: &Instant| other.max(&ours.changed_at).duration_since(*other.min(&ours.changed_at));
+        let same = others().filter(|other| other.seen_alive == ours.seen_alive).map(|other| other.changed_at);
+        same.min_by_key(apart)
     }
 }
 

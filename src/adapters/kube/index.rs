@@ -11,11 +11,12 @@ use super::{
     Named, Target,
     convert::{Item, Items, OwnerRef, What},
     entry::{ClockPair, QueryState},
-    memory::Memory,
+    memory::{Memory, Seen},
     topic::{ObjectQuery, WatchEvent, WorkloadKind},
 };
 use crate::domain::kube::{
-    self, Blindness, Claim, ClaimState, Facts, Health, Known, NodeFacts, NodeLease, PauseNote, Pod, WorkloadFacts,
+    self, Blindness, Claim, ClaimState, Facts, Health, Known, NodeFacts, NodeLease, NodeState, PauseNote, Pod,
+    WorkloadFacts,
 };
 
 pub(super) struct Index {
@@ -69,8 +70,8 @@ impl Index {
                 let old = std::mem::replace(&mut entry.items, all);
                 entry.answered = true;
                 // While the server did not answer, no kubelet could renew its lease either.
-                if let (Some(_), Some(lease)) = (entry.blind.take(), &mut entry.lease) {
-                    lease.changed_at = at.mono;
+                if entry.blind.take().is_some() {
+                    entry.leases.values_mut().for_each(|lease| lease.changed_at = at.mono);
                 }
                 let same = |item: &Item| entry.items.get(&item.name).is_some_and(|new| new.uid == item.uid);
                 old.into_values().filter(|item| !same(item)).collect()
@@ -131,7 +132,11 @@ impl Index {
         let gone = gone.as_ref().map(|gone| &gone.pod);
         for node in pods.iter().copied().chain(gone).filter_map(|pod| pod.node.as_ref()).chain(last) {
             topics.push(ObjectQuery::Node(node.clone()));
-            topics.push(ObjectQuery::Lease(node.clone()));
+            topics.push(ObjectQuery::Leases);
+        }
+        let nowhere = |pod: &&Pod| pod.node.is_none() && pod.has_unnamed_taints();
+        if watched.memory.gone.is_none() && pods.iter().any(nowhere) {
+            topics.push(ObjectQuery::AllNodes);
         }
         for name in pods.iter().flat_map(|pod| &pod.claims) {
             topics.push(ObjectQuery::Claim { namespace: namespace.clone(), name: name.clone() });
@@ -153,14 +158,15 @@ impl Index {
 
     /// Whether it shows that the server still speaks to us: a lease, or the node where it has none.
     pub(super) fn is_pulse(&self, topic: &ObjectQuery) -> bool {
-        let has_lease = |name: &str| {
-            let lease = self.topics.get(&ObjectQuery::Lease(name.to_owned()));
-            lease.is_some_and(|entry| entry.lease.is_some() && entry.blind.is_none() && entry.refused.is_none())
-        };
+        let leases = self.topics.get(&ObjectQuery::Leases);
+        let seen = leases.filter(|entry| entry.blind.is_none() && entry.refused.is_none());
         match topic {
-            ObjectQuery::Lease(name) => has_lease(name),
-            ObjectQuery::Node(name) => !has_lease(name),
-            ObjectQuery::Workload { .. } | ObjectQuery::Pods { .. } | ObjectQuery::Claim { .. } => false,
+            ObjectQuery::Leases => seen.is_some_and(|entry| !entry.leases.is_empty()),
+            ObjectQuery::Node(name) => !seen.is_some_and(|entry| entry.leases.contains_key(name)),
+            ObjectQuery::Workload { .. }
+            | ObjectQuery::Pods { .. }
+            | ObjectQuery::Claim { .. }
+            | ObjectQuery::AllNodes => false,
         }
     }
 
@@ -179,16 +185,24 @@ impl Index {
         };
         let mut names: BTreeSet<&String> = self.pods(watched).into_iter().filter_map(|pod| pod.node.as_ref()).collect();
         names.extend(memory.gone.as_ref().and_then(|gone| gone.pod.node.as_ref()));
+        let workload = workload_topic(target).map(|topic| self.workload(&topic));
+        let changed_at = match &workload {
+            Some(Known::Is(workload)) => workload.changed_at,
+            Some(Known::NotYet | Known::Missing | Known::Removed | Known::Blind(_)) | None => None,
+        };
         Facts {
             named: target.to_string(),
-            workload: workload_topic(target).map(|topic| self.workload(&topic)),
+            workload,
             pods,
             container: target.container.clone(),
             nodes: names.into_iter().map(|name| self.node(name, at)).collect(),
             claims: self.claims(watched),
+            all_nodes: self.all_nodes(),
             gone: memory.gone.clone(),
             shared_with: self.shared_with(watched),
             changing_since: memory.changing_since.map(|since| at.wall_at(since)),
+            changed_at: changed_at.max(memory.switched_at.map(|then| at.wall_at(then))),
+            elsewhere_since: memory.elsewhere_since.map(|since| at.wall_at(since)),
         }
     }
 
@@ -202,16 +216,26 @@ impl Index {
             .topics
             .get(&ObjectQuery::Node(name.to_owned()))
             .map_or(Known::NotYet, |entry| entry.state().with(entry.only(What::node).cloned()));
-        let lease = self.topics.get(&ObjectQuery::Lease(name.to_owned())).map_or(Known::NotYet, |entry| {
-            let lease = entry.lease.as_ref().map(|renewal| NodeLease {
+        let lease = self.topics.get(&ObjectQuery::Leases).map_or(Known::NotYet, |entry| {
+            let lease = entry.leases.get(name).map(|renewal| NodeLease {
                 changed_at: at.wall_at(renewal.changed_at),
                 seen_alive: renewal.seen_alive,
                 duration: renewal.duration,
                 skew: renewal.skew,
+                nearest: entry.nearest(name).map(|then| at.wall_at(then)),
             });
-            entry.state().with(lease)
+            match (entry.state(), lease) {
+                (Known::Is(()), None) => Known::Missing,
+                (state, lease) => state.with(lease),
+            }
         });
         NodeFacts { name: name.to_owned(), object, lease }
+    }
+
+    fn all_nodes(&self) -> Known<Vec<(String, NodeState)>> {
+        let Some(entry) = self.topics.get(&ObjectQuery::AllNodes) else { return Known::NotYet };
+        let nodes = entry.items.iter().filter_map(|(name, item)| Some((name.clone(), item.what.node()?.clone())));
+        entry.state().with(Some(nodes.collect()))
     }
 
     fn claims(&self, watched: &Watched) -> Vec<Claim> {
@@ -236,10 +260,17 @@ impl Index {
         sharing.map(|other| other.target.validator.to_string()).collect()
     }
 
-    /// Its pods: those that match and, if a workload is named, are that workload's.
+    /// Its pods: those that match and, if a workload is named, are that workload's, without what earlier ones left.
     fn pods(&self, watched: &Watched) -> Vec<&Pod> {
         let Some(entry) = watched.pods_topic().and_then(|topic| self.topics.get(&topic)) else { return Vec::new() };
-        entry.items.values().filter_map(|item| pod_of(&watched.target, item)).collect()
+        kube::without_left_overs(entry.items.values().filter_map(|item| pod_of(&watched.target, item)).collect())
+    }
+
+    /// Whether any pod matches that lives and nobody takes away, whosever it is.
+    fn has_live_pod(&self, watched: &Watched) -> bool {
+        let entry = watched.pods_topic().and_then(|topic| self.topics.get(&topic));
+        let mut pods = entry.into_iter().flat_map(|entry| entry.items.values()).filter_map(|item| item.what.pod());
+        pods.any(|(pod, _)| !pod.deleting && !pod.has_ended())
     }
 
     /// Remembers pods that went, and how their nodes were at that moment.
@@ -251,6 +282,10 @@ impl Index {
             }
             let ours = gone.iter().filter_map(|item| pod_of(&watched.target, item)).next_back();
             let Some(pod) = ours.cloned() else { continue };
+            // What is cleared away behind its successor is not the validator that went.
+            if pod.has_ended() && !self.pods(watched).is_empty() {
+                continue;
+            }
             // A successor that never stood anywhere says nothing about why the last one that did has gone. A drain that
             // asks twice takes it away as well.
             if pod.node.is_none() && watched.memory.gone.is_some() {
@@ -268,13 +303,14 @@ impl Index {
     fn remember(&mut self, at: ClockPair) {
         for number in 0..self.watched.len() {
             let watched = &self.watched[number];
-            let workload = workload_topic(&watched.target).and_then(|topic| {
+            let others_pod = self.has_live_pod(watched);
+            let seen = workload_topic(&watched.target).and_then(|topic| {
                 let (workload, selector) = self.topics.get(&topic)?.only(What::workload)?;
-                Some((workload.unproven, selector.clone()))
+                Some(Seen { workload, selector: selector.clone(), others_pod })
             });
             let pods: Vec<Pod> = self.pods(watched).into_iter().cloned().collect();
-            let memory = &mut self.watched[number].memory;
-            memory.update(workload, &pods, at.mono);
+            let Watched { target, memory, .. } = &mut self.watched[number];
+            memory.update(seen, &pods, target.container.as_deref(), at.mono);
             // Watches are not in step: that the node was closed is often seen after its pod has gone.
             let left = memory.gone.as_ref().and_then(|gone| gone.pod.node.clone());
             let cordoned = left.is_some_and(|name| self.node(&name, at).is_cordoned());

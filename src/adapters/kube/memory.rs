@@ -2,12 +2,12 @@
 //!
 //! It is lost in a restart, and every grace begins again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::time::Instant;
 
 use super::entry::ClockPair;
-use crate::domain::kube::{ContainerState, GonePod, Pod, PodPhase};
+use crate::domain::kube::{BACK_OFF, CALM, Container, ContainerState, ELSEWHERE, GonePod, Pod, WorkloadFacts};
 
 #[derive(Default)]
 pub(super) struct Memory {
@@ -19,21 +19,78 @@ pub(super) struct Memory {
     pub(super) node: Option<String>,
     /// Since when its template is unproven.
     pub(super) changing_since: Option<Instant>,
+    /// When a pod of another template than the last one's came.
+    pub(super) switched_at: Option<Instant>,
+    /// Since when it has neither replicas nor a pod, while somebody else's matches its selector.
+    pub(super) elsewhere_since: Option<Instant>,
+    /// The template of the pod that came last.
+    revision: Option<String>,
+    /// Templates of which a pod has been ready.
+    proven: BTreeSet<String>,
     pods: BTreeMap<String, PodMemory>,
 }
 
 #[derive(Default)]
 struct PodMemory {
     idle_since: Option<Instant>,
-    restarts: BTreeMap<String, (i32, Option<Instant>)>,
+    was_ready: bool,
+    containers: BTreeMap<String, Restarts>,
+}
+
+/// How often a container was started, as we saw it.
+#[derive(Clone, Copy, Default)]
+struct Restarts {
+    count: i32,
+    at: Option<Instant>,
+    in_a_row: u32,
+    /// It waits in the kubelet's back-off.
+    waits: bool,
+    backed_off: bool,
+}
+
+impl Restarts {
+    fn see(&mut self, container: &Container, at: Instant) {
+        if container.restarts > self.count {
+            let soon = self.at.is_some_and(|last| at.duration_since(last) < CALM.unsigned_abs());
+            self.in_a_row = if soon { self.in_a_row + 1 } else { 1 };
+            (self.count, self.at, self.backed_off) = (container.restarts, Some(at), self.waits);
+        }
+        self.waits = match &container.state {
+            ContainerState::Waiting { reason, .. } => reason == BACK_OFF,
+            ContainerState::Running | ContainerState::Ended(_) | ContainerState::Unsaid => false,
+        };
+    }
+}
+
+/// What a memory learns of its workload.
+pub(super) struct Seen<'a> {
+    pub(super) workload: &'a WorkloadFacts,
+    pub(super) selector: Option<String>,
+    /// A pod that is not its own matches its selector.
+    pub(super) others_pod: bool,
 }
 
 impl Memory {
-    /// Brings it up to what is known now. `workload`: whether its template is unproven, and its selector.
-    pub(super) fn update(&mut self, workload: Option<(bool, Option<String>)>, pods: &[Pod], at: Instant) {
-        if let Some((unproven, selector)) = workload {
+    /// Brings it up to what is known now. `named`: the container that signs, if one is named.
+    pub(super) fn update(&mut self, seen: Option<Seen<'_>>, pods: &[Pod], named: Option<&str>, at: Instant) {
+        for pod in pods.iter().filter(|pod| pod.works(named)) {
+            self.proven.extend(pod.revision.clone());
+        }
+        let newest = pods.iter().max_by_key(|pod| pod.created_at).and_then(|pod| pod.revision.as_ref());
+        if let Some(newest) = newest.filter(|newest| self.revision.as_ref() != Some(newest)) {
+            self.switched_at = self.revision.is_some().then_some(at);
+            self.revision = Some(newest.clone());
+        }
+        if let Some(Seen { workload, selector, others_pod }) = seen {
             self.selector = selector;
-            self.changing_since = unproven.then(|| self.changing_since.unwrap_or(at));
+            let proven = workload.revision.as_ref().is_some_and(|revision| self.proven.contains(revision));
+            self.changing_since = (workload.unproven && !proven).then(|| self.changing_since.unwrap_or(at));
+            // Once somebody else's pod has run for long enough to be believed, its end is no human's work either.
+            let believed = self.elsewhere_since.is_some_and(|since| at - since >= ELSEWHERE.unsigned_abs());
+            let elsewhere = workload.replicas == 0 && (believed || (workload.pods == 0 && others_pod));
+            self.elsewhere_since = elsewhere.then(|| self.elsewhere_since.unwrap_or(at));
+            let (wanted, last) = (&workload.revision, &self.revision);
+            self.proven.retain(|one| wanted.as_ref() == Some(one) || last.as_ref() == Some(one));
         }
         // While its successor has no place, why the last one went is what there is to know.
         if pods.iter().any(|pod| pod.node.is_some()) {
@@ -45,13 +102,11 @@ impl Memory {
         self.pods.retain(|uid, _| pods.iter().any(|pod| pod.uid == *uid));
         for pod in pods {
             let memory = self.pods.entry(pod.uid.clone()).or_default();
-            memory.idle_since = (!runs(pod)).then(|| memory.idle_since.unwrap_or(at));
+            memory.idle_since = (!runs(pod, named)).then(|| memory.idle_since.unwrap_or(at));
+            memory.was_ready |= pod.works(named);
             for container in &pod.containers {
-                let (restarts, restarted_at) =
-                    memory.restarts.entry(container.name.clone()).or_insert((container.restarts, None));
-                if container.restarts > *restarts {
-                    (*restarts, *restarted_at) = (container.restarts, Some(at));
-                }
+                let first = Restarts { count: container.restarts, ..Restarts::default() };
+                memory.containers.entry(container.name.clone()).or_insert(first).see(container, at);
             }
         }
     }
@@ -60,18 +115,128 @@ impl Memory {
     pub(super) fn recall(&self, pod: &Pod, at: ClockPair) -> Pod {
         let mut pod = pod.clone();
         let Some(memory) = self.pods.get(&pod.uid) else { return pod };
+        pod.worked = memory.was_ready || pod.revision.as_ref().is_some_and(|revision| self.proven.contains(revision));
         pod.idle_since = memory.idle_since.map(|since| at.wall_at(since));
         for container in &mut pod.containers {
-            let restarted_at = memory.restarts.get(&container.name).and_then(|(_, restarted_at)| *restarted_at);
-            container.restarted_at = restarted_at.map(|then| at.wall_at(then));
+            let seen = memory.containers.get(&container.name).copied().unwrap_or_default();
+            container.restarted_at = seen.at.map(|then| at.wall_at(then));
+            (container.in_a_row, container.backed_off) = (seen.in_a_row, seen.backed_off);
         }
         pod
     }
 }
 
-fn runs(pod: &Pod) -> bool {
-    let mut containers = pod.containers.iter().filter(|container| !container.init).peekable();
-    pod.phase == PodPhase::Running
-        && containers.peek().is_some()
-        && containers.all(|container| container.state == ContainerState::Running)
+/// Whether all of it that has to run does. Its phase would not say: that counts what is beside the validator as well.
+fn runs(pod: &Pod, named: Option<&str>) -> bool {
+    let mut runners = pod.runners(named).peekable();
+    runners.peek().is_some() && runners.all(|container| container.state == ContainerState::Running)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::domain::Time;
+
+    fn container(name: &str, restarts: i32, state: ContainerState) -> Container {
+        Container { name: name.into(), restarts, state, ..Container::default() }
+    }
+
+    fn waits(reason: &str) -> ContainerState {
+        ContainerState::Waiting { reason: reason.into(), message: String::new() }
+    }
+
+    fn pod(uid: &str, revision: &str, containers: Vec<Container>) -> Pod {
+        Pod { uid: uid.into(), revision: Some(revision.into()), containers, ..Pod::default() }
+    }
+
+    /// What is remembered of the pod's first container after it was seen with these numbers of restarts, minutes apart.
+    fn seen(restarts: &[(i32, u64)]) -> (u32, bool) {
+        let (start, mut memory) = (Instant::now(), Memory::default());
+        let (mut at, mut last) = (start, pod("1", "r1", Vec::new()));
+        for (restarts, minutes) in restarts {
+            at += Duration::from_secs(60 * minutes);
+            last = pod("1", "r1", vec![container("vc", *restarts, ContainerState::Running)]);
+            memory.update(None, std::slice::from_ref(&last), None, at);
+        }
+        let recalled = memory.recall(&last, ClockPair { wall: Time::UNIX_EPOCH, mono: at });
+        (recalled.containers[0].in_a_row, recalled.containers[0].restarted_at.is_some())
+    }
+
+    #[test]
+    fn restarts_count_in_a_row_only_and_not_over_a_life() {
+        assert_eq!(seen(&[(6, 0)]), (0, false), "what was before we watch");
+        assert_eq!(seen(&[(6, 0), (7, 60)]), (1, true));
+        assert_eq!(seen(&[(6, 0), (7, 60), (8, 9), (9, 9)]), (3, true));
+        assert_eq!(seen(&[(6, 0), (7, 60), (8, 9), (9, 10)]), (1, true), "the kubelet has forgotten those before");
+        // A server that did not answer for hours shows them at once; how far apart they were is not known.
+        assert_eq!(seen(&[(6, 0), (11, 300)]), (1, true));
+    }
+
+    #[test]
+    fn a_container_that_comes_out_of_the_back_off_is_remembered_so() {
+        let (start, mut memory) = (Instant::now(), Memory::default());
+        let mut backed_off = |restarts, state| {
+            let pod = pod("1", "r1", vec![container("vc", restarts, state)]);
+            memory.update(None, std::slice::from_ref(&pod), None, start);
+            memory.recall(&pod, ClockPair { wall: Time::UNIX_EPOCH, mono: start }).containers[0].backed_off
+        };
+        assert!(!backed_off(6, waits(BACK_OFF)));
+        assert!(backed_off(7, ContainerState::Running));
+        assert!(!backed_off(8, ContainerState::Running), "this one was started at once");
+    }
+
+    #[test]
+    fn a_template_is_proven_by_a_pod_that_was_ready_and_by_no_other_templates() {
+        let (start, mut memory) = (Instant::now(), Memory::default());
+        let workload = WorkloadFacts { unproven: true, revision: Some("r2".into()), ..WorkloadFacts::default() };
+        let mut update = |pods: &[Pod]| {
+            memory.update(Some(Seen { workload: &workload, selector: None, others_pod: false }), pods, None, start);
+            let worked =
+                pods.first().map(|pod| memory.recall(pod, ClockPair { wall: Time::UNIX_EPOCH, mono: start }).worked);
+            (memory.changing_since.is_some(), memory.switched_at.is_some(), worked)
+        };
+        let ready = |pod: Pod| Pod { ready: true, ..pod };
+        assert_eq!(
+            update(&[ready(pod("1", "r1", Vec::new()))]),
+            (true, false, Some(true)),
+            "the old one says nothing of it"
+        );
+        assert_eq!(update(&[pod("2", "r2", Vec::new())]), (true, true, Some(false)));
+        assert_eq!(update(&[ready(pod("2", "r2", Vec::new()))]), (false, true, Some(true)));
+        assert_eq!(update(&[pod("2", "r2", Vec::new())]), (false, true, Some(true)), "it broke by itself");
+        assert_eq!(update(&[]), (false, true, None));
+        assert_eq!(update(&[pod("3", "r2", Vec::new())]), (false, true, Some(true)), "its successor is of the same");
+    }
+
+    #[test]
+    fn what_runs_beside_the_named_container_does_not_make_the_pod_idle() {
+        let (start, mut memory) = (Instant::now(), Memory::default());
+        let pod =
+            pod("1", "r1", vec![container("side", 3, waits(BACK_OFF)), container("vc", 0, ContainerState::Running)]);
+        let at = ClockPair { wall: Time::UNIX_EPOCH, mono: start };
+        memory.update(None, std::slice::from_ref(&pod), Some("vc"), start);
+        assert_eq!(memory.recall(&pod, at).idle_since, None);
+        memory.update(None, std::slice::from_ref(&pod), None, start);
+        assert!(memory.recall(&pod, at).idle_since.is_some(), "where none is named, all have to run");
+    }
+
+    #[test]
+    fn somebody_elses_pod_counts_from_when_it_is_seen_and_until_the_workload_has_replicas() {
+        let (start, mut memory) = (Instant::now(), Memory::default());
+        let mut since = |seconds, replicas, pods, others_pod| {
+            let (workload, at) =
+                (WorkloadFacts { replicas, pods, ..WorkloadFacts::default() }, Duration::from_secs(seconds));
+            memory.update(Some(Seen { workload: &workload, selector: None, others_pod }), &[], None, start + at);
+            memory.elsewhere_since.is_some()
+        };
+        assert!(!since(0, 1, 1, true));
+        assert!(!since(1, 0, 1, true), "its own pod is going");
+        assert!(since(2, 0, 0, true));
+        assert!(!since(6, 0, 0, false), "it was its own, seen a moment longer: a human scaled it to zero");
+        assert!(since(7, 0, 0, true));
+        assert!(since(12, 0, 0, false), "it has run for long enough: its end is no human's work");
+        assert!(!since(13, 1, 0, false));
+    }
 }

@@ -45,11 +45,23 @@ pub enum WorkloadKind {
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum ObjectQuery {
-    Workload { kind: WorkloadKind, namespace: String, name: String },
-    Pods { namespace: String, selector: String },
+    Workload {
+        kind: WorkloadKind,
+        namespace: String,
+        name: String,
+    },
+    Pods {
+        namespace: String,
+        selector: String,
+    },
     Node(String),
-    Lease(String),
-    Claim { namespace: String, name: String },
+    AllNodes,
+    /// Those of all nodes: one that stops alone is a machine, several at once may be the cluster's store.
+    Leases,
+    Claim {
+        namespace: String,
+        name: String,
+    },
 }
 
 /// What a topic has to say.
@@ -78,8 +90,8 @@ impl ObjectQuery {
                 format!("deployments.apps in namespace {namespace}")
             }
             Self::Pods { namespace, .. } => format!("pods in namespace {namespace}"),
-            Self::Node(_) => "nodes".into(),
-            Self::Lease(_) => format!("leases.coordination.k8s.io in namespace {LEASES}"),
+            Self::Node(_) | Self::AllNodes => "nodes".into(),
+            Self::Leases => format!("leases.coordination.k8s.io in namespace {LEASES}"),
             Self::Claim { namespace, .. } => format!("persistentvolumeclaims in namespace {namespace}"),
         }
     }
@@ -100,9 +112,8 @@ impl ObjectQuery {
                 watch(Api::<Pod>::namespaced(client, namespace), config, &self, convert::pod, tx).await
             }
             Self::Node(name) => watch(Api::<Node>::all(client), by_name(name), &self, convert::node, tx).await,
-            Self::Lease(name) => {
-                watch(Api::<Lease>::namespaced(client, LEASES), by_name(name), &self, convert::lease, tx).await
-            }
+            Self::AllNodes => watch(Api::<Node>::all(client), all(), &self, convert::node, tx).await,
+            Self::Leases => watch(Api::<Lease>::namespaced(client, LEASES), all(), &self, convert::lease, tx).await,
             Self::Claim { namespace, name } => {
                 let api = Api::<PersistentVolumeClaim>::namespaced(client, namespace);
                 watch(api, by_name(name), &self, convert::claim, tx).await
@@ -126,7 +137,10 @@ impl ObjectQuery {
                     read(Api::<Pod>::namespaced(client, namespace), params, convert::pod).await
                 }
                 Self::Node(name) => read(Api::<Node>::all(client), named(name), convert::node).await,
-                Self::Lease(name) => read(Api::<Lease>::namespaced(client, LEASES), named(name), convert::lease).await,
+                Self::AllNodes => read(Api::<Node>::all(client), ListParams::default(), convert::node).await,
+                Self::Leases => {
+                    read(Api::<Lease>::namespaced(client, LEASES), ListParams::default(), convert::lease).await
+                }
                 Self::Claim { namespace, name } => {
                     let api = Api::<PersistentVolumeClaim>::namespaced(client, namespace);
                     read(api, named(name), convert::claim).await
@@ -141,8 +155,12 @@ impl ObjectQuery {
     }
 }
 
+fn all() -> watcher::Config {
+    watcher::Config::default()
+}
+
 fn by_name(name: &str) -> watcher::Config {
-    watcher::Config::default().fields(&format!("metadata.name={name}"))
+    all().fields(&format!("metadata.name={name}"))
 }
 
 async fn watch<K>(

@@ -2,14 +2,14 @@
 //!
 //! What the network costs (a block that comes late, an answer that is slow, a node that pauses) takes seconds, whatever
 //! the chain's slots are. So no bound is a number of slots or a share of an epoch alone: on Gnosis two slots are ten
-//! seconds. `tests/it/beacon/tolerances.rs` measures them on chains of many shapes; decision 0015 has the table.
+//! seconds. `tests/it/beacon/tolerances.rs` measures them on chains of many shapes; decision 0017 has the table.
 
 use super::{ChainTime, Epoch, Slot};
 use crate::domain::{Span, Time, TimeExt};
 
 /// How old a well node's head may be. Slots stay empty now and then, several in a row. Lighthouse's validator client
 /// takes a node for synced up to 8 slots of the mainnet behind (`--beacon-node-sync-tolerances`), which are 96 seconds;
-/// half as much again is what bursts of empty slots need (decision 0015). It may be this much, because it is not what
+/// half as much again is what bursts of empty slots need (decision 0017). It may be this much, because it is not what
 /// keeps a node that lags from being believed: [`ChainTime::head_needed`] is.
 const LAG: Span = Span::from_secs(144);
 

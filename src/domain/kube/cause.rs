@@ -7,6 +7,10 @@ use std::fmt;
 use super::Blindness;
 use crate::domain::{Span, human};
 
+/// What to write where the workload is of a kind that we do not watch.
+pub const BY_SELECTOR: &str =
+    "a pod that something else runs (an Argo Rollout, an OpenKruise set) is named by `kubernetes.selector`";
+
 /// What is the matter. The text stands after "because" or "says down: ".
 #[derive(Clone, Debug, PartialEq)]
 pub enum Cause {
@@ -184,6 +188,15 @@ pub enum Unseen {
         /// How far its time is ahead of ours; negative when behind.
         skew: Span,
     },
+    /// Leases of several nodes stopped together: rather than all these machines, the cluster's store may have stopped.
+    LeasesStopped {
+        node: String,
+        silent: Span,
+    },
+    /// It is scaled to zero, and a pod that is not its own runs.
+    RunByAnother {
+        named: String,
+    },
     /// The pod's status makes no sense to us.
     Unsaid {
         pod: String,
@@ -270,7 +283,7 @@ impl fmt::Display for Unseen {
                 write!(f, "the API server refuses (403): the role lacks the permission to {permission}")
             }
             Self::Blind { what, why } => write!(f, "{what} cannot be seen: {why}"),
-            Self::Missing { named } => write!(f, "there is no {named}"),
+            Self::Missing { named } => write!(f, "there is no {named}; {BY_SELECTOR}"),
             Self::NoPod { named } => write!(f, "no pod matches {named}"),
             Self::NoPodYet { named } => write!(f, "{named} has no pod yet"),
             Self::ManyPods { named, pods } => {
@@ -283,6 +296,15 @@ impl fmt::Display for Unseen {
             Self::ClockSkew { node, skew } => {
                 let (span, side) = if skew.is_negative() { (skew.abs(), "behind") } else { (*skew, "ahead of") };
                 write!(f, "the lease of node {node} is {} {side} our clock: one of the clocks is wrong", human(span))
+            }
+            Self::LeasesStopped { node, silent } => write!(
+                f,
+                "the lease of node {node} was not renewed for {}, but others stopped with it: the cluster's store may \
+                 take no writes",
+                human(*silent)
+            ),
+            Self::RunByAnother { named } => {
+                write!(f, "{named} is scaled to zero, and a pod that is not its own runs; {BY_SELECTOR}")
             }
             Self::Unsaid { pod } => write!(f, "the status of pod {pod} says nothing yet"),
         }

@@ -17,12 +17,19 @@ pub struct Facts {
     /// The nodes its pods stand on, and the node of the last one that went.
     pub nodes: Vec<NodeFacts>,
     pub claims: Vec<Claim>,
+    /// Every node of the cluster. It is asked for only while the scheduler does not name the taints that keep a pod from
+    /// its place, and nobody saw the last one go.
+    pub all_nodes: Known<Vec<(String, NodeState)>>,
     /// The pod that was there last and is gone, until another one stands on a node.
     pub gone: Option<GonePod>,
     /// Other validators whose names lead to the same pod.
     pub shared_with: Vec<String>,
-    /// Since when, by our clock, its template has not been proven by a ready pod.
+    /// Since when, by our clock, its template has not been proven by a pod that worked.
     pub changing_since: Option<Time>,
+    /// When its template changed last, or its pod became one of another template; `None` when nobody says.
+    pub changed_at: Option<Time>,
+    /// Since when it is scaled to zero and has no pod, while one of somebody else's matches its selector.
+    pub elsewhere_since: Option<Time>,
 }
 
 /// What is known of something that was asked for.
@@ -56,8 +63,12 @@ pub enum Blindness {
 pub struct WorkloadFacts {
     /// How many pods it should have.
     pub replicas: i32,
-    /// Its template has changed and no pod of the new one has been ready yet.
+    /// How many pods it has itself, by its controller.
+    pub pods: i32,
+    /// Its template has changed, by its controller, which rolls it out.
     pub unproven: bool,
+    /// When somebody wrote its template last.
+    pub changed_at: Option<Time>,
     /// The revision its pods should have, by their label; `None` when it is not written down.
     pub revision: Option<String>,
     /// Somebody has asked for its deletion.
@@ -99,6 +110,10 @@ pub struct Pod {
     pub sandbox_made: Option<bool>,
     /// The revision of the template it was made of.
     pub revision: Option<String>,
+    /// It, or another one of its revision, has been ready. The adapter remembers it.
+    pub worked: bool,
+    /// The only node it may stand on, if its template names one.
+    pub pinned_to: Option<String>,
     /// Its containers, init containers first.
     pub containers: Vec<Container>,
     pub claims: Vec<String>,
@@ -120,15 +135,30 @@ pub enum PodPhase {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Container {
     pub name: String,
-    pub init: bool,
+    pub role: ContainerRole,
     pub state: ContainerState,
     pub ready: bool,
     /// How often it was started again.
     pub restarts: i32,
     /// When we last saw it started again; `None` when not since we watch. The adapter keeps it over changes.
     pub restarted_at: Option<Time>,
+    /// How often we saw it started again in a row, each time less than [`CALM`] after the time before.
+    pub in_a_row: u32,
+    /// The kubelet made it wait before it was started again (`CrashLoopBackOff`).
+    pub backed_off: bool,
     /// How it ended the last time.
     pub last_exit: Option<ContainerExit>,
+}
+
+/// What a container is in its pod, by the pod's spec: the status mixes the last two up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ContainerRole {
+    #[default]
+    Main,
+    /// It ends before the others start, and they wait for it.
+    Init,
+    /// Written among the init containers with `restartPolicy: Always`: it runs beside the others.
+    Sidecar,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -149,6 +179,8 @@ pub struct ContainerExit {
     pub reason: String,
     /// The last lines of what it left behind.
     pub message: String,
+    /// For how long it had run, if the kubelet knows.
+    pub ran: Option<Span>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -191,6 +223,8 @@ pub struct NodeLease {
     pub duration: Span,
     /// How far its own time was ahead of our clock when it changed; negative when behind.
     pub skew: Span,
+    /// When the lease of another node changed last: of that one whose time is nearest to `changed_at`.
+    pub nearest: Option<Time>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -219,4 +253,54 @@ pub struct GonePod {
     pub node_was_sick: bool,
     /// Its node was closed for new pods then, or has been since.
     pub node_was_cordoned: bool,
+}
+
+/// The kubelet forgets earlier crashes when a container has run for this long: twice its longest back-off.
+pub const CALM: Span = Span::from_mins(10);
+
+/// For how long a pod that is not the workload's own has to match its selector. Watches are moments apart.
+pub const ELSEWHERE: Span = Span::from_secs(5);
+
+/// The kubelet's word for a container that waits because it ended again and again.
+pub const BACK_OFF: &str = "CrashLoopBackOff";
+
+/// The pods that are one, if they are: what has ended is left out while one lives. A node that shuts down, and one that
+/// is short of something, leaves its pods behind for weeks, and only the last of them says anything.
+#[must_use]
+pub fn without_left_overs(mut pods: Vec<&Pod>) -> Vec<&Pod> {
+    if pods.iter().any(|pod| !pod.has_ended()) {
+        pods.retain(|pod| !pod.has_ended());
+        return pods;
+    }
+    pods.into_iter().max_by_key(|pod| pod.created_at).into_iter().collect()
+}
+
+impl Pod {
+    /// All its containers have ended and none is started again.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        matches!(self.phase, PodPhase::Failed | PodPhase::Succeeded)
+    }
+
+    /// What has to run is ready. A named container may be while its pod, for what is beside it, is not.
+    #[must_use]
+    pub fn works(&self, named: Option<&str>) -> bool {
+        let mut runners = self.runners(named).peekable();
+        if named.is_some() { runners.peek().is_some() && runners.all(|container| container.ready) } else { self.ready }
+    }
+
+    /// The scheduler says that it did not get a node because of a taint, and not which one: since 1.36. Then only the
+    /// nodes themselves say whether one has died.
+    #[must_use]
+    pub fn has_unnamed_taints(&self) -> bool {
+        self.unschedulable.as_ref().is_some_and(|why| why.contains("taint") && !why.contains("taint {"))
+    }
+
+    /// The containers that have to run: the one that signs or, if none is named, all but those that only prepare.
+    pub fn runners<'a>(&'a self, named: Option<&'a str>) -> impl Iterator<Item = &'a Container> + Clone {
+        let runs = move |container: &&Container| {
+            container.role != ContainerRole::Init && named.is_none_or(|named| named == container.name)
+        };
+        self.containers.iter().filter(runs)
+    }
 }

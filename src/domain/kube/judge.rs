@@ -3,11 +3,22 @@
 //! Every doubt ends in [`Cause::Unseen`], and that is *unknown*: it opens nothing and excuses nothing.
 
 use super::{
-    Cause, Changed, Facts, GonePod, Health, Known, NodeFacts, OnCrash, Pod, Thresholds, Unseen, WorkloadFacts,
+    Cause, Changed, ELSEWHERE, Facts, GonePod, Health, Known, NodeFacts, NodeState, OnCrash, Pod, Ready, Thresholds,
+    Unseen, WorkloadFacts,
     node::{self, NodeView},
     pod::{EVICTION, Look, taken_by},
 };
-use crate::domain::{Time, TimeExt, Verdict};
+use crate::domain::{Span, Time, TimeExt, Verdict};
+
+/// Who changes a template looks at what becomes of it on the same day. What is broken a day later is an outage like any
+/// other, whatever it began with.
+const ATTENDED: Span = Span::from_hours(24);
+
+/// How every scheduler says that a node is closed for new pods.
+const CLOSED: &str = "node(s) were unschedulable";
+
+/// The taints of a node that has died. Any other one, a control plane's for example, is there all the time.
+const DEATH: [&str; 2] = ["node.kubernetes.io/unreachable", "node.kubernetes.io/not-ready"];
 
 #[must_use]
 pub fn judge(facts: &Facts, now: Time, thresholds: &Thresholds) -> Health {
@@ -77,7 +88,9 @@ impl Cause {
                 | Unseen::ManyPods { .. }
                 | Unseen::Shared { .. }
                 | Unseen::NoContainer { .. }
-                | Unseen::ClockSkew { .. },
+                | Unseen::ClockSkew { .. }
+                | Unseen::LeasesStopped { .. }
+                | Unseen::RunByAnother { .. },
             )
             | Self::Ready { .. }
             | Self::NotReady { .. }
@@ -117,7 +130,7 @@ impl<'a> Judge<'a> {
             Some(Known::Blind(why)) => return Cause::Unseen(Unseen::Blind { what: named(), why: why.clone() }),
             Some(Known::Removed) => return Cause::Deleted { what: named() },
             Some(Known::Is(workload)) if workload.deleting => return Cause::Deleted { what: named() },
-            Some(Known::Is(workload)) if workload.replicas == 0 => return Cause::ScaledToZero,
+            Some(Known::Is(workload)) if workload.replicas == 0 => return self.scaled_to_zero(),
             Some(Known::Is(workload)) if workload.replicas > 1 => {
                 let pods = usize::try_from(workload.replicas).unwrap_or(usize::MAX);
                 return Cause::Unseen(Unseen::ManyPods { named: named(), pods });
@@ -141,6 +154,18 @@ impl<'a> Judge<'a> {
             return Cause::Unseen(Unseen::ManyPods { named: named(), pods: standing });
         }
         self.of_pod(pod)
+    }
+
+    /// A human's work, unless somebody else's pod runs in its place. That is believed only when it lasts, because a pod
+    /// that goes is seen a moment longer than its workload's number.
+    fn scaled_to_zero(&mut self) -> Cause {
+        let Some(since) = self.facts.elsewhere_since else { return Cause::ScaledToZero };
+        let believed_at = since.plus(ELSEWHERE);
+        if self.now < believed_at {
+            self.review(Some(believed_at));
+            return Cause::ScaledToZero;
+        }
+        Cause::Unseen(Unseen::RunByAnother { named: self.facts.named.clone() })
     }
 
     /// The pod that is the validator: a ready one before others, one that stays before one that goes, then the newest.
@@ -205,10 +230,27 @@ impl<'a> Judge<'a> {
         if let Some(gone) = &self.facts.gone {
             return drained(gone);
         }
-        // We have not seen it go; the scheduler still says what it is. A node that died has a taint.
+        // We have not seen it go; the scheduler still says which nodes it may not have.
         let why = pod.unschedulable.as_deref()?;
-        let closed = why.contains("node(s) were unschedulable") && !why.contains("taint");
-        closed.then(|| Cause::Drained { pod: pod.name.clone(), node: None })
+        if !why.contains(CLOSED) || DEATH.iter().any(|taint| why.contains(taint)) {
+            return None;
+        }
+        let drained = Cause::Drained { pod: pod.name.clone(), node: None };
+        if !pod.has_unnamed_taints() {
+            return Some(drained);
+        }
+        let what = "the cluster's nodes".to_owned();
+        let nodes = match &self.facts.all_nodes {
+            Known::Is(nodes) => nodes,
+            Known::Blind(why) => return Some(Cause::Unseen(Unseen::Blind { what, why: why.clone() })),
+            Known::NotYet => return Some(Cause::Unseen(Unseen::NotYet { what })),
+            Known::Missing | Known::Removed => return None,
+        };
+        let may_stand = |name: &str| pod.pinned_to.as_ref().is_none_or(|only| only == name);
+        let mut places = nodes.iter().filter(|(name, _)| may_stand(name)).map(|(_, state)| state);
+        let died = |node: &NodeState| matches!(node.ready, Ready::False | Ready::Unknown) && !node.cordoned;
+        let is_human = places.clone().any(|node| node.cordoned) && !places.any(died);
+        is_human.then_some(drained)
     }
 
     fn without_pod(&mut self) -> Cause {
@@ -237,7 +279,8 @@ impl<'a> Judge<'a> {
 
     /// A rollout, while it may take its time.
     fn rollout(&mut self) -> Option<Cause> {
-        let since = self.facts.changing_since?;
+        let noticed = self.facts.changing_since?;
+        let since = self.facts.changed_at.unwrap_or(noticed);
         let ends_at = since.plus(self.thresholds.rollout_grace);
         if self.now >= ends_at {
             return None;
@@ -246,18 +289,22 @@ impl<'a> Judge<'a> {
         Some(Cause::Rollout { left: ends_at.duration_since(self.now) })
     }
 
-    /// Whether what is wrong with this pod began with a change: it is of the new template, which was never ready.
-    fn changed(&self, pod: &Pod) -> Changed {
-        match &self.facts.workload {
-            Some(Known::Is(WorkloadFacts { unproven: true, revision, .. }))
-                if revision.is_none() || *revision == pod.revision =>
-            {
-                Changed::Yes
+    /// Whether what is wrong with this pod began with a change: it is of the new template, no pod of which has ever
+    /// worked, and the change is not long ago. Where a controller finishes no rollout (`OnDelete`, a partition, a paused
+    /// deployment), only that ends it.
+    fn changed(&mut self, pod: &Pod) -> Changed {
+        let is_new = match &self.facts.workload {
+            Some(Known::Is(WorkloadFacts { unproven: true, revision, .. })) => {
+                !pod.worked && (revision.is_none() || *revision == pod.revision)
             }
-            None | Some(Known::Is(_) | Known::NotYet | Known::Missing | Known::Removed | Known::Blind(_)) => {
-                Changed::No
-            }
+            None | Some(Known::Is(_) | Known::NotYet | Known::Missing | Known::Removed | Known::Blind(_)) => false,
+        };
+        let attended_until = self.facts.changed_at.unwrap_or(pod.created_at).plus(ATTENDED);
+        if !is_new || self.now >= attended_until {
+            return Changed::No;
         }
+        self.review(Some(attended_until));
+        Changed::Yes
     }
 
     fn review(&mut self, at: Option<Time>) {

@@ -84,7 +84,12 @@ fn silent(node: &NodeFacts, lease: &NodeLease, now: Time) -> NodeView {
     if lease.skew.abs() > MAX_SKEW && (lease.seen_alive || !lease.skew.is_negative()) {
         return NodeView::Unseen(Unseen::ClockSkew { node: node.name.clone(), skew: lease.skew });
     }
-    NodeView::Gone(Gone::LeaseStale { silent: now.duration_since(lease.changed_at) })
+    let silent = now.duration_since(lease.changed_at);
+    // Kubelets renew four times as often, so of two that stop within half of it neither was heard after the other.
+    if lease.nearest.is_some_and(|other| other.duration_since(lease.changed_at).abs() <= lease.duration / 2) {
+        return NodeView::Unseen(Unseen::LeasesStopped { node: node.name.clone(), silent });
+    }
+    NodeView::Gone(Gone::LeaseStale { silent })
 }
 
 fn unseen_yet(node: &NodeFacts) -> NodeView {

@@ -3,16 +3,16 @@
 //! What that means is decided in [`super::judge()`]; how the pod's node is, in [`mod@super::node`].
 
 use super::{
-    Cause, Changed, ClaimState, Container, ContainerExit, ContainerState, End, Facts, Pod, PodPhase, Thresholds, Unseen,
+    BACK_OFF, CALM, Cause, Changed, ClaimState, Container, ContainerExit, ContainerRole, ContainerState, End, Facts,
+    Pod, PodPhase, Thresholds, Unseen,
 };
 use crate::domain::{Span, Time, TimeExt};
 
-/// The kubelet forgets earlier crashes when a container has run for this long (its back-off is reset then), so until
-/// then a container that runs is a crash loop between two crashes.
-const CALM: Span = Span::from_mins(10);
+/// So many restarts in a row are a loop and not an accident.
+const LOOP: u32 = 3;
 
-/// From here on it is a loop and not an accident.
-const LOOP: i32 = 3;
+/// After a back-off, a run has to last at least this long before it says anything.
+const RUNS: Span = Span::from_secs(30);
 
 /// The waiting reasons of the kubelet that are about images (`pkg/kubelet/images/types.go`).
 const IMAGE: [&str; 6] = [
@@ -70,7 +70,7 @@ impl Look<'_> {
         {
             return Cause::Unseen(Unseen::NoContainer { pod: name(), container: wanted.clone() });
         }
-        if matches!(pod.phase, PodPhase::Failed | PodPhase::Succeeded) {
+        if pod.has_ended() {
             return match taken_by(pod) {
                 Some(by) => Cause::Evicted { pod: name(), by: by.into() },
                 None => Cause::Ended { pod: name(), end: self.last_end(), changed },
@@ -81,38 +81,53 @@ impl Look<'_> {
         }
         if let Some(why) = &pod.unschedulable {
             let why = why.clone();
-            return if why.to_ascii_lowercase().contains("persistentvolumeclaim") || why.contains("volume node affinity")
-            {
+            // Only what is wrong with a claim. That a volume is on another node is so of every node but one.
+            return if why.to_ascii_lowercase().contains("persistentvolumeclaim") {
                 Cause::Volume { pod: name(), why, changed }
             } else {
                 Cause::Pending { pod: name(), why, changed }
             };
         }
-        let counted = pod.containers.iter().filter(|container| self.counts(container));
-        let faults: Vec<Cause> = counted.filter_map(|container| self.fault(container)).collect();
-        if let Some(fault) = faults.into_iter().next() {
-            return fault;
-        }
-        if let Some(calm_at) = pod.containers.iter().filter_map(|container| self.restless(container)).max() {
+        let counted: Vec<&Container> = pod.containers.iter().filter(|container| self.counts(container)).collect();
+        if let Some(calm_at) = counted.iter().filter_map(|container| self.restless(container)).min() {
             self.review(calm_at);
+        }
+        if let Some(fault) = counted.into_iter().find_map(|container| self.fault(container)) {
+            return fault;
         }
         self.running_or_starting()
     }
 
+    fn named(&self) -> Option<&str> {
+        self.facts.container.as_deref()
+    }
+
+    /// Whether what is wrong with this container is wrong with the validator: it has to run, or what has to run waits
+    /// for it.
     fn counts(&self, container: &Container) -> bool {
-        container.init || self.facts.container.as_ref().is_none_or(|wanted| *wanted == container.name)
+        let waits = |one: &Container| match &one.state {
+            ContainerState::Waiting { reason, .. } => reason == "PodInitializing",
+            ContainerState::Unsaid => true,
+            ContainerState::Running | ContainerState::Ended(_) => false,
+        };
+        self.named().is_none_or(|named| named == container.name)
+            || match container.role {
+                ContainerRole::Main => false,
+                ContainerRole::Init => true,
+                ContainerRole::Sidecar => self.pod.runners(self.named()).any(waits),
+            }
     }
 
     fn fault(&self, container: &Container) -> Option<Cause> {
         let changed = self.changed;
         match &container.state {
             ContainerState::Running if self.restless(container).is_some() => Some(self.crash_loop(container)),
-            ContainerState::Ended(_) if container.restarts >= LOOP && !container.init => {
+            ContainerState::Ended(_) if self.restless(container).is_some() && container.role != ContainerRole::Init => {
                 Some(self.crash_loop(container))
             }
             ContainerState::Running | ContainerState::Unsaid | ContainerState::Ended(_) => None,
             ContainerState::Waiting { reason, message } => match reason.as_str() {
-                "CrashLoopBackOff" => Some(self.crash_loop(container)),
+                BACK_OFF => Some(self.crash_loop(container)),
                 word if IMAGE.contains(&word) => {
                     Some(Cause::Image { container: container.name.clone(), why: said(word, message), changed })
                 }
@@ -122,10 +137,20 @@ impl Look<'_> {
         }
     }
 
-    /// Until when a container that runs counts as one that crashes again and again.
+    /// Until when a container that runs counts as one that crashes again and again. How often it was started in its
+    /// life says nothing: a machine that reboots once a week makes a number of that as well.
     fn restless(&self, container: &Container) -> Option<Time> {
-        let calm_at = container.restarted_at?.plus(CALM);
-        (container.restarts >= LOOP && calm_at > self.now).then_some(calm_at)
+        let calm = if container.in_a_row >= LOOP {
+            CALM
+        } else if container.backed_off {
+            // It has only just left the back-off. While it has not run for longer than before, it is in the same loop.
+            let ran = container.last_exit.as_ref().and_then(|exit| exit.ran).unwrap_or_default();
+            (ran * 2).clamp(RUNS, CALM)
+        } else {
+            return None;
+        };
+        let calm_at = container.restarted_at?.plus(calm);
+        (calm_at > self.now).then_some(calm_at)
     }
 
     fn crash_loop(&self, container: &Container) -> Cause {
@@ -172,8 +197,8 @@ impl Look<'_> {
     fn running_or_starting(&mut self) -> Cause {
         let pod = self.pod;
         let runs = |container: &&Container| container.state == ContainerState::Running;
-        let mut counted =
-            pod.containers.iter().filter(|container| !container.init && self.counts(container)).peekable();
+        let named = self.facts.container.clone();
+        let mut counted = pod.runners(named.as_deref()).peekable();
         if counted.peek().is_none() {
             return self.starting("its containers are not made yet".into());
         }

@@ -1,6 +1,7 @@
 use super::*;
 use crate::domain::{Span, Time, Verdict};
 
+mod field;
 mod unknown;
 
 const NOW: Time = Time::constant(1_790_000_000, 0);
@@ -47,6 +48,7 @@ fn well() -> Facts {
                 seen_alive: true,
                 duration: seconds(40),
                 skew: Span::ZERO,
+                nearest: None,
             }),
         }],
         claims: vec![Claim { name: "data-validator-0".into(), state: ClaimState::Bound }],
@@ -106,7 +108,8 @@ fn crashing() -> Facts {
     with_container(|container| {
         container.state = waiting("CrashLoopBackOff", "back-off 5m0s");
         container.restarts = 7;
-        container.last_exit = Some(ContainerExit { code: 1, reason: "Error".into(), message: "disk I/O error".into() });
+        container.last_exit =
+            Some(ContainerExit { code: 1, reason: "Error".into(), message: "disk I/O error".into(), ran: None });
     })
 }
 
@@ -221,7 +224,8 @@ fn out_of_memory_is_said() {
     let facts = with_container(|container| {
         container.state = waiting("CrashLoopBackOff", "");
         container.restarts = 4;
-        container.last_exit = Some(ContainerExit { code: 137, reason: "OOMKilled".into(), message: String::new() });
+        container.last_exit =
+            Some(ContainerExit { code: 137, reason: "OOMKilled".into(), message: String::new(), ran: None });
     });
     let words = judged(&facts).cause.to_string();
     assert!(words.ends_with("it was killed because it used more memory than it may (OOMKilled)"), "{words}");
@@ -255,16 +259,17 @@ fn a_pod_of_the_old_template_did_not_begin_to_crash_with_the_change() {
 
 #[test]
 fn between_two_crashes_it_is_still_a_crash_loop() {
-    let running = |restarted_at| {
-        let mut facts = well();
-        let Known::Is(pods) = &mut facts.pods else { unreachable!() };
-        pods[0].containers[0].restarts = 5;
-        pods[0].containers[0].restarted_at = restarted_at;
-        facts
+    let running = |restarted_at, in_a_row| {
+        with_pod(|pod| {
+            let container = &mut pod.containers[0];
+            (container.restarts, container.restarted_at, container.in_a_row) = (5, restarted_at, in_a_row);
+        })
     };
-    assert_eq!(judged(&running(Some(ago(seconds(20))))).verdict, Verdict::Down);
-    assert_eq!(judged(&running(Some(ago(Span::from_mins(11))))).verdict, Verdict::Up, "it has calmed down");
-    assert_eq!(judged(&running(None)).verdict, Verdict::Up, "it has not crashed since we watch");
+    let health = judged(&running(Some(ago(seconds(20))), 3));
+    assert_eq!(health.verdict, Verdict::Down);
+    assert!(health.review_at.is_some_and(|at| at <= ago(seconds(20)) + CALM), "judged again when it may be calm");
+    assert_eq!(judged(&running(Some(ago(Span::from_mins(11))), 3)).verdict, Verdict::Up, "it has calmed down");
+    assert_eq!(judged(&running(None, 0)).verdict, Verdict::Up, "it has not crashed since we watch");
 }
 
 #[test]
@@ -310,8 +315,12 @@ fn another_reason_to_wait_is_repeated() {
 #[test]
 fn a_pod_that_ended_is_down() {
     let facts = with_container(|container| {
-        container.state =
-            ContainerState::Ended(ContainerExit { code: 0, reason: "Completed".into(), message: String::new() });
+        container.state = ContainerState::Ended(ContainerExit {
+            code: 0,
+            reason: "Completed".into(),
+            message: String::new(),
+            ran: None,
+        });
     })
     .with_pod(|pod| pod.phase = PodPhase::Succeeded);
     down(&facts, "pod validator-0 has ended; it ended with exit code 0");
@@ -380,6 +389,7 @@ fn a_drained_node_is_maintenance_until_its_pod_stands_somewhere() {
     let mut off = waits.clone();
     off.nodes[0].object = Known::Is(NodeState { ready: Ready::Unknown, cordoned: true, ..NodeState::default() });
     held(&off, words);
+    // Begun again after that, it has not seen the pod go; the scheduler says enough.
     let restarted = Facts { gone: None, ..waits.clone() };
     held(&restarted, "pod validator-0 has no node while one is closed for new pods (cordoned), is this maintenance?");
     // Somebody who clears up behind a node that had died has not drained it.

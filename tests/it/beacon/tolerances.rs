@@ -1,7 +1,7 @@
 //! Whether what we allow chains and nodes suits chains of every shape: their slots and blocks by lot, a node that gets
 //! them late and answers slowly, polled as the watcher polls, judged by the functions that judge on the day.
 //!
-//! `cargo test --test it -- tolerances --nocapture` prints the tables of decision 0015.
+//! `cargo test --test it -- tolerances --nocapture` prints the tables of decision 0017.
 
 use std::collections::BTreeMap;
 

@@ -40,9 +40,14 @@ pub struct Watching {
 
 impl Watching {
     pub async fn start(cluster: &Cluster, namespace: &str, named: Named) -> Self {
+        Self::start_of(cluster, namespace, named, None).await
+    }
+
+    /// The same for one container of the pod.
+    pub async fn start_of(cluster: &Cluster, namespace: &str, named: Named, container: Option<&str>) -> Self {
         let client = kube::connect(Some(&cluster.kubeconfig())).await.unwrap();
         let validator = ValidatorId::new("eth-0").unwrap();
-        let target = Target { validator, namespace: namespace.into(), named, container: None };
+        let target = Target { validator, namespace: namespace.into(), named, container: container.map(str::to_owned) };
         let watch = KubeWatch::new(client, vec![target], Thresholds::default(), Arc::new(SystemClock));
         let (tx, observations) = mpsc::channel(64);
         let stop = CancellationToken::new();

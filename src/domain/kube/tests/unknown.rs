@@ -21,7 +21,11 @@ fn nothing_answered_yet_is_unknown() {
 #[test]
 fn an_object_that_is_not_there_is_named() {
     let facts = Facts { workload: Some(Known::Missing), ..well() };
-    unknown(&facts, "there is no statefulset eth/validator");
+    unknown(
+        &facts,
+        "there is no statefulset eth/validator; a pod that something else runs (an Argo Rollout, an OpenKruise set) is \
+         named by `kubernetes.selector`",
+    );
 }
 
 #[test]
@@ -93,6 +97,7 @@ fn a_node_that_was_dead_before_we_came_is_no_clock_fault() {
             seen_alive: false,
             duration: seconds(40),
             skew: Span::from_hours(-3),
+            nearest: None,
         };
     });
     assert_eq!(judged(&facts).verdict, Verdict::Down);
@@ -131,7 +136,12 @@ fn any_pod() -> impl Strategy<Value = Pod> {
         Just(waiting("CrashLoopBackOff", "")),
         Just(waiting("ImagePullBackOff", "")),
         Just(waiting("ContainerCreating", "")),
-        Just(ContainerState::Ended(ContainerExit { code: 137, reason: "OOMKilled".into(), message: String::new() })),
+        Just(ContainerState::Ended(ContainerExit {
+            code: 137,
+            reason: "OOMKilled".into(),
+            message: String::new(),
+            ran: None
+        })),
     ];
     (any::<bool>(), any::<bool>(), any::<bool>(), phase, state, 0..9i32).prop_map(
         |(deleting, ready, placed, phase, state, restarts)| Pod {
