@@ -19,6 +19,7 @@ pub mod machine;
 pub mod money;
 pub mod notice;
 pub mod outbox;
+pub mod ownership;
 pub mod policy;
 pub mod probe;
 mod progress;
