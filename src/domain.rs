@@ -11,6 +11,7 @@ mod backoff;
 pub mod chain;
 mod clock_offset;
 pub mod event;
+pub mod gate;
 pub mod gates;
 pub mod ids;
 pub mod kube;
