@@ -60,7 +60,12 @@ impl HomeGate<'_> {
     ///
     /// `unchanged`: how long this version of the session has been seen unchanged.
     #[must_use]
-    pub fn start(&self, session: Option<&Session>, grant: Option<&VerifiedGrant>, unchanged: Duration) -> StartDecision {
+    pub fn start(
+        &self,
+        session: Option<&Session>,
+        grant: Option<&VerifiedGrant>,
+        unchanged: Duration,
+    ) -> StartDecision {
         use StartDecision::Wait;
         let Some(grant) = grant else { return Wait(WaitReason::NoGrant) };
         if let Err(error) = grant.is_news_after(self.last) {
@@ -124,7 +129,12 @@ pub enum StopReason {
 
 /// Whether the machine in the cloud may start its child: by a grant for this very boot, and nothing else.
 #[must_use]
-pub fn may_start_in_cloud(grant: &VerifiedGrant, instance: &super::InstanceId, boot: &str, last: Option<&LastGrant>) -> bool {
+pub fn may_start_in_cloud(
+    grant: &VerifiedGrant,
+    instance: &super::InstanceId,
+    boot: &str,
+    last: Option<&LastGrant>,
+) -> bool {
     let named = matches!(
         &grant.grant().owner,
         GrantPlace::Cloud { instance_id, boot_id, .. } if instance_id == instance && boot_id == boot
@@ -163,3 +173,6 @@ pub fn silent_epochs_before_start(ran: bool, new: bool, ended_early: bool) -> u3
         (false, false, true) => 0,
     }
 }
+
+#[cfg(test)]
+mod tests;

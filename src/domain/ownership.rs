@@ -9,6 +9,8 @@ mod signers;
 mod sshsig;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(super) use tests::test_grant;
 
 pub use grant::{Grant, GrantError, GrantPlace, LastGrant, SignedGrant, VerifiedGrant};
 pub use session::{Held, OnLedgerLoss, Session};

@@ -137,7 +137,8 @@ pub(super) fn verify(armoured: &str, namespace: &'static str, message: &[u8]) ->
     };
     let mut signed = MAGIC.to_vec();
     for part in [namespace.as_bytes(), reserved, hash.as_bytes(), &digest] {
-        signed.extend_from_slice(&u32::try_from(part.len()).map_err(|_| Malformed("a part is too long"))?.to_be_bytes());
+        signed
+            .extend_from_slice(&u32::try_from(part.len()).map_err(|_| Malformed("a part is too long"))?.to_be_bytes());
         signed.extend_from_slice(part);
     }
     let untouched = check(&by, &signed, signature)?;
@@ -171,9 +172,7 @@ fn check(key: &SshKey, signed: &[u8], signature: &[u8]) -> Result<bool, SshsigEr
                 _ => return Err(Malformed("an RSA signature has to be rsa-sha2-256 or rsa-sha2-512")),
             };
             let signature = rest.string()?;
-            RsaPublicKeyComponents { n, e }
-                .verify(parameters, signed, signature)
-                .map_err(|_| SshsigError::Mismatch)?;
+            RsaPublicKeyComponents { n, e }.verify(parameters, signed, signature).map_err(|_| SshsigError::Mismatch)?;
             false
         }
         Parts::Sk { kind: own, key, application } => {

@@ -78,6 +78,11 @@ impl Operator {
     }
 }
 
+/// A grant that somebody has signed.
+pub(in crate::domain) fn test_grant(number: u64, owner: GrantPlace) -> VerifiedGrant {
+    Operator::new().verified(Grant { number, owner, ..grant() })
+}
+
 fn string(bytes: &[u8]) -> Vec<u8> {
     [&u32::try_from(bytes.len()).unwrap().to_be_bytes(), bytes].concat()
 }
@@ -150,12 +155,8 @@ fn no_flipped_bit_of_a_signature_passes() {
 /// Each field is part of what is signed.
 #[test]
 fn no_change_of_a_grant_passes() {
-    let cloud = || GrantPlace::Cloud {
-        project: "p".into(),
-        zone: "z".into(),
-        instance_id: 1.into(),
-        boot_id: "b".into(),
-    };
+    let cloud =
+        || GrantPlace::Cloud { project: "p".into(), zone: "z".into(), instance_id: 1.into(), boot_id: "b".into() };
     let changes: [fn(&mut Grant); 6] = [
         |grant| grant.chain = "1".into(),
         |grant| grant.owner = GrantPlace::Home { site: "away".into() },

@@ -35,8 +35,8 @@ impl Moment {
     /// The order of the three counts. A process that is stopped between them gets the moment before it was stopped: a
     /// deadline is then too early and never too late.
     pub(super) fn now() -> Self {
-        let [raw, boot, monotonic] =
-            [ClockId::MonotonicRaw, ClockId::Boottime, ClockId::Monotonic].map(|clock| since_boot(clock_gettime(clock)));
+        let [raw, boot, monotonic] = [ClockId::MonotonicRaw, ClockId::Boottime, ClockId::Monotonic]
+            .map(|clock| since_boot(clock_gettime(clock)));
         Self::of(raw, boot, monotonic)
     }
 
