@@ -1,6 +1,6 @@
 # The few commands people type. `make` alone lists them.
 
-.PHONY: help demo test mutants test-real test-standby test-rules port-limits bench lint deny parts chart image
+.PHONY: help demo test model mutants test-real test-standby test-rules port-limits bench lint deny parts chart image
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -18,6 +18,11 @@ THREADS := $(shell expr 2 \* `getconf _NPROCESSORS_ONLN`)
 test: ## everything that needs nothing but Rust: under four minutes on two cores, once it is built
 	cargo test --lib --bins --test it --test stories -- --test-threads=$(THREADS)
 	cargo test --test kills
+	cargo test --test model -- --test-threads=1
+
+# Each state is compared with all others, so it takes some gigabytes.
+model: ## all orders in which gates, cloud and operators may act, millions of them: never two signers
+	FAILOVER_MODEL=60000000 cargo test --test model -- --test-threads=1 --nocapture
 
 # What cargo-mutants leaves belongs to the cache: a list of what it tried, and its logs.
 MUTANTS := $${XDG_CACHE_HOME:-$$HOME/.cache}/failover-mutants

@@ -370,8 +370,7 @@ impl Ledger for LedgerGcs {
         if !response.status().is_success() {
             return self.refused(response).await.map_or(Ok(None), Err);
         }
-        let lost = |error: reqwest::Error| LedgerError::Unavailable(error.without_url().to_string());
-        let found: BucketMetadata = response.json().await.map_err(lost)?;
+        let found: BucketMetadata = read_json(response, MAX_PAGE).await.map_err(|error| unread(error, "its place"))?;
         Ok(Some(found.location.to_lowercase()))
     }
 

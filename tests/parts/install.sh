@@ -15,7 +15,7 @@ cache=${FAILOVER_PARTS:-${XDG_CACHE_HOME:-$HOME/.cache}/failover-parts}
 [[ $cache == /* ]] || cache=$PWD/$cache # builds run in a folder of their own
 
 # Quick ones first.
-parts=(python compute-schema promtool operator-crds alertmanager fake-gcs-server cometbft etcd kwok helm ansible debian
+parts=(python compute-schema promtool security-key operator-crds alertmanager fake-gcs-server cometbft etcd kwok helm ansible debian
   geth prysm kubernetes)
 
 version() {
@@ -26,6 +26,7 @@ version() {
     fake-gcs-server) echo 1.56.1 ;;
     cometbft) echo 1.0.1 ;;
     compute-schema) echo 2.202.0 ;; # of google-api-python-client, whose wheel has the schema in it
+    security-key) echo 9.2p1 ;;     # OpenSSH's own tests have one in software
     promtool) echo 2.42.0 ;;        # the one of Debian 12
     etcd) echo 3.6.16 ;;            # Debian 12's 3.4 cannot report a watch's progress, and 1.36's clients rely on that
     kubernetes) echo "${FAILOVER_KUBERNETES:-1.36.3}" ;; # another one for who asks: controllers change between versions
@@ -48,7 +49,7 @@ installed() { [[ -d $1 && ( ! ${1##*/} =~ ^(python|ansible)- || -e $1/bin/python
 fail() { echo "$*"; exit 1; }
 
 # Debian's package for a tool, or nothing where Debian 12 has none that would do: its Go is too old for all of these.
-package_for() { case $1 in gcc) echo gcc libc6-dev ;; ensurepip) echo python3-venv ;;
+package_for() { case $1 in gcc) echo gcc libc6-dev ;; ensurepip) echo python3-venv ;; ssh-keygen) echo openssh-client ;;
   debootstrap) echo debootstrap ;; systemd-nspawn) echo systemd-container ;; shellcheck) echo shellcheck ;; esac; }
 
 has() { if [[ $1 == ensurepip ]]; then python3 -c 'import ensurepip'; else command -v "$1"; fi > /dev/null 2>&1; }
@@ -191,6 +192,14 @@ build_promtool() {
   apt-get download "prometheus=$1*" || { apt-get update && apt-get download "prometheus=$1*"; }
   dpkg-deb -x ./*.deb deb
   install -D deb/usr/bin/promtool out/promtool
+}
+
+build_security_key() {
+  need ssh-keygen
+  has apt-get || fail "comes from Debian's package openssh-tests, and there is no apt here"
+  apt-get download "openssh-tests=1:$1*" || { apt-get update && apt-get download "openssh-tests=1:$1*"; }
+  dpkg-deb -x ./*.deb deb
+  install -D deb/usr/lib/openssh/regress/misc/sk-dummy/sk-dummy.so out/sk-dummy.so
 }
 
 # --- What was asked for.

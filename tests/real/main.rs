@@ -15,6 +15,7 @@ mod mail;
 mod mirror;
 #[path = "../common/nspawn.rs"]
 mod nspawn;
+mod ownership;
 mod parts;
 mod path;
 mod program;

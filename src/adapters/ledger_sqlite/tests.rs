@@ -43,7 +43,7 @@ async fn a_file_or_log_that_is_removed_or_replaced_while_open_takes_nothing_more
 fn files(folder: &Path) -> Vec<(std::ffi::OsString, Vec<u8>)> {
     let all = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let mut all: Vec<_> =
-        all.map(|path| (path.file_name().unwrap().to_owned(), std::fs::read(&path).unwrap())).collect();
+        all.map(|path| (path.file_name().unwrap().to_owned(), crate::files::read(&path, 1 << 20).unwrap())).collect();
     all.sort();
     all
 }

@@ -1,22 +1,17 @@
-//! Until when a lease is certain, by two clocks of this machine. It knows nothing of the record.
+//! Until when a lease is certain, by a clock that nobody sets. It knows nothing of the record.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
+use rustix::time::{ClockId, Timespec, clock_gettime};
 use tokio::time::Instant;
 
-/// A moment on both clocks; whichever reaches it first counts.
-///
-/// The monotonic clock stands still while the machine is suspended, and a successor does not wait for a laptop's lid.
-/// The wall clock continues, but somebody may set it back; then the monotonic one holds.
+/// A moment after which the lease is not certain any more.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Deadline {
-    monotonic: Instant,
-    wall: SystemTime,
-}
+pub(super) struct Deadline(Moment);
 
 impl Deadline {
     pub(super) fn after(since: Moment, span: Duration) -> Self {
-        Self { monotonic: since.0 + span, wall: since.1 + span }
+        Self(Moment { up: since.up.saturating_add(span), timer: since.timer + span })
     }
 
     /// How much time there is for certain.
@@ -24,20 +19,42 @@ impl Deadline {
         self.left_at(Moment::now())
     }
 
-    fn left_at(self, Moment(monotonic, wall): Moment) -> Duration {
-        // A wall clock that has passed it leaves nothing.
-        let by_wall = self.wall.duration_since(wall).unwrap_or(Duration::ZERO);
-        self.monotonic.saturating_duration_since(monotonic).min(by_wall)
+    fn left_at(self, now: Moment) -> Duration {
+        self.0.up.saturating_sub(now.up).min(self.0.timer.saturating_duration_since(now.timer))
     }
 }
 
+/// Now, on two clocks; whichever reaches a deadline first counts.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Moment(Instant, SystemTime);
+pub(super) struct Moment {
+    up: Duration,
+    /// The clock of our timers. A time server may slow it and it stands still while the machine sleeps, so by itself it
+    /// would not do; tests can move it.
+    timer: Instant,
+}
 
 impl Moment {
+    /// The order of the three counts. A process that is stopped between them gets the moment before it was stopped: a
+    /// deadline is then too early and never too late.
     pub(super) fn now() -> Self {
-        Self(Instant::now(), SystemTime::now())
+        let timer = Instant::now();
+        let [raw, boot, monotonic] = [ClockId::MonotonicRaw, ClockId::Boottime, ClockId::Monotonic]
+            .map(|clock| since_boot(clock_gettime(clock)));
+        Self { up: up(raw, boot, monotonic), timer }
     }
+}
+
+/// How long this machine has been up, the time asleep included.
+///
+/// `MONOTONIC_RAW` follows no time server, but stands still while the machine is suspended; by how much is what `BOOTTIME`
+/// is ahead of `MONOTONIC`. Neither of these two will do alone: chrony slews both by up to a twelfth, and the wall clock
+/// can be set back.
+fn up(raw: Duration, boot: Duration, monotonic: Duration) -> Duration {
+    (raw + boot).saturating_sub(monotonic)
+}
+
+fn since_boot(at: Timespec) -> Duration {
+    Duration::try_from(at).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -46,20 +63,50 @@ mod tests {
 
     const LEASE: Duration = Duration::from_secs(30);
     const SECOND: Duration = Duration::from_secs(1);
+    const HOUR: Duration = Duration::from_secs(3600);
+    /// The three clocks, up for an hour; asleep for a minute of it, with a slewed `MONOTONIC`.
+    const RAW: Duration = Duration::from_secs(3540);
+    const BOOT: Duration = Duration::from_secs(3700);
+    const MONOTONIC: Duration = Duration::from_secs(3640);
 
-    #[test]
-    fn a_machine_that_slept_has_no_lease_left_although_the_monotonic_clock_stood_still() {
-        let Moment(monotonic, wall) = Moment::now();
-        let deadline = Deadline::after(Moment(monotonic, wall), LEASE);
-        assert_eq!(deadline.left_at(Moment(monotonic + SECOND, wall + SECOND)), LEASE - SECOND);
-        assert_eq!(deadline.left_at(Moment(monotonic + SECOND, wall + 60 * SECOND)), Duration::ZERO);
+    /// What is left of a lease that began at `RAW`, `BOOT` and `MONOTONIC`, while our timers stand still.
+    fn left(raw: Duration, boot: Duration, monotonic: Duration) -> Duration {
+        let timer = Instant::now();
+        let deadline = Deadline::after(Moment { up: up(RAW, BOOT, MONOTONIC), timer }, LEASE);
+        deadline.left_at(Moment { up: up(raw, boot, monotonic), timer })
     }
 
     #[test]
-    fn a_wall_clock_set_back_does_not_lengthen_the_lease() {
-        let Moment(monotonic, wall) = Moment::now();
-        let deadline = Deadline::after(Moment(monotonic, wall), LEASE);
-        assert_eq!(deadline.left_at(Moment(monotonic + LEASE, wall - 3600 * SECOND)), Duration::ZERO);
-        assert_eq!(deadline.left_at(Moment(monotonic + SECOND, wall - 3600 * SECOND)), LEASE - SECOND);
+    fn time_asleep_counts() {
+        assert_eq!(left(RAW + SECOND, BOOT + SECOND, MONOTONIC + SECOND), LEASE - SECOND);
+        assert_eq!(left(RAW + SECOND, BOOT + 11 * SECOND, MONOTONIC + SECOND), LEASE - 11 * SECOND);
+        assert_eq!(left(RAW + SECOND, BOOT + HOUR, MONOTONIC + SECOND), Duration::ZERO);
+    }
+
+    /// A time server slows both by a twelfth.
+    #[test]
+    fn a_slewed_clock_does_not_lengthen_the_lease() {
+        assert_eq!(left(RAW + 24 * SECOND, BOOT + 22 * SECOND, MONOTONIC + 22 * SECOND), 6 * SECOND);
+    }
+
+    #[test]
+    fn a_process_that_is_stopped_between_the_readings_gets_the_earlier_moment() {
+        let before = up(RAW, BOOT, MONOTONIC);
+        assert_eq!(up(RAW, BOOT + HOUR, MONOTONIC + HOUR), before, "stopped after the first");
+        assert!(up(RAW, BOOT, MONOTONIC + SECOND) < before, "stopped after the second");
+    }
+
+    #[test]
+    fn the_clocks_of_this_machine_run() {
+        let first = Moment::now();
+        let deadline = Deadline::after(first, LEASE);
+        assert!(Moment::now().up >= first.up && deadline.left() <= LEASE && deadline.left() > Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_timer_that_is_due_leaves_nothing() {
+        let deadline = Deadline::after(Moment::now(), LEASE);
+        tokio::time::advance(LEASE).await;
+        assert_eq!(deadline.left(), Duration::ZERO);
     }
 }

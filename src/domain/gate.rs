@@ -1,0 +1,178 @@
+//! What a gate decides: whether its child may start, continue or has to stop. Pure, and small, because everything rests on it.
+//!
+//! A gate starts what signs and nothing else does. Its words: the *grant* says which place may sign, the *session* which
+//! process at home does, and a *holder* is one state folder with its lock.
+
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::ownership::{GrantPlace, LastGrant, Session, VerifiedGrant};
+
+/// Who asks for a start at home.
+#[derive(Clone, Copy, Debug)]
+pub struct HomeGate<'a> {
+    pub site: &'a str,
+    /// The id in its state folder, whose lock it has.
+    pub holder: Uuid,
+    /// Whether the folder is on a local disk. Elsewhere two machines may have it at once, and it never resumes.
+    pub resumes: bool,
+    /// The newest grant that it has acted on.
+    pub last: Option<&'a LastGrant>,
+}
+
+/// Whether a start may go on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StartDecision {
+    /// Write the session, under exactly the version that was read. It is this gate's own, or nobody's.
+    Take,
+    Wait(WaitReason),
+}
+
+/// Why a gate waits.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WaitReason {
+    #[error("there is no grant: `failover adopt` makes the first one")]
+    NoGrant,
+    #[error("{0}")]
+    PutBack(#[from] super::ownership::GrantError),
+    #[error("grant {number} says that {place} signs")]
+    GrantedElsewhere { number: u64, place: String },
+    #[error("a promotion is under way: the session's number is {session}, above grant {grant}")]
+    Moving { session: u64, grant: u64 },
+    #[error(
+        "there is a grant and no session: the ledger is damaged. Find out which place signs, then `failover adopt`"
+    )]
+    NoSession,
+    #[error("another process at home holds the session; it is free in {} at the latest", minutes(.0))]
+    Held(Duration),
+    #[error("another process at home holds the session and keeps it until it gives it back (on_ledger_loss: run)")]
+    HeldForGood,
+}
+
+fn minutes(span: &Duration) -> String {
+    super::human((*span).try_into().unwrap_or(super::Span::MAX))
+}
+
+impl HomeGate<'_> {
+    /// Whether this gate may take the session. Session first, then grant: the caller reads them in this order, so that a
+    /// promotion that begins between the two reads is seen in one of them.
+    ///
+    /// `unchanged`: how long this version of the session has been seen unchanged.
+    #[must_use]
+    pub fn start(
+        &self,
+        session: Option<&Session>,
+        grant: Option<&VerifiedGrant>,
+        unchanged: Duration,
+    ) -> StartDecision {
+        use StartDecision::Wait;
+        let Some(grant) = grant else { return Wait(WaitReason::NoGrant) };
+        if let Err(error) = grant.is_news_after(self.last) {
+            return Wait(error.into());
+        }
+        let number = grant.grant().number;
+        match &grant.grant().owner {
+            GrantPlace::Home { site } if site == self.site => {}
+            GrantPlace::Home { site } => {
+                return Wait(WaitReason::GrantedElsewhere { number, place: format!("the site {site}") });
+            }
+            GrantPlace::Cloud { zone, instance_id, .. } => {
+                let place = format!("the machine {instance_id} in {zone}");
+                return Wait(WaitReason::GrantedElsewhere { number, place });
+            }
+        }
+        // Not a free one: somebody may hold the one that was deleted.
+        let Some(session) = session else { return Wait(WaitReason::NoSession) };
+        if session.number > number {
+            return Wait(WaitReason::Moving { session: session.number, grant: number });
+        }
+        if session.is_free(unchanged) || (self.resumes && session.holder == Some(self.holder)) {
+            return StartDecision::Take;
+        }
+        match session.old_after() {
+            Some(after) => Wait(WaitReason::Held(after.saturating_sub(unchanged))),
+            None => Wait(WaitReason::HeldForGood),
+        }
+    }
+
+    /// What the session says to a gate whose child runs, under a grant of this number.
+    #[must_use]
+    pub fn look(&self, session: &Session, granted: u64) -> SessionLook {
+        if session.number > granted {
+            SessionLook::Stop(StopReason::Moving { number: session.number })
+        } else if session.holder == Some(self.holder) {
+            SessionLook::Ours
+        } else {
+            SessionLook::Stop(StopReason::Lost)
+        }
+    }
+}
+
+/// What a running gate has found in the session. A session that is missing or cannot be read is none of these: it is no
+/// answer, and the deadline runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SessionLook {
+    /// It may be renewed.
+    Ours,
+    Stop(StopReason),
+}
+
+/// Why a gate stops its child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StopReason {
+    #[error("the session's number was raised to {number}: a promotion is under way")]
+    Moving { number: u64 },
+    #[error("another process holds the session")]
+    Lost,
+}
+
+/// Whether the machine in the cloud may start its child: by a grant for this very boot, and nothing else.
+#[must_use]
+pub fn may_start_in_cloud(
+    grant: &VerifiedGrant,
+    instance: &super::InstanceId,
+    boot: &str,
+    last: Option<&LastGrant>,
+) -> bool {
+    let named = matches!(
+        &grant.grant().owner,
+        GrantPlace::Cloud { instance_id, boot_id, .. } if instance_id == instance && boot_id == boot
+    );
+    named && grant.is_news_after(last).is_ok()
+}
+
+/// Until when a child may run, in time since an arbitrary moment on a clock that nobody sets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ChildDeadline {
+    /// SIGTERM.
+    pub ask: Duration,
+    /// SIGKILL.
+    pub kill: Duration,
+}
+
+impl ChildDeadline {
+    /// `requested` is from before the renewal was sent, not from when it was answered.
+    #[must_use]
+    pub fn after(requested: Duration, ttl: Duration, stop_grace: Duration) -> Self {
+        let kill = requested.saturating_add(ttl);
+        Self { ask: kill.saturating_sub(stop_grace).max(requested), kill }
+    }
+}
+
+/// How many whole epochs without a duty by these keys must have been seen before a start.
+///
+/// `ran`: whether this gate's child ran in a part of the last whole epoch, by its own notes. `new`: the state folder has
+/// no notes yet. `ended_early`: the last child ended by itself within its first four epochs, as one does that has seen its
+/// own keys at work.
+#[must_use]
+pub fn silent_epochs_before_start(ran: bool, new: bool, ended_early: bool) -> u32 {
+    match (new, ended_early, ran) {
+        (true, _, _) => 2,
+        (false, true, _) | (false, false, false) => 1,
+        (false, false, true) => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests;
