@@ -47,6 +47,18 @@ pub enum RecordError {
     Corrupt { key: String, why: String },
 }
 
+impl RecordError {
+    /// Then the record is good, and it is this program that is too old.
+    #[must_use]
+    pub fn is_of_a_newer_failover(&self) -> bool {
+        match self {
+            Self::Newer { .. } => true,
+            Self::OtherForm { found, known, .. } => found > known,
+            Self::Older { .. } | Self::OtherLedger { .. } | Self::Corrupt { .. } => false,
+        }
+    }
+}
+
 /// What a record ends with: the checksum of everything before it, and of the key.
 const SUM: &str = ",\"sum\":\"";
 

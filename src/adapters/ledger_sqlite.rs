@@ -12,6 +12,7 @@ use std::{
 
 use async_trait::async_trait;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, TransactionBehavior, params};
+use rustix::fs::{AtFlags, StatxFlags};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
@@ -158,10 +159,15 @@ impl Ledger for LedgerSqlite {
     /// A copy has another inode, or was made at another moment. The path is no part of it: a volume may be mounted
     /// elsewhere, and a copy may take the original's name. Nor is the device, which has another number after a boot.
     fn place(&self) -> String {
-        let file = std::fs::metadata(&self.path);
-        let made = file.as_ref().ok().and_then(|file| file.created().ok()).and_then(|at| Time::try_from(at).ok());
-        let (inode, made) = (file.map_or(0, |file| file.ino()), made.map_or("?".to_owned(), |at| at.to_string()));
-        format!("a file with inode {inode}, made {made}")
+        // By statx itself: std's creation time does not exist with the C library of the image.
+        let asked = StatxFlags::INO | StatxFlags::BTIME;
+        let Ok(file) = rustix::fs::statx(rustix::fs::CWD, &self.path, AtFlags::empty(), asked) else {
+            return "a file that is not there".to_owned();
+        };
+        let has_made = StatxFlags::from_bits_retain(file.stx_mask).contains(StatxFlags::BTIME);
+        let made = has_made.then(|| i32::try_from(file.stx_btime.tv_nsec).ok()).flatten();
+        let made = made.and_then(|nanos| Time::new(file.stx_btime.tv_sec, nanos).ok());
+        format!("a file with inode {}, made {}", file.stx_ino, made.map_or("?".to_owned(), |at| at.to_string()))
     }
 
     fn is_off_site(&self) -> bool {
@@ -371,10 +377,12 @@ fn version_of(version: i64) -> Version {
     Version(version.to_string())
 }
 
-/// What is larger than anything we write is not taken into memory: the length is in the header of its row.
+/// What is larger than anything we write is not taken into memory: the length is in the header of its row. There the type
+/// is as well, and one flipped bit makes a text of it: the bytes are the same, and their checksum decides.
 fn get(connection: &Connection, key: &str) -> rusqlite::Result<Result<Option<Stored>, LedgerError>> {
     let mut statement = connection.prepare_cached(
-        "SELECT CASE WHEN length(bytes) <= ?2 THEN bytes END, version, length(bytes) FROM records WHERE key = ?1",
+        "SELECT CASE WHEN octet_length(bytes) <= ?2 THEN CAST(bytes AS BLOB) END, version, octet_length(bytes)
+         FROM records WHERE key = ?1",
     )?;
     let most = i64::try_from(MAX_RECORD).unwrap_or(i64::MAX);
     let read = |row: &rusqlite::Row<'_>| {

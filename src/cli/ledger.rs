@@ -123,8 +123,19 @@ async fn remove(options: &Remove) -> anyhow::Result<Exit> {
     let ledger = assembly::ledger(&config)?;
     let key = &options.key;
     let Some(stored) = ledger.get(key).await? else { bail!("there is no record {key}; see `failover ledger verify`") };
-    if matches!(KeyKind::of(key), Some(KeyKind::Owner(_) | KeyKind::Session(_))) {
-        complain!("{key} says who may sign, which only you write: nothing was changed");
+    match KeyKind::of(key) {
+        Some(KeyKind::Owner(_) | KeyKind::Session(_) | KeyKind::Promotion(_)) => {
+            complain!("{key} says who may sign, which only you write: nothing was changed");
+            return Ok(Exit::Refused);
+        }
+        Some(KeyKind::Lease | KeyKind::Identity) => {
+            complain!("{key} is replaced by `failover serve` when nobody uses it: nothing was changed");
+            return Ok(Exit::Refused);
+        }
+        _ => {}
+    }
+    if verify::is_of_a_newer_failover(key, &stored.bytes) {
+        complain!("{key} was written by a newer failover: upgrade this one; nothing was changed");
         return Ok(Exit::Refused);
     }
     let identity = ledger.get(&LedgerKey::IDENTITY).await?;

@@ -102,6 +102,7 @@ pub enum KeyKind {
     Chain(ValidatorId),
     Owner(ValidatorId),
     Session(ValidatorId),
+    Promotion(ValidatorId),
     /// With its [`stamped`] id.
     Request(String),
     Journal(Time),
@@ -129,6 +130,7 @@ impl KeyKind {
             "chain" => validator(rest).map(Self::Chain),
             "owners" => validator(rest).map(Self::Owner),
             "sessions" => validator(rest).map(Self::Session),
+            "promotions" => validator(rest).map(Self::Promotion),
             "requests" => stamp(key).map(|_| Self::Request(rest.to_owned())),
             "journal" => stamp(key).map(Self::Journal),
             "checks" => Uuid::try_parse(rest).ok().map(|_| Self::Check),
@@ -241,6 +243,7 @@ mod tests {
         for (key, kind) in known {
             assert_eq!(KeyKind::of(&key), Some(kind), "{key}");
         }
+        assert_eq!(KeyKind::of("promotions/eth-0"), Some(KeyKind::Promotion(id.clone())), "people write it");
         let alert = KeyKind::of("alerts/eth-0/e1552dd47b7bee5f");
         assert_eq!(alert, Some(KeyKind::Alert(id, Fingerprint::new("e1552dd47b7bee5f").unwrap())));
         assert_eq!(KeyKind::of("alerts/eth-0/e1552dd47b7bee5f-1795223212531"), Some(KeyKind::OutdatedAlert));

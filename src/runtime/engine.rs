@@ -232,6 +232,7 @@ impl Engine {
     /// load the ledger.
     async fn step_aside(&self, error: &StoreError, keeper: Keeper, observations: LastObservations) -> LastObservations {
         tracing::warn!(%error, "the records could not be taken over");
+        self.troubles.set_whole(Some(format!("nothing is watched: the records could not be taken over: {error}")));
         keeper.release().await;
         tokio::time::sleep(self.config.lease.retry_after()).await;
         observations

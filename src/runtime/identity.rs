@@ -104,7 +104,11 @@ pub async fn of(ledger: &dyn Ledger, now: Time) -> Result<LedgerIdentity, StoreE
 async fn named_by_records(ledger: &dyn Ledger) -> Result<Vec<Uuid>, StoreError> {
     let mut named = Vec::new();
     for key in ledger.list(LedgerKey::VALIDATORS, None).await? {
-        let Some(stored) = ledger.get(&key).await? else { continue };
+        let stored = match ledger.get(&key).await {
+            Ok(Some(stored)) => stored,
+            Ok(None) | Err(LedgerError::Oversized(_)) => continue,
+            Err(error) => return Err(error.into()),
+        };
         if let Ok(envelope) = records::decode_form::<Envelope>(&key, &stored.bytes, FORM)
             && !named.contains(&envelope.ledger)
         {

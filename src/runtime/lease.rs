@@ -331,6 +331,7 @@ async fn renew<T: HolderInfo>(
     release: CancellationToken,
 ) {
     let mut pause = config.renew_every();
+    let us = record.holder.clone();
     loop {
         let giving_back = tokio::select! {
             () = tokio::time::sleep(pause) => false,
@@ -348,14 +349,21 @@ async fn renew<T: HolderInfo>(
                 pause = config.renew_every();
                 let _ = until.send(Deadline::after(since, config.ttl));
             }
-            Err(PutError::Conflict { found }) => match found.filter(|found| is_same(&config.key, found, &record)) {
-                // An earlier beat of ours, whose reply was lost; how long ago it came is not known.
-                Some(earlier) => version = earlier.version,
-                None => {
-                    tracing::warn!(key = %config.key, "another process has taken the lease");
-                    return;
+            Err(PutError::Conflict { found }) => {
+                match found.filter(|found| is_same::<T>(&config.key, found, &us, record.token)) {
+                    // An earlier beat of ours, whose reply was lost; how long ago it came is not known.
+                    Some(earlier) => {
+                        version = earlier.version;
+                        if giving_back {
+                            continue;
+                        }
+                    }
+                    None => {
+                        tracing::warn!(key = %config.key, "another process has taken the lease");
+                        return;
+                    }
                 }
-            },
+            }
             Err(error) => tracing::warn!(key = %config.key, %error, "the lease could not be renewed"),
         }
         if giving_back || until.borrow().left().is_zero() {
@@ -364,9 +372,9 @@ async fn renew<T: HolderInfo>(
     }
 }
 
-fn is_same<T: HolderInfo>(key: &LedgerKey, found: &Stored, ours: &LeaseRecord<T>) -> bool {
+fn is_same<T: HolderInfo>(key: &LedgerKey, found: &Stored, holder: &str, token: u64) -> bool {
     records::decode::<LeaseRecord<T>>(key, &found.bytes)
-        .is_ok_and(|found| found.holder == ours.holder && found.token == ours.token)
+        .is_ok_and(|found| found.holder == holder && found.token == token)
 }
 
 #[cfg(test)]

@@ -115,7 +115,15 @@ async fn look(
     let now = Instant::now();
     let mut unreadable = Vec::new();
     for key in ledger.list(LedgerKey::REQUESTS, None).await? {
-        let Some(stored) = ledger.get(&key).await? else { continue };
+        let stored = match ledger.get(&key).await {
+            Ok(Some(stored)) => stored,
+            Ok(None) => continue,
+            Err(LedgerError::Oversized(why)) => {
+                unreadable.push(why);
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
         let request = match records::decode::<Request>(&key, &stored.bytes) {
             Ok(request) => request,
             Err(error) => {
@@ -134,7 +142,8 @@ async fn look(
             let _ = ledger.remove(&key, &stored.version).await;
         }
     }
-    *listed = Some((last, now));
+    // What cannot be read is looked at again each time: it is reported until somebody has mended it.
+    *listed = unreadable.is_empty().then_some((last, now));
     Ok(Some(unreadable))
 }
 

@@ -233,6 +233,10 @@ async fn write_until_known(
                     return Err(StoreError::Overtaken { key: key.clone() });
                 }
             }
+            // Somebody has taken it away, as `failover ledger remove` does: what is there is read again.
+            Err(PutError::Conflict { found: None }) if version.is_some() => {
+                return Err(StoreError::Overtaken { key: key.clone() });
+            }
             Err(PutError::Conflict { found: None }) => {}
             Err(PutError::UnknownOutcome(why)) => tracing::warn!(%key, why, "not written yet, trying again"),
             Err(PutError::Failed(error)) => {

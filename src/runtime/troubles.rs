@@ -103,7 +103,18 @@ pub(super) async fn mail(
                 }
                 tokio::select! {
                     () = clock.sleep_until(clock.now().plus(AGAIN.pause(failures))) => failures += 1,
+                    // Who has not taken this one gets the next, which is about what is wrong by then.
+                    changed = changes.changed() => {
+                        if changed.is_err() {
+                            return;
+                        }
+                        changes.mark_changed();
+                        break;
+                    }
                     () = stop.cancelled() => return,
+                }
+                if clock.now().duration_since(now).abs() >= REMIND {
+                    break;
                 }
             }
             mailed.extend(due.into_iter().map(|text| (text.to_owned(), now)));

@@ -92,6 +92,12 @@ pub fn of_record(key: &str, bytes: &[u8], identity: Option<LedgerIdentity>) -> O
     verifier.told.findings.pop()
 }
 
+/// Whether a newer failover wrote this record.
+#[must_use]
+pub fn is_of_a_newer_failover(key: &str, bytes: &[u8]) -> bool {
+    records::decode_form::<serde_json::Value>(key, bytes, FORM).is_err_and(|error| error.is_of_a_newer_failover())
+}
+
 struct Verifier<'a> {
     configured: &'a [ValidatorId],
     now: Time,
@@ -126,8 +132,11 @@ impl Verifier<'_> {
 
     fn unreadable(&mut self, key: &str, error: &RecordError, then: &str) {
         let remedy = match error {
-            RecordError::Newer { .. } => "upgrade failover, then look again".to_owned(),
-            RecordError::Older { .. } | RecordError::OtherForm { .. } | RecordError::OtherLedger { .. } => {
+            error if error.is_of_a_newer_failover() => "upgrade failover, then look again".to_owned(),
+            RecordError::Newer { .. }
+            | RecordError::Older { .. }
+            | RecordError::OtherForm { .. }
+            | RecordError::OtherLedger { .. } => {
                 format!("{}: {then}", remove(key))
             }
             RecordError::Corrupt { .. } => format!("put back a good copy, or {}: {then}", remove(key)),
@@ -209,7 +218,8 @@ impl Verifier<'_> {
                 Ok(_) => {}
                 Err(error) => self.unreadable(key, &error, "nothing is decided by the journal"),
             },
-            KeyKind::LastRequest => {}
+            // This version writes and reads none.
+            KeyKind::LastRequest | KeyKind::Promotion(_) => {}
             KeyKind::Check => {
                 let detail = "a `failover check` that was interrupted has left it";
                 self.push(Finding::warning(key, detail, format!("{}: nothing reads it", remove(key))));

@@ -115,7 +115,12 @@ impl Walk {
 }
 
 async fn read(store: &AlertStore, key: &str) -> Result<Found, LedgerError> {
-    let Some(stored) = store.ledger().get(key).await? else { return Ok(Found::Gone) };
+    let stored = match store.ledger().get(key).await {
+        Ok(Some(stored)) => stored,
+        Ok(None) => return Ok(Found::Gone),
+        Err(LedgerError::Oversized(why)) => return Ok(Found::Unreadable(why)),
+        Err(error) => return Err(error),
+    };
     if LedgerKey::validator_of_alert(key).is_none() {
         return Ok(Found::Outdated(stored.version));
     }

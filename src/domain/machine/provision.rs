@@ -137,8 +137,9 @@ fn found(turn: &mut Transition<'_>, machines: &[Machine], unseen: Option<(&Vec<S
         (Role::Standby | Role::Retained, MachineState::Starting | MachineState::Stopping) if wait_for(turn, keep) => {}
         (Role::Standby | Role::Retained, _) => {
             let rung = Rung { zone: keep.instance.zone.clone(), machine_type: keep.machine_type.clone() };
-            // What was waited for has had that time already.
+            // What is still not made has had its time. One that runs by now has all of it, from now on.
             let since = turn.record.incident().and_then(|incident| incident.machine_since);
+            let since = since.filter(|_| keep.state == MachineState::Starting);
             adopt(turn, keep.instance.clone(), rung);
             turn.machine().kept = (keep.role == Role::Retained).then_some(true);
             if let Some(since) = since {
