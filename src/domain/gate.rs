@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::ownership::{GrantPlace, LastGrant, Session, VerifiedGrant};
+use super::ownership::{GrantError, GrantPlace, LastGrant, Session, VerifiedGrant};
 
 /// Who asks for a start at home.
 #[derive(Clone, Copy, Debug)]
@@ -17,8 +17,10 @@ pub struct HomeGate<'a> {
     pub holder: Uuid,
     /// Whether the folder is on a local disk. Elsewhere two machines may have it at once, and it never resumes.
     pub resumes: bool,
-    /// The newest grant that it has acted on.
+    /// The newest grant that it has seen, by which it has started or not.
     pub last: Option<&'a LastGrant>,
+    /// The highest number that it has seen in any session or grant.
+    pub seen: u64,
 }
 
 /// Whether a start may go on.
@@ -35,7 +37,7 @@ pub enum WaitReason {
     #[error("there is no grant: `failover adopt` makes the first one")]
     NoGrant,
     #[error("{0}")]
-    PutBack(#[from] super::ownership::GrantError),
+    PutBack(#[from] GrantError),
     #[error("grant {number} says that {place} signs")]
     GrantedElsewhere { number: u64, place: String },
     #[error("a promotion is under way: the session's number is {session}, above grant {grant}")]
@@ -86,6 +88,9 @@ impl HomeGate<'_> {
         let Some(session) = session else { return Wait(WaitReason::NoSession) };
         if session.number > number {
             return Wait(WaitReason::Moving { session: session.number, grant: number });
+        }
+        if number < self.seen {
+            return Wait(GrantError::PutBack { known: self.seen, found: number }.into());
         }
         if session.is_free(unchanged) || (self.resumes && session.holder == Some(self.holder)) {
             return StartDecision::Take;
@@ -160,17 +165,26 @@ impl ChildDeadline {
     }
 }
 
-/// How many whole epochs without a duty by these keys must have been seen before a start.
-///
+/// Which epochs have to have passed without a duty by these keys before a start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SilenceNeeded {
+    None,
+    /// The whole epoch that has just ended.
+    LastEpoch,
+    /// So many whole ones that begin after the state folder was made, or after the last child has ended.
+    Later(u32),
+}
+
 /// `ran`: whether this gate's child ran in a part of the last whole epoch, by its own notes. `new`: the state folder has
 /// no notes yet. `ended_early`: the last child ended by itself within its first four epochs, as one does that has seen its
-/// own keys at work.
+/// own keys at work: the epoch before that may well have been silent.
 #[must_use]
-pub fn silent_epochs_before_start(ran: bool, new: bool, ended_early: bool) -> u32 {
+pub fn silence_before_start(ran: bool, new: bool, ended_early: bool) -> SilenceNeeded {
     match (new, ended_early, ran) {
-        (true, _, _) => 2,
-        (false, true, _) | (false, false, false) => 1,
-        (false, false, true) => 0,
+        (true, _, _) => SilenceNeeded::Later(2),
+        (false, true, _) => SilenceNeeded::Later(1),
+        (false, false, false) => SilenceNeeded::LastEpoch,
+        (false, false, true) => SilenceNeeded::None,
     }
 }
 

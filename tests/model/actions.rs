@@ -123,11 +123,13 @@ pub fn take(setting: &Setting, world: &mut World, act: Act) -> Option<()> {
         Act::Renew { gate } => {
             let session = world.session.clone()?;
             let me = home(setting, gate, None);
-            let Doing::Running { number, renewing: renewing @ None, .. } = &mut world.gates[gate].doing else {
-                return None;
-            };
+            let Doing::Running { number, renewing, .. } = &mut world.gates[gate].doing else { return None };
             (me.look(&session, (*number).into()) == SessionLook::Ours).then_some(())?;
-            *renewing = Some(0);
+            // Asked again: a reply to the request before is not one to this.
+            let again = renewing.replace(0).is_some();
+            if again && !is(Mutant::ExtensionCountsFromTheLatestRequest) {
+                hang_up(world, gate);
+            }
             world.under_way.push(Request::Session { what: Change::Hold { gate }, reply: true });
         }
         Act::ChildEnds { gate } => {
@@ -196,7 +198,7 @@ pub fn take(setting: &Setting, world: &mut World, act: Act) -> Option<()> {
             let own = world.operators[operator]?;
             let session = world.session.as_ref()?;
             let age = TICK * (own.age + u8::from(is(Mutant::OldOneTickEarlier))).into();
-            let free = is(Mutant::PromotionDoesNotWait) || believed(setting, session).is_free(age);
+            let free = is(Mutant::PromotionDoesNotWait) || believed(setting, session).is_fence(age);
             let raised = own.raise == Raise::Seen || is(Mutant::PromotionDoesNotRaise);
             (raised && free && world.grant() == own.over).then_some(())?;
             world.operators[operator] = None;
@@ -247,7 +249,7 @@ fn holder(setting: &Setting, gate: usize) -> Uuid {
 }
 
 fn home<'a>(setting: &Setting, gate: usize, last: Option<&'a LastGrant>) -> HomeGate<'a> {
-    HomeGate { site: "home", holder: holder(setting, gate), resumes: true, last }
+    HomeGate { site: "home", holder: holder(setting, gate), resumes: true, last, seen: 0 }
 }
 
 /// The session as somebody takes it who has lost a rule.
@@ -332,7 +334,8 @@ fn arrives(setting: &Setting, world: &mut World, request: usize) -> Option<()> {
                 Change::GiveBack => session.given_back(now, write),
                 Change::Raise { to } => session.raised_to(to.into(), write),
             };
-            session.held.clear();
+            // Whether it was ever held counts, and not when.
+            session.held.truncate(1);
             change(setting, world, Some(session));
             if let (Change::Hold { gate }, true) = (what, reply) {
                 world.under_way.push(Request::Reply { to: gate });

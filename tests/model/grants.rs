@@ -47,7 +47,7 @@ fn sign(granted: Granted) -> VerifiedGrant {
         evidence: None,
     };
     let (signature, allowed) = signature(&grant);
-    SignedGrant { grant, signature }.verify(&validator, &allowed, false).unwrap()
+    SignedGrant { grant, signature }.verify(&validator, "1", &allowed, false).unwrap()
 }
 
 /// As `ssh-keygen -Y sign` makes it.

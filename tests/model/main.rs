@@ -51,6 +51,11 @@ fn home_and_cloud_never_sign_at_once() {
 }
 
 #[test]
+fn two_people_who_promote_at_once_never_make_two_signers() {
+    explore("two people", Setting::TWO_PEOPLE, None, &[HOME_SIGNS, CLOUD_SIGNS]);
+}
+
+#[test]
 fn nobody_signs_beside_another() {
     let most = std::env::var("FAILOVER_MODEL").ok().and_then(|most| most.parse().ok()).unwrap_or(ORDINARY);
     explore("everybody", Setting::EVERYBODY, Some(most), &[HOME_SIGNS]);
@@ -65,6 +70,7 @@ fn without_any_rule_there_are_two_signers() {
         (home, Mutant::OldOneTickEarlier),
         (home, Mutant::DeadlineCountsFromTheReply),
         (home, Mutant::DeadlineIsNotJudgedAtTheStart),
+        (home, Mutant::ExtensionCountsFromTheLatestRequest),
         (home, Mutant::SessionIsGivenBackBeforeTheChildEnded),
         (home, Mutant::BothHaveOneIdentity),
         (home, Mutant::GateAndKeeperBothHang),

@@ -33,6 +33,7 @@ pub enum Mutant {
     NumberIsNotLookedAt,
     DeadlineCountsFromTheReply,
     DeadlineIsNotJudgedAtTheStart,
+    ExtensionCountsFromTheLatestRequest,
     SessionIsGivenBackBeforeTheChildEnded,
     BothHaveOneIdentity,
     PromotionDoesNotWait,
@@ -60,8 +61,10 @@ pub struct Setting {
 impl Setting {
     /// Two processes of one home.
     pub const HOME: Self = Self { gates: 2, operators: 0, grants: 1, boots: 0, requests: 3, mutant: None };
-    /// One process at home, the cloud, and two people.
+    /// One process at home, the cloud, and somebody who promotes and demotes.
     pub const PROMOTION: Self = Self { gates: 1, operators: 1, grants: 3, boots: 1, requests: 2, mutant: None };
+    /// Two people who begin, abort and commit beside each other.
+    pub const TWO_PEOPLE: Self = Self { gates: 1, operators: 2, grants: 2, boots: 0, requests: 3, mutant: None };
     /// All of them; `make model` explores it, and an ordinary run as much as fits into its time.
     pub const EVERYBODY: Self = Self { gates: 2, operators: 2, grants: 3, boots: 1, requests: 3, mutant: None };
 }

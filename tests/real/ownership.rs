@@ -88,11 +88,20 @@ fn what_ssh_keygen_signs_is_accepted_and_refused_as_ssh_keygen_does() {
             ("another grant", &line, text, &changed, false),
             ("a damaged signature", &line, &damaged, &grant, false),
             ("another purpose", &line.replacen(BY, &format!("{BY} namespaces=\"git\""), 1), text, &grant, false),
+            (
+                "a namespace without quotes",
+                &line.replacen(BY, &format!("{BY} namespaces={NAMESPACE}"), 1),
+                text,
+                &grant,
+                false,
+            ),
+            ("a blank line before it", &line, &format!("\n{text}"), &grant, false),
             ("an authority", &line.replacen(BY, &format!("{BY} cert-authority"), 1), text, &grant, false),
         ] {
             let signers = AllowedSigners::parse(allowed);
             let signed = SignedGrant { grant: grant.clone(), signature: signature.to_owned() };
-            let ours = signers.is_ok_and(|signers| signed.verify(&grant.validator, &signers, false).is_ok());
+            let ours =
+                signers.is_ok_and(|signers| signed.verify(&grant.validator, &grant.chain, &signers, false).is_ok());
             assert_eq!(
                 reference(folder.path(), allowed, signature, &grant.bytes()),
                 expected,
@@ -113,7 +122,7 @@ fn an_untouched_hardware_key_is_refused_although_ssh_keygen_takes_it() {
     assert!(reference(folder.path(), &line, &signature, &grant.bytes()));
     let verify = |untouched: bool| {
         let signed = SignedGrant { grant: grant.clone(), signature: signature.clone() };
-        signed.verify(&grant.validator, &AllowedSigners::parse(&line).unwrap(), untouched)
+        signed.verify(&grant.validator, &grant.chain, &AllowedSigners::parse(&line).unwrap(), untouched)
     };
     assert_eq!(verify(false).unwrap_err(), GrantError::Untouched);
     verify(true).unwrap();

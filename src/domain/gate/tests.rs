@@ -15,7 +15,7 @@ const OTHER: Uuid = Uuid::from_u128(2);
 const NOW: Time = Time::UNIX_EPOCH;
 
 fn gate(last: Option<&LastGrant>) -> HomeGate<'_> {
-    HomeGate { site: "home", holder: ME, resumes: true, last }
+    HomeGate { site: "home", holder: ME, resumes: true, last, seen: 0 }
 }
 
 fn held(number: u64, by: Uuid, on_loss: OnLedgerLoss) -> Session {
@@ -128,10 +128,13 @@ fn the_times_in_which_a_session_was_held_are_kept_for_eight_days() {
     assert_eq!(first.held, [span(0, 5)]);
     let second = renew(&first.given_back(hours(6), Uuid::nil()), OTHER, 8);
     assert_eq!(second.held, [span(0, 6), span(8, 8)]);
+    let back_later = renew(&second, OTHER, 8 + 7);
+    assert_eq!(back_later.held, [span(0, 6), span(8, 8), span(15, 15)], "longer away than it may sign alone");
+    assert_eq!(second.given_back(hours(15), Uuid::nil()).held, [span(0, 6), span(8, 8)]);
     let set_back = renew(&second, OTHER, 2);
-    assert_eq!(set_back.held, second.held, "a clock that was set back shortens nothing");
+    assert_eq!(set_back.held, [span(0, 0), span(2, 2)], "what a clock that was ahead has written is not believed");
     let later = renew(&second, OTHER, 6 + 8 * 24 + 1);
-    assert_eq!(later.held, [span(8, 6 + 8 * 24 + 1)]);
+    assert_eq!(later.held, [span(8, 8), span(199, 199)]);
     let many = (0..2000).fold(second, |session, _| renew(&session.given_back(hours(8), Uuid::nil()), ME, 8));
     assert_eq!(many.held.len(), 512);
 }
@@ -146,12 +149,32 @@ fn the_deadline_counts_from_before_the_request() {
 }
 
 #[test]
-fn a_quick_restart_waits_for_nothing_and_a_new_folder_for_two_epochs() {
-    assert_eq!(silent_epochs_before_start(true, false, false), 0);
-    assert_eq!(silent_epochs_before_start(false, false, false), 1);
-    assert_eq!(silent_epochs_before_start(true, false, true), 1, "as after it has seen its own keys at work");
-    assert_eq!(silent_epochs_before_start(false, true, false), 2);
-    assert_eq!(silent_epochs_before_start(true, true, true), 2);
+fn a_quick_restart_waits_for_nothing_and_what_may_be_its_own_double_for_a_later_epoch() {
+    use SilenceNeeded::{LastEpoch, Later, None};
+    assert_eq!(silence_before_start(true, false, false), None);
+    assert_eq!(silence_before_start(false, false, false), LastEpoch);
+    assert_eq!(silence_before_start(true, false, true), Later(1), "as after it has seen its own keys at work");
+    assert_eq!(silence_before_start(false, true, false), Later(2));
+    assert_eq!(silence_before_start(true, true, true), Later(2));
+}
+
+#[test]
+fn a_ledger_that_was_put_back_is_known_by_the_highest_number_that_was_seen() {
+    let session = held(8, ME, OnLedgerLoss::Stop);
+    let seen = |seen| HomeGate { seen, ..gate(None) }.start(Some(&session), Some(&home(8)), Duration::ZERO);
+    assert_eq!(seen(8), StartDecision::Take);
+    let put_back = GrantError::PutBack { known: 9, found: 8 };
+    assert_eq!(seen(9), StartDecision::Wait(WaitReason::PutBack(put_back)), "it stopped for a promotion to 9");
+}
+
+#[test]
+fn a_session_that_was_never_held_is_no_fence() {
+    let free = Session::free(8, Uuid::nil());
+    assert!(free.is_free(Duration::ZERO) && !free.is_fence(Duration::MAX));
+    let taken = held(8, ME, OnLedgerLoss::Stop);
+    assert!(!taken.is_fence(Duration::ZERO) && taken.is_fence(Duration::MAX));
+    assert!(taken.given_back(NOW, Uuid::nil()).is_fence(Duration::ZERO));
+    assert!(!held(8, ME, OnLedgerLoss::Run).is_fence(Duration::MAX), "only giving it back frees it");
 }
 
 proptest! {

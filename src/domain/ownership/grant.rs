@@ -21,7 +21,7 @@ pub struct Grant {
     pub owner: GrantPlace,
     /// One more than that of the grant before: the fencing token.
     pub number: u64,
-    /// SHA-256 of the whole grant before, in hex, so that the history is a chain. `None` in the first.
+    /// SHA-256 of what was signed in the grant before, in hex, so that the history is a chain. `None` in the first.
     pub previous: Option<String>,
     pub issued_at: Time,
     /// Who signs: a principal of `allowed_signers`.
@@ -133,7 +133,7 @@ impl SignedGrant {
             .expect("a grant is a struct with text keys")
     }
 
-    /// Checks that somebody who may do so has signed it, for this validator.
+    /// Checks that somebody who may do so has signed it, for this validator on this chain.
     ///
     /// Not by the clock: at home it may be wrong after a power cut, and the number orders grants.
     ///
@@ -142,6 +142,7 @@ impl SignedGrant {
     pub fn verify(
         self,
         validator: &ValidatorId,
+        chain: &str,
         allowed: &AllowedSigners,
         allow_untouched: bool,
     ) -> Result<VerifiedGrant, GrantError> {
@@ -149,6 +150,9 @@ impl SignedGrant {
         if grant.validator != *validator {
             let found = grant.validator.to_string();
             return Err(GrantError::OtherValidator { found, expected: validator.clone() });
+        }
+        if grant.chain != chain {
+            return Err(GrantError::OtherChain { found: grant.chain.clone(), expected: chain.to_owned() });
         }
         if !(1..=MAX_NUMBER).contains(&grant.number) {
             return Err(GrantError::Number(grant.number));
@@ -161,7 +165,8 @@ impl SignedGrant {
         if signed.untouched && !allow_untouched {
             return Err(GrantError::Untouched);
         }
-        let digest = hex(&self.bytes());
+        // Not the signature: the same words, signed again or written in another way, are the same grant.
+        let digest = hex(&grant.bytes());
         Ok(VerifiedGrant { grant: self.grant, digest, key: signed.by.fingerprint() })
     }
 }
@@ -176,7 +181,7 @@ pub struct VerifiedGrant {
     key: String,
 }
 
-/// The newest grant a place has acted on, kept there.
+/// The newest grant that a place has seen, kept there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LastGrant {
@@ -190,7 +195,7 @@ impl VerifiedGrant {
         &self.grant
     }
 
-    /// SHA-256 of the signed grant, in hex: what the next one names as `previous`.
+    /// SHA-256 of what is signed, in hex: what the next one names as `previous`.
     #[must_use]
     pub fn digest(&self) -> &str {
         &self.digest
@@ -200,15 +205,6 @@ impl VerifiedGrant {
     #[must_use]
     pub fn key(&self) -> &str {
         &self.key
-    }
-
-    /// # Errors
-    /// [`GrantError::OtherChain`].
-    pub fn is_for_chain(&self, chain: &str) -> Result<(), GrantError> {
-        if self.grant.chain == chain {
-            return Ok(());
-        }
-        Err(GrantError::OtherChain { found: self.grant.chain.clone(), expected: chain.to_owned() })
     }
 
     /// Whether it directly follows this one.

@@ -78,17 +78,29 @@ impl Session {
         self.holder.is_none() || self.old_after().is_some_and(|after| unchanged >= after)
     }
 
+    /// Whether it is proof, at the end of a promotion's wait, that nobody at home can sign under it. One that was never
+    /// held is none: home may never have been started through a gate.
+    #[must_use]
+    pub fn is_fence(&self, unchanged: Duration) -> bool {
+        let was_held = self.holder.is_some() || !self.held.is_empty();
+        was_held && self.is_free(unchanged)
+    }
+
     /// As a holder writes it when it takes or renews it. The number stays: raising it is for people.
     #[must_use]
     pub fn held_by(&self, holder: Uuid, on_loss: OnLedgerLoss, ttl: Duration, now: Time, write: Uuid) -> Self {
-        let mut held = self.held.clone();
+        let mut held = self.held_until(now);
+        // Whoever comes back later than it may sign without the ledger has not held it in between. Too short costs a
+        // statement; too long hides what has signed outside the gate.
+        let ttl_before = jiff::SignedDuration::from_secs(self.ttl_seconds.into());
+        let is_sure = held.last() == self.held.last();
         match held.last_mut() {
-            // A clock that was set back makes the time longer here and never shorter.
-            Some(last) if self.holder == Some(holder) => last.until = last.until.max(now),
+            Some(last) if self.holder == Some(holder) && is_sure && now.duration_since(last.until) <= ttl_before => {
+                last.until = now
+            }
             Some(_) | None => held.push(Held { from: now, until: now }),
         }
-        let newest = held.iter().map(|held| held.until).max().unwrap_or(now);
-        held.retain(|held| newest.duration_since(held.until) <= KEPT);
+        held.retain(|held| now.duration_since(held.until) <= KEPT);
         let surplus = held.len().saturating_sub(MAX_HELD);
         held.drain(..surplus);
         let ttl_seconds = u32::try_from(ttl.as_secs()).unwrap_or(u32::MAX);
@@ -98,11 +110,21 @@ impl Session {
     /// As its holder gives it back, when nothing that it started is left.
     #[must_use]
     pub fn given_back(&self, now: Time, write: Uuid) -> Self {
-        let mut held = self.held.clone();
-        if let (Some(_), Some(last)) = (self.holder, held.last_mut()) {
-            last.until = last.until.max(now);
+        let mut held = self.held_until(now);
+        let ttl = jiff::SignedDuration::from_secs(self.ttl_seconds.into());
+        if let (Some(_), Some(last)) = (self.holder, held.last_mut())
+            && now.duration_since(last.until) <= ttl
+        {
+            last.until = now;
         }
         Self { holder: None, held, write, ..self.clone() }
+    }
+
+    /// What a clock that was ahead has written says nothing about the time since.
+    fn held_until(&self, now: Time) -> Vec<Held> {
+        let past = self.held.iter().filter(|held| held.from <= now);
+        let sure = |held: &Held| if held.until <= now { held.until } else { held.from };
+        past.map(|held| Held { from: held.from, until: sure(held) }).collect()
     }
 
     /// As a person raises it, so that its holder stops. Everything else stays.

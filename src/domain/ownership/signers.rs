@@ -46,7 +46,7 @@ impl AllowedSigners {
         }
         let (mut signers, mut problems) = (Vec::new(), Vec::new());
         for (number, line) in text.lines().enumerate() {
-            let line = line.trim();
+            let line = line.trim_matches([' ', '\t', '\r']);
             if line.is_empty() || line.starts_with('#') {
                 continue;
             }
@@ -89,7 +89,11 @@ fn parse(line: &str) -> Result<Option<AllowedSigner>, String> {
     let mut kind = words.next().ok_or("it has no key")?;
     let mut ours = true;
     if !is_kind(kind) {
-        for option in options(kind)? {
+        let options = options(kind)?;
+        if options.len() > 1 {
+            return Err("it has more than one option".into());
+        }
+        for option in options {
             ours &= namespace(option)?;
         }
         kind = words.next().ok_or("it has no key")?;
@@ -114,7 +118,12 @@ fn is_kind(word: &str) -> bool {
 fn namespace(option: &str) -> Result<bool, String> {
     let (name, value) = option.split_once('=').unwrap_or((option, ""));
     match name.to_ascii_lowercase().as_str() {
-        "namespaces" => Ok(value.trim_matches('"').split(',').any(|namespace| namespace == NAMESPACE)),
+        "namespaces" => {
+            let quoted = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
+            let names = quoted.filter(|names| !names.contains(['"', '*', '?', '!']));
+            let names = names.ok_or("its namespaces have to be names in quotes, without patterns")?;
+            Ok(names.split(',').any(|namespace| namespace == NAMESPACE))
+        }
         // A date lets a key go while its grant is in force, and home would not start again.
         "valid-before" | "valid-after" | "cert-authority" => {
             Err(format!("the option {name} is not supported: remove it; to end a key's right remove its line"))

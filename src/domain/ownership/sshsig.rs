@@ -64,7 +64,13 @@ impl SshKey {
             ED => Parts::Ed25519(sized(rest.string()?, 32)?),
             P256 => Parts::Ecdsa { kind: P256, point: point(&mut rest, "nistp256", 65)? },
             P384 => Parts::Ecdsa { kind: P384, point: point(&mut rest, "nistp384", 97)? },
-            RSA => Parts::Rsa { e: rest.positive()?.to_vec(), n: rest.positive()?.to_vec() },
+            RSA => {
+                let (e, n) = (rest.positive()?.to_vec(), rest.positive()?.to_vec());
+                if !(2048 / 8..=8192 / 8).contains(&n.len()) {
+                    return Err(SshsigError::Kind(format!("{RSA} with {} bits", n.len() * 8)));
+                }
+                Parts::Rsa { e, n }
+            }
             SK_ED => {
                 let key = sized(rest.string()?, 32)?;
                 Parts::Sk { kind: SK_ED, key, application: rest.string()?.to_vec() }
@@ -123,7 +129,9 @@ pub(super) fn verify(armoured: &str, namespace: &'static str, message: &[u8]) ->
     }
     let by = SshKey::parse(rest.string()?)?;
     let found = rest.text()?;
-    let reserved = rest.string()?;
+    if !rest.string()?.is_empty() {
+        return Err(Malformed("its reserved part is not empty"));
+    }
     let hash = rest.text()?;
     let signature = rest.string()?;
     rest.end()?;
@@ -136,7 +144,7 @@ pub(super) fn verify(armoured: &str, namespace: &'static str, message: &[u8]) ->
         _ => return Err(Malformed("its hash is neither sha256 nor sha512")),
     };
     let mut signed = MAGIC.to_vec();
-    for part in [namespace.as_bytes(), reserved, hash.as_bytes(), &digest] {
+    for part in [namespace.as_bytes(), b"", hash.as_bytes(), &digest] {
         signed
             .extend_from_slice(&u32::try_from(part.len()).map_err(|_| Malformed("a part is too long"))?.to_be_bytes());
         signed.extend_from_slice(part);
@@ -227,8 +235,9 @@ fn halves(signature: &[u8], half: usize) -> Result<Vec<u8>, SshsigError> {
 }
 
 fn dearmour(text: &str) -> Result<Vec<u8>, SshsigError> {
-    let body = text.trim().strip_prefix(BEGIN).and_then(|text| text.strip_suffix(END));
-    let body: String = body.ok_or(Malformed("it has no BEGIN and END line"))?.split_whitespace().collect();
+    let lines = text.strip_suffix('\n').unwrap_or(text).strip_prefix(BEGIN).and_then(|text| text.strip_prefix('\n'));
+    let body = lines.and_then(|text| text.strip_suffix(END)).and_then(|text| text.strip_suffix('\n'));
+    let body: String = body.ok_or(Malformed("it has no BEGIN and END line"))?.lines().collect();
     STANDARD.decode(body).map_err(|_| Malformed("it is not base64"))
 }
 
@@ -258,12 +267,11 @@ impl<'a> Reader<'a> {
 
     /// A number that is above zero, without the zero byte that marks it so.
     fn positive(&mut self) -> Result<&'a [u8], SshsigError> {
-        let number = self.string()?;
-        let number = number.strip_prefix(&[0]).unwrap_or(number);
-        if number.first().is_none_or(|first| *first == 0) {
-            return Err(Malformed("a number in it is not written as SSH does"));
+        match self.string()? {
+            [0, number @ ..] if number.first().is_some_and(|first| *first >= 0x80) => Ok(number),
+            number if number.first().is_some_and(|first| (1..0x80).contains(first)) => Ok(number),
+            _ => Err(Malformed("a number in it is not written as SSH does")),
         }
-        Ok(number)
     }
 
     fn end(&self) -> Result<(), SshsigError> {

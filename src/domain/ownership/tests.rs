@@ -25,6 +25,8 @@ const ACCEPTED: [(&str, &str); 7] = [
     signature!("ecdsa-sk"),
 ];
 
+const CHAIN: &str = "0x9143aa7c615a7f7115e2b6aac319c03529df8242ae705fba9df39b79c59fa8b1";
+
 fn eth_0() -> ValidatorId {
     ValidatorId::new("eth-0").unwrap()
 }
@@ -74,7 +76,7 @@ impl Operator {
     }
 
     fn verified(&self, grant: Grant) -> VerifiedGrant {
-        self.sign(grant).verify(&eth_0(), &self.allowed(), false).unwrap()
+        self.sign(grant).verify(&eth_0(), CHAIN, &self.allowed(), false).unwrap()
     }
 }
 
@@ -110,11 +112,11 @@ fn the_bytes_that_are_signed_are_those_of_every_release() {
 #[test]
 fn a_signature_of_each_kind_of_key_that_ssh_keygen_made_is_accepted() {
     for (kind, signature) in ACCEPTED {
-        let verified = signed(signature).verify(&eth_0(), &allowed(), false);
+        let verified = signed(signature).verify(&eth_0(), CHAIN, &allowed(), false);
         let verified = verified.unwrap_or_else(|error| panic!("{kind}: {error}"));
         assert_eq!(verified.grant(), &grant());
         let kept = SignedGrant::parse(&signed(signature).bytes()).unwrap();
-        assert_eq!(kept.verify(&eth_0(), &allowed(), false).unwrap(), verified);
+        assert_eq!(kept.verify(&eth_0(), CHAIN, &allowed(), false).unwrap(), verified);
     }
 }
 
@@ -122,13 +124,14 @@ fn a_signature_of_each_kind_of_key_that_ssh_keygen_made_is_accepted() {
 fn a_hardware_key_has_to_be_touched_unless_the_operator_says_otherwise() {
     let (_, untouched) = signature!("untouched-sk");
     let untouched = signed(untouched);
-    assert_eq!(untouched.clone().verify(&eth_0(), &allowed(), false).unwrap_err(), GrantError::Untouched);
-    untouched.verify(&eth_0(), &allowed(), true).unwrap();
+    assert_eq!(untouched.clone().verify(&eth_0(), CHAIN, &allowed(), false).unwrap_err(), GrantError::Untouched);
+    untouched.verify(&eth_0(), CHAIN, &allowed(), true).unwrap();
 }
 
 #[test]
 fn a_signature_for_another_purpose_or_of_another_kind_is_refused_by_name() {
-    let refused = |(_, signature): (&str, &str)| signed(signature).verify(&eth_0(), &allowed(), true).unwrap_err();
+    let refused =
+        |(_, signature): (&str, &str)| signed(signature).verify(&eth_0(), CHAIN, &allowed(), true).unwrap_err();
     let found = "file".to_owned();
     let error = GrantError::Signature(SshsigError::Namespace { found, expected: NAMESPACE });
     assert_eq!(refused(signature!("other-namespace")), error);
@@ -147,7 +150,7 @@ fn no_flipped_bit_of_a_signature_passes() {
             flipped[bit / 8] ^= 1 << (bit % 8);
             let text = STANDARD.encode(flipped);
             let text = format!("-----BEGIN SSH SIGNATURE-----\n{text}\n-----END SSH SIGNATURE-----");
-            assert!(signed(&text).verify(&eth_0(), &allowed(), true).is_err(), "{kind}, bit {bit}");
+            assert!(signed(&text).verify(&eth_0(), CHAIN, &allowed(), true).is_err(), "{kind}, bit {bit}");
         }
     }
 }
@@ -158,7 +161,7 @@ fn no_change_of_a_grant_passes() {
     let cloud =
         || GrantPlace::Cloud { project: "p".into(), zone: "z".into(), instance_id: 1.into(), boot_id: "b".into() };
     let changes: [fn(&mut Grant); 6] = [
-        |grant| grant.chain = "1".into(),
+        |grant| grant.reason.push('.'),
         |grant| grant.owner = GrantPlace::Home { site: "away".into() },
         |grant| grant.number += 1,
         |grant| grant.previous = Some("00".into()),
@@ -169,7 +172,7 @@ fn no_change_of_a_grant_passes() {
     let refused = |grant: Grant| {
         let changed = SignedGrant { grant, signature: signature.to_owned() };
         assert_eq!(
-            changed.verify(&eth_0(), &allowed(), false).unwrap_err(),
+            changed.verify(&eth_0(), CHAIN, &allowed(), false).unwrap_err(),
             GrantError::Signature(SshsigError::Mismatch)
         );
     };
@@ -185,7 +188,7 @@ fn no_change_of_a_grant_passes() {
 #[test]
 fn only_a_key_that_is_allowed_signs_and_only_in_its_own_name() {
     let (operator, other) = (Operator::new(), Operator::new());
-    let verify = |signed: SignedGrant| signed.verify(&eth_0(), &operator.allowed(), false);
+    let verify = |signed: SignedGrant| signed.verify(&eth_0(), CHAIN, &operator.allowed(), false);
     verify(operator.sign(grant())).unwrap();
     assert!(matches!(verify(other.sign(grant())), Err(GrantError::Signer(_))));
     let borrowed = Grant { by: "somebody@example.org".into(), ..grant() };
@@ -198,15 +201,13 @@ fn only_a_key_that_is_allowed_signs_and_only_in_its_own_name() {
 #[test]
 fn a_grant_for_another_validator_chain_or_with_an_absurd_number_is_refused() {
     let operator = Operator::new();
-    let verify = |grant: Grant| operator.sign(grant).verify(&eth_0(), &operator.allowed(), false);
+    let verify = |grant: Grant| operator.sign(grant).verify(&eth_0(), CHAIN, &operator.allowed(), false);
     let other = ValidatorId::new("eth-1").unwrap();
     assert!(matches!(verify(Grant { validator: other, ..grant() }), Err(GrantError::OtherValidator { .. })));
     for number in [0, 1 << 53, u64::MAX] {
         assert_eq!(verify(Grant { number, ..grant() }).unwrap_err(), GrantError::Number(number));
     }
-    let verified = operator.verified(grant());
-    verified.is_for_chain(&grant().chain).unwrap();
-    assert!(matches!(verified.is_for_chain("1"), Err(GrantError::OtherChain { .. })));
+    assert!(matches!(verify(Grant { chain: "1".into(), ..grant() }), Err(GrantError::OtherChain { .. })));
 }
 
 #[test]
@@ -221,11 +222,14 @@ fn grants_follow_each_other_by_number_digest_and_chain() {
         Grant { number: 8, ..after(&first) },
         Grant { previous: None, ..after(&first) },
         Grant { previous: Some(second.digest().to_owned()), ..after(&first) },
-        Grant { chain: "1".into(), ..after(&first) },
     ] {
         assert!(matches!(broken(grant), GrantError::Chain { .. }));
     }
-    // Signed again: the same words, and another grant.
+    let again = first.clone();
+    let resigned =
+        SignedGrant { signature: operator.sign(grant()).signature.replacen('\n', "\n\n", 1), grant: grant() };
+    let resigned = resigned.verify(&eth_0(), CHAIN, &operator.allowed(), false).unwrap();
+    assert_eq!(resigned.digest(), again.digest(), "written in another way, it is the same grant");
     let last = first.last();
     assert_eq!(second.is_news_after(Some(&last)), Ok(()));
     assert_eq!(first.is_news_after(Some(&last)), Ok(()));
@@ -273,6 +277,10 @@ fn a_bad_line_of_allowed_signers_allows_nothing_and_leaves_the_others() {
         ("a ssh-ed25519".into(), "it has no key"),
         ("a".into(), "it has no key"),
         (format!("a namespaces=\"x ssh-ed25519 {key}"), "a quote is not closed"),
+        (format!("a namespaces=\"!failover-*,{NAMESPACE}\" ssh-ed25519 {key}"), "without patterns"),
+        (format!("a namespaces={NAMESPACE} ssh-ed25519 {key}"), "names in quotes"),
+        (format!("a namespaces=\"\"{NAMESPACE}\"\" ssh-ed25519 {key}"), "names in quotes"),
+        (format!("a namespaces=\"{NAMESPACE}\",namespaces=\"x\" ssh-ed25519 {key}"), "more than one option"),
     ] {
         let problem = problem(&line);
         assert!(problem.contains(expected), "{line}: {problem}");
@@ -321,7 +329,7 @@ proptest! {
         let blob = STANDARD.encode([b"SSHSIG\0\0\0\x01".to_vec(), bytes].concat());
         for body in [blob.as_str(), text.as_str()] {
             let armoured = format!("-----BEGIN SSH SIGNATURE-----\n{body}\n-----END SSH SIGNATURE-----");
-            prop_assert!(signed(&armoured).verify(&eth_0(), &allowed(), true).is_err());
+            prop_assert!(signed(&armoured).verify(&eth_0(), CHAIN, &allowed(), true).is_err());
         }
     }
 
@@ -335,7 +343,7 @@ proptest! {
         let mangled = [&blob[..from], &with, &blob[(from + length).min(blob.len())..]].concat();
         let text = STANDARD.encode(&mangled);
         let armoured = format!("-----BEGIN SSH SIGNATURE-----\n{text}\n-----END SSH SIGNATURE-----");
-        let verified = signed(&armoured).verify(&eth_0(), &allowed(), true);
+        let verified = signed(&armoured).verify(&eth_0(), CHAIN, &allowed(), true);
         prop_assert!(mangled == blob || verified.is_err());
     }
 }
