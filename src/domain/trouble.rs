@@ -10,6 +10,8 @@ pub struct CloudTrouble {
     pub failures: u32,
     /// The last answer, in the cloud's words, and the place it came from where there is one.
     pub answer: String,
+    /// People were notified of it.
+    pub reported: bool,
 }
 
 /// What helps, by words that Compute Engine's answers have. Each is looked for in the order of this list.

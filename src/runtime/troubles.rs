@@ -90,12 +90,19 @@ pub(super) async fn mail(
         if !due.is_empty() {
             let message = ledger_mail(&due, now, &Context { site: &site, cli: &cli });
             let (id, mut to, mut failures) = (Uuid::new_v4(), notifier.recipients(), 0);
+            let mut somebody_has_it = false;
             while !to.is_empty() {
                 let delivery = notifier.send(&message, id, &to).await;
                 for refusal in &delivery.refused {
                     tracing::error!(%refusal, "the mail about the ledger is refused");
                 }
-                let lasts = |refusal: &Refusal| matches!(refusal.fault, MailFault::Recipient | MailFault::Content);
+                somebody_has_it |= !delivery.accepted.is_empty();
+                let lasts = |refusal: &Refusal| match refusal.fault {
+                    MailFault::Passing | MailFault::Setting => false,
+                    // As with other mail: given up only if somebody else has it.
+                    MailFault::Recipient => somebody_has_it,
+                    MailFault::Content => true,
+                };
                 to.retain(|recipient| !delivery.accepted.contains(recipient));
                 to.retain(|recipient| !delivery.refused.iter().any(|it| it.recipient == *recipient && lasts(it)));
                 if to.is_empty() {

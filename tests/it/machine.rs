@@ -237,6 +237,9 @@ fn of_two_watchers_machines_the_older_serves_and_the_younger_goes() {
     let (mut watcher, incident) = lists(&of_two_watchers(9, 8), |_| {});
     assert_eq!(watcher.record().standby().unwrap().instance, instance(102));
     assert_eq!(watcher.record().incident().unwrap().id.to_string(), "0badc0de", "it continues under the other's name");
+    assert_eq!(watcher.asked(), Some(&Action::Find), "nothing is deleted before the older one was seen");
+    watcher.answer(Outcome::Found(of_two_watchers(9, 8).to_vec()));
+    watcher.answer(seen(false, Written::Nothing));
     assert_eq!(watcher.asked(), Some(&Action::Delete(instance(101))));
     let (id, _) = watcher.under_way.clone().unwrap();
     assert_eq!(id.incident.to_string(), incident, "checked against the label that ours has");

@@ -70,6 +70,8 @@ fn react(turn: &mut Transition<'_>, id: ActionId, outcome: &Outcome) {
         Outcome::Deleted => {
             let now = turn.now;
             turn.machine().next_list_at = now;
+            turn.incident().failures.delete = 0;
+            turn.works_again(Step::Delete);
             let extra = turn.standby().extra.take();
             turn.live.deleted = extra.and_then(|extra| extra.action.instance().map(|instance| instance.id.clone()));
         }
@@ -163,8 +165,10 @@ fn listed(turn: &mut Transition<'_>, machines: &[Machine]) {
         (machine.gone, machine.next_poll_at) = (false, now);
     }
     turn.bill_abandoned(machines);
+    let Some(ours) = machines.iter().find(|machine| machine.instance.id == instance.id) else {
+        return unlisted(turn, machines);
+    };
     if extra.is_none()
-        && let Some(ours) = machines.iter().find(|machine| machine.instance.id == instance.id)
         && let Some((older, incident)) = older_of_another(turn, machines, ours)
     {
         return give_way(turn, ours, older, incident);
@@ -181,6 +185,24 @@ fn listed(turn: &mut Transition<'_>, machines: &[Machine]) {
     turn.standby().extra = Some(extra);
 }
 
+/// A complete list does not show the ledger's machine. Nothing is deleted then: another one may be all there is. It is
+/// looked at again, and once it is known to be gone another one of this incident takes its place.
+fn unlisted(turn: &mut Transition<'_>, machines: &[Machine]) {
+    let now = turn.now;
+    let machine = turn.machine();
+    if !machine.gone {
+        machine.next_poll_at = machine.next_poll_at.min(now);
+        return;
+    }
+    let is_there = |machine: &&Machine| {
+        machine.role == Role::Standby && matches!(machine.state, MachineState::Running | MachineState::Starting)
+    };
+    let others = turn.own(machines).into_iter().filter(is_there);
+    if let Some(other) = others.min_by_key(|machine| provision::keep_first(machine)) {
+        provision::serve(turn, other);
+    }
+}
+
 /// The machine that serves another incident of this validator and was there before ours. Two watchers that do not know of
 /// each other, as those with copies of one ledger, may have looked in the same moment, and each has made one.
 fn older_of_another<'m>(
@@ -189,8 +211,9 @@ fn older_of_another<'m>(
     ours: &Machine,
 ) -> Option<(&'m Machine, IncidentId)> {
     let is_free = |machine: &Machine| machine.role == Role::Standby && !machine.deletion_protection;
-    // One that is ready is worth more than a rule, and what is not ours to delete stays.
-    if turn.record.standby()?.ready || !is_free(ours) || !turn.is_untouched() {
+    // One that is ready, or that people know as such, is worth more than a rule, and what is not ours to delete stays.
+    let is_promised = turn.record.notified.iter().any(|notified| notified.topic.is_of("standby_ready"));
+    if turn.record.standby()?.ready || is_promised || !is_free(ours) || !turn.is_untouched() {
         return None;
     }
     let age = |machine: &Machine| Some((machine.created_at?, machine.instance.clone()));
@@ -226,7 +249,11 @@ fn give_way(turn: &mut Transition<'_>, ours: &Machine, older: &Machine, incident
 /// **Invariant:** whatever forbids or delays a deletion, the machine is polled.
 fn poll(turn: &mut Transition<'_>) {
     let Some(Standby { instance, extra, .. }) = turn.record.standby().cloned() else { return };
+    // One that gave way goes only once the older one was seen to be there.
+    let is_there = turn.live.machine.as_ref().is_some_and(|machine| machine.seen.is_some() && !machine.gone);
+    let name = turn.record.incident().map(|incident| incident.id);
     if let Some(extra) = &extra
+        && (is_there || name == Some(extra.id.incident))
         && turn.may_act()
     {
         turn.start(extra);

@@ -136,17 +136,27 @@ fn found(turn: &mut Transition<'_>, machines: &[Machine], unseen: Option<(&Vec<S
         }
         (Role::Standby | Role::Retained, MachineState::Starting | MachineState::Stopping) if wait_for(turn, keep) => {}
         (Role::Standby | Role::Retained, _) => {
-            let rung = Rung { zone: keep.instance.zone.clone(), machine_type: keep.machine_type.clone() };
             // What is still not made has had its time. One that runs by now has all of it, from now on.
             let since = turn.record.incident().and_then(|incident| incident.machine_since);
             let since = since.filter(|_| keep.state == MachineState::Starting);
-            adopt(turn, keep.instance.clone(), rung);
-            turn.machine().kept = (keep.role == Role::Retained).then_some(true);
+            serve(turn, keep);
             if let Some(since) = since {
                 turn.standby().since = since;
             }
         }
     }
+}
+
+/// A machine of this incident serves it from now on. Its reports carry the name on its label, which may be an earlier one
+/// of the incident: then the incident continues under that name.
+pub(super) fn serve(turn: &mut Transition<'_>, machine: &Machine) {
+    let named = IncidentId::try_from(machine.incident.clone()).ok();
+    if let Some(id) = named.filter(|id| turn.record.incident().is_some_and(|incident| incident.id != *id)) {
+        return take_over(turn, machine, id);
+    }
+    let rung = Rung { zone: machine.instance.zone.clone(), machine_type: machine.machine_type.clone() };
+    adopt(turn, machine.instance.clone(), rung);
+    turn.machine().kept = (machine.role == Role::Retained).then_some(true);
 }
 
 /// A machine that is still being made may fail for want of capacity, and one that is being stopped may be on its way to
@@ -233,8 +243,8 @@ fn left_by_another<'m>(turn: &Transition<'_>, machines: &'m [Machine]) -> Option
 ///
 /// **Invariant:** nothing is created while a standby of this validator is there.
 pub(super) fn take_over(turn: &mut Transition<'_>, left: &Machine, id: IncidentId) {
-    if left.state == MachineState::Starting {
-        return search_again(turn, &format!("{} of incident {id} is still being created", left.instance));
+    if left.state == MachineState::Starting && wait_for(turn, left) {
+        return;
     }
     // Numbers that the incident cannot have used before: the cloud would only repeat its answer to an old request.
     let unused = u32::try_from(turn.now.as_second() / 60).unwrap_or_default();
@@ -402,7 +412,7 @@ fn placed(turn: &mut Transition<'_>, rung: &Rung, said: Option<&String>) -> Stri
     let round = &mut turn.incident().failures.round;
     *round = round.saturating_add(1);
     let (now, answer) = (turn.now, format!("{rung}: {said}"));
-    let none = || CloudTrouble { since: now, failures: 0, answer: String::new() };
+    let none = || CloudTrouble { since: now, failures: 0, answer: String::new(), reported: false };
     let trouble = turn.live.troubles.entry(Step::Create).or_insert_with(none);
     (trouble.failures, trouble.answer) = (trouble.failures.saturating_add(1), answer.clone());
     answer
@@ -431,6 +441,7 @@ fn exhausted(turn: &mut Transition<'_>, said: &str, failed: Option<Failed>) {
     let Failures { create: rounds, round: creations, .. } = *failures;
     *failures = Failures { create: rounds.saturating_add(1), round: 0, unanswered: 0, ..*failures };
     turn.incident().rung = 0;
+    let creations = creations.min(u32::try_from(turn.policy.ladder.len()).unwrap_or(u32::MAX));
     let at = turn.now.plus(pause_after_round(turn.policy, rounds, creations));
     if let Some(failed) = failed {
         turn.notify_of_failure(failed, said, Some(at));

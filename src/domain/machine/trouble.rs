@@ -5,11 +5,13 @@
 //! for it.
 
 use super::Transition;
-use crate::domain::{CloudTrouble, Failed, Reason, Step, Time};
+use crate::domain::{CloudTrouble, Failed, Notified, Reason, Step, Time, TimeExt};
 
 /// Once this many tries have failed, the next failure is notified: the pauses before it add up to five minutes, longer
 /// than what mends itself.
 pub(super) const NOTIFY_AFTER: u32 = 5;
+/// The part of the time between two reminders for which what has worked in between is not mailed again.
+const QUIET: i32 = 4;
 
 impl Transition<'_> {
     /// Takes in a failure after `before` others of its kind in a row.
@@ -19,6 +21,7 @@ impl Transition<'_> {
             since: now,
             failures: 0,
             answer: String::new(),
+            reported: false,
         });
         (trouble.failures, trouble.answer) = (before.saturating_add(1), said.to_owned());
         if before < NOTIFY_AFTER {
@@ -26,17 +29,32 @@ impl Transition<'_> {
         }
         let (failed, failures) = (failed_by(step), trouble.failures);
         if self.notify_of_failure(failed, said, Some(retry_at)) {
+            self.live.troubles.entry(step).and_modify(|trouble| trouble.reported = true);
             self.say(Reason::KeepsFailing { step, failures, said: said.to_owned() });
         }
     }
 
-    /// It works again: the report is withdrawn, so that the next time is news.
+    /// It works again: the report is withdrawn, and some hours later the next time is news. At once it would be mailed
+    /// with every turn of what fails and works by turns.
     pub(super) fn works_again(&mut self, step: Step) {
-        self.live.troubles.remove(&step);
-        let topics = failed_by(step).topics();
-        if self.record.notified.iter().any(|notified| notified.topic.is_of(topics)) {
-            self.record.to_mut().notified.retain(|notified| !notified.topic.is_of(topics));
+        if self.live.troubles.remove(&step).is_some_and(|trouble| trouble.reported) {
             self.say(Reason::WorksAgain { step });
+        }
+        let (topics, quiet) = (failed_by(step).topics(), self.policy.remind_every / QUIET);
+        let news_at = self.now.plus(quiet);
+        let known = |notified: &&Notified| notified.topic.is_of(topics);
+        let Some(again_at) =
+            self.record.notified.iter().find(known).map(|it| it.last_at.plus(self.policy.remind_every))
+        else {
+            return;
+        };
+        if again_at <= self.now {
+            self.record.to_mut().notified.retain(|notified| !notified.topic.is_of(topics));
+        } else if again_at > news_at {
+            let last_at = news_at.minus(self.policy.remind_every);
+            for notified in self.record.to_mut().notified.iter_mut().filter(|it| it.topic.is_of(topics)) {
+                notified.last_at = last_at;
+            }
         }
     }
 

@@ -75,8 +75,10 @@ impl StandbyNotice {
             Self::Stuck { stuck, .. } => About::one_of("standby_stuck", stuck.kind().name(), Lifetime::Machine),
             Self::NeverBooted { .. } => About::new("never_booted", "never_booted", Lifetime::Case),
             Self::TakenOver { .. } => About::new("taken_over", "taken_over", Lifetime::Machine),
-            Self::Orphan { instance, .. } => {
-                About::one_of("orphan", &instance.id.to_string(), Lifetime::Orphan).urgent()
+            // What stays until somebody changes that is another matter than what goes in an hour.
+            Self::Orphan { instance, fate } => {
+                let stays = if *fate == OrphanFate::Deleted { "" } else { "/stays" };
+                About::one_of("orphan", &format!("{}{stays}", instance.id), Lifetime::Orphan).urgent()
             }
             Self::OrphanKept { instance, .. } => {
                 About::one_of("orphan_kept", &instance.id.to_string(), Lifetime::Orphan).urgent()

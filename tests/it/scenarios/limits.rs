@@ -266,5 +266,26 @@ pub(super) const RULES: &[(&str, Off)] = &[
         "a_machine_is_not_deleted_before_its_mail_was_delivered",
         Off::Policy(|policy| policy.orphan_notice = Span::from_mins(5)),
     ),
+    (
+        "a_machine_that_was_kept_is_announced_before_it_is_deleted",
+        // Announced from the beginning on.
+        Off::Event(|event| listed(event, |listed| listed.machine.role = Role::Standby)),
+    ),
+    (
+        "a_list_without_the_ledgers_machine_deletes_nothing",
+        Off::Event(|event| {
+            outcome(event, |outcome| match outcome {
+                Outcome::Found(mut machines) => {
+                    let ours = machines.first().cloned().map(|mut machine| {
+                        machine.instance.id = 101.into();
+                        machine
+                    });
+                    machines.extend(ours.filter(|ours| machines[0].instance != ours.instance));
+                    Outcome::Found(machines)
+                }
+                other => other,
+            })
+        }),
+    ),
     ("what_the_cloud_answered_an_earlier_incident_is_not_shown", Off::Event(ignore_requests)),
 ];
