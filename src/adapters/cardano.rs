@@ -57,7 +57,7 @@ const FORGING: [&str; 16] = [
 ];
 
 /// Of names that begin so at least one is on every page that a Cardano node writes.
-const KNOWN: [&str; 4] = ["slotNum", "blockReplayProgress", "cardano_", "RTS_"];
+const KNOWN: [&str; 5] = ["slotNum", "blockReplayProgress", "cardano_build_info", "cardano_version_", "RTS_"];
 
 /// Why it cannot say. Its text is what comes after "the Cardano node".
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -11,7 +11,7 @@ max(max_over_time({{ . }}[7d])) > 0
 
 {{/* What the alert said last, while whoever looks does not answer. For an hour: after that it is no news any more. */}}
 {{- define "failover.rules.held" -}}
-max(ALERTS{alertname="{{ .alert }}", alertstate="firing", release="{{ .release }}"{{ with .validator }}, validator="{{ . }}"{{ end }}}) == 1 and {{ .watched }}
+max(ALERTS{alertname="{{ .alert }}", alertstate="firing", release=~"{{ .release }}|"{{ with .validator }}, validator="{{ . }}"{{ end }}}) == 1 and {{ .watched }}
 {{- end -}}
 
 {{/* Alerts about one validator, by what its selectors can show. */}}
@@ -123,7 +123,7 @@ max(ALERTS{alertname="{{ .alert }}", alertstate="firing", release="{{ .release }
 {{/* What the watcher that leads says, or what it said last while none leads. */}}
 {{- define "failover.rules.leader" -}}
 max by ({{ .by }}) ({{ .series }} and on (instance) failover_leads{ {{- .watcher -}} } == 1) {{ .when }}
-or max by ({{ .by }}) (ALERTS{alertname="{{ .alert }}", alertstate="firing", release="{{ .release }}"}) unless on ({{ .on }}) {{ .until }}
+or max by ({{ .by }}) (ALERTS{alertname="{{ .alert }}", alertstate="firing", release=~"{{ .release }}|"}) unless on ({{ .on }}) {{ .until }}
 {{- end -}}
 
 {{/* About failover itself. */}}

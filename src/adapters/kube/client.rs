@@ -18,6 +18,8 @@ use crate::files;
 
 /// How long a connection may take.
 const CONNECT: Duration = Duration::from_secs(5);
+/// How long an answer may be silent: longer than a watch, which the server ends after a minute.
+const SILENT: Duration = Duration::from_secs(75);
 
 /// Why there is no way to the API server.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +53,9 @@ pub async fn connect(kubeconfig: Option<&Path>) -> Result<Client, ClientError> {
         }
     };
     config.connect_timeout = Some(CONNECT);
+    // A list or the begin of a watch has no other limit: without one, an answer that never comes blinds us for good.
+    config.read_timeout = Some(SILENT);
+    config.reset_reader_on_write = true;
     // Watches have a back-off of their own, and a reading is to say at once that the server does not answer.
     config.default_retry = false;
     let built = ClientBuilder::try_from(config).map_err(|error| ClientError::Client(Box::new(error)))?;
