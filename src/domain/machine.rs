@@ -4,6 +4,7 @@
 //! advances, if one is open. Nothing is done here: the runtime persists the decision's record first and carries out its
 //! actions second.
 
+mod adopt;
 mod attention;
 mod boot;
 mod budget;

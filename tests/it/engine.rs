@@ -12,9 +12,9 @@ use std::{
 use async_trait::async_trait;
 use failover::{
     domain::{
-        ActionId, Case, ChainView, CreateOutcome, Event, Evidence, Incident, IncidentId, InstanceRef, Interval,
-        LedgerKey, Machine, MachineState, Mode, Pause, Policy, PricedRung, Reading, Role, Rung, Source, Span, Stage,
-        Standby, StandbySpec, Time, Validator, ValidatorId, Verdict, Written,
+        ActionId, Case, ChainView, Command, CreateOutcome, Event, Evidence, Incident, IncidentId, InstanceRef,
+        Interval, LedgerKey, Machine, MachineState, Mode, Pause, Policy, PricedRung, Reading, Role, Rung, Source, Span,
+        Stage, Standby, StandbySpec, Time, Validator, ValidatorId, Verdict, Written,
     },
     ports::{
         Clock, CloudError, Disks, Inspection, Ledger, Machines, Notifier, Observed, Scope, SerialPort, Unpromoted,
@@ -401,6 +401,25 @@ async fn a_late_write_of_an_earlier_holder_is_read_again_and_not_fought_for_ever
     let record = rig.ledger.get("validators/eth-0").await.unwrap().unwrap();
     let written: Envelope = records::decode_form("validators/eth-0", &record.bytes, FORM).unwrap();
     assert!(written.token > 1 && written.validator.pause.is_some(), "token {}", written.token);
+    running.stop().await;
+}
+
+/// As `failover ledger remove` does.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_is_taken_away_is_begun_again_and_keeps_no_other_from_being_followed() {
+    let rig = Rig::new();
+    let running = rig.start(Span::from_hours(1)).await;
+    running.both_down(&rig.clock).await;
+    running.until(|status| status.validators[0].phase == "suspected").await;
+    let stored = rig.ledger.get("validators/eth-0").await.unwrap().unwrap();
+    rig.ledger.remove("validators/eth-0", &stored.version).await.unwrap();
+    // The next write misses it. What asked for that write is not lost.
+    let pause = Command::Pause { until: Time::now() + Span::from_hours(2) };
+    requests::send(&*rig.ledger, Time::now(), &eth(0), "me", "new disk", pause, None).await.unwrap();
+    running.until(|status| status.holds_lease && status.validators[0].pause.is_some()).await;
+    let token = |bytes: &[u8]| records::decode_form::<Envelope>("validators/eth-0", bytes, FORM).unwrap().token;
+    let again = rig.ledger.get("validators/eth-0").await.unwrap().unwrap();
+    assert!(token(&again.bytes) > token(&stored.bytes), "it was read again, by leading again");
     running.stop().await;
 }
 

@@ -20,6 +20,22 @@ async fn a_full_disk_is_not_available_and_loses_nothing() {
     assert_eq!(ledger.get("big").await.unwrap(), None);
 }
 
+/// One flipped bit in the header of a row: the bytes are there, and are for their checksum to judge.
+#[tokio::test]
+async fn a_record_whose_type_was_changed_is_read_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger");
+    let ledger = LedgerSqlite::open(&path).unwrap();
+    ledger.put("k", "a record, \u{e9}".into(), Expect::Absent).await.unwrap();
+    ledger.put("big", vec![b'x'; MAX_RECORD], Expect::Absent).await.unwrap();
+    let other = Connection::open(&path).unwrap();
+    other.execute("UPDATE records SET bytes = CAST(bytes AS TEXT)", []).unwrap();
+    assert_eq!(ledger.get("k").await.unwrap().unwrap().bytes, "a record, \u{e9}".as_bytes());
+    assert_eq!(ledger.get("big").await.unwrap().unwrap().bytes.len(), MAX_RECORD);
+    other.execute("UPDATE records SET bytes = bytes || 'x' WHERE key = 'big'", []).unwrap();
+    assert!(matches!(ledger.get("big").await, Err(LedgerError::Oversized(_))));
+}
+
 #[tokio::test]
 async fn a_file_or_log_that_is_removed_or_replaced_while_open_takes_nothing_more() {
     for (name, replaced) in [("ledger", false), ("ledger", true), ("ledger-wal", false), ("ledger-wal", true)] {
@@ -101,4 +117,14 @@ async fn a_read_only_file_says_what_has_to_change() {
         matches!(&refused, Err(PutError::Failed(LedgerError::Unusable(why))) if why.contains("writable")),
         "{refused:?}"
     );
+}
+
+/// The static image has a C library with which std knows no creation time: without one every fresh volume is alike.
+#[tokio::test]
+async fn the_place_of_a_file_says_when_it_was_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = LedgerSqlite::open(&folder.path().join("ledger")).unwrap();
+    let place = ledger.place();
+    assert!(place.starts_with("a file with inode ") && !place.contains("inode 0"), "{place}");
+    assert!(place.contains(", made 20"), "{place}");
 }

@@ -1,6 +1,6 @@
 //! The standing machine: it is polled until the incident ends, whatever else holds, and a second one is not tolerated.
 
-use super::{Transition, attention, boot, fold, identity::Expected, notify, provision, ready, recover, stuck};
+use super::{Transition, adopt, attention, boot, fold, identity::Expected, notify, provision, ready, recover, stuck};
 use crate::domain::{
     Action, ActionId, Attention, IncidentId, InstanceRef, Machine, MachineState, Outcome, Reason, Role, Seen, Span,
     Standby, Step, Time, TimeExt, elapsed,
@@ -199,7 +199,7 @@ fn unlisted(turn: &mut Transition<'_>, machines: &[Machine]) {
     };
     let others = turn.own(machines).into_iter().filter(is_there);
     if let Some(other) = others.min_by_key(|machine| provision::keep_first(machine)) {
-        provision::serve(turn, other);
+        adopt::serve(turn, other);
     }
 }
 
@@ -240,7 +240,7 @@ fn give_way(turn: &mut Transition<'_>, ours: &Machine, older: &Machine, incident
     turn.say(Reason::Deleting { instance: ours.instance.clone(), why });
     let not_before = turn.deletes_at(&ours.instance);
     let extra = turn.deletion(ours, not_before);
-    provision::take_over(turn, older, incident);
+    adopt::take_over(turn, older, incident);
     turn.standby().extra = Some(extra);
 }
 

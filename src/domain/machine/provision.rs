@@ -1,10 +1,16 @@
 //! Provisioning: look, create down the ladder, and look again whenever an outcome is unknown.
 
-use super::{Transition, attention, boot, budget, follow::STILL_THERE, recover};
+use super::{
+    Transition,
+    adopt::{adopt, left_by_another, serve, take_over},
+    attention, boot, budget,
+    follow::STILL_THERE,
+    recover,
+};
 use crate::domain::{
-    Abandoned, Action, ActionId, Attention, CloudTrouble, CreateOutcome, Failed, Failures, Incident, IncidentId,
-    InstanceRef, Lines, Live, Machine, MachineState, NoticeKind, Outcome, Pending, Policy, PricedRung, Reason, Role,
-    Rung, Span, Stage, Standby, StandbyNotice, StandbySpec, Step, Time, TimeExt, Usd, remedy,
+    Abandoned, Action, ActionId, Attention, CloudTrouble, CreateOutcome, Failed, Failures, Incident, InstanceRef,
+    Lines, Live, Machine, MachineState, Outcome, Pending, Policy, PricedRung, Reason, Role, Rung, Span, Stage, Standby,
+    StandbySpec, Step, Time, TimeExt, Usd, remedy,
 };
 
 pub(super) fn advance(turn: &mut Transition<'_>, back: bool) {
@@ -147,21 +153,9 @@ fn found(turn: &mut Transition<'_>, machines: &[Machine], unseen: Option<(&Vec<S
     }
 }
 
-/// A machine of this incident serves it from now on. Its reports carry the name on its label, which may be an earlier one
-/// of the incident: then the incident continues under that name.
-pub(super) fn serve(turn: &mut Transition<'_>, machine: &Machine) {
-    let named = IncidentId::try_from(machine.incident.clone()).ok();
-    if let Some(id) = named.filter(|id| turn.record.incident().is_some_and(|incident| incident.id != *id)) {
-        return take_over(turn, machine, id);
-    }
-    let rung = Rung { zone: machine.instance.zone.clone(), machine_type: machine.machine_type.clone() };
-    adopt(turn, machine.instance.clone(), rung);
-    turn.machine().kept = (machine.role == Role::Retained).then_some(true);
-}
-
 /// A machine that is still being made may fail for want of capacity, and one that is being stopped may be on its way to
 /// be deleted: either would look like a loss. It gets as long as a machine has to boot.
-fn wait_for(turn: &mut Transition<'_>, machine: &Machine) -> bool {
+pub(super) fn wait_for(turn: &mut Transition<'_>, machine: &Machine) -> bool {
     let (now, policy) = (turn.now, turn.policy);
     let since = *turn.incident().machine_since.get_or_insert(now);
     if now >= since.plus(policy.boot_deadline) {
@@ -224,65 +218,6 @@ fn untouchable(turn: &mut Transition<'_>, instance: &InstanceRef, check: &str) {
         set(turn, Action::Find, turn.now.plus(turn.policy.recheck_every));
     }
     attention::raise(turn, Attention::Untouchable(check.into()));
-}
-
-/// A standby of an incident that is not in the ledger, which was lost, restored or closed too early. It may be ready, and
-/// is worth more than a new one.
-fn left_by_another<'m>(turn: &Transition<'_>, machines: &'m [Machine]) -> Option<(&'m Machine, IncidentId)> {
-    let is_free = |machine: &&Machine| {
-        matches!(machine.role, Role::Standby | Role::Retained)
-            && !matches!(machine.state, MachineState::Stopped | MachineState::Stopping)
-    };
-    let left =
-        machines.iter().filter(is_free).filter(|machine| turn.live.deleted.as_ref() != Some(&machine.instance.id));
-    let named = left.filter_map(|machine| Some((machine, IncidentId::try_from(machine.incident.clone()).ok()?)));
-    named.min_by_key(|(machine, _)| keep_first(machine))
-}
-
-/// Its labels and its reports name its own incident, so this one continues under that name.
-///
-/// **Invariant:** nothing is created while a standby of this validator is there.
-pub(super) fn take_over(turn: &mut Transition<'_>, left: &Machine, id: IncidentId) {
-    if left.state == MachineState::Starting && wait_for(turn, left) {
-        return;
-    }
-    // Numbers that the incident cannot have used before: the cloud would only repeat its answer to an old request.
-    let unused = u32::try_from(turn.now.as_second() / 60).unwrap_or_default();
-    let incident = turn.incident();
-    // A creation of its own may still come, under the name that it has had so far.
-    let former = std::mem::replace(&mut incident.id, id);
-    if former != id && !incident.formerly.contains(&former) {
-        incident.formerly.push(former);
-    }
-    incident.steps = incident.steps.max(unused);
-    incident.creation = incident.creation.max(unused);
-    // Its run limit and its bill began when it was created.
-    let since = left.created_at.map_or(turn.now, |at| at.min(turn.now));
-    turn.incident().machine_since = Some(since);
-    let rung = Rung { zone: left.instance.zone.clone(), machine_type: left.machine_type.clone() };
-    adopt(turn, left.instance.clone(), rung);
-    turn.standby().since = since;
-    turn.machine().kept = (left.role == Role::Retained || left.deletion_protection).then_some(true);
-    turn.notify(NoticeKind::Standby(StandbyNotice::TakenOver { instance: left.instance.clone() }));
-}
-
-fn adopt(turn: &mut Transition<'_>, instance: InstanceRef, rung: Rung) {
-    let (now, policy) = (turn.now, turn.policy);
-    let index = policy.ladder.iter().position(|priced| priced.rung == rung);
-    let incident = turn.incident();
-    incident.failures = Failures::default();
-    incident.machine_since.get_or_insert(now);
-    if let Some(index) = index {
-        incident.rung = index;
-        incident.estimate = estimate(incident, policy, policy.ladder[index].at_most, now);
-    }
-    turn.say(Reason::Adopted { instance: instance.clone() });
-    // It is looked at and searched for again right after: a machine that came late would be a second one.
-    turn.forget_machine();
-    turn.machine();
-    let case = turn.case();
-    case.attention = None;
-    case.stage = Stage::Standing(Standby::new(instance, rung, now));
 }
 
 /// Nothing of this incident is there. What was being made is gone again, or what nobody answered has not happened: that is
@@ -500,7 +435,7 @@ pub(super) fn explain(incident: &Incident, pending: &Pending, live: &Live) -> Re
 }
 
 /// The most the incident may cost: this machine until its limit, and what earlier ones have cost.
-fn estimate(incident: &Incident, policy: &Policy, at_most: Option<Usd>, now: Time) -> Option<Usd> {
+pub(super) fn estimate(incident: &Incident, policy: &Policy, at_most: Option<Usd>, now: Time) -> Option<Usd> {
     let sunk = boot::sunk(incident, policy, now)?;
     Some(Usd(at_most?.0 + sunk.0))
 }
