@@ -266,11 +266,13 @@ impl Index {
         kube::without_left_overs(entry.items.values().filter_map(|item| pod_of(&watched.target, item)).collect())
     }
 
-    /// Whether any pod matches that lives and nobody takes away, whosever it is.
+    /// Whether a pod matches that lives, that nobody takes away, and that another controller runs in place of the one
+    /// that was scaled to zero. A job of the maintenance, or a second set with the same labels, is no such.
     fn has_live_pod(&self, watched: &Watched) -> bool {
         let entry = watched.pods_topic().and_then(|topic| self.topics.get(&topic));
         let mut pods = entry.into_iter().flat_map(|entry| entry.items.values()).filter_map(|item| item.what.pod());
-        pods.any(|(pod, _)| !pod.deleting && !pod.has_ended())
+        let may_run = |owner: &OwnerRef| !matches!(owner.kind.as_str(), "StatefulSet" | "DaemonSet" | "Job");
+        pods.any(|(pod, owner)| !pod.deleting && !pod.has_ended() && owner.as_ref().is_some_and(may_run))
     }
 
     /// Remembers pods that went, and how their nodes were at that moment.

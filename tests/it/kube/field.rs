@@ -176,3 +176,20 @@ async fn a_workload_at_zero_whose_pod_another_object_runs_leads_to_the_selector(
     let seen = watching.passing(&[Verdict::Unknown], |seen| seen.pause.is_some()).await;
     assert_eq!(seen.hold, None, "{}", seen.reading.why);
 }
+
+/// A job that exports, or another set with the same labels: the human who scaled to zero is still at work.
+#[tokio::test]
+async fn a_pod_of_a_job_or_of_another_set_ends_no_maintenance() {
+    for kind in ["Job", "StatefulSet"] {
+        let api = cluster().await;
+        api.change("statefulsets", "eth", "vc", |set| set["spec"]["replicas"] = 0.into());
+        api.change("pods", "eth", "vc-0", |pod| {
+            pod["metadata"]["ownerReferences"][0]["kind"] = kind.into();
+            pod["metadata"]["ownerReferences"][0]["name"] = "another".into();
+        });
+        let target = target("eth-0", Named::Workload { kind: WorkloadKind::StatefulSet, name: "vc".into() });
+        let mut watching = Watching::start(&api, vec![target]).await;
+        let seen = watching.says("scaled to zero").await;
+        assert!(seen.hold.is_some(), "{kind}: {}", seen.reading.why);
+    }
+}
