@@ -156,6 +156,7 @@ impl Outgoing {
                 self.delivered_to.push(recipient.clone());
             }
         }
+        let lasted = lasts(&self.refused);
         let waits = |refusal: &&Refusal| self.waiting_for.contains(&refusal.recipient);
         self.refused = delivery.refused.iter().filter(waits).cloned().collect();
         let (expired, somebody_has_it) = (now >= self.expires_at, !self.delivered_to.is_empty());
@@ -174,8 +175,12 @@ impl Outgoing {
                 refusal.why = format!("not taken for {after}: {}", refusal.why).into();
             }
         }
-        let lasts = self.refused.iter().all(|refusal| refusal.fault != MailFault::Passing);
-        let pause = if lasts && !self.refused.is_empty() { SLOWLY } else { AGAIN }.pause(self.attempts);
+        let lasts = lasts(&self.refused);
+        // What a server says first after an outage may pass as quickly: the slow pauses begin short as well.
+        if lasts && !lasted {
+            self.attempts = 0;
+        }
+        let pause = if lasts { SLOWLY } else { AGAIN }.pause(self.attempts);
         self.next_try_at = now.plus(pause);
         self.attempts = self.attempts.saturating_add(1);
         given_up
@@ -202,6 +207,11 @@ impl Outgoing {
         self.waiting_for.retain(|waiting| waiting != recipient);
         self.waiting_for.len() < before
     }
+}
+
+/// Whether whoever waits does so until somebody mends something.
+fn lasts(refused: &[Refusal]) -> bool {
+    !refused.is_empty() && refused.iter().all(|refusal| refusal.fault != MailFault::Passing)
 }
 
 #[cfg(test)]
@@ -277,6 +287,16 @@ mod tests {
             assert!(pauses[11..].iter().all(|pause| *pause == 7200) && pauses.len() < 64, "{fault:?}: {pauses:?}");
             assert_eq!(mail.obstacle().unwrap().why.as_str(), "no");
         }
+    }
+
+    /// It comes up, and refuses everything for as long as its lists are not there.
+    #[test]
+    fn a_refusal_right_after_an_outage_of_the_server_is_tried_again_soon() {
+        let mut mail = outgoing(&["a@x"]);
+        pauses(&mut mail, MailFault::Passing, 2 * 3600);
+        let now = mail.next_try_at;
+        assert_eq!(mail.settle(&refused(MailFault::Recipient), now), []);
+        assert_eq!(mail.next_try_at.duration_since(now).as_secs(), 10);
     }
 
     #[test]
