@@ -353,6 +353,6 @@ fn topics_do_not_change_when_code_is_renamed() {
         topics.join(" "),
         "chain_sick confirmed failure/delete/403 forbidden failure/list failure/out_of_stock failure/poll failure/quota \
          failure/refused failure/too_slow held_back maintenance money money/expires_soon never_booted orphan/42 \
-         orphan_kept/42 partial recovered recovered/kept slashed standby_ready standby_stuck/disk_full suspected_too_long taken_over"
+         orphan/42/stays orphan_kept/42 partial recovered recovered/kept slashed standby_ready standby_stuck/disk_full suspected_too_long taken_over"
     );
 }

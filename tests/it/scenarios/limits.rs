@@ -269,7 +269,11 @@ pub(super) const RULES: &[(&str, Off)] = &[
     (
         "a_machine_that_was_kept_is_announced_before_it_is_deleted",
         // Announced from the beginning on.
-        Off::Event(|event| listed(event, |listed| listed.machine.role = Role::Standby)),
+        Off::Event(|event| {
+            listed(event, |listed| {
+                (listed.machine.role, listed.machine.deletion_protection) = (Role::Standby, false);
+            })
+        }),
     ),
     (
         "a_list_without_the_ledgers_machine_deletes_nothing",
