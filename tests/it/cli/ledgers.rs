@@ -9,7 +9,10 @@ use std::{
     process::Command,
 };
 
-use ::failover::adapters::ledger_sqlite::LedgerSqlite;
+use ::failover::{
+    adapters::ledger_sqlite::LedgerSqlite,
+    ports::{Expect, Ledger as _},
+};
 
 use super::rig::{Ended, House, program};
 
@@ -118,4 +121,29 @@ async fn a_ledger_that_another_process_holds_at_the_start_is_waited_for() {
     tokio::time::timeout(std::time::Duration::from_secs(20), held).await.expect("it says what it waits for");
     drop(holder);
     watcher.until("/readyz", 200).await;
+}
+
+/// It is advised for what cannot be read; what must not go is refused whatever it holds.
+#[tokio::test]
+async fn remove_takes_neither_what_a_newer_failover_wrote_nor_the_lease_nor_what_people_write() {
+    let house = House::new("");
+    let path = house.folder.path().join("ledger.sqlite");
+    let ledger = LedgerSqlite::open(&path).unwrap();
+    let newer = r#"{"form":99,"v":3,"later":true}"#;
+    for (key, bytes) in [
+        ("validators/eth-0", newer),
+        ("lease", "damaged"),
+        ("ledger", "damaged"),
+        ("owners/eth-0", "damaged"),
+        ("promotions/eth-0", "damaged"),
+    ] {
+        ledger.put(key, bytes.into(), Expect::Absent).await.unwrap();
+        let ended = house.run(&["ledger", "remove", key, "--save", "kept.json"]);
+        assert_eq!(ended.code, 3, "{key}: {}{}", ended.out, ended.err);
+        assert!(ended.err.contains("nothing was changed"), "{key}: {}", ended.err);
+        assert!(ledger.get(key).await.unwrap().is_some(), "{key}");
+    }
+    ledger.put("journal/x", "damaged".into(), Expect::Absent).await.unwrap();
+    let save = house.folder.path().join("kept.json").display().to_string();
+    assert_eq!(house.run(&["ledger", "remove", "journal/x", "--save", &save]).code, 0);
 }
