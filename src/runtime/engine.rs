@@ -185,6 +185,15 @@ impl Engine {
             }
         }
         let stop = CancellationToken::new();
+        if let Some(until) = identity.is_news_until() {
+            let (over, troubles, stopped) = (self.deps.clock.sleep_until(until), self.troubles.clone(), stop.clone());
+            tokio::spawn(async move {
+                tokio::select! {
+                    () = over => troubles.set_whole(None),
+                    () = stopped.cancelled() => {}
+                }
+            });
+        }
         let watch = requests::watch(self.handle(), self.deps.ledger.clone(), self.config.requests_every, stop.clone());
         let requests = tokio::spawn(watch);
         let sweeper = self.sweeper(id, &stop);

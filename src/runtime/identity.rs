@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::store::{Envelope, FORM, StoreError};
 use crate::{
-    domain::{LedgerKey, Span, Time},
+    domain::{LedgerKey, Span, Time, TimeExt as _},
     ports::{Expect, Ledger, LedgerError, PutError},
     records::{self, RecordError},
 };
@@ -44,6 +44,11 @@ impl LedgerIdentity {
     #[must_use]
     pub fn knows(&self, ledger: Uuid) -> bool {
         self.id == ledger || self.before.contains(&ledger)
+    }
+
+    /// Until when a new id is news.
+    pub(super) fn is_news_until(&self) -> Option<Time> {
+        self.renewed.as_ref().map(|renewed| renewed.at.plus(NEWS))
     }
 
     /// What people have to know of it now.
