@@ -258,7 +258,7 @@ async fn a_dead_validator_gets_a_standby_that_builds_itself_syncs_and_is_said_to
     writes_are_few(&world);
     faults::plant_keystores(&world).await;
     faults::a_clock_three_minutes_off(&world).await;
-    steps.done("for a minute its clock was two minutes off: not ready, and then ready again");
+    steps.done("for a minute its clock was three minutes off: not ready, and then ready again");
     faults::keystores_that_nothing_started_change_nothing(&world).await;
     faults::another_chain(&world).await;
     steps.done("its node follows another chain: not ready, and said so by mail");

@@ -1,4 +1,4 @@
-//! A machine that had everything loses it again: its clock is two minutes off, and then its node follows another chain.
+//! A machine that had everything loses it again: its clock is three minutes off, and then its node follows another chain.
 //! Neither is ever said to be ready.
 //!
 //! The machine has its host's clock, which nobody may set for a test. Its metadata server tells another time instead:
