@@ -249,11 +249,13 @@ fn give_way(turn: &mut Transition<'_>, ours: &Machine, older: &Machine, incident
 /// **Invariant:** whatever forbids or delays a deletion, the machine is polled.
 fn poll(turn: &mut Transition<'_>) {
     let Some(Standby { instance, extra, .. }) = turn.record.standby().cloned() else { return };
-    // One that gave way goes only once the older one was seen to be there.
-    let is_there = turn.live.machine.as_ref().is_some_and(|machine| machine.seen.is_some() && !machine.gone);
+    // With this one gone the other is all there is. One that gave way goes only once the older one was seen.
+    let is_gone = turn.live.machine.as_ref().is_some_and(|machine| machine.gone);
+    let is_seen = turn.live.machine.as_ref().is_some_and(|machine| machine.seen.is_some());
     let name = turn.record.incident().map(|incident| incident.id);
     if let Some(extra) = &extra
-        && (is_there || name == Some(extra.id.incident))
+        && !is_gone
+        && (is_seen || name == Some(extra.id.incident))
         && turn.may_act()
     {
         turn.start(extra);
