@@ -275,6 +275,7 @@ pub(super) const RULES: &[(&str, Off)] = &[
             })
         }),
     ),
+    ("a_second_machine_stays_once_the_first_is_gone", Off::Event(nothing_is_gone)),
     (
         "a_list_without_the_ledgers_machine_deletes_nothing",
         Off::Event(|event| {
