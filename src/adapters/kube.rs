@@ -61,7 +61,7 @@ const FRESH: Span = Span::from_secs(60);
 const SETTLE: Duration = Duration::from_secs(3);
 
 /// The pauses between readings that fail.
-const RETRY: Backoff = Backoff::new(Span::from_secs(1), Span::from_secs(30));
+const RETRY: Backoff = Backoff::new(Span::from_secs(1), Span::from_secs(10));
 
 /// Watches all validators that are in the cluster. [`KubeWatch::run`] is one task.
 pub struct KubeWatch {

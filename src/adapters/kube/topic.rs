@@ -15,6 +15,7 @@ use kube::{
     api::ListParams,
     runtime::{
         WatchStreamExt,
+        utils::Backoff,
         watcher::{self, DefaultBackoff, Event},
     },
 };
@@ -29,6 +30,9 @@ const LEASES: &str = "kube-node-lease";
 /// A watch is ended by the server after this long and begun again. The client takes a watch for dead five seconds
 /// later, so this is how long a connection can hang unnoticed.
 const WATCH_SECONDS: u32 = 60;
+
+/// However long the server was away, it is asked again this often: a house has a dozen watches.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// The longest one list may take.
 pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(5);
@@ -163,6 +167,23 @@ fn by_name(name: &str) -> watcher::Config {
     all().fields(&format!("metadata.name={name}"))
 }
 
+/// The pauses between watches that fail. kube's own grow to a minute, for which a server that is back would not be seen.
+#[derive(Default)]
+struct WatchPauses(DefaultBackoff);
+
+impl Iterator for WatchPauses {
+    type Item = Duration;
+    fn next(&mut self) -> Option<Duration> {
+        self.0.next().map(|pause| pause.min(LONGEST_PAUSE))
+    }
+}
+
+impl Backoff for WatchPauses {
+    fn reset(&mut self) {
+        self.0.reset();
+    }
+}
+
 async fn watch<K>(
     api: Api<K>,
     config: watcher::Config,
@@ -174,7 +195,7 @@ async fn watch<K>(
 {
     // Small pages: what is not used is dropped before the next one is read.
     let config = config.timeout(WATCH_SECONDS).page_size(PAGE);
-    let events = watcher::watcher(api, config).backoff(DefaultBackoff::default());
+    let events = watcher::watcher(api, config).backoff(WatchPauses::default());
     let mut events = events.map_ok(|event| small(event, convert)).boxed();
     let mut first = Vec::new();
     while let Some(event) = events.next().await {
@@ -280,4 +301,18 @@ fn innermost(error: &dyn std::error::Error) -> String {
         error = source;
     }
     brief(&error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_is_back_is_seen_within_ten_seconds() {
+        let mut pauses = WatchPauses::default();
+        let longest = pauses.by_ref().take(50).max().unwrap();
+        assert_eq!(longest, LONGEST_PAUSE);
+        pauses.reset();
+        assert!(pauses.next().unwrap() < Duration::from_secs(2), "and at first at once");
+    }
 }
