@@ -9,6 +9,8 @@ mod agree;
 mod judge;
 mod key;
 mod record;
+mod sightings;
+mod site;
 #[cfg(test)]
 mod tests;
 mod time;
@@ -18,8 +20,10 @@ mod watch;
 
 pub use agree::{Agreed, agree, cannot_say, chain_view, observe};
 pub use judge::{KeyInfo, KeyStatus, Liveness, NodeEpoch, NodeOpinion, key_states, opinion};
-pub use key::{BadKey, PublicKey};
+pub use key::{BadKey, PublicKey, chain_name, genesis_root, key_lines, written_key};
 pub use record::{ChainEvidence, Control, EpochRecord, KeyCounts, Rewards};
+pub use sightings::ChainSightings;
+pub use site::{EpochSeen, SiteEpochs, SiteLook};
 pub use time::{BadTiming, ChainTime, Epoch, Slot};
 pub use tolerance::newest_until;
 pub use trouble::NodeTrouble;
@@ -65,6 +69,44 @@ impl ChainHealth {
         match current.0.saturating_sub(finalised.0) {
             epochs if epochs > MAX_UNFINALISED => Self::NotFinalising { epochs },
             _ => Self::Finalising,
+        }
+    }
+
+    /// What two nodes say together: one that sees it not finalising is enough. One that cannot say counts for nothing.
+    #[must_use]
+    pub fn worst(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::NotFinalising { epochs: a }, Self::NotFinalising { epochs: b }) => {
+                Self::NotFinalising { epochs: a.max(b) }
+            }
+            (sick @ Self::NotFinalising { .. }, _) | (_, sick @ Self::NotFinalising { .. }) => sick,
+            (Self::Finalising, _) | (_, Self::Finalising) => Self::Finalising,
+            (Self::Unknown, Self::Unknown) => Self::Unknown,
+        }
+    }
+}
+
+impl KeyStates {
+    /// What two nodes say together, where nothing may be made better by asking one more: each number is the worse one, and
+    /// a key that either calls slashed is.
+    #[must_use]
+    pub fn worst(mut self, other: Self) -> Self {
+        let of = |mine: &mut Vec<PublicKey>, theirs: Vec<PublicKey>| {
+            for key in theirs {
+                if !mine.contains(&key) {
+                    mine.push(key);
+                }
+            }
+        };
+        of(&mut self.slashed, other.slashed);
+        of(&mut self.configured, other.configured);
+        Self {
+            active: self.active.min(other.active),
+            pending: self.pending.max(other.pending),
+            exited: self.exited.max(other.exited),
+            missing: self.missing.max(other.missing),
+            silent: self.silent.max(other.silent),
+            ..self
         }
     }
 }

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ActionId, ChainHealth, CreateOutcome, IncidentId, InstanceRef, KeyStates, Machine, MachineState, Owner, Reading,
-    Role, Source, Span, StandbySpec, Time, Validator, ValidatorId, Written,
+    ActionId, ChainHealth, CreateOutcome, IncidentId, InstanceRef, KeyStates, Machine, MachineState, Owner,
+    PromotionView, Reading, Role, Source, Span, StandbySpec, Time, Validator, ValidatorId, Written, gate::GateSight,
 };
 
 /// Something that happened. Time passing is one of them.
@@ -17,8 +17,12 @@ pub enum Event {
     ChainSeen(ChainView),
     /// The cluster shows that a human may be at work on it, or no longer does.
     MaintenanceSeen(ValidatorId, Option<Maintenance>),
+    /// Its gate was asked what it does.
+    GateSeen(ValidatorId, GateSight),
     /// The verified grant, and the session beside it, were read.
     OwnerSeen(ValidatorId, Owner),
+    /// The number of the grant in force, and the record of promotions beside it, were read.
+    PromotionSeen(ValidatorId, Option<u64>, Option<Box<PromotionView>>),
     Requested(ValidatorId, Request),
     /// All machines of the validator, whatever incident they are of; sent every so often.
     MachinesListed(ValidatorId, Vec<Listed>),
@@ -42,7 +46,9 @@ impl Event {
             Self::Observed(id, ..)
             | Self::KeysSeen(id, _)
             | Self::MaintenanceSeen(id, _)
+            | Self::GateSeen(id, _)
             | Self::OwnerSeen(id, _)
+            | Self::PromotionSeen(id, ..)
             | Self::Requested(id, _)
             | Self::MachinesListed(id, _)
             | Self::MachinesUnlisted(id, _)

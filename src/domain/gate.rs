@@ -3,11 +3,26 @@
 //! A gate starts what signs and nothing else does. Its words: the *grant* says which place may sign, the *session* which
 //! process at home does, and a *holder* is one state folder with its lock.
 
+mod duty;
+mod renewal;
+mod status;
+mod wait;
+mod watch;
+
 use std::time::Duration;
 
 use uuid::Uuid;
 
+pub use duty::{EpochSpan, Silence};
+pub use renewal::{RenewalId, Renewals};
+pub use status::{GatePhase, GateStatus, WaitKind};
+pub use wait::{VersionAge, ended_early, newest_grant};
+pub use watch::{GateNeed, GateSight, GateWatch};
+
 use super::ownership::{GrantError, GrantPlace, LastGrant, Session, VerifiedGrant};
+
+/// For how long a gate may sign without the ledger, unless something else is configured.
+pub const DEFAULT_GATE_TTL: &str = "6h";
 
 /// Who asks for a start at home.
 #[derive(Clone, Copy, Debug)]
@@ -15,7 +30,8 @@ pub struct HomeGate<'a> {
     pub site: &'a str,
     /// The id in its state folder, whose lock it has.
     pub holder: Uuid,
-    /// Whether the folder is on a local disk. Elsewhere two machines may have it at once, and it never resumes.
+    /// Whether the folder is on a local disk. Elsewhere two machines may have it and its id at once: it never resumes, and
+    /// its caller renews and gives back only as long as the deadline of its own last request lasts.
     pub resumes: bool,
     /// The newest grant that it has seen, by which it has started or not.
     pub last: Option<&'a LastGrant>,
@@ -48,7 +64,10 @@ pub enum WaitReason {
     NoSession,
     #[error("another process at home holds the session; it is free in {} at the latest", minutes(.0))]
     Held(Duration),
-    #[error("another process at home holds the session and keeps it until it gives it back (on_ledger_loss: run)")]
+    #[error(
+        "another process at home holds the session and keeps it until it gives it back (on_ledger_loss: run). If its state \
+         folder is gone for good, or is on another disk or machine now: `failover adopt --statement`"
+    )]
     HeldForGood,
 }
 
@@ -130,6 +149,11 @@ pub enum StopReason {
     Moving { number: u64 },
     #[error("another process holds the session")]
     Lost,
+    #[error(
+        "another process holds the session with this gate's own id: its disk is attached twice, or was copied. Stop one of \
+         them, and give it a new state folder. Was the ledger put back to an older copy instead, start this gate again"
+    )]
+    Twin,
 }
 
 /// Whether the machine in the cloud may start its child: by a grant for this very boot, and nothing else.
@@ -173,6 +197,17 @@ pub enum SilenceNeeded {
     LastEpoch,
     /// So many whole ones that begin after the state folder was made, or after the last child has ended.
     Later(u32),
+}
+
+impl SilenceNeeded {
+    /// Somebody else was seen signing since: whoever that is may come back after one silent epoch.
+    #[must_use]
+    pub fn after_a_stranger(self) -> Self {
+        match self {
+            Self::None | Self::LastEpoch => Self::Later(2),
+            Self::Later(needed) => Self::Later(needed.max(2)),
+        }
+    }
 }
 
 /// `ran`: whether this gate's child ran in a part of the last whole epoch, by its own notes. `new`: the state folder has

@@ -1,14 +1,23 @@
 //! The gates between a ready standby and its promotion, each with its evidence. Pure: what is known comes in.
 //!
-//! None of this promotes. The gates that need the fence at home cannot be proved yet, and one that is not proved is not
-//! passed.
+//! None of this promotes, and one that is not proved is not passed. They are judged twice: before anything is done,
+//! without those that only the raise and the wait bring about, and right before the signature.
+
+mod fence;
+mod pass;
+#[cfg(test)]
+mod tests;
 
 use serde::Serialize;
 
 use super::{
-    Accuracy, ChainHealth, ChainView, ClockOffset, Interval, KeyStates, Machine, Report, Span, Time, Validator, chain,
-    clock, elapsed, human,
+    Accuracy, ChainHealth, ChainView, ClockOffset, InstanceId, Interval, KeyStates, Machine, Report, Span, Time,
+    Validator, chain, clock, elapsed, human,
+    promotion::{NotedOverride, PromotionRecord},
 };
+
+pub use fence::{DutyEpochs, FENCE_RECORDS, FenceFacts, HELD_DAYS};
+pub use pass::{GateName, GatePass};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -19,10 +28,39 @@ pub enum GateState {
     Unknown,
     /// Nothing here can prove it yet. It is not safe.
     NotChecked,
+    /// The raise and the wait bring it about; it is judged after them.
+    NotYet,
+    /// The operator passes over it.
+    Overridden,
+}
+
+/// What the gates said, when, and for what.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct GateReport {
+    pub pass: GatePass,
+    /// What they were judged for, by `PromotionFacts::judge`; nothing is done by what was said for nothing.
+    #[serde(skip)]
+    pub subject: Option<Box<PromotionRecord>>,
+    pub at: Time,
+    pub gates: Vec<Gate>,
+}
+
+impl GateReport {
+    /// The gates that keep this pass from passing.
+    #[must_use]
+    pub fn blocking(&self) -> Vec<GateName> {
+        let blocks = |gate: &&Gate| match gate.state {
+            GateState::Pass | GateState::Overridden => false,
+            GateState::NotYet => !self.pass.is_before_the_wait(),
+            GateState::Fail | GateState::Unknown | GateState::NotChecked => true,
+        };
+        self.gates.iter().filter(blocks).map(|gate| gate.id).collect()
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Gate {
+    pub id: GateName,
     pub name: &'static str,
     pub state: GateState,
     pub evidence: String,
@@ -35,20 +73,64 @@ pub struct Gate {
 pub struct GateEvidence {
     /// Of kind `generic`: beacon nodes know nothing of it.
     pub generic: bool,
+    /// It forges blocks and is not slashable; filled by `PromotionFacts::judge`, as are `promoted` and `stated`.
+    pub forges: bool,
     pub record: Option<Validator>,
     /// Read from the cloud just now: every machine of this validator, whatever the incident.
     pub machines: Option<Vec<Machine>>,
+    /// Those of them that the cloud has just shown TERMINATED, and not suspended with their memory.
+    pub terminated: Vec<InstanceId>,
+    /// Those of which the record of promotions says that they were promoted once.
+    pub promoted: Vec<InstanceId>,
     /// The standby's own words, read just now.
     pub report: Option<Report>,
     pub keys: Option<KeyStates>,
     pub chain: ChainView,
-    /// Silent epochs without a gap, as written down while they passed, up to the latest.
-    pub silent_epochs: Option<SilentEpochs>,
+    /// Whole epochs for which the standby has been ready without a break, by its reports and its chain view.
+    pub ready_epochs: Option<u64>,
+    /// Silent epochs without a gap, up to the latest, as the watcher at home wrote them down: shown, and not counted.
+    pub silent_at_home: Option<SilentEpochs>,
+    /// The same as sites outside home wrote them down; `nodes` are vantage points there, one of which may be the
+    /// standby's own node.
+    pub silent_outside: Option<SilentEpochs>,
+    /// Home's gate has given the session back since its number was raised.
+    pub released: bool,
+    /// The canonical chain, of epochs that are finalised.
+    pub missed: Option<MissedDuties>,
+    pub fence: Option<FenceFacts>,
+    /// The operator has stated how home is physically prevented from coming back.
+    pub stated: bool,
+    /// Silent epochs seen from outside home that are finalised.
+    pub silent_finalised: Option<u64>,
+    /// Whether a watermark was made after the wait.
+    pub watermark: Option<bool>,
+    pub export: ExportGiven,
     /// How far this machine's clock is off, by somebody else's.
     pub clock_offset: Option<ClockOffset>,
 }
 
-/// What the watcher wrote down, epoch by epoch.
+/// What the canonical chain says of the last epochs that are finalised and lie after the incident's beginning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct MissedDuties {
+    pub epochs: u64,
+    /// Duties of these keys that were made, and missed.
+    pub made: usize,
+    pub missed: usize,
+    /// Others made theirs, so it is not the chain.
+    pub control_made: bool,
+}
+
+/// The operator's EIP-3076 export.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ExportGiven {
+    #[default]
+    None,
+    Clean,
+    Findings(usize),
+}
+
+/// What a watcher wrote down, epoch by epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct SilentEpochs {
     /// How many in a row since the incident was opened, with the control group live.
@@ -68,35 +150,79 @@ pub const SILENT_EPOCHS: u64 = 5;
 /// And no shorter time: where epochs are short, five of them pass while a machine boots, pulls an image or checks its
 /// database.
 pub const SILENT_FOR: Span = Span::from_mins(10);
+/// When home's gate has given the session back, or the machine is TERMINATED: that is the fence, and silence the
+/// second look.
+pub const SILENT_AFTER_RELEASE: u64 = 2;
+/// For so many epochs the standby has to have been ready without a break.
+pub const READY_EPOCHS: u64 = 3;
 /// Two sources that see the chain from different places.
 pub const NODES: usize = 2;
 /// What a clock may be off for slots to mean the same here and there.
 pub const CLOCK: Span = Span::from_millis(500);
 
-/// Judges every gate, in the order in which an operator can do something about them.
+/// Judges every gate of this pass, in the order in which an operator can do something about them.
 #[must_use]
-pub fn gates(evidence: &GateEvidence, now: Time) -> Vec<Gate> {
-    vec![
+pub fn judge(evidence: &GateEvidence, pass: GatePass, overrides: &[NotedOverride], now: Time) -> GateReport {
+    let all = [
         ready(evidence),
         keys(evidence),
         finalising(evidence),
-        silent(evidence, now),
-        missed(),
-        fenced(),
+        silent(evidence, pass, now),
+        missed(evidence),
+        fence::fenced(evidence, now),
         only_one(evidence),
-        watermark(),
+        watermark(evidence),
         no_pause(evidence, now),
         clock_right(evidence),
-    ]
+        export(evidence),
+    ];
+    let of_this_pass = |gate: Gate| if pass.is_before_the_wait() { gate.before_the_wait() } else { gate };
+    let is_asked = |gate: &Gate| pass.asks(gate.id) && (!evidence.forges || gate.id.is_for_a_forger());
+    let gates = all.into_iter().filter(is_asked).map(|gate| of_this_pass(gate).overridden(overrides)).collect();
+    GateReport { pass, subject: None, at: now, gates }
 }
 
-fn gate(name: &'static str, state: GateState, evidence: impl Into<String>, next: &'static str) -> Gate {
+impl Gate {
+    /// Somebody who signs outside the gate is found before home is stopped.
+    fn before_the_wait(self) -> Self {
+        let fails = self.id == GateName::Fenced && self.state == GateState::Fail;
+        if !self.id.is_after_the_wait() || fails || self.state == GateState::NotChecked {
+            return self;
+        }
+        Self { state: GateState::NotYet, next: "the raise and the wait bring it about", ..self }
+    }
+
+    fn overridden(self, overrides: &[NotedOverride]) -> Self {
+        let over = overrides.iter().find(|over| over.gate == self.id && self.id.may_be_overridden());
+        match (over, self.state) {
+            (Some(over), GateState::Fail | GateState::Unknown | GateState::NotChecked) => {
+                let evidence = format!("{}; the operator passes over it: {}", self.evidence, over.reason);
+                Self { state: GateState::Overridden, evidence, next: "", ..self }
+            }
+            (Some(_) | None, _) => self,
+        }
+    }
+}
+
+fn gate(id: GateName, state: GateState, evidence: impl Into<String>, next: &'static str) -> Gate {
     let next = if state == GateState::Pass { "" } else { next };
-    Gate { name, state, evidence: evidence.into(), next }
+    let name = match id {
+        GateName::Ready => "the standby has been ready for 3 epochs",
+        GateName::Keys => "all keys are active or exited, none is slashed",
+        GateName::Finalising => "the chain finalises",
+        GateName::Silent => "nothing has signed with these keys, as seen from outside home",
+        GateName::Missed => "duties were missed in finalised epochs",
+        GateName::Fenced => "home is fenced: it cannot come back and sign",
+        GateName::OnlyOne => "there is no other standby",
+        GateName::Watermark => "the slashing protection has a watermark of after the wait",
+        GateName::NoPause => "nobody has asked for quiet",
+        GateName::Clock => "this machine's clock is right",
+        GateName::Export => "the operator's export, if given, has no findings",
+    };
+    Gate { id, name, state, evidence: evidence.into(), next }
 }
 
 fn ready(evidence: &GateEvidence) -> Gate {
-    let name = "the standby is ready";
     let next = "wait until it is ready: failover status --watch";
     let fine =
         |report: &&Report| report.synced && !report.optimistic && !report.signer_seen && report.signer_hidden.is_none();
@@ -104,44 +230,48 @@ fn ready(evidence: &GateEvidence) -> Gate {
         None => (GateState::Unknown, "the ledger could not be read".to_owned()),
         Some(record) => match (record.standby().filter(|standby| standby.ready), &evidence.report) {
             (None, _) => (GateState::Fail, format!("the phase is {}", record.phase())),
-            // Ready for three epochs, read from the machine itself, is proved with the fence; a report is a hint.
             (Some(standby), Some(report)) if fine(&report) => {
                 let age = report.head_age_seconds;
                 let seen = format!("{} reports synced, head {age} s old", standby.instance);
-                (GateState::Unknown, format!("{seen}; three epochs are not proved yet"))
+                match evidence.ready_epochs {
+                    Some(epochs) if epochs >= READY_EPOCHS => (GateState::Pass, format!("{seen}; for {epochs} epochs")),
+                    Some(epochs) => (GateState::Unknown, format!("{seen}; for {epochs} epochs only")),
+                    None => (GateState::Unknown, format!("{seen}; for how many epochs is not known")),
+                }
             }
             (Some(standby), _) => {
                 (GateState::Unknown, format!("{} was ready, its report cannot be read now", standby.instance))
             }
         },
     };
-    gate(name, state, seen, next)
+    gate(GateName::Ready, state, seen, next)
 }
 
 fn keys(evidence: &GateEvidence) -> Gate {
-    let name = "all keys are active or exited, none is slashed";
+    let name = GateName::Keys;
     if evidence.generic {
         return generic(name);
     }
-    let next = "a slashed key must not be moved; wait for pending ones";
+    let next = "a slashed key must not be moved; wait for pending ones; correct one that the chain does not know";
     match &evidence.keys {
         None => gate(name, GateState::Unknown, "no beacon node could say", "configure a beacon node that answers"),
         Some(keys) => {
             let seen = format!(
-                "{} active, {} pending, {} exited, {} slashed",
+                "{} active, {} pending, {} exited, {} slashed, {} not on the chain",
                 keys.active,
                 keys.pending,
                 keys.exited,
-                keys.slashed.len()
+                keys.slashed.len(),
+                keys.missing
             );
-            let fine = keys.slashed.is_empty() && keys.pending == 0 && keys.active > 0;
+            let fine = keys.slashed.is_empty() && keys.pending == 0 && keys.missing == 0 && keys.active > 0;
             gate(name, if fine { GateState::Pass } else { GateState::Fail }, seen, next)
         }
     }
 }
 
 fn finalising(evidence: &GateEvidence) -> Gate {
-    let name = "the chain finalises";
+    let name = GateName::Finalising;
     if evidence.generic {
         return generic(name);
     }
@@ -153,27 +283,35 @@ fn finalising(evidence: &GateEvidence) -> Gate {
     }
 }
 
-fn silent(evidence: &GateEvidence, now: Time) -> Gate {
-    let name = "nothing has signed with these keys for 5 epochs";
+fn silent(evidence: &GateEvidence, pass: GatePass, now: Time) -> Gate {
+    let name = GateName::Silent;
     if evidence.generic {
         return generic(name);
     }
-    let next = "wait, and let the watcher write down what two beacon nodes outside home see";
-    match evidence.silent_epochs {
-        None => gate(name, GateState::Unknown, "the watcher has written nothing down", next),
+    let next = "wait, and let sites outside home write down what two beacon nodes there see";
+    let at_home = match evidence.silent_at_home {
+        Some(home) => format!("; at home, which does not count: {} in a row up to {}", home.count, home.last),
+        None => String::new(),
+    };
+    match evidence.silent_outside {
+        None => gate(name, GateState::Unknown, format!("nobody outside home has written anything down{at_home}"), next),
         Some(SilentEpochs { count, last, nodes, about, each }) => {
             let lasted = elapsed(about.from, about.to);
             let seen = format!(
-                "silent in {count} epochs in a row up to {last} since the incident was opened, {} together, seen by \
-                 {nodes} node(s), the last one ended {} ago",
+                "silent in {count} epochs in a row up to {last} since the incident was opened, {} together, seen from \
+                 {nodes} place(s) outside home, the last one ended {} ago{at_home}",
                 human(lasted),
                 human(elapsed(about.to, now))
             );
             // Epochs of any age prove nothing about now, and a moment that has not come is a wrong clock.
             let fresh = about.to <= now && now <= chain::newest_until(about.to, each);
+            let enough = match evidence.released || pass == GatePass::Home {
+                true => count >= SILENT_AFTER_RELEASE,
+                false => count >= SILENT_EPOCHS && lasted >= SILENT_FOR,
+            };
             let state = match () {
                 () if count == 0 && fresh => GateState::Fail,
-                () if count >= SILENT_EPOCHS && lasted >= SILENT_FOR && nodes >= NODES && fresh => GateState::Pass,
+                () if enough && nodes >= NODES && fresh => GateState::Pass,
                 () => GateState::Unknown,
             };
             gate(name, state, seen, next)
@@ -182,42 +320,73 @@ fn silent(evidence: &GateEvidence, now: Time) -> Gate {
 }
 
 /// What only beacon nodes could show. For another chain nothing here knows what would prove it.
-fn generic(name: &'static str) -> Gate {
+fn generic(name: GateName) -> Gate {
     let seen = "the validator is of kind generic: this version knows neither its keys nor its chain";
     gate(name, GateState::NotChecked, seen, "move its keys by hand, and only when home can surely not sign any more")
 }
 
-fn missed() -> Gate {
-    let next = "this check comes with the fence";
-    gate("duties were missed in finalised epochs", GateState::NotChecked, "not checked by this version", next)
-}
-
-fn fenced() -> Gate {
-    gate(
-        "home is fenced: it cannot come back and sign",
-        GateState::NotChecked,
-        "there is no gate at home in this version, so nothing can prove it",
-        "keep home off; promotion comes with the fence",
-    )
+fn missed(evidence: &GateEvidence) -> Gate {
+    let name = GateName::Missed;
+    if evidence.generic {
+        return generic(name);
+    }
+    let next = "wait until the epochs after the incident's beginning are finalised";
+    let Some(MissedDuties { epochs, made, missed, control_made }) = evidence.missed else {
+        return gate(name, GateState::Unknown, "nothing says what the canonical chain has of them", next);
+    };
+    let seen = format!("{made} made and {missed} missed in {epochs} finalised epochs");
+    let state = match () {
+        () if made > 0 => GateState::Fail,
+        () if epochs > 0 && missed > 0 && control_made => GateState::Pass,
+        () => GateState::Unknown,
+    };
+    gate(name, state, seen, next)
 }
 
 fn only_one(evidence: &GateEvidence) -> Gate {
-    let name = "there is no other standby";
+    let name = GateName::OnlyOne;
     let next = "let the watcher remove the others: failover status";
-    match &evidence.machines {
-        None => gate(name, GateState::Unknown, "not every zone has answered", "try again when every zone answers"),
-        Some(machines) if machines.len() == 1 => gate(name, GateState::Pass, machines[0].instance.to_string(), ""),
-        Some(machines) => gate(name, GateState::Fail, format!("{} machines carry its label", machines.len()), next),
+    let Some(machines) = &evidence.machines else {
+        return gate(name, GateState::Unknown, "not every zone has answered", "try again when every zone answers");
+    };
+    // One that was demoted keeps its disk, and only a grant for another boot of it starts it again.
+    let is_kept = |machine: &&Machine| {
+        let id = &machine.instance.id;
+        evidence.promoted.contains(id) && evidence.terminated.contains(id)
+    };
+    let (kept, others): (Vec<_>, Vec<_>) = machines.iter().partition(is_kept);
+    let seen = match kept.len() {
+        0 => String::new(),
+        kept => format!("; {kept} beside it were promoted once and are TERMINATED"),
+    };
+    match &others[..] {
+        [one] => gate(name, GateState::Pass, format!("{}{seen}", one.instance), ""),
+        others => gate(name, GateState::Fail, format!("{} machines carry its label{seen}", others.len()), next),
     }
 }
 
-fn watermark() -> Gate {
-    let next = "this check comes with the fence";
-    gate("the slashing protection has a watermark", GateState::NotChecked, "not checked by this version", next)
+fn watermark(evidence: &GateEvidence) -> Gate {
+    let next = "it is made after the wait";
+    let (state, seen) = match evidence.watermark {
+        Some(true) => (GateState::Pass, "made after the wait"),
+        Some(false) => (GateState::Fail, "made before the wait ended"),
+        None => (GateState::Unknown, "there is none"),
+    };
+    gate(GateName::Watermark, state, seen, next)
+}
+
+fn export(evidence: &GateEvidence) -> Gate {
+    let next = "export it again, after the validator client was stopped: failover slashing lint";
+    let (state, seen) = match evidence.export {
+        ExportGiven::None => (GateState::Pass, "none was given".to_owned()),
+        ExportGiven::Clean => (GateState::Pass, "no findings".to_owned()),
+        ExportGiven::Findings(findings) => (GateState::Fail, format!("{findings} findings")),
+    };
+    gate(GateName::Export, state, seen, next)
 }
 
 fn no_pause(evidence: &GateEvidence, now: Time) -> Gate {
-    let name = "nobody has asked for quiet";
+    let name = GateName::NoPause;
     let Some(record) = &evidence.record else {
         return gate(name, GateState::Unknown, "the ledger could not be read", "reach the ledger");
     };
@@ -231,7 +400,7 @@ fn no_pause(evidence: &GateEvidence, now: Time) -> Gate {
 }
 
 fn clock_right(evidence: &GateEvidence) -> Gate {
-    let name = "this machine's clock is right";
+    let name = GateName::Clock;
     let next = "set the clock (chrony, systemd-timesyncd) and try again";
     let Some(offset) = evidence.clock_offset else {
         return gate(name, GateState::Unknown, "nothing to compare it with", next);
@@ -242,84 +411,4 @@ fn clock_right(evidence: &GateEvidence) -> Gate {
         Accuracy::Unclear => GateState::Unknown,
     };
     gate(name, state, format!("the cloud's clock is {offset} ahead of it"), next)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::TimeExt as _;
-
-    const MAINNET: Span = Span::from_secs(384);
-
-    fn silent_epochs(each: Span, count: u64, nodes: usize, ended: Time) -> SilentEpochs {
-        let from = ended.minus(each * i32::try_from(count).unwrap());
-        SilentEpochs { count, last: 9, nodes, about: Interval { from, to: ended }, each }
-    }
-
-    fn silent_state(each: Span, count: u64, nodes: usize, ended: Time, now: Time) -> GateState {
-        let silent_epochs = Some(silent_epochs(each, count, nodes, ended));
-        silent(&GateEvidence { silent_epochs, ..GateEvidence::default() }, now).state
-    }
-
-    #[test]
-    fn nothing_known_passes_nothing() {
-        let gates = gates(&GateEvidence::default(), Time::UNIX_EPOCH);
-        assert_eq!(gates.len(), 10);
-        assert!(gates.iter().all(|gate| gate.state != GateState::Pass), "{gates:?}");
-        assert!(gates.iter().all(|gate| !gate.next.is_empty()), "every refusal names the next thing to do");
-    }
-
-    #[test]
-    fn four_silent_epochs_are_what_a_restarted_client_shows_too() {
-        let now = Time::UNIX_EPOCH;
-        let state = |count, nodes, ended| silent_state(MAINNET, count, nodes, ended, now);
-        assert_eq!(state(4, 2, now), GateState::Unknown);
-        assert_eq!(state(5, 1, now), GateState::Unknown);
-        assert_eq!(state(5, 2, now), GateState::Pass);
-        assert_eq!(state(0, 2, now), GateState::Fail);
-        for not_now in [now - Span::from_mins(16), now + Span::from_mins(1)] {
-            assert_eq!(state(50, 2, not_now), GateState::Unknown, "fifty epochs of another time");
-        }
-    }
-
-    #[test]
-    fn where_epochs_are_short_silence_has_to_last_and_to_be_of_now_all_the_same() {
-        let (now, gnosis) = (Time::UNIX_EPOCH, Span::from_secs(80));
-        assert_eq!(silent_state(gnosis, 5, 2, now, now), GateState::Unknown, "a machine that boots");
-        assert_eq!(silent_state(gnosis, 8, 2, now, now), GateState::Pass);
-        let later = now + Span::from_mins(5);
-        assert_eq!(
-            silent_state(gnosis, 8, 2, now, later),
-            GateState::Unknown,
-            "three epochs of which nothing is known"
-        );
-        assert_eq!(silent_state(MAINNET, 8, 2, now, later), GateState::Pass, "the next one has not ended");
-    }
-
-    #[test]
-    fn a_clock_passes_only_when_it_is_surely_right() {
-        let state = |least_ms, most_ms| {
-            let clock_offset = Some(ClockOffset { least_ms, most_ms });
-            clock_right(&GateEvidence { clock_offset, ..GateEvidence::default() }).state
-        };
-        assert_eq!(state(-100, 120), GateState::Pass);
-        assert_eq!(state(400, 600), GateState::Unknown);
-        assert_eq!(state(-3_600_100, -3_599_900), GateState::Fail);
-    }
-
-    #[test]
-    fn what_only_beacon_nodes_could_show_is_not_checked_for_a_generic_validator() {
-        let silent_epochs = Some(silent_epochs(MAINNET, 9, 2, Time::UNIX_EPOCH));
-        let chain = ChainView { health: ChainHealth::Finalising, genesis_root: None };
-        let evidence = GateEvidence { generic: true, silent_epochs, chain, ..GateEvidence::default() };
-        for gate in [keys(&evidence), finalising(&evidence), silent(&evidence, Time::UNIX_EPOCH)] {
-            assert_eq!(gate.state, GateState::NotChecked, "{gate:?}");
-            assert!(gate.evidence.contains("kind generic") && !gate.next.is_empty(), "{gate:?}");
-        }
-    }
-
-    #[test]
-    fn the_fence_is_never_passed_here() {
-        assert_eq!(fenced().state, GateState::NotChecked);
-    }
 }

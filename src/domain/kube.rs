@@ -5,6 +5,7 @@
 //! never outvotes a chain that says down (see [`crate::domain::Signals::assess`]).
 
 mod cause;
+mod command;
 mod facts;
 mod judge;
 mod node;
@@ -13,6 +14,7 @@ mod pod;
 mod tests;
 
 pub use cause::{BY_SELECTOR, Cause, Changed, End, Gone, Unseen};
+pub use command::{ContainerCommand, starts_through_gate};
 pub use facts::*;
 pub use judge::judge;
 pub use node::is_sick;

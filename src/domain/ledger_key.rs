@@ -9,6 +9,27 @@ use super::{
     alerts::{Alert, Fingerprint},
 };
 
+/// Whether a bucket can have this name.
+#[must_use]
+pub fn is_bucket(name: &str) -> bool {
+    (3..=222).contains(&name.len())
+        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_.".contains(c))
+}
+
+/// What comes before every object's name, of what people write: nothing, or something that ends with `/`.
+#[must_use]
+pub fn object_prefix(written: &str) -> String {
+    let prefix = written.trim_matches('/');
+    if prefix.is_empty() { String::new() } else { format!("{prefix}/") }
+}
+
+/// Whether a site, and most of what the configuration names, can have this name.
+#[must_use]
+pub fn is_label(name: &str) -> bool {
+    (1..=63).contains(&name.len())
+        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_')
+}
+
 /// The key of one record. Whatever adds a kind of record adds its key here.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct LedgerKey(Cow<'static, str>);
@@ -20,8 +41,8 @@ impl LedgerKey {
     pub const IDENTITY: Self = Self(Cow::Borrowed("ledger"));
     /// Changes with every request, so that nobody has to list them to see that there is a new one.
     pub const LAST_REQUEST: Self = Self(Cow::Borrowed("last-request"));
-    /// What no watcher writes: who may sign, who runs the signer, and what is being promoted. None of these is ever there,
-    /// as no validator has such a name.
+    /// What no watcher writes: who may sign, who runs the signer, and what is being promoted. None of these is ever
+    /// there, as no validator has such a name.
     pub const WITHHELD: [Self; 3] = [
         Self(Cow::Borrowed("owners/.check")),
         Self(Cow::Borrowed("sessions/.check")),
@@ -33,6 +54,7 @@ impl LedgerKey {
     pub const ALERTS: &str = "alerts/";
     pub const REQUESTS: &str = "requests/";
     pub const JOURNAL: &str = "journal/";
+    pub const CHAINS: &str = "chain/";
 
     #[must_use]
     pub fn validator(id: &ValidatorId) -> Self {
@@ -54,7 +76,13 @@ impl LedgerKey {
 
     #[must_use]
     pub fn chain(id: &ValidatorId) -> Self {
-        Self(format!("chain/{id}").into())
+        Self(format!("{}{id}", Self::CHAINS).into())
+    }
+
+    /// What one site has seen of it on the chain. Every watcher of that site writes it, lease or not.
+    #[must_use]
+    pub fn site_chain(site: &str, id: &ValidatorId) -> Self {
+        Self(format!("{}{site}/{id}", Self::CHAINS).into())
     }
 
     /// Who may sign. Only humans write it.
@@ -63,10 +91,28 @@ impl LedgerKey {
         Self(format!("owners/{id}").into())
     }
 
-    /// Who runs the signer at home. Only a gate writes it.
+    /// A grant that was replaced.
+    #[must_use]
+    pub fn owner_history(id: &ValidatorId, number: u64) -> Self {
+        Self(format!("{}{number}", Self::owner_histories(id)).into())
+    }
+
+    /// The prefix of the grants that were replaced.
+    #[must_use]
+    pub fn owner_histories(id: &ValidatorId) -> String {
+        format!("owners/{id}/")
+    }
+
+    /// Who runs the signer at home. Only a gate writes it, and people its number.
     #[must_use]
     pub fn session(id: &ValidatorId) -> Self {
         Self(format!("sessions/{id}").into())
+    }
+
+    /// What is being promoted or demoted, and what ever was. Only people write it.
+    #[must_use]
+    pub fn promotion(id: &ValidatorId) -> Self {
+        Self(format!("promotions/{id}").into())
     }
 
     /// `id` is a [`stamped`] one.
@@ -100,7 +146,11 @@ pub enum KeyKind {
     /// Of an earlier build; the watcher removes it.
     OutdatedAlert,
     Chain(ValidatorId),
+    /// Of which site, and which validator.
+    SiteChain(String, ValidatorId),
     Owner(ValidatorId),
+    /// A grant that was replaced, and its number.
+    OwnerHistory(ValidatorId, u64),
     Session(ValidatorId),
     Promotion(ValidatorId),
     /// With its [`stamped`] id.
@@ -127,8 +177,18 @@ impl KeyKind {
         let (folder, rest) = key.split_once('/')?;
         match folder {
             "validators" => validator(rest).map(Self::Validator),
-            "chain" => validator(rest).map(Self::Chain),
-            "owners" => validator(rest).map(Self::Owner),
+            "chain" => match rest.split_once('/') {
+                None => validator(rest).map(Self::Chain),
+                Some((site, name)) if is_label(site) => Some(Self::SiteChain(site.to_owned(), validator(name)?)),
+                Some(_) => None,
+            },
+            "owners" => match rest.split_once('/') {
+                None => validator(rest).map(Self::Owner),
+                Some((name, digits)) => {
+                    let number = digits.parse().ok().filter(|number: &u64| number.to_string() == digits)?;
+                    Some(Self::OwnerHistory(validator(name)?, number))
+                }
+            },
             "sessions" => validator(rest).map(Self::Session),
             "promotions" => validator(rest).map(Self::Promotion),
             "requests" => stamp(key).map(|_| Self::Request(rest.to_owned())),
@@ -202,8 +262,11 @@ mod tests {
             LedgerKey::validator(&id),
             LedgerKey::alert(&alert),
             LedgerKey::chain(&id),
+            LedgerKey::site_chain("far-away_2", &id),
             LedgerKey::owner(&id),
+            LedgerKey::owner_history(&id, 7),
             LedgerKey::session(&id),
+            LedgerKey::promotion(&id),
             LedgerKey::request(&stamped),
             LedgerKey::journal(&stamped),
         ];
@@ -216,8 +279,11 @@ mod tests {
                 "validators/eth-0",
                 "alerts/eth-0/e1552dd47b7bee5f",
                 "chain/eth-0",
+                "chain/far-away_2/eth-0",
                 "owners/eth-0",
+                "owners/eth-0/7",
                 "sessions/eth-0",
+                "promotions/eth-0",
                 "requests/20261121T010000.007Z-00000000000000000000000000000000",
                 "journal/20261121T010000.007Z-00000000000000000000000000000000",
             ]
@@ -234,8 +300,11 @@ mod tests {
             (LedgerKey::LAST_REQUEST, KeyKind::LastRequest),
             (LedgerKey::validator(&id), KeyKind::Validator(id.clone())),
             (LedgerKey::chain(&id), KeyKind::Chain(id.clone())),
+            (LedgerKey::site_chain("home", &id), KeyKind::SiteChain("home".into(), id.clone())),
             (LedgerKey::owner(&id), KeyKind::Owner(id.clone())),
+            (LedgerKey::owner_history(&id, 7), KeyKind::OwnerHistory(id.clone(), 7)),
             (LedgerKey::session(&id), KeyKind::Session(id.clone())),
+            (LedgerKey::promotion(&id), KeyKind::Promotion(id.clone())),
             (LedgerKey::request(&stamped), KeyKind::Request(stamped.clone())),
             (LedgerKey::journal(&stamped), KeyKind::Journal(Time::UNIX_EPOCH)),
             (LedgerKey::check(Uuid::nil()), KeyKind::Check),
@@ -243,13 +312,24 @@ mod tests {
         for (key, kind) in known {
             assert_eq!(KeyKind::of(&key), Some(kind), "{key}");
         }
-        assert_eq!(KeyKind::of("promotions/eth-0"), Some(KeyKind::Promotion(id.clone())), "people write it");
         let alert = KeyKind::of("alerts/eth-0/e1552dd47b7bee5f");
         assert_eq!(alert, Some(KeyKind::Alert(id, Fingerprint::new("e1552dd47b7bee5f").unwrap())));
         assert_eq!(KeyKind::of("alerts/eth-0/e1552dd47b7bee5f-1795223212531"), Some(KeyKind::OutdatedAlert));
-        for other in
-            ["", "validators", "validators/", "validators/Eth", "valudators/eth-0", "lease/x", "requests/by-hand"]
-        {
+        for other in [
+            "",
+            "validators",
+            "validators/",
+            "validators/Eth",
+            "valudators/eth-0",
+            "lease/x",
+            "requests/by-hand",
+            "owners/eth-0/07",
+            "owners/eth-0/x",
+            "owners/eth-0/",
+            "chain/home/eth-0/x",
+            "chain//eth-0",
+            "chain/Home/eth-0",
+        ] {
             assert_eq!(KeyKind::of(other), None, "{other}");
         }
     }

@@ -15,6 +15,7 @@ mod follow;
 mod identity;
 mod notify;
 mod orphans;
+mod owner;
 mod provision;
 mod ready;
 mod recover;
@@ -46,6 +47,7 @@ pub fn step(world: &World, event: &Event, now: Time, policy: &Policy) -> Result<
     let mut turn = Transition::new(world, id, now, policy).expect("it was found a line above");
     fold::fold(&mut turn, event);
     orphans::finished(&mut turn);
+    owner::watch_promotion(&mut turn);
     detect::advance(&mut turn);
     turn.advance_case();
     Ok(turn.decide(&subject.live))
@@ -160,7 +162,8 @@ impl<'a> Transition<'a> {
 
     /// Those of a search that are the open incident's; it shows the validator's of other incidents as well.
     fn own<'m>(&self, machines: &'m [Machine]) -> Vec<&'m Machine> {
-        machines.iter().filter(|machine| self.is_own(machine)).collect()
+        let is_ours = |machine: &&Machine| self.is_own(machine) && !self.record.is_kept(&machine.instance.id);
+        machines.iter().filter(is_ours).collect()
     }
 
     /// Whether a machine is the open incident's, under the name it has or one it had.
@@ -226,7 +229,7 @@ impl<'a> Transition<'a> {
     }
 
     /// Whether anything may be created or deleted now: not in observe mode, in a pause, with a slashed key, with a signer
-    /// or another latched question about the machine, nor while the cloud may own the keys.
+    /// or another latched question about the machine, nor while its machines are people's alone.
     fn may_act(&mut self) -> bool {
         if let Some(pause) = self.record.paused_at(self.now) {
             let until = pause.until;
@@ -236,9 +239,9 @@ impl<'a> Transition<'a> {
         self.policy.mode == Mode::Armed && !self.is_frozen() && self.is_untouched()
     }
 
-    /// Neither a signer nor an owner in the cloud forbids it. Holds for an operator's `close` as well.
+    /// Neither a signer, an owner in the cloud nor an open promotion forbids it. Holds for an operator's `close` as well.
     fn is_untouched(&self) -> bool {
-        !self.record.owner.may_be_cloud() && !self.record.attention().is_some_and(super::Attention::is_latched)
+        !self.record.is_taken() && !self.record.attention().is_some_and(super::Attention::is_latched)
     }
 
     /// A slashed key: nothing is touched until a human has looked.

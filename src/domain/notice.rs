@@ -9,7 +9,7 @@ use std::{borrow::Cow, fmt};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{IncidentId, Lines, Time, ValidatorId};
+use super::{IncidentId, Lines, Span, Time, ValidatorId};
 
 mod blocker;
 mod decision;
@@ -18,7 +18,9 @@ mod layout;
 mod ledger;
 mod outage;
 mod over;
+mod promotion;
 mod render;
+mod runbook;
 mod standby;
 #[cfg(test)]
 mod tests;
@@ -29,7 +31,9 @@ pub use failure::{Failed, Failure};
 pub use ledger::ledger_mail;
 pub use outage::{Offer, Outage, Plan};
 pub use over::{Bill, Over};
+pub use promotion::{HomeSign, OwnerTrouble, PromotionNotice};
 pub use render::{Context, Message, render};
+pub use runbook::{RunbookNotice, RunbookText};
 pub use standby::{OrphanFate, StandbyNotice};
 
 /// One thing people are notified of, once.
@@ -61,6 +65,8 @@ pub enum NoticeKind {
     Standby(StandbyNotice),
     DecisionNeeded(DecisionNeeded),
     Over(Over),
+    Runbook(RunbookNotice),
+    Promotion(PromotionNotice),
 }
 
 impl NoticeKind {
@@ -73,6 +79,8 @@ impl NoticeKind {
             Self::Standby(standby) => standby.about(),
             Self::DecisionNeeded(decision) => decision.about(),
             Self::Over(over) => over.about(),
+            Self::Runbook(runbook) => runbook.about(),
+            Self::Promotion(promotion) => promotion.about(),
         }
     }
 
@@ -94,16 +102,18 @@ pub struct About {
     pub urgent: bool,
     /// Its mail shows what each source says.
     pub evidence: bool,
+    /// How often people are notified of what lasts; `None`: once a day.
+    pub every: Option<Span>,
 }
 
 impl About {
     fn new(name: &'static str, topic: impl Into<Topic>, lifetime: Lifetime) -> Self {
-        Self { name, topic: topic.into(), lifetime, urgent: false, evidence: false }
+        Self { name, topic: topic.into(), lifetime, urgent: false, evidence: false, every: None }
     }
 
     /// One of several of this name, each with a topic of its own.
     fn one_of(name: &'static str, which: &str, lifetime: Lifetime) -> Self {
-        Self { name, topic: Topic(format!("{name}/{which}").into()), lifetime, urgent: false, evidence: false }
+        Self::new(name, Topic(format!("{name}/{which}").into()), lifetime)
     }
 
     fn urgent(self) -> Self {
@@ -124,6 +134,9 @@ pub struct Topic(Cow<'static, str>);
 impl Topic {
     pub const CONFIRMED: Self = Self(Cow::Borrowed("confirmed"));
     pub const PARTIAL: Self = Self(Cow::Borrowed("partial"));
+    pub const GATE: Self = Self(Cow::Borrowed("gate"));
+    pub const STRANGER: Self = Self(Cow::Borrowed("stranger"));
+    pub const RUNBOOK: Self = Self(Cow::Borrowed("runbook"));
     pub const SLASHED: Self = Self(Cow::Borrowed("slashed"));
 
     #[must_use]
@@ -154,7 +167,7 @@ impl fmt::Display for Topic {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Lifetime {
-    /// For as long as the keys are in that state, whatever becomes of outages and incidents.
+    /// For as long as keys or gate are in that state, whatever becomes of outages and incidents.
     Keys,
     /// Until the validator was calm for a while, so that one that flaps does not send a mail with every flap.
     Watch,
@@ -164,6 +177,8 @@ pub enum Lifetime {
     Machine,
     /// Until a list of all machines does not show it any more.
     Orphan,
+    /// Until another grant is in force.
+    Owner,
 }
 
 impl Lifetime {

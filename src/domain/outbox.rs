@@ -13,6 +13,8 @@ use super::{Backoff, Notice, Span, Text, Time, TimeExt, Topic, human};
 const AGAIN: Backoff = Backoff::new(Span::from_secs(10), Span::from_mins(10));
 /// What somebody has to mend is tried as often at first, while they may be at it, and later no server is pestered.
 const SLOWLY: Backoff = Backoff::new(Span::from_secs(10), Span::from_hours(2));
+/// What the server may have: each try may be one more copy. Lost it is not, but it comes late where it was.
+pub const UNSURE: Backoff = Backoff::new(Span::from_mins(10), Span::from_hours(24));
 /// RFC 5321, 4.5.4.1: at least four to five days. What lasts is a newer notice by then.
 const GIVEN_UP_AFTER: Span = Span::from_hours(5 * 24);
 
@@ -30,6 +32,19 @@ pub struct Outgoing {
     pub delivered_to: Vec<String>,
     /// What the last try met with, for those who wait.
     pub refused: Vec<Refusal>,
+    /// Who may have it already.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unsure: Vec<Unsure>,
+}
+
+/// A recipient whose copy the server has not said to have taken, although it had all of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Unsure {
+    pub recipient: String,
+    /// How many it may have.
+    pub copies: u32,
+    pub again_at: Time,
 }
 
 /// Why one recipient does not have a notice.
@@ -56,6 +71,8 @@ impl fmt::Display for Refusal {
 pub enum MailFault {
     /// May pass by itself: no connection, greylisting, a full disk.
     Passing,
+    /// The server had the whole mail and has not answered: it may have it.
+    Unsure,
     /// Lasts until somebody mends a setting, here or at the server: login, TLS, sender, policy.
     Setting,
     /// The server knows no such recipient. Others may have the notice.
@@ -119,7 +136,15 @@ impl Outgoing {
             waiting_for: to.to_vec(),
             delivered_to: Vec::new(),
             refused: Vec::new(),
+            unsure: Vec::new(),
         }
+    }
+
+    /// Who is to be tried now: who may have it waits longer than the others.
+    #[must_use]
+    pub fn due(&self, now: Time) -> Vec<String> {
+        let rests = |to: &&String| self.unsure.iter().any(|it| it.recipient == **to && now < it.again_at);
+        self.waiting_for.iter().filter(|to| !rests(to)).cloned().collect()
     }
 
     /// Whether it is to be tried now.
@@ -157,13 +182,21 @@ impl Outgoing {
             }
         }
         let lasted = lasts(&self.refused);
+        let is_new = |recipient: &String| delivery.refused.iter().any(|refusal| refusal.recipient == *recipient);
         let waits = |refusal: &&Refusal| self.waiting_for.contains(&refusal.recipient);
-        self.refused = delivery.refused.iter().filter(waits).cloned().collect();
+        // Who may have it was not tried again, unless there is news.
+        let still = |refusal: &&Refusal| refusal.fault == MailFault::Unsure && !is_new(&refusal.recipient);
+        let refused = self.refused.iter().filter(still).chain(&delivery.refused);
+        let refused: Vec<_> = refused.filter(waits).cloned().collect();
+        self.refused = refused;
+        for refusal in &delivery.refused {
+            self.is_unsure(refusal, now);
+        }
         let (expired, somebody_has_it) = (now >= self.expires_at, !self.delivered_to.is_empty());
         let is_final = |refusal: &mut Refusal| match refusal.fault {
             MailFault::Content => true,
             MailFault::Recipient => expired || somebody_has_it,
-            MailFault::Passing | MailFault::Setting => expired,
+            MailFault::Passing | MailFault::Unsure | MailFault::Setting => expired,
         };
         let mut given_up: Vec<Refusal> = self.refused.extract_if(.., is_final).collect();
         for refusal in &given_up {
@@ -181,9 +214,29 @@ impl Outgoing {
             self.attempts = 0;
         }
         let pause = if lasts { SLOWLY } else { AGAIN }.pause(self.attempts);
-        self.next_try_at = now.plus(pause);
+        let waiting = &self.waiting_for;
+        self.unsure.retain(|it| waiting.contains(&it.recipient));
+        let resting = self.unsure.iter().filter(|it| it.again_at > now);
+        let all_rest = resting.clone().count() == waiting.len();
+        let pause_ends = now.plus(pause);
+        let next = resting.map(|it| it.again_at).chain((!all_rest).then_some(pause_ends)).min();
+        self.next_try_at = next.unwrap_or(pause_ends);
         self.attempts = self.attempts.saturating_add(1);
         given_up
+    }
+
+    /// Takes in that the server may have one copy more, or that it has refused this one.
+    fn is_unsure(&mut self, refusal: &Refusal, now: Time) {
+        let before = self.unsure.iter().position(|it| it.recipient == refusal.recipient);
+        let copies = before.map_or(0, |index| self.unsure.remove(index).copies);
+        if refusal.fault == MailFault::Unsure {
+            let again_at = now.plus(UNSURE.pause(copies));
+            self.unsure.push(Unsure {
+                recipient: refusal.recipient.clone(),
+                copies: copies.saturating_add(1),
+                again_at,
+            });
+        }
     }
 
     /// Whether it waits for somebody who is not listed any more.
@@ -209,9 +262,10 @@ impl Outgoing {
     }
 }
 
-/// Whether whoever waits does so until somebody mends something.
+/// Whether whoever waits does so until somebody mends something. Who may have it has pauses of its own.
 fn lasts(refused: &[Refusal]) -> bool {
-    !refused.is_empty() && refused.iter().all(|refusal| refusal.fault != MailFault::Passing)
+    let mut known = refused.iter().filter(|refusal| refusal.fault != MailFault::Unsure).peekable();
+    known.peek().is_some() && known.all(|refusal| refusal.fault != MailFault::Passing)
 }
 
 #[cfg(test)]
@@ -287,6 +341,41 @@ mod tests {
             assert!(pauses[11..].iter().all(|pause| *pause == 7200) && pauses.len() < 64, "{fault:?}: {pauses:?}");
             assert_eq!(mail.obstacle().unwrap().why.as_str(), "no");
         }
+    }
+
+    /// The server takes it each time and never says so: in five days it has some ten copies, and not a thousand.
+    #[test]
+    fn what_the_server_may_have_is_sent_again_less_and_less() {
+        let mut mail = outgoing(&["a@x"]);
+        let pauses = pauses(&mut mail, MailFault::Unsure, 4 * 24 * 3600);
+        assert_eq!(pauses[..8], [600, 1200, 2400, 4800, 9600, 19200, 38400, 76800]);
+        assert!(pauses.len() <= 12, "{pauses:?}");
+        assert_eq!(mail.settle(&refused(MailFault::Unsure), at(5 * 24 * 3600)).len(), 1);
+        assert_eq!(mail.state(), OutboxState::Lost);
+    }
+
+    #[test]
+    fn a_recipient_that_may_have_it_is_not_tried_with_those_who_do_not() {
+        let mut mail = outgoing(&["perhaps@x", "later@x"]);
+        let (perhaps, later) = (("perhaps@x", MailFault::Unsure, "silence"), ("later@x", MailFault::Passing, "450"));
+        mail.settle(&delivery(&[], &[perhaps, later]), at(0));
+        for (tried_at, next) in [(10, 20), (30, 40), (70, 80)] {
+            assert_eq!(mail.next_try_at, at(tried_at));
+            assert_eq!(mail.due(at(tried_at)), ["later@x"]);
+            mail.settle(&delivery(&[], &[later]), at(tried_at));
+            assert_eq!(mail.next_try_at, at(tried_at + next));
+            assert_eq!(mail.refused.len(), 2, "what is known of the other one stays");
+        }
+        mail.settle(&delivery(&["later@x"], &[]), at(150));
+        assert_eq!((mail.next_try_at, mail.state()), (at(600), OutboxState::Waiting));
+        assert_eq!(mail.due(at(600)), ["perhaps@x"]);
+        let json = serde_json::to_string(&mail).unwrap();
+        assert_eq!(serde_json::from_str::<Outgoing>(&json).unwrap(), mail);
+        // A plain refusal says that it does not have it.
+        mail.settle(&delivery(&[], &[("perhaps@x", MailFault::Passing, "450")]), at(600));
+        assert_eq!(mail.unsure, []);
+        mail.settle(&delivery(&["perhaps@x"], &[]), at(900));
+        assert_eq!(mail.state(), OutboxState::Delivered);
     }
 
     /// It comes up, and refuses everything for as long as its lists are not there.

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Backoff, Rung, Span, Time, TimeExt, Usd, ValidatorId};
+use super::{Backoff, Rung, Span, Time, TimeExt, Usd, ValidatorId, runbook::MailedRunbook};
 
 /// Whether decisions are carried out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize, schemars::JsonSchema)]
@@ -129,6 +129,10 @@ macro_rules! define {
             /// Validators of chains that nobody here follows, and by what their standbys are judged instead. No genesis
             /// root is asked of them.
             pub other_chains: BTreeMap<ValidatorId, OtherChain>,
+            /// What is mailed of each validator that has a grant, whenever it has changed. Empty if nobody wants it.
+            pub runbooks: BTreeMap<ValidatorId, MailedRunbook>,
+            /// The command that stops what signs at each validator's home.
+            pub home_stops: BTreeMap<ValidatorId, String>,
         }
 
         impl Default for Policy {
@@ -163,6 +167,8 @@ macro_rules! define {
                     mail_to: Vec::new(),
                     simulated: true,
                     other_chains: BTreeMap::new(),
+                    runbooks: BTreeMap::new(),
+                    home_stops: BTreeMap::new(),
                 }
             }
         }

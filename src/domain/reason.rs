@@ -5,8 +5,10 @@ use std::fmt;
 use serde::Serialize;
 
 use super::{
-    Attention, Blocker, IncidentId, InstanceRef, Refusal, Rung, Span, Step, Stuck, Text, Time, Topic, Usd, Verdict,
-    View, clock, human, remedy,
+    Attention, Blocker, IncidentId, InstanceId, InstanceRef, Refusal, Rung, Span, Step, Stuck, Text, Time, Topic, Usd,
+    Verdict, View, clock, human,
+    promotion::{PromotionKind, PromotionState},
+    remedy,
 };
 
 /// One reason. Its `Display` is what logs, mail, status and `simulate` show.
@@ -60,6 +62,10 @@ pub enum Reason {
     Late { what: String },
     Interrupted,
     SuspicionOver,
+    Promotion { kind: PromotionKind, state: PromotionState, by: Text },
+    CloudOwns { number: u64, instance: InstanceId, views: Vec<View> },
+    Moving { number: u64, views: Vec<View> },
+    MachineKept { instance: InstanceRef },
 }
 
 impl fmt::Display for Reason {
@@ -147,6 +153,24 @@ impl fmt::Display for Reason {
             Self::Late { what } => write!(f, "ignored: {what} is late or repeated"),
             Self::Interrupted => f.write_str("observation was interrupted: every hold starts again"),
             Self::SuspicionOver => f.write_str("nothing says down any more"),
+            Self::Promotion { kind, state, by } => {
+                let noun = kind.noun();
+                match state {
+                    PromotionState::Open => write!(f, "{by} has opened a {noun}: its machines are left alone"),
+                    PromotionState::Aborting => write!(f, "{by}'s {noun} is being taken back"),
+                    PromotionState::Aborted => write!(f, "{by}'s {noun} was taken back"),
+                    PromotionState::Done => write!(f, "{by}'s {noun} is done"),
+                }
+            }
+            Self::CloudOwns { number, instance, views } => {
+                write!(f, "the cloud owns its keys by grant {number} (machine {instance}): {}", Views(views))
+            }
+            Self::Moving { number, views } => {
+                write!(f, "its keys are on their way, the session's number is {number}: {}", Views(views))
+            }
+            Self::MachineKept { instance } => {
+                write!(f, "home owns its keys again; {instance} is its operator's alone from now on")
+            }
         }
     }
 }

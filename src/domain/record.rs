@@ -10,8 +10,8 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Action, ActionId, Attention, Dropped, IncidentId, InstanceId, InstanceRef, Lifetime, Outgoing, PublicKey, Rung,
-    Span, Step, Time, TimeExt, Topic, Usd,
+    Action, ActionId, Attention, Dropped, IncidentId, InstanceId, InstanceRef, Lifetime, Outgoing, PromotionView,
+    PublicKey, Rung, Span, Step, Time, TimeExt, Topic, Usd,
 };
 
 /// Everything the ledger keeps of one validator.
@@ -23,6 +23,15 @@ pub struct Validator {
     /// The open incident with its machine, if there is one.
     pub case: Option<Case>,
     pub owner: Owner,
+    /// The number of the grant in force, once one was read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grant: Option<u64>,
+    /// Since when the cloud owns the keys by this grant, and what was seen since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cloud: Option<CloudDuty>,
+    /// What the record of promotions says; it keeps what it said last when that cannot be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promotion: Option<Box<PromotionView>>,
     /// Keys that were seen slashed. They stay for as long as they are configured: everything is frozen meanwhile.
     pub slashed: BTreeSet<PublicKey>,
     /// An operator ended the last incident while it was down: none opens by itself until it was seen up.
@@ -38,6 +47,9 @@ pub struct Validator {
     /// Copies of notices that were given up.
     #[serde(default, skip_serializing_if = "Dropped::is_none")]
     pub dropped: Dropped,
+    /// The digest of the runbook that was mailed last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runbook: Option<String>,
     /// Incidents that ended, newest last, bounded.
     pub history: Vec<Closed>,
 }
@@ -102,6 +114,16 @@ pub enum Owner {
     },
 }
 
+/// The time of a grant for the cloud.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CloudDuty {
+    /// When we first read the grant.
+    pub since: Time,
+    /// A signer was seen on the machine since.
+    pub signed: bool,
+}
+
 impl Owner {
     /// Whether a machine of the cloud may hold the right to sign.
     #[must_use]
@@ -129,6 +151,8 @@ pub enum Phase {
     Ready,
     /// The machine goes away and the incident ends.
     Releasing,
+    /// The machine owns the keys, by its grant.
+    Promoted,
     /// Whatever the stage, a human has to look.
     #[strum(serialize = "needs human")]
     NeedsHuman,
@@ -218,6 +242,9 @@ pub struct Standby {
     pub since: Time,
     /// It has had everything a ready one needs for long enough.
     pub ready: bool,
+    /// Since when it has had that without a break, while it is ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ready_since: Option<Time>,
     /// A second machine of this incident that is being deleted.
     pub extra: Option<Pending>,
     /// When it was first seen to have written anything. One that has is never given up as not booted.
@@ -324,6 +351,7 @@ impl Validator {
         match &case.stage {
             _ if case.attention.is_some() => Phase::NeedsHuman,
             Stage::Provisioning(_) => Phase::Provisioning,
+            Stage::Standing(standby) if self.is_owner(&standby.instance.id) => Phase::Promoted,
             Stage::Standing(standby) if standby.ready => Phase::Ready,
             Stage::Standing(_) => Phase::Syncing,
             Stage::Releasing { .. } => Phase::Releasing,
@@ -378,6 +406,7 @@ impl Validator {
                 }
             }
         }
+        self.cloud.iter_mut().for_each(|cloud| shift(&mut cloud.since));
         self.pause.iter_mut().for_each(|pause| shift(&mut pause.until));
         for notified in &mut self.notified {
             shift(&mut notified.first_at);
@@ -386,6 +415,7 @@ impl Validator {
         for outgoing in &mut self.outbox {
             shift(&mut outgoing.next_try_at);
             shift(&mut outgoing.expires_at);
+            outgoing.unsure.iter_mut().for_each(|unsure| shift(&mut unsure.again_at));
         }
         for closed in &mut self.history {
             shift(&mut closed.opened_at);
@@ -419,7 +449,7 @@ impl Standby {
     /// A machine that is known from this moment on.
     #[must_use]
     pub fn new(instance: InstanceRef, rung: Rung, since: Time) -> Self {
-        Self { instance, rung, since, ready: false, extra: None, spoke_at: None }
+        Self { instance, rung, since, ready: false, ready_since: None, extra: None, spoke_at: None }
     }
 }
 

@@ -52,6 +52,9 @@ pub struct Report {
     /// everything that cannot be undone, and is no reason to stop following the machine.
     #[serde(default)]
     pub signer_hidden: Option<String>,
+    /// `playbooks/promoted.yml` has succeeded on it.
+    #[serde(default)]
+    pub promoted: bool,
     /// How often its clients were started again since the boot, as systemd counts.
     #[serde(default)]
     pub restarts: u32,
@@ -64,6 +67,10 @@ pub struct Report {
     /// Versions as the programs say them, by program.
     #[serde(default)]
     pub versions: BTreeMap<String, String>,
+    /// Of a promoted machine: what keeps its gate from running the client, in words; `None` while it runs. It begins with
+    /// `needs regrant` when the grant that came is for another boot.
+    #[serde(default)]
+    pub gate: Option<String>,
 }
 
 /// What a machine has written where its report belongs.

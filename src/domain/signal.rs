@@ -34,6 +34,8 @@ pub enum Source {
     Process,
     /// A node of kind `generic`, asked at its own ports. It has no beacon nodes, so this is what shows it at work.
     Probe,
+    /// The gate that starts the process, by its own port. It rests on what the process's port rests on.
+    Gate,
 }
 
 /// What an opinion rests on. Two opinions that rest on the same evidence are one.
@@ -108,15 +110,15 @@ impl Source {
     pub fn shows_work(self) -> bool {
         match self {
             Self::Chain | Self::Probe => true,
-            Self::Alert | Self::Kube | Self::Process => false,
+            Self::Alert | Self::Kube | Self::Process | Self::Gate => false,
         }
     }
 
-    /// Whether its *down* counts. A process port that does not answer may be a firewall.
+    /// Whether its *down* counts. A process port that does not answer may be a firewall; a gate says it itself.
     #[must_use]
     pub fn says_down(self) -> bool {
         match self {
-            Self::Alert | Self::Kube | Self::Chain | Self::Probe => true,
+            Self::Alert | Self::Kube | Self::Chain | Self::Probe | Self::Gate => true,
             Self::Process => false,
         }
     }
@@ -125,7 +127,7 @@ impl Source {
     #[must_use]
     pub fn shows_process(self) -> bool {
         match self {
-            Self::Kube | Self::Process | Self::Probe => true,
+            Self::Kube | Self::Process | Self::Probe | Self::Gate => true,
             Self::Alert | Self::Chain => false,
         }
     }
@@ -138,6 +140,7 @@ impl fmt::Display for Source {
             Self::Kube => "kube",
             Self::Chain => "chain",
             Self::Process => "process",
+            Self::Gate => "gate",
             Self::Probe => "probe",
         })
     }

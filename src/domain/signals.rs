@@ -136,6 +136,12 @@ impl Signals {
         self.slots.iter().any(|slot| slot.source.shows_process() && slot.reading.verdict_at(now) == Verdict::Up)
     }
 
+    /// What this source says, if it says this now, and since when by our clock.
+    #[must_use]
+    pub fn says(&self, source: Source, verdict: Verdict, now: Time) -> Option<&SignalSlot> {
+        self.slots.iter().find(|slot| slot.source == source && slot.reading.verdict_at(now) == verdict)
+    }
+
     /// Whether it is probed. Only a validator of kind `generic` is, and what the beacon nodes' chain does is not about
     /// that one.
     #[must_use]
@@ -189,7 +195,7 @@ impl SignalSlot {
     }
 }
 
-const SOURCES: usize = 5;
+const SOURCES: usize = 6;
 
 /// How many opinions are independent: they come from different sources *and* rest on different evidence. An alert
 /// computed from kube-state-metrics is the API server's opinion a second time; two alerts of different evidence still

@@ -51,10 +51,11 @@ impl StandbySpec {
     }
 }
 
-/// The name of an incident's machine. At most 3 + 32 + 1 + 8 of the 63 characters a name may have.
+/// The name of an incident's machine. At most 3 + 32 + 1 + 8 of the 63 characters a name may have, and two more once it
+/// is promoted.
 #[must_use]
 pub fn machine_name(validator: &ValidatorId, incident: IncidentId) -> String {
-    format!("fo-{validator}-{incident}")
+    format!("{}{validator}-{incident}", super::STANDBY_PREFIX)
 }
 
 /// Names one machine forever: a machine of the same name made later has another id.

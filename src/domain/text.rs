@@ -6,7 +6,7 @@
 //!   forges no line, no header and fills no record.
 //! * **Out**: each way to a person goes over everything once more, whatever its parts were made of. There is one place for
 //!   each way, and a way that is added gets one too: `cli::out` (all that commands print; `clippy::print_stdout` holds it),
-//!   `cli::telemetry` (all that is logged), `adapters::web` (page, JSON, metrics), `notice::render` (mail), and the note of
+//!   `log_lines` (all that is logged), `adapters::web` (page, JSON, metrics), `notice::render` (mail), and the note of
 //!   `kube::events`. There nothing is lost: what would not be seen is shown as what it is.
 //!
 //! It is not layout, and it escapes no markup; whoever writes a mail or a page does that.

@@ -1,6 +1,8 @@
 //! Arithmetic on moments that saturates: an absurd configuration or an absurd clock makes a deadline that is never or
 //! always reached, and no panic. And how people read moments and spans.
 
+use jiff::fmt::friendly::SpanParser;
+
 /// A point in time by the watcher's own clock.
 pub type Time = jiff::Timestamp;
 /// A span of time; negative ones are refused where they come in.
@@ -28,6 +30,24 @@ impl TimeExt for Time {
     fn just_after(self) -> Time {
         self.plus(Span::from_nanos(1))
     }
+}
+
+/// A span of time as people write it: `5m`, `4h10m`, `200ms`.
+///
+/// # Errors
+/// When it is no such text, not longer than zero, or longer than a year.
+pub fn parse_span(text: &str) -> Result<Span, String> {
+    const FORM: &str = "a duration is written like 30s, 5m, 4h10m or 200ms";
+    static PARSER: SpanParser = SpanParser::new();
+    let span = PARSER.parse_duration(text.trim()).map_err(|_| format!("'{text}' is not a duration: {FORM}"))?;
+    if span <= Span::ZERO {
+        return Err(format!("'{text}' is not longer than zero: {FORM}"));
+    }
+    // Longer than any wait that makes sense, and short enough to be added to any moment.
+    if span > Span::from_hours(24 * 366) {
+        return Err(format!("'{text}' is longer than a year, which is surely a mistake"));
+    }
+    Ok(span)
 }
 
 /// The span between two moments, zero when they are the other way round.

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    ActionId, ChainView, CloudTrouble, Decision, InstanceId, InstanceRef, KeyStates, MachineState, Maintenance,
-    ReportHistory, Signals, Span, Step, Stuck, Time, TimeExt, Validator, ValidatorId,
+    ActionId, ChainView, CloudTrouble, Decision, InstanceId, InstanceRef, KeyStates, Machine, MachineState,
+    Maintenance, ReportHistory, Signals, Span, Step, Stuck, Time, TimeExt, Validator, ValidatorId, gate::GateSight,
 };
 
 /// All validators, and the chain they are on.
@@ -30,11 +30,13 @@ pub struct Live {
     pub keys: Option<KeyStates>,
     /// Signs of a human at work on it.
     pub maintenance: Option<Maintenance>,
+    /// What its gate does, as far as it was last seen.
+    pub gate: Option<GateSight>,
     /// Since when enough independent sources have said down without a break and without a veto.
     pub down_since: Option<Time>,
     /// A source shows it at work although others say down.
     pub vetoed: bool,
-    /// When a veto last ended: no hold begins before.
+    /// When a veto, or a gate's wait for silent epochs, last ended: no hold begins before.
     pub hold_from: Option<Time>,
     /// Since when nothing has said down.
     pub calm_since: Option<Time>,
@@ -46,6 +48,12 @@ pub struct Live {
     pub paused_since_search: bool,
     /// Machines that no incident claimed in the last list.
     pub orphans: BTreeSet<InstanceId>,
+    /// Of the last list, those that were promoted once or own the keys; `None` before there was one.
+    pub promoted: Option<Vec<Machine>>,
+    /// Since when nothing was wrong with the machine that owns the keys.
+    pub owner_well_since: Option<Time>,
+    /// Since when nobody may sign and no record says that anybody continues.
+    pub stranded_since: Option<Time>,
     /// The one of them that is being deleted.
     pub deleting_orphan: Option<InstanceRef>,
     /// What was asked of the cloud and has failed each time since it last worked.
@@ -126,7 +134,12 @@ impl Live {
         if let Some(maintenance) = &mut self.maintenance {
             maintenance.fresh_until = maintenance.fresh_until.plus(by);
         }
+        if let Some(gate) = &mut self.gate {
+            gate.clock_jumped(by);
+        }
         (self.down_since, self.hold_from, self.calm_since, self.healthy_since) = (None, None, None, None);
+        self.owner_well_since = None;
+        self.stranded_since = None;
         self.trusted_since = Some(now);
         if let Some(machine) = &mut self.machine {
             (machine.next_poll_at, machine.next_list_at) = (now, now);

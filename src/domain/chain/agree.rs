@@ -172,16 +172,7 @@ pub fn observe(
 #[must_use]
 pub fn chain_view(looks: &[NodeEpoch]) -> ChainView {
     let of = |look: &NodeEpoch| look.finalised.map(|epoch| ChainHealth::of(Epoch(look.epoch.0 + 1), epoch));
-    let mut health = ChainHealth::Unknown;
-    for seen in looks.iter().filter_map(of) {
-        health = match (health, seen) {
-            (ChainHealth::NotFinalising { epochs: a }, ChainHealth::NotFinalising { epochs: b }) => {
-                ChainHealth::NotFinalising { epochs: a.max(b) }
-            }
-            (sick @ ChainHealth::NotFinalising { .. }, _) | (_, sick @ ChainHealth::NotFinalising { .. }) => sick,
-            (_, seen) => seen,
-        };
-    }
+    let health = looks.iter().filter_map(of).fold(ChainHealth::Unknown, ChainHealth::worst);
     let mut roots = looks.iter().filter_map(|look| look.genesis_root.as_ref());
     let first = roots.next();
     let genesis_root = first.filter(|first| roots.all(|root| root == *first)).cloned();

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 
 use super::Epoch;
-use crate::domain::{Interval, Time, Verdict, gates::SilentEpochs};
+use crate::domain::{Interval, Time, Verdict};
 
 /// How many epochs are kept: seven hours of the mainnet, far more than any gate asks for, some 30 kB for each node.
 const MAX_EPOCHS: usize = 64;
@@ -25,7 +25,7 @@ pub struct ChainEvidence {
 #[serde(deny_unknown_fields)]
 pub struct EpochRecord {
     pub epoch: Epoch,
-    /// From its beginning to its end; earlier builds did not write it, and their records count for nothing.
+    /// From its beginning to its end; earlier builds did not write it.
     #[serde(default)]
     pub about: Option<Interval>,
     pub node: String,
@@ -95,68 +95,8 @@ impl ChainEvidence {
         self.records.retain(|record| record.epoch.0 + MAX_EPOCHS as u64 > newest.0);
     }
 
-    /// How many epochs in a row, up to the latest, every node that had an opinion saw the validator silent; only those
-    /// that began after `since`.
-    #[must_use]
-    pub fn silent_epochs(&self, since: Time) -> Option<SilentEpochs> {
-        let last = self.records.back()?;
-        let about = last.about?;
-        let (mut count, mut nodes, mut from, mut epoch) = (0, usize::MAX, about.to, last.epoch.0);
-        loop {
-            let seen: Vec<_> = self.records.iter().filter(|record| record.epoch.0 == epoch).collect();
-            let silent = seen.iter().filter(|record| record.verdict == Verdict::Down).count();
-            let other = seen.iter().any(|record| matches!(record.verdict, Verdict::Up | Verdict::Partial));
-            let began = seen.iter().filter_map(|record| record.about).map(|about| about.from).min();
-            let Some(began) = began.filter(|began| silent > 0 && !other && *began >= since) else { break };
-            (count, nodes, from) = (count + 1, nodes.min(silent), began);
-            let Some(previous) = epoch.checked_sub(1) else { break };
-            epoch = previous;
-        }
-        let nodes = if count == 0 { 0 } else { nodes };
-        let each = about.to.duration_since(about.from);
-        Some(SilentEpochs { count, last: last.epoch.0, nodes, about: Interval { from, to: about.to }, each })
-    }
-
     /// The records, oldest first.
     pub fn records(&self) -> impl DoubleEndedIterator<Item = &EpochRecord> {
         self.records.iter()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::Span;
-
-    #[test]
-    fn only_epochs_that_began_after_the_incident_are_counted() {
-        let at = |epoch: u64| Time::UNIX_EPOCH + Span::from_secs(80 * i64::try_from(epoch).unwrap());
-        let record = |epoch, about| EpochRecord {
-            epoch: Epoch(epoch),
-            about,
-            node: "a".into(),
-            observed_at: at(epoch + 2),
-            verdict: Verdict::Down,
-            unknown_because: None,
-            synced_since: None,
-            genesis_root: None,
-            keys: None,
-            control: None,
-            rewards: None,
-            finalised: None,
-        };
-        let mut evidence = ChainEvidence::default();
-        evidence.add((1..=20).map(|epoch| record(epoch, Some(Interval { from: at(epoch), to: at(epoch + 1) }))));
-        let counted = |since| evidence.silent_epochs(since).unwrap();
-        let all = counted(Time::MIN);
-        assert_eq!((all.count, all.nodes, all.about), (20, 1, Interval { from: at(1), to: at(21) }));
-        assert_eq!(all.each, Span::from_secs(80));
-        let after = counted(at(14));
-        assert_eq!((after.count, after.about), (7, Interval { from: at(14), to: at(21) }));
-        assert_eq!(counted(at(14) + Span::from_secs(1)).count, 6, "one that it began in is not after it");
-        assert_eq!((counted(at(22)).count, counted(at(22)).nodes), (0, 0));
-        let mut older = ChainEvidence::default();
-        older.add((1..=20).map(|epoch| record(epoch, None)));
-        assert_eq!(older.silent_epochs(Time::MIN), None);
     }
 }

@@ -163,6 +163,19 @@ fn one_node_that_sees_no_finality_is_enough_to_be_careful() {
 }
 
 #[test]
+fn what_two_nodes_say_of_keys_together_is_never_better_than_what_one_says() {
+    let fine = KeyStates { active: 3, ..KeyStates::default() };
+    let worse = KeyStates { active: 1, pending: 1, missing: 1, slashed: vec![key(2)], ..KeyStates::default() };
+    for together in [fine.clone().worst(worse.clone()), worse.clone().worst(fine.clone())] {
+        assert_eq!(
+            (together.active, together.pending, together.missing, &together.slashed[..]),
+            (1, 1, 1, &[key(2)][..])
+        );
+    }
+    assert_eq!(worse.clone().worst(worse.clone()), worse);
+}
+
+#[test]
 fn the_ring_keeps_the_last_epochs_and_never_fills_in_later() {
     let mut evidence = ChainEvidence::default();
     let time = mainnet();

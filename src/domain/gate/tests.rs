@@ -180,7 +180,7 @@ fn a_session_that_was_never_held_is_no_fence() {
 proptest! {
     /// The holder has stopped by its own clock, however slow, when the session is old by any other, however fast.
     #[test]
-    fn nobody_finds_a_session_old_before_its_holder_has_stopped(ttl in 1_u64..10_000_000, slow in 0..=10_000_u64, fast in 0..=10_000_u64) {
+    fn nobody_finds_a_session_old_before_its_holder_has_stopped(ttl in 1_u64..10_000_000, slow in 0..=10_000_u64, fast in 0..=9_800_u64) {
         let session = Session::free(1, Uuid::nil()).held_by(ME, OnLedgerLoss::Stop, Duration::from_secs(ttl), NOW, Uuid::nil());
         let deadline = ChildDeadline::after(Duration::ZERO, Duration::from_secs(ttl), Duration::ZERO).kill;
         // True time, with the two clocks at most a fiftieth apart in all.

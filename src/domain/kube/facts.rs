@@ -22,11 +22,13 @@ pub struct Facts {
     pub all_nodes: Known<Vec<(String, NodeState)>>,
     /// The pod that was there last and is gone, until another one stands on a node.
     pub gone: Option<GonePod>,
+    /// The last of its pods that ended and is still listed.
+    pub left_over: Option<Pod>,
     /// Other validators whose names lead to the same pod.
     pub shared_with: Vec<String>,
     /// Since when, by our clock, its template has not been proven by a pod that worked.
     pub changing_since: Option<Time>,
-    /// When its template changed last, or its pod became one of another template; `None` when nobody says.
+    /// When its template changed at the latest, or its pod became one of another template; `None` when nobody says.
     pub changed_at: Option<Time>,
     /// Since when it is scaled to zero and has no pod, while one of somebody else's matches its selector.
     pub elsewhere_since: Option<Time>,
@@ -95,8 +97,8 @@ pub struct Pod {
     pub created_at: Time,
     /// Since when it has not been running, by our clock; the adapter keeps it over changes.
     pub idle_since: Option<Time>,
-    /// Somebody has asked for its deletion.
-    pub deleting: bool,
+    /// Somebody has asked for its deletion: it is to have gone by then, its grace included.
+    pub deleting: Option<Time>,
     /// Where it is in its life.
     pub phase: PodPhase,
     /// `status.reason`, for example `Evicted` or `NodeLost`.
@@ -106,11 +108,13 @@ pub struct Pod {
     pub unschedulable: Option<String>,
     /// The condition `DisruptionTarget`: who wants it away, by reason.
     pub disruption: Option<String>,
+    /// Since when that condition is so.
+    pub taken_at: Option<Time>,
     /// Its volumes and its network are made; `None` on servers that do not say.
     pub sandbox_made: Option<bool>,
     /// The revision of the template it was made of.
     pub revision: Option<String>,
-    /// It, or another one of its revision, has been ready. The adapter remembers it.
+    /// It, or another one of its revision, has been ready: its own conditions say so, or the adapter remembers it.
     pub worked: bool,
     /// The only node it may stand on, if its template names one.
     pub pinned_to: Option<String>,

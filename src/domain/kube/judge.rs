@@ -17,8 +17,22 @@ const ATTENDED: Span = Span::from_hours(24);
 /// How every scheduler says that a node is closed for new pods.
 const CLOSED: &str = "node(s) were unschedulable";
 
-/// The taints of a node that has died. Any other one, a control plane's for example, is there all the time.
-const DEATH: [&str; 2] = ["node.kubernetes.io/unreachable", "node.kubernetes.io/not-ready"];
+/// A drain is maintenance for so long after its pod went: a reboot, a new disk, an upgrade of the system. Who needs longer
+/// writes a pause, and a machine that a program has drained and that never came back is an outage.
+const MAINTENANCE: Span = Span::from_hours(2);
+
+/// So soon after the kubelet has taken a pod away its successor comes, which the grace of the pod may delay.
+const SUCCESSION: Span = Span::from_mins(10);
+
+/// The taints of a node that has died, or whose kubelet takes pods away because it is short of something. Any other one, a
+/// control plane's for example, is there all the time.
+const TROUBLE: [&str; 5] = [
+    "node.kubernetes.io/unreachable",
+    "node.kubernetes.io/not-ready",
+    "node.kubernetes.io/disk-pressure",
+    "node.kubernetes.io/memory-pressure",
+    "node.kubernetes.io/pid-pressure",
+];
 
 #[must_use]
 pub fn judge(facts: &Facts, now: Time, thresholds: &Thresholds) -> Health {
@@ -66,12 +80,6 @@ fn meaning(cause: &Cause, thresholds: &Thresholds) -> (Verdict, bool) {
 /// other reasons.
 fn may_be_human(pod: &Pod) -> bool {
     taken_by(pod).is_none() || pod.disruption.as_deref() == Some(EVICTION)
-}
-
-/// That a human has drained the node of this pod, if that is what it was.
-fn drained(gone: &GonePod) -> Option<Cause> {
-    let by_hand = gone.node_was_cordoned && !gone.node_was_sick && may_be_human(&gone.pod);
-    by_hand.then(|| Cause::Drained { pod: gone.pod.name.clone(), node: gone.pod.node.clone() })
 }
 
 impl Cause {
@@ -149,7 +157,7 @@ impl<'a> Judge<'a> {
         if !facts.shared_with.is_empty() {
             return Cause::Unseen(Unseen::Shared { pod: pod.name.clone(), with: facts.shared_with.clone() });
         }
-        let standing = pods.iter().filter(|pod| !pod.deleting).count();
+        let standing = pods.iter().filter(|pod| pod.deleting.is_none()).count();
         if facts.workload.is_none() && standing > 1 {
             return Cause::Unseen(Unseen::ManyPods { named: named(), pods: standing });
         }
@@ -170,7 +178,7 @@ impl<'a> Judge<'a> {
 
     /// The pod that is the validator: a ready one before others, one that stays before one that goes, then the newest.
     fn choose(&self, pods: &'a [Pod]) -> Option<&'a Pod> {
-        pods.iter().max_by_key(|pod| (!pod.deleting, pod.ready, pod.created_at))
+        pods.iter().max_by_key(|pod| (pod.deleting.is_none(), pod.ready, pod.created_at))
     }
 
     fn of_pod(&mut self, pod: &Pod) -> Cause {
@@ -188,8 +196,8 @@ impl<'a> Judge<'a> {
                 NodeView::Unseen(unseen) => return Cause::Unseen(unseen),
             }
         }
-        if pod.deleting {
-            return self.of_deleted(pod);
+        if let Some(by) = pod.deleting {
+            return self.of_deleted(pod, by);
         }
         if pod.node.is_none()
             && let Some(cause) = self.drained_before(pod)
@@ -212,11 +220,14 @@ impl<'a> Judge<'a> {
     }
 
     /// Somebody wants the pod away, and its node is well.
-    fn of_deleted(&mut self, pod: &Pod) -> Cause {
+    fn of_deleted(&mut self, pod: &Pod, gone_by: Time) -> Cause {
         let stands_on = |node: &&NodeFacts| pod.node.as_ref() == Some(&node.name);
         let cordoned = self.facts.nodes.iter().find(stands_on).is_some_and(NodeFacts::is_cordoned);
         if cordoned && may_be_human(pod) {
-            return Cause::Drained { pod: pod.name.clone(), node: pod.node.clone() };
+            let drained = Cause::Drained { pod: pod.name.clone(), node: pod.node.clone() };
+            let by = taken_by(pod).unwrap_or("by a deletion that does not end");
+            let stuck = Cause::Evicted { pod: pod.name.clone(), by: by.into() };
+            return self.maintenance(drained, gone_by).unwrap_or(stuck);
         }
         if let Some(by) = taken_by(pod) {
             return Cause::Evicted { pod: pod.name.clone(), by: by.into() };
@@ -226,16 +237,21 @@ impl<'a> Judge<'a> {
 
     /// A pod without a node, whose predecessor a human has sent away. It stays a question until the pod stands somewhere:
     /// who drains a node switches it off next, and a moment after it was opened again the scheduler has not looked yet.
-    fn drained_before(&self, pod: &Pod) -> Option<Cause> {
+    fn drained_before(&mut self, pod: &Pod) -> Option<Cause> {
         if let Some(gone) = &self.facts.gone {
-            return drained(gone);
+            return self.drained(gone);
+        }
+        let just_before =
+            |left: &&Pod| left.taken_at.is_some_and(|at| at.duration_since(pod.created_at).abs() < SUCCESSION);
+        if self.facts.left_over.as_ref().filter(just_before).is_some_and(|left| !may_be_human(left)) {
+            return None;
         }
         // We have not seen it go; the scheduler still says which nodes it may not have.
         let why = pod.unschedulable.as_deref()?;
-        if !why.contains(CLOSED) || DEATH.iter().any(|taint| why.contains(taint)) {
+        if !why.contains(CLOSED) || TROUBLE.iter().any(|taint| why.contains(taint)) {
             return None;
         }
-        let drained = Cause::Drained { pod: pod.name.clone(), node: None };
+        let drained = self.maintenance(Cause::Drained { pod: pod.name.clone(), node: None }, pod.created_at)?;
         if !pod.has_unnamed_taints() {
             return Some(drained);
         }
@@ -249,15 +265,33 @@ impl<'a> Judge<'a> {
         let may_stand = |name: &str| pod.pinned_to.as_ref().is_none_or(|only| only == name);
         let mut places = nodes.iter().filter(|(name, _)| may_stand(name)).map(|(_, state)| state);
         let died = |node: &NodeState| matches!(node.ready, Ready::False | Ready::Unknown) && !node.cordoned;
-        let is_human = places.clone().any(|node| node.cordoned) && !places.any(died);
+        let in_trouble = |node: &NodeState| died(node) || !node.pressures.is_empty();
+        let is_human = places.clone().any(|node| node.cordoned) && !places.any(in_trouble);
         is_human.then_some(drained)
+    }
+
+    /// That a human has drained the node of this pod, if that is what it was.
+    fn drained(&mut self, gone: &GonePod) -> Option<Cause> {
+        let by_hand = gone.node_was_cordoned && !gone.node_was_sick && may_be_human(&gone.pod);
+        let drained = || Cause::Drained { pod: gone.pod.name.clone(), node: gone.pod.node.clone() };
+        self.maintenance(by_hand.then(drained)?, gone.at)
+    }
+
+    /// What a human did then, for as long as that may be maintenance.
+    fn maintenance(&mut self, cause: Cause, since: Time) -> Option<Cause> {
+        let ends_at = since.plus(MAINTENANCE);
+        if self.now >= ends_at {
+            return None;
+        }
+        self.review(Some(ends_at));
+        Some(cause)
     }
 
     fn without_pod(&mut self) -> Cause {
         let facts = self.facts;
         let named = facts.named.clone();
         if let Some(gone @ GonePod { pod, node_was_sick, .. }) = &facts.gone {
-            if let Some(cause) = drained(gone) {
+            if let Some(cause) = self.drained(gone) {
                 return cause;
             }
             if let Some(by) = taken_by(pod) {
@@ -299,7 +333,9 @@ impl<'a> Judge<'a> {
             }
             None | Some(Known::Is(_) | Known::NotYet | Known::Missing | Known::Removed | Known::Blind(_)) => false,
         };
-        let attended_until = self.facts.changed_at.unwrap_or(pod.created_at).plus(ATTENDED);
+        // It was made of the changed template, so the change is older, whatever moved the note of it since.
+        let changed_at = self.facts.changed_at.map_or(pod.created_at, |at| at.min(pod.created_at));
+        let attended_until = changed_at.plus(ATTENDED);
         if !is_new || self.now >= attended_until {
             return Changed::No;
         }

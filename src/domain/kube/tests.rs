@@ -1,5 +1,5 @@
 use super::*;
-use crate::domain::{Span, Time, Verdict};
+use crate::domain::{Span, Time, TimeExt as _, Verdict};
 
 mod field;
 mod unknown;
@@ -338,7 +338,7 @@ fn scaled_to_zero_is_maintenance_even_on_a_dead_node() {
 fn deleted_by_hand_is_maintenance() {
     let removed = Facts { workload: Some(Known::Removed), pods: Known::Is(Vec::new()), ..well() };
     held(&removed, "statefulset eth/validator was deleted by hand, is this maintenance?");
-    held(&with_pod(|pod| pod.deleting = true), "pod validator-0 was deleted by hand, is this maintenance?");
+    held(&with_pod(|pod| pod.deleting = Some(NOW)), "pod validator-0 was deleted by hand, is this maintenance?");
     let pod = Pod { name: "validator-0".into(), ..Pod::default() };
     let mut alone = Facts { workload: None, ..without_pods() };
     alone.gone = Some(GonePod { pod, at: NOW, node_was_sick: false, node_was_cordoned: false });
@@ -353,7 +353,7 @@ fn taken_away_by_the_cluster_is_not_maintenance() {
         ("TerminationByKubelet", "by its node, which is short of something or shuts down"),
     ] {
         let facts = with_pod(|pod| {
-            pod.deleting = true;
+            pod.deleting = Some(NOW);
             pod.disruption = Some(reason.into());
         });
         down(&facts, &format!("pod validator-0 was taken off its node {by}"));
@@ -373,7 +373,7 @@ fn a_drained_node_is_maintenance_until_its_pod_stands_somewhere() {
         state.cordoned = true;
     })
     .with_pod(evicted)
-    .with_pod(|pod| pod.deleting = true);
+    .with_pod(|pod| pod.deleting = Some(NOW));
     let words = "node attic was drained of pod validator-0, is this maintenance?";
     held(&drained, words);
     let mut pod = Pod { name: "validator-0".into(), node: Some("attic".into()), ..Pod::default() };
@@ -381,8 +381,9 @@ fn a_drained_node_is_maintenance_until_its_pod_stands_somewhere() {
     drained.gone = Some(GonePod { pod, at: NOW, node_was_sick: false, node_was_cordoned: true });
     held(&Facts { pods: Known::Is(Vec::new()), ..drained.clone() }, words);
     let waits = drained.with_pod(|pod| {
-        (pod.deleting, pod.disruption, pod.phase, pod.node, pod.ready) = (false, None, PodPhase::Pending, None, false);
+        (pod.deleting, pod.disruption, pod.phase, pod.node, pod.ready) = (None, None, PodPhase::Pending, None, false);
         pod.unschedulable = Some("0/1 nodes are available: 1 node(s) were unschedulable.".into());
+        pod.created_at = ago(seconds(30));
     });
     held(&waits, words);
     // Switched off after the drain, it is still the same maintenance.
@@ -399,11 +400,29 @@ fn a_drained_node_is_maintenance_until_its_pod_stands_somewhere() {
 }
 
 #[test]
+fn a_drain_that_does_not_end_is_an_outage_after_the_time_of_a_maintenance() {
+    let cordoned = with_node(|node| {
+        let Known::Is(state) = &mut node.object else { unreachable!() };
+        state.cordoned = true;
+    });
+    for disruption in [None, Some("EvictionByEvictionAPI".to_owned())] {
+        let since = |gone_by: Time| {
+            cordoned.clone().with_pod(|pod| (pod.deleting, pod.disruption) = (Some(gone_by), disruption.clone()))
+        };
+        let young = judged(&since(ago(Span::from_mins(119))));
+        assert_eq!((young.verdict, young.hold), (Verdict::Unknown, true), "{young:?}");
+        assert!(young.review_at.is_some_and(|at| at <= NOW.plus(Span::from_mins(1))), "{young:?}");
+        let stuck = judged(&since(ago(Span::from_hours(2))));
+        assert_eq!((stuck.verdict, stuck.hold), (Verdict::Down, false), "{stuck:?}");
+    }
+}
+
+#[test]
 fn a_pod_deleted_with_its_node_is_the_nodes_death() {
     let facts = with_node(|node| {
         node.object = Known::Is(NodeState { ready: Ready::Unknown, ..NodeState::default() });
     })
-    .with_pod(|pod| pod.deleting = true);
+    .with_pod(|pod| pod.deleting = Some(NOW));
     down(&facts, "node attic is gone: the cluster says Ready is Unknown");
     let mut gone = without_pods();
     let pod = Pod { name: "validator-0".into(), node: Some("attic".into()), ..Pod::default() };
@@ -413,7 +432,7 @@ fn a_pod_deleted_with_its_node_is_the_nodes_death() {
 
 #[test]
 fn a_rollout_has_its_grace() {
-    let mut facts = with_pod(|pod| pod.deleting = true);
+    let mut facts = with_pod(|pod| pod.deleting = Some(NOW));
     facts.changing_since = Some(ago(Span::from_mins(4)));
     held(&facts, "a changed template is being rolled out, 6m are left for it");
     facts.pods = Known::Is(Vec::new());
@@ -451,7 +470,7 @@ fn only_the_named_container_counts() {
 fn of_a_pod_that_goes_and_one_that_stays_the_one_that_stays_counts() {
     let mut facts = well();
     let Known::Is(pods) = &mut facts.pods else { unreachable!() };
-    let old = Pod { name: "old".into(), deleting: true, created_at: NOW, ..pods[0].clone() };
+    let old = Pod { name: "old".into(), deleting: Some(NOW), created_at: NOW, ..pods[0].clone() };
     pods.push(old);
     assert_eq!(judged(&facts).verdict, Verdict::Up);
 }

@@ -28,6 +28,7 @@ pub(super) fn left_by_another<'m>(turn: &Transition<'_>, machines: &'m [Machine]
         matches!(machine.role, Role::Standby | Role::Retained)
             && !matches!(machine.state, MachineState::Stopped | MachineState::Stopping)
     };
+    let is_free = |machine: &&Machine| is_free(machine) && !turn.is_peoples(&machine.instance.id);
     let left =
         machines.iter().filter(is_free).filter(|machine| turn.live.deleted.as_ref() != Some(&machine.instance.id));
     let named = left.filter_map(|machine| Some((machine, IncidentId::try_from(machine.incident.clone()).ok()?)));

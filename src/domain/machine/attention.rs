@@ -5,7 +5,8 @@
 
 use super::{Transition, recover};
 use crate::domain::{
-    Attention, AttentionKind, Case, DecisionNeeded, MachineWatch, Mode, NoticeKind, Reason, Stage, Time, TimeExt, Watch,
+    Attention, AttentionKind, Case, DecisionNeeded, MachineWatch, Mode, NoticeKind, Reason, Stage, Time, TimeExt,
+    Watch, promotion::PromotionKind,
 };
 
 pub(super) fn judge(turn: &mut Transition<'_>, back: bool) {
@@ -21,6 +22,7 @@ pub(super) fn judge(turn: &mut Transition<'_>, back: bool) {
     if (releasing || !found.is_empty()) && is_down_again(turn) {
         found.push(Attention::DownAgain);
     }
+    found.retain(|attention| is_asked(turn, attention));
     let after = found.into_iter().max_by_key(Attention::kind);
     if before != after {
         turn.case().attention.clone_from(&after);
@@ -39,7 +41,8 @@ pub(super) fn judge(turn: &mut Transition<'_>, back: bool) {
 
 /// Raises what an action's outcome has shown. A lesser one than what is there changes nothing.
 pub(super) fn raise(turn: &mut Transition<'_>, attention: Attention) {
-    if turn.record.attention().is_none_or(|before| before.kind() < attention.kind()) {
+    let is_news = turn.record.attention().is_none_or(|before| before.kind() < attention.kind());
+    if is_news && is_asked(turn, &attention) {
         turn.say(Reason::NeedsHuman { attention: attention.clone(), gone: false });
         turn.case().attention = Some(attention);
     }
@@ -82,6 +85,15 @@ fn observed(turn: &mut Transition<'_>, back: bool) -> Vec<Attention> {
         }
     }
     found
+}
+
+/// While its machines are people's alone they stop and start them, and by a grant the machine is to have a signer, of which
+/// its last report still speaks when a demotion has stopped it.
+fn is_asked(turn: &Transition<'_>, attention: &Attention) -> bool {
+    let signer = matches!(attention, Attention::SignerSeen | Attention::TwoSigners);
+    let owner = turn.record.standby().is_some_and(|standby| turn.record.is_owner(&standby.instance.id));
+    let goes_home = turn.record.open_promotion().is_some_and(|open| open.kind == PromotionKind::ToHome);
+    !turn.record.is_taken() || signer && !owner && !goes_home
 }
 
 /// Right after a start nobody has looked yet whether the operator keeps the machine.

@@ -1,10 +1,10 @@
 //! The watch: from opinions to a suspicion, a confirmed outage and an incident. It is judged at every event, whether or
 //! not a case is open; it opens one only while no case is open.
 
-use super::{Transition, budget};
+use super::{Transition, budget, owner};
 use crate::domain::{
     Action, Assessment, Blocker, Case, ChainHealth, Incident, IncidentId, Lifetime, Mode, NoticeKind, Notified, Outage,
-    Reason, Span, Stage, Time, TimeExt, Topic, Verdict, Watch,
+    Reason, Span, Stage, Time, TimeExt, Topic, Verdict, Watch, gate::GateNeed,
 };
 
 /// The span over which incidents are counted.
@@ -24,10 +24,19 @@ pub(super) fn advance(turn: &mut Transition<'_>) {
         turn.wake(stale_at.just_after());
     }
     notify_of_keys(turn, &seen);
+    notify_of_gate(turn);
+    if turn.record.owner.may_be_cloud() {
+        return owner::watch(turn);
+    }
     if turn.live.vetoed && !seen.vetoed {
         turn.live.hold_from = Some(now);
     }
     turn.live.vetoed = seen.vetoed;
+    // The others say down for as long as a gate counts silent epochs, and until its process is seen again: only what
+    // lasts beyond that counts.
+    if let Some(until) = turn.live.gate.as_ref().and_then(|gate| gate.holds_until) {
+        turn.live.hold_from = turn.live.hold_from.max(Some(until.min(now)));
+    }
     let enough_since = seen.enough_since.filter(|_| !seen.vetoed);
     turn.live.down_since = enough_since.map(|since| turn.live.hold_from.map_or(since, |from| from.max(since)));
     if !seen.down {
@@ -70,6 +79,36 @@ fn notify_of_keys(turn: &mut Transition<'_>, seen: &Assessment) {
     }
 }
 
+/// **Invariant:** people are notified of a gate that starts nothing although home may sign, that is about to stop what it runs,
+/// or that sees a stranger sign with its keys: once, daily while it lasts, and again as news after it was over. Both are over
+/// once it runs, and the former also where it is meant to wait: what it waits for meanwhile is another wait for the same end.
+/// A gate that does not answer says nothing.
+fn notify_of_gate(turn: &mut Transition<'_>) {
+    let may_wait = turn.record.owner.may_be_cloud();
+    let outage = match turn.live.gate.as_ref().map(|gate| &gate.need) {
+        None | Some(GateNeed::NotKnown) => return,
+        Some(GateNeed::Stranger { why, since }) => Some(Outage::Stranger { why: why.clone(), since: *since }),
+        Some(GateNeed::Look { why, since, runs }) if *runs || !may_wait => {
+            Some(Outage::Gate { why: why.clone(), since: *since, runs: *runs })
+        }
+        Some(GateNeed::Look { .. } | GateNeed::Nothing) => None,
+    };
+    let lasts = outage.map(|outage| {
+        let kind = NoticeKind::Outage(outage);
+        let topic = kind.topic();
+        turn.notify(kind);
+        topic
+    });
+    let runs = turn.live.gate.as_ref().is_some_and(|gate| gate.reading.verdict == Verdict::Up);
+    let over = |topic: &Topic| {
+        lasts.as_ref() != Some(topic)
+            && (runs && *topic == Topic::STRANGER || (runs || may_wait) && *topic == Topic::GATE)
+    };
+    if turn.record.notified.iter().any(|notified| over(&notified.topic)) {
+        turn.record.to_mut().notified.retain(|notified| !over(&notified.topic));
+    }
+}
+
 /// Nothing says down. Where nothing has been observed at all, nothing is over either.
 fn calm(turn: &mut Transition<'_>, seen: &Assessment) {
     if turn.live.signals.is_empty() {
@@ -92,11 +131,16 @@ fn calm(turn: &mut Transition<'_>, seen: &Assessment) {
     if turn.record.closed_by_operator && seen.up {
         if turn.now < up_at { turn.wake(up_at) } else { turn.record.to_mut().closed_by_operator = false }
     }
-    let (frozen, partial) = (turn.is_frozen(), seen.partial_since.is_some());
+    let lasts = [
+        (Topic::SLASHED, turn.is_frozen()),
+        (Topic::PARTIAL, seen.partial_since.is_some()),
+        (Topic::GATE, turn.live.gate.is_some()),
+        (Topic::STRANGER, turn.live.gate.is_some()),
+    ];
     let over = |notified: &Notified| match notified.lifetime {
-        Lifetime::Keys => !(frozen && notified.topic == Topic::SLASHED || partial && notified.topic == Topic::PARTIAL),
+        Lifetime::Keys => !lasts.iter().any(|(topic, lasts)| *lasts && notified.topic == *topic),
         Lifetime::Watch => true,
-        Lifetime::Case | Lifetime::Machine | Lifetime::Orphan => false,
+        Lifetime::Case | Lifetime::Machine | Lifetime::Orphan | Lifetime::Owner => false,
     };
     let forgets = turn.record.case.is_none() && turn.record.notified.iter().any(over);
     let calm_until = calm_since.plus(CALM);
@@ -154,6 +198,9 @@ pub(super) fn block(turn: &Transition<'_>) -> Option<Blocker> {
         && !turn.live.signals.is_probed()
     {
         return Some(Blocker::ChainNotFinalising { epochs });
+    }
+    if let Some(promotion) = record.open_promotion() {
+        return Some(Blocker::Promotion { kind: promotion.kind, by: promotion.by.clone() });
     }
     if let Some(pause) = record.paused_at(now) {
         return Some(Blocker::Paused { until: pause.until, by: pause.by.clone(), why: pause.reason.clone() });

@@ -2,7 +2,7 @@
 
 use super::{Transition, detect, provision, ready};
 use crate::domain::{
-    Action, Attention, Case, Policy, Reason, Span, Stage, Subject, Time, ValidatorId, Watch, World, elapsed,
+    Action, Attention, Case, Owner, Policy, Reason, Span, Stage, Subject, Time, ValidatorId, Watch, World, elapsed,
 };
 
 /// Where a validator is now and why, in the words that are used everywhere.
@@ -13,6 +13,9 @@ pub fn explain(world: &World, id: &ValidatorId, now: Time, policy: &Policy) -> O
         return Some(of_case(world, id, subject, case, now, policy));
     }
     let views = subject.live.signals.views(now);
+    if let Some(reason) = of_owner(subject, now) {
+        return Some(reason);
+    }
     let Watch::Suspected { since, .. } = subject.record.watch else { return Some(Reason::Well { views }) };
     if subject.live.signals.assess(since, policy.needed, now).vetoed {
         return Some(Reason::Vetoed { views });
@@ -39,6 +42,9 @@ fn of_case(world: &World, id: &ValidatorId, subject: &Subject, case: &Case, now:
     if !record.slashed.is_empty() {
         return Reason::Frozen { keys: record.slashed.len() };
     }
+    if let Some(reason) = of_owner(subject, now) {
+        return reason;
+    }
     match &case.stage {
         Stage::Provisioning(pending) => match record.paused_at(now) {
             Some(pause) if pending.action != Action::Find => {
@@ -48,5 +54,20 @@ fn of_case(world: &World, id: &ValidatorId, subject: &Subject, case: &Case, now:
         },
         Stage::Standing(standby) => ready::explain(id, subject, standby, &world.chain, now, policy),
         Stage::Releasing { .. } => Reason::Releasing { why: "every machine of the incident goes".into() },
+    }
+}
+
+/// While its machines are people's alone.
+fn of_owner(subject: &Subject, now: Time) -> Option<Reason> {
+    let (record, views) = (&subject.record, || subject.live.signals.views(now));
+    if let Some(open) = record.open_promotion() {
+        return Some(Reason::Promotion { kind: open.kind, state: open.state, by: open.by.clone() });
+    }
+    match &record.owner {
+        Owner::Unknown | Owner::Home => None,
+        Owner::Moving { number } => Some(Reason::Moving { number: *number, views: views() }),
+        Owner::Cloud { number, instance, .. } => {
+            Some(Reason::CloudOwns { number: *number, instance: instance.clone(), views: views() })
+        }
     }
 }

@@ -1,8 +1,9 @@
 //! The first move: an event becomes part of what is known. Nothing is decided here.
 
-use super::{Transition, orphans, request};
+use super::{Transition, orphans, owner, request};
 use crate::domain::{
-    Event, KeyStates, LastPoll, MachineState, Reason, ReportHistory, Role, Seen, Span, Written, one_line,
+    Event, KeyStates, LastPoll, MachineState, Reason, ReportHistory, Role, Seen, Source, Span, Verdict, Written,
+    one_line,
 };
 
 pub(super) fn fold<'a>(turn: &mut Transition<'a>, event: &'a Event) {
@@ -10,12 +11,21 @@ pub(super) fn fold<'a>(turn: &mut Transition<'a>, event: &'a Event) {
         Event::Observed(_, source, reading) => turn.live.signals.fold(*source, reading, turn.now),
         Event::KeysSeen(_, keys) => keys_seen(turn, keys),
         Event::MaintenanceSeen(_, maintenance) => turn.live.maintenance.clone_from(maintenance),
-        Event::OwnerSeen(_, owner) => {
-            if turn.record.owner != *owner {
-                turn.record.to_mut().owner = owner.clone();
-            }
+        Event::GateSeen(_, sight) => {
+            turn.live.gate = Some(sight.clone());
+            believe_gate(turn);
         }
-        Event::MachinesListed(_, listed) => orphans::judge(turn, listed),
+        Event::OwnerSeen(_, owner) => {
+            if owner::owner_seen(turn, owner) {
+                believe_gate(turn);
+            }
+            turn.mail_runbook();
+        }
+        Event::PromotionSeen(_, grant, seen) => owner::promotion_seen(turn, *grant, seen.as_deref()),
+        Event::MachinesListed(_, listed) => {
+            owner::listed(turn, listed);
+            orphans::judge(turn, listed);
+        }
         Event::MachinesUnlisted(_, said) => orphans::unlisted(turn, said),
         Event::Requested(_, asked) => request::apply(turn, asked),
         Event::Finished(_, id, outcome) => {
@@ -32,6 +42,17 @@ pub(super) fn fold<'a>(turn: &mut Transition<'a>, event: &'a Event) {
         Event::Due(_) => turn.readdress(),
         Event::ChainSeen(_) => {}
     }
+}
+
+/// A gate at home is meant to wait while the cloud may own the keys: that is no outage of home's.
+fn believe_gate(turn: &mut Transition<'_>) {
+    let Some(sight) = &turn.live.gate else { return };
+    let mut reading = sight.reading.clone();
+    if reading.verdict == Verdict::Down && turn.record.owner.may_be_cloud() {
+        reading.verdict = Verdict::Unknown;
+        reading.why = "home waits, the cloud owns the keys or is about to".into();
+    }
+    turn.live.signals.fold(Source::Gate, &reading, turn.now);
 }
 
 /// **Invariant:** a key that was seen slashed stays so for as long as it is configured; not knowing permits nothing.

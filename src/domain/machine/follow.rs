@@ -1,6 +1,8 @@
 //! The standing machine: it is polled until the incident ends, whatever else holds, and a second one is not tolerated.
 
-use super::{Transition, adopt, attention, boot, fold, identity::Expected, notify, provision, ready, recover, stuck};
+use super::{
+    Transition, adopt, attention, boot, fold, identity::Expected, notify, provision, ready, recover, release, stuck,
+};
 use crate::domain::{
     Action, ActionId, Attention, IncidentId, InstanceRef, Machine, MachineState, Outcome, Reason, Role, Seen, Span,
     Standby, Step, Time, TimeExt, elapsed,
@@ -11,8 +13,13 @@ pub(super) fn advance(turn: &mut Transition<'_>, at_work: Option<Span>) {
     if let Some((id, outcome)) = turn.finished.take() {
         react(turn, id, outcome);
     }
-    if turn.record.standby().is_none() {
-        return;
+    let Some(Standby { instance, .. }) = turn.record.standby() else { return };
+    if turn.record.is_kept(&instance.id) {
+        return release::end_kept(turn);
+    }
+    // It has its keys, or gets them: whether it could be promoted is not the question any more.
+    if turn.record.is_owner(&instance.id) {
+        return poll(turn);
     }
     ready::judge(turn);
     let (gone, kept) = turn.live.machine.as_ref().map_or((false, false), |machine| (machine.gone, machine.is_kept()));
@@ -23,7 +30,7 @@ pub(super) fn advance(turn: &mut Transition<'_>, at_work: Option<Span>) {
     if let Some(at_work) = at_work.filter(|_| kept) {
         recover::keep(turn, at_work);
     }
-    if !kept && !gone {
+    if !kept && !gone && !turn.record.is_taken() {
         watch_time(turn);
     }
     if let Some(stuck) = turn.live.machine.as_ref().and_then(|machine| machine.stuck.clone())
@@ -51,6 +58,13 @@ fn watch_time(turn: &mut Transition<'_>) {
 /// What an answer shows counts whichever question it answers; only what failed depends on what was tried.
 fn react(turn: &mut Transition<'_>, id: ActionId, outcome: &Outcome) {
     match outcome {
+        // A promotion gives it another name. Only a list shows whether it is gone.
+        Outcome::Observed(None) if turn.record.is_taken() && !turn.machine().gone => {
+            turn.works_again(Step::Observe);
+            let (now, next_poll_at) = (turn.now, turn.now.plus(turn.policy.observe_every));
+            let machine = turn.machine();
+            (machine.next_list_at, machine.next_poll_at) = (now, next_poll_at);
+        }
         Outcome::Observed(None) => {
             turn.works_again(Step::Observe);
             let retry_at = turn.now.plus(turn.policy.recheck_every);
@@ -168,6 +182,10 @@ fn listed(turn: &mut Transition<'_>, machines: &[Machine]) {
     let Some(ours) = machines.iter().find(|machine| machine.instance.id == instance.id) else {
         return unlisted(turn, machines);
     };
+    // A promotion renames it, and its number stays.
+    if ours.instance != instance {
+        turn.standby().instance = ours.instance.clone();
+    }
     if extra.is_none()
         && let Some((older, incident)) = older_of_another(turn, machines, ours)
     {
@@ -189,6 +207,10 @@ fn listed(turn: &mut Transition<'_>, machines: &[Machine]) {
 /// looked at again, and once it is known to be gone another one of this incident takes its place.
 fn unlisted(turn: &mut Transition<'_>, machines: &[Machine]) {
     let now = turn.now;
+    if turn.record.is_taken() {
+        turn.machine().gone = true;
+        return;
+    }
     let machine = turn.machine();
     if !machine.gone {
         machine.next_poll_at = machine.next_poll_at.min(now);

@@ -8,9 +8,9 @@ use uuid::Uuid;
 use super::Transition;
 use crate::domain::{
     Abandoned, About, Bill, Blocker, Closed, Delivery, DroppedNotice, Failed, Failure, InstanceRef, Lifetime, Lines,
-    Mode, Notice, NoticeKind, Notified, Notifies, Offer, OtherChain, Outage, OutboxState, Outgoing, Over, Plan,
-    PricedRung, Progress, Reason, Report, Rung, Span, Standby, StandbyNotice, Stuck, Text, Time, TimeExt, Topic, Usd,
-    Verdict, elapsed, human, notice_id,
+    Mode, Notice, NoticeKind, Notified, Notifies, Offer, OtherChain, Outage, OutboxState, Outgoing, Over, Owner, Plan,
+    PricedRung, Progress, Reason, Report, RunbookNotice, Rung, Span, Standby, StandbyNotice, Stuck, Text, Time,
+    TimeExt, Topic, Usd, Verdict, elapsed, human, notice_id,
 };
 
 /// Up to this many notices are kept while the mail server does not take them.
@@ -20,12 +20,13 @@ pub(super) const FUSE_WARNING: Span = Span::from_hours(12);
 
 impl Transition<'_> {
     /// Notifies people of what holds now, unless they were notified of it within
-    /// [`crate::domain::Policy::remind_every`]; later it is a reminder. Called again at every event for as long as it
+    /// [`crate::domain::Policy::remind_every`], or as its own table says; later it is a reminder. Called again at every event for as long as it
     /// holds. Returns whether it notified.
     pub(super) fn notify(&mut self, kind: NoticeKind) -> bool {
-        let About { topic, lifetime, .. } = kind.about();
+        let About { topic, lifetime, every, .. } = kind.about();
+        let every = every.unwrap_or(self.policy.remind_every);
         let before = self.record.notified.iter().find(|notified| notified.topic == topic);
-        let again_at = before.map(|before| before.last_at.plus(self.policy.remind_every));
+        let again_at = before.map(|before| before.last_at.plus(every));
         if let Some(again_at) = again_at.filter(|again_at| self.now < *again_at) {
             self.wake(again_at);
             return false;
@@ -33,7 +34,7 @@ impl Transition<'_> {
         let now = self.now;
         // What never reached anybody is news when it is said again.
         let first_at = before.map(|before| before.first_at).filter(|first_at| *first_at <= now);
-        self.wake(now.plus(self.policy.remind_every));
+        self.wake(now.plus(every));
         let notified = &mut self.record.to_mut().notified;
         notified.retain(|notified| notified.topic != topic);
         notified.push(Notified { topic, lifetime, first_at: first_at.unwrap_or(now), last_at: now });
@@ -106,6 +107,18 @@ impl Transition<'_> {
         Some(Bill { rung, ran, earlier, cost, deleted })
     }
 
+    /// Once there is a grant, the runbook is mailed, and again when it is not what was mailed last. Only the newest waits.
+    pub(super) fn mail_runbook(&mut self) {
+        let Some(runbook) = self.policy.runbooks.get(self.id) else { return };
+        if self.record.owner == Owner::Unknown || self.record.runbook.as_ref() == Some(&runbook.digest) {
+            return;
+        }
+        let record = self.record.to_mut();
+        record.runbook = Some(runbook.digest.clone());
+        record.outbox.retain(|mail| mail.notice.kind.topic() != RunbookNotice::TOPIC);
+        self.queue(None, NoticeKind::Runbook(RunbookNotice { text: runbook.lines.clone().into() }));
+    }
+
     /// Takes in what became of a mail.
     pub(super) fn delivered(&mut self, notice: Uuid, delivery: &Delivery) {
         let now = self.now;
@@ -166,7 +179,7 @@ impl Transition<'_> {
 
     /// Queues a notice, and makes room for it if too much waits: what is said again by a later notice goes first, then the
     /// oldest that is not urgent, nor an announcement without which nothing happens.
-    fn queue(&mut self, first_at: Option<Time>, kind: NoticeKind) {
+    pub(super) fn queue(&mut self, first_at: Option<Time>, kind: NoticeKind) {
         if self.policy.mail_to.is_empty() {
             return;
         }
@@ -290,3 +303,6 @@ impl Transition<'_> {
         suspected.or(self.record.incident().map(|incident| incident.suspected_at)).unwrap_or(self.now)
     }
 }
+
+#[cfg(test)]
+mod tests;

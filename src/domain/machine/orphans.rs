@@ -2,10 +2,10 @@
 //! has forgotten. One that serves may be among them, so nothing is deleted that people were not notified of first, nor
 //! while home is not seen to be well: then the next incident takes it over ([`super::provision`]).
 
-use super::Transition;
+use super::{Transition, owner};
 use crate::domain::{
     Action, ActionId, Failed, IncidentId, InstanceRef, Lifetime, Listed, NoticeKind, Notified, OrphanFate, Outcome,
-    Reason, Role, Stage, StandbyNotice, Step, Time, TimeExt, Topic, Watch, elapsed,
+    PromotionNotice, Reason, Role, Stage, StandbyNotice, Step, Time, TimeExt, Topic, Watch, elapsed,
 };
 
 /// No list, or none that is complete. What searches for an incident's machine counts its own failures.
@@ -21,11 +21,17 @@ pub(super) fn judge(turn: &mut Transition<'_>, listed: &[Listed]) {
     if turn.record.case.is_none() {
         turn.works_again(Step::Find);
     }
-    let orphans: Vec<&Listed> = listed.iter().filter(|listed| !turn.is_own(&listed.machine)).collect();
+    let is_orphan = |listed: &&Listed| !turn.is_own(&listed.machine) && !turn.is_peoples(&listed.machine.instance.id);
+    let orphans: Vec<&Listed> = listed.iter().filter(is_orphan).collect();
     let now_seen = orphans.iter().map(|orphan| orphan.machine.instance.id.clone()).collect();
     let seen_before = std::mem::replace(&mut turn.live.orphans, now_seen);
     let both = |orphan: &&Listed| [notice(orphan).topic(), kept(&orphan.machine.instance, "").topic()];
-    let topics: Vec<Topic> = orphans.iter().flat_map(both).collect();
+    let runs = |instance: &InstanceRef| {
+        NoticeKind::Promotion(PromotionNotice::KeptRuns { instance: instance.clone() }).topic()
+    };
+    let running = turn.live.promoted.iter().flatten().filter(|machine| owner::runs(machine));
+    let topics: Vec<Topic> =
+        orphans.iter().flat_map(both).chain(running.map(|machine| runs(&machine.instance))).collect();
     let is_over = |topic: &Topic, lifetime| lifetime == Lifetime::Orphan && !topics.contains(topic);
     if turn.record.notified.iter().any(|notified| is_over(&notified.topic, notified.lifetime)) {
         turn.record.to_mut().notified.retain(|notified| !is_over(&notified.topic, notified.lifetime));

@@ -121,7 +121,11 @@ fn found(turn: &mut Transition<'_>, machines: &[Machine], unseen: Option<(&Vec<S
     }
     let own = turn.own(machines);
     // A machine with a label that we do not know, or of a promotion, is a human's, whatever incident it is of.
-    let claimed = || machines.iter().filter(|machine| matches!(machine.role, Role::Promoted | Role::Other));
+    // One that is kept after a demotion owns nothing, and stands in the way of no other.
+    let is_claimed = |machine: &&Machine| {
+        matches!(machine.role, Role::Promoted | Role::Other) && !turn.record.is_kept(&machine.instance.id)
+    };
+    let claimed = || machines.iter().filter(is_claimed);
     let Some(keep) = own.into_iter().chain(claimed()).min_by_key(|machine| keep_first(machine)) else {
         if let Some((left, incident)) = left_by_another(turn, machines) {
             return take_over(turn, left, incident);
@@ -135,6 +139,7 @@ fn found(turn: &mut Transition<'_>, machines: &[Machine], unseen: Option<(&Vec<S
         return create_or_move_on(turn);
     };
     match (keep.role, keep.state) {
+        _ if turn.record.is_owner(&keep.instance.id) => serve(turn, keep),
         (Role::Promoted | Role::Other, _) => {
             let check = format!("{} is this validator's and not a standby, by its label", keep.instance);
             attention::raise(turn, Attention::Untouchable(check.into()));
@@ -353,16 +358,21 @@ fn placed(turn: &mut Transition<'_>, rung: &Rung, said: Option<&String>) -> Stri
     answer
 }
 
-/// Each creation has a number of its own: under the old one the cloud would only repeat its old answer.
+/// Each creation has a number of its own: under the old one the cloud would only repeat its old answer. A place that only
+/// somebody's work mends is mailed also when the next one takes the machine: the ladder is shorter than people believe.
 fn next_rung(turn: &mut Transition<'_>, elsewhere: impl Fn(&Rung) -> bool, said: &str, failed: Option<Failed>) {
     let ladder = &turn.policy.ladder;
     let incident = turn.incident();
     incident.creation += 1;
     incident.failures.unanswered = 0;
-    let rest = ladder.iter().skip(incident.rung + 1).position(|priced| elsewhere(&priced.rung));
-    match rest.map(|skipped| incident.rung + 1 + skipped) {
+    let left = incident.rung;
+    let rest = ladder.iter().skip(left + 1).position(|priced| elsewhere(&priced.rung));
+    match rest.map(|skipped| left + 1 + skipped) {
         Some(next) => {
             incident.rung = next;
+            if matches!(failed, Some(Failed::Refused | Failed::Quota)) {
+                turn.notify_of_failure(Failed::Place(ladder[left].rung.clone()), said, None);
+            }
             create(turn);
         }
         None => exhausted(turn, said, failed),
@@ -385,13 +395,17 @@ fn exhausted(turn: &mut Transition<'_>, said: &str, failed: Option<Failed>) {
     set(turn, Action::Find, at);
 }
 
+/// The most creations in the first hour of a total stock-out. A longer ladder is asked once in it.
+const CREATIONS_AN_HOUR: u32 = 30;
+
 /// A round of n creations pauses as if one place had been tried log2(n) times more, and n times as long, so that a longer
-/// ladder does not mean more requests: a total stock-out of an hour is at most some 25 of them.
+/// ladder does not mean more requests. What does not fit twice into an hour is not asked twice in one.
 fn pause_after_round(policy: &Policy, rounds: u32, creations: u32) -> Span {
     let creations = creations.clamp(1, 1 << 10);
     let doublings = creations.next_power_of_two().trailing_zeros();
     let times = i32::try_from(creations).unwrap_or(i32::MAX);
-    policy.backoff(rounds.saturating_add(doublings)).saturating_mul(times)
+    let pause = policy.backoff(rounds.saturating_add(doublings)).saturating_mul(times);
+    if 2 * creations > CREATIONS_AN_HOUR { pause.max(Span::from_hours(1)) } else { pause }
 }
 
 /// The search itself has failed.

@@ -38,7 +38,7 @@ pub(super) fn judge(turn: &mut Transition<'_>) {
     if !missing.is_empty() {
         let held = turn.machine().complete_since.take().is_some();
         if ready {
-            turn.standby().ready = false;
+            (turn.standby().ready, turn.standby().ready_since) = (false, None);
             turn.say(Reason::NoLongerReady { missing });
         } else if held {
             turn.say(Reason::HoldBroken { missing });
@@ -59,7 +59,7 @@ pub(super) fn judge(turn: &mut Transition<'_>) {
         return;
     }
     if !ready {
-        turn.standby().ready = true;
+        (turn.standby().ready, turn.standby().ready_since) = (true, Some(since));
         turn.say(Reason::Ready { instance: instance.clone() });
     }
     // Who has to look at something graver is not asked to promote it.

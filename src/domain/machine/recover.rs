@@ -10,7 +10,8 @@ use crate::domain::{
 pub(super) fn at_work(turn: &mut Transition<'_>) -> Option<Span> {
     let incident = turn.record.incident()?;
     let (now, delay) = (turn.now, turn.policy.healthy_delay);
-    if incident.opened_while_up || !turn.live.signals.working_after(incident.opened_at, now) {
+    // What is at work then is the cloud's, and what idles at home is not back.
+    if turn.record.is_taken() || incident.opened_while_up || !turn.live.signals.working_after(incident.opened_at, now) {
         turn.live.healthy_since = None;
         return None;
     }

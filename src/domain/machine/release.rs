@@ -119,12 +119,24 @@ fn set(turn: &mut Transition<'_>, action: Action, not_before: crate::domain::Tim
     }
 }
 
+/// Home owns the keys again, and the machine that had them is its operator's alone. Nothing is deleted.
+pub(super) fn end_kept(turn: &mut Transition<'_>) {
+    let Some(instance) = turn.record.standby().map(|standby| standby.instance.clone()) else { return };
+    let left = format!("{instance}: it is stopped and kept, its disk costs and may hold keys");
+    turn.say(Reason::MachineKept { instance });
+    end(turn, "home owns its keys again", None, Lines::from_iter([left]), false);
+}
+
 fn close(turn: &mut Transition<'_>, left: Lines) {
     let Some((_, by)) = releasing(turn) else { return };
-    let Some(incident) = turn.record.incident().cloned() else { return };
-    let bill = turn.bill(true);
-    let cost = bill.as_ref().map_or(Some(Usd(0.0)), |bill| bill.cost);
     let how = if by.is_some() { "closed by the operator" } else { "home is back" };
+    end(turn, how, by, left, true);
+}
+
+fn end(turn: &mut Transition<'_>, how: &str, by: Option<String>, left: Lines, deleted: bool) {
+    let Some(incident) = turn.record.incident().cloned() else { return };
+    let bill = turn.bill(deleted);
+    let cost = bill.as_ref().map_or(Some(Usd(0.0)), |bill| bill.cost);
     let closed = Closed {
         id: incident.id,
         opened_at: incident.opened_at,
@@ -134,7 +146,7 @@ fn close(turn: &mut Transition<'_>, left: Lines) {
         how: how.into(),
     };
     turn.say(Reason::Closed { incident: incident.id, how: how.into(), cost });
-    if !left.is_empty() {
+    if deleted && !left.is_empty() {
         turn.say(Reason::DisksLeft { left: left.iter().collect::<Vec<_>>().join(", ") });
     }
     turn.notify_of_recovery(&closed, bill, left);

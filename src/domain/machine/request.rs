@@ -1,7 +1,7 @@
 //! What operators ask for. Each request is answered once, in the record, where the command line reads it.
 
 use super::{Transition, budget, detect, recover};
-use crate::domain::{Applied, Command, Mode, Pause, Phase, Reason, Request, Stage, Time, clock};
+use crate::domain::{Applied, Command, Mode, Owner, Pause, Phase, Reason, Request, Stage, Time, clock};
 
 pub(super) fn apply(turn: &mut Transition<'_>, request: &Request) {
     if turn.record.applied.iter().any(|applied| applied.id == request.id) {
@@ -45,6 +45,7 @@ fn open(turn: &mut Transition<'_>, request: &Request) -> Answer {
     if let Some(incident) = turn.record.incident() {
         return Err(format!("incident {} is open already; see `failover status`", incident.id));
     }
+    taken(turn)?;
     if turn.policy.mode == Mode::Observe {
         return Err("mode is observe, so nothing is created; set `mode: armed` first".into());
     }
@@ -66,10 +67,29 @@ fn open(turn: &mut Transition<'_>, request: &Request) -> Answer {
     Ok("opened".into())
 }
 
+/// What becomes of its machines is decided by the promotion then.
+fn taken(turn: &Transition<'_>) -> Result<(), String> {
+    match (turn.record.open_promotion(), &turn.record.owner) {
+        (Some(open), _) => {
+            let (noun, verb) = (open.kind.noun(), open.kind.verb());
+            Err(format!("{} has opened a {noun}: `failover {verb} {} --resume` or `--abort` first", open.by, turn.id))
+        }
+        (None, Owner::Cloud { number, .. }) => {
+            Err(format!("the cloud owns its keys by grant {number}: `failover demote {}` first", turn.id))
+        }
+        (None, Owner::Moving { number }) => Err(format!(
+            "the session's number is {number}, so its keys are on their way: `failover grants {}` says what helps",
+            turn.id
+        )),
+        (None, Owner::Unknown | Owner::Home) => Ok(()),
+    }
+}
+
 /// Whoever closes has looked: what was latched for a human is answered by it.
 fn close(turn: &mut Transition<'_>, request: &Request) -> Answer {
     let Some(case) = &turn.record.case else { return Err("no incident is open".into()) };
     let id = case.incident.id;
+    taken(turn)?;
     if turn.record.phase() == Phase::Releasing {
         return Ok(format!("incident {id} is being released already"));
     }

@@ -8,12 +8,17 @@ use super::{
     About, Lifetime,
     render::{Writer, usd},
 };
-use crate::domain::{Rung, Time, Usd, clock};
+use crate::domain::{Rung, Text, Time, Usd, clock, promotion::PromotionKind};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Blocker {
     ObserveMode,
+    /// A promotion or a demotion is open: its machines are people's alone.
+    Promotion {
+        kind: PromotionKind,
+        by: Text,
+    },
     Paused {
         until: Time,
         by: String,
@@ -77,7 +82,9 @@ impl Blocker {
             Self::NoActiveKeys => of("no_active_keys").with_evidence(),
             Self::ChainNotFinalising { .. } => of("chain_sick"),
             Self::Maintenance { .. } => of("maintenance").with_evidence(),
-            Self::Cooldown { .. } | Self::ClosedByOperator | Self::TooMany { .. } => of("held_back").with_evidence(),
+            Self::Promotion { .. } | Self::Cooldown { .. } | Self::ClosedByOperator | Self::TooMany { .. } => {
+                of("held_back").with_evidence()
+            }
             Self::OverIncidentBudget { .. } | Self::OverMonthBudget { .. } | Self::PriceUnknown { .. } => of("money"),
         }
     }
@@ -89,6 +96,7 @@ impl Blocker {
             Self::Slashed { .. } | Self::NoActiveKeys => Notifies::Nobody,
             Self::ChainNotFinalising { .. }
             | Self::Maintenance { .. }
+            | Self::Promotion { .. }
             | Self::Cooldown { .. }
             | Self::ClosedByOperator
             | Self::TooMany { .. }
@@ -104,6 +112,7 @@ impl fmt::Display for Blocker {
         match self {
             Self::ObserveMode => f.write_str("mode is observe, so nothing is created"),
             Self::Paused { until, by, why } => write!(f, "paused until {} by {by} ({why})", clock(*until)),
+            Self::Promotion { kind, by } => write!(f, "{by} has opened a {}", kind.noun()),
             Self::ChainNotFinalising { epochs } => {
                 write!(f, "the chain itself has not finalised for {epochs} epochs, so this is not home's outage alone")
             }
@@ -155,6 +164,9 @@ impl Writer<'_> {
                 "the chain is not finalising".into()
             }
             Blocker::Maintenance { why } => self.maintenance(why),
+            Blocker::Promotion { kind, by } => {
+                self.held_back(&format!("{by} has opened a {}, and all machines are left alone meanwhile", kind.noun()))
+            }
             Blocker::Cooldown { until } => self.held_back(&format!(
                 "its last incident ended a short time ago (policy.cooldown, until {})",
                 clock(*until)

@@ -40,6 +40,15 @@ impl Body {
         }
     }
 
+    /// Lines that are laid out already.
+    pub(super) fn lines(&mut self, lines: &[String]) {
+        self.gap();
+        for line in lines {
+            self.0.push_str(line);
+            self.0.push('\n');
+        }
+    }
+
     /// What it is for, then the exact command on a line of its own, never broken, so that it can be copied.
     pub(super) fn command(&mut self, purpose: &str, command: &str) {
         self.say(purpose);

@@ -31,6 +31,20 @@ pub enum Outage {
     Partial { silent: u32, of: u32 },
     /// A key is slashed. Everything is frozen for this validator.
     Slashed { keys: Lines },
+    /// Its gate starts nothing, or is about to stop what it runs.
+    Gate {
+        /// In the gate's words.
+        why: Text,
+        since: Time,
+        /// The process runs, for now.
+        runs: bool,
+    },
+    /// Its gate runs nothing, and has seen duties of its keys.
+    Stranger {
+        /// In the gate's words.
+        why: Text,
+        since: Time,
+    },
 }
 
 /// What is done about an incident.
@@ -75,6 +89,8 @@ impl Outage {
             Self::Confirmed { .. } => About::new("confirmed", Topic::CONFIRMED, Lifetime::Watch).with_evidence(),
             Self::SiteOutage { .. } => About::new("site_outage", Topic::CONFIRMED, Lifetime::Watch),
             Self::Partial { .. } => About::new("partial", Topic::PARTIAL, Lifetime::Keys).with_evidence(),
+            Self::Gate { .. } => About::new("gate", Topic::GATE, Lifetime::Keys).with_evidence(),
+            Self::Stranger { .. } => About::new("stranger", Topic::STRANGER, Lifetime::Keys).with_evidence().urgent(),
             Self::Slashed { .. } => About::new("slashed", Topic::SLASHED, Lifetime::Keys).urgent(),
         }
     }
@@ -120,6 +136,29 @@ impl Writer<'_> {
                 self.evidence();
                 self.next("To see each source's opinion:", "status");
                 format!("{silent} of {of} keys silent")
+            }
+            Outage::Gate { why, since, runs } => {
+                let (what, then, subject) = if *runs {
+                    ("runs the process and may have to stop it", "Please look at it before.", "its gate has trouble")
+                } else {
+                    let then = "Please look at it; the gate starts by itself once that is over.";
+                    ("starts nothing, so nothing signs at home", then, "its gate starts nothing")
+                };
+                self.body.say(&format!("The gate of {id} {what}: {why}. {then}"));
+                self.body.facts(&[("Since", clock(*since))]);
+                self.evidence();
+                self.next("To see which grants there are, and what can be verified:", &format!("grants {id}"));
+                subject.into()
+            }
+            Outage::Stranger { why, since } => {
+                self.body.say(&format!(
+                    "The gate of {id} runs nothing, and yet its keys are at work: {why}. Two processes that sign \
+                     with the same keys are slashed. The gate starts nothing until the keys have been silent."
+                ));
+                self.body.facts(&[("Since", clock(*since))]);
+                self.evidence();
+                self.next("To see which place may sign:", &format!("grants {id}"));
+                "SOMEBODY ELSE SIGNS with its keys".into()
             }
             Outage::Slashed { keys } => {
                 self.body.say(&format!(

@@ -50,8 +50,15 @@ impl Writer<'_> {
         let id = self.id();
         let Over { lasted, how, standby, kept: _, left } = over;
         let lasted = human(*lasted);
+        let is_gone = standby.as_ref().is_none_or(|bill| bill.deleted);
         if left.is_empty() {
             self.body.say(&format!("The incident of {id} is over after {lasted}. You need not do anything."));
+        } else if !is_gone {
+            self.body.say(&format!(
+                "The incident of {id} is over after {lasted}. Its machine stays, is yours alone, and costs until you \
+                 delete it."
+            ));
+            self.body.list("What stays:", left.iter());
         } else {
             self.body.say(&format!(
                 "The incident of {id} is over after {lasted}. Its machine is gone, but look at what is listed below: \

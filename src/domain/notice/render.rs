@@ -60,6 +60,8 @@ impl<'a> Writer<'a> {
             NoticeKind::Standby(standby) => self.standby(standby),
             NoticeKind::DecisionNeeded(decision) => self.decision(decision),
             NoticeKind::Over(over) => self.over(over),
+            NoticeKind::Runbook(runbook) => self.runbook(runbook),
+            NoticeKind::Promotion(promotion) => self.promotion(promotion),
         }
     }
 

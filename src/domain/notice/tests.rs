@@ -2,7 +2,10 @@
 //! with `UPDATE_GOLDEN=1 cargo test --lib domain::notice` and read the difference.
 
 use super::*;
-use crate::domain::{Attention, AttentionKind, InstanceRef, Rung, Span, Stuck, StuckKind, Text, Usd, hostile};
+use crate::domain::{
+    Attention, AttentionKind, InstanceRef, Rung, Span, Stuck, StuckKind, Text, Usd, hostile,
+    promotion::{PromotionEffect, PromotionKind, PromotionState},
+};
 
 const GOLDEN: &str = include_str!("golden.txt");
 
@@ -82,6 +85,30 @@ fn evidence_of(kind: &NoticeKind) -> Lines {
     }
 }
 
+fn kept() -> InstanceRef {
+    InstanceRef { name: "kept-eth-0-1a2b3c4d".into(), ..instance() }
+}
+
+fn changed(kind: PromotionKind, state: PromotionState, number: u64) -> NoticeKind {
+    let (instance, by, reason) = (instance(), "ann@laptop".into(), "the house is flooded".into());
+    NoticeKind::Promotion(PromotionNotice::Changed { kind, state, instance, number, by, reason })
+}
+
+fn overdue(kind: PromotionKind, state: PromotionState) -> NoticeKind {
+    let (step, due_at, by) = (Some(PromotionEffect::Raise), at("2026-11-21T06:50:00Z"), "ann@laptop".into());
+    NoticeKind::Promotion(PromotionNotice::Overdue { kind, state, step, due_at, by })
+}
+
+fn home_signs(sign: HomeSign, stop: &str) -> NoticeKind {
+    let (why, number, stop) = ("it runs the process".into(), 8, stop.into());
+    NoticeKind::Promotion(PromotionNotice::HomeSigns { sign, why, number, stop })
+}
+
+fn owner(trouble: OwnerTrouble, why: &str) -> NoticeKind {
+    let (why, number, machine) = (why.into(), 8, kept().to_string().as_str().into());
+    NoticeKind::Promotion(PromotionNotice::Owner { trouble, why, number, machine })
+}
+
 fn every_kind() -> Vec<NoticeKind> {
     let mut unpriced = offer(false);
     (unpriced.per_hour, unpriced.at_most, unpriced.stopped_per_month, unpriced.alternatives) = (None, None, None, 0);
@@ -107,6 +134,14 @@ fn every_kind() -> Vec<NoticeKind> {
         failure(Failed::OutOfStock, "ZONE_RESOURCE_POOL_EXHAUSTED in us-central1-a, us-central1-b and us-east1-b"),
         failure(Failed::Quota, "QUOTA_EXCEEDED: Quota 'CPUS' exceeded. Limit: 8.0 in region us-central1."),
         failure(Failed::Refused, "Required 'compute.instances.create' permission for 'projects/p/zones/…'"),
+        NoticeKind::Failure(Failure {
+            failed: Failed::Place(rung()),
+            detail:
+                "n2-standard-8 in us-central1-a: 400 invalid: Machine type with name 'n2-standard-8' does not exist in \
+                     zone 'us-central1-a'."
+                    .into(),
+            retry_at: None,
+        }),
         failure(Failed::TooSlow, "30m since the incident was opened; last answer: 503"),
         NoticeKind::Failure(Failure { failed: Failed::Delete, detail: "403 forbidden".into(), retry_at: None }),
         NoticeKind::Blocked(Blocker::OverIncidentBudget { estimate: Usd(63.1), limit: Usd(60.0) }),
@@ -206,19 +241,80 @@ fn every_kind() -> Vec<NoticeKind> {
         }),
         NoticeKind::Outage(Outage::Slashed { keys: [format!("0x{}", "ab".repeat(48))].into_iter().collect() }),
         NoticeKind::Blocked(Blocker::Maintenance { why: "it was scaled to zero, is this maintenance?".into() }),
+        NoticeKind::Outage(Outage::Gate {
+            why: "session 7 is held by another process at home".into(),
+            since: at("2026-11-21T06:20:00Z"),
+            runs: false,
+        }),
+        NoticeKind::Outage(Outage::Gate {
+            why: "the ledger has not confirmed the session for 31m".into(),
+            since: at("2026-11-21T06:20:00Z"),
+            runs: true,
+        }),
+        NoticeKind::Outage(Outage::Stranger {
+            why: "SOMEBODY SIGNS WITH THESE KEYS OUTSIDE THIS GATE: 2 keys had duties in epoch 1002, which began at \
+                  2026-11-21 06:20:00 UTC. Find that process and stop it. Before a start there have to be: 0 of 2 silent \
+                  epochs"
+                .into(),
+            since: at("2026-11-21T06:27:00Z"),
+        }),
         NoticeKind::Blocked(Blocker::Cooldown { until: at("2026-11-21T08:00:00Z") }),
         NoticeKind::Blocked(Blocker::TooMany { limit: 3 }),
         NoticeKind::Blocked(Blocker::ClosedByOperator),
         failure(Failed::Poll, "503 backend error"),
         failure(Failed::List, "the list is not complete: us-central1-a: 503 backendError"),
+        changed(PromotionKind::ToCloud, PromotionState::Open, 8),
+        changed(PromotionKind::ToCloud, PromotionState::Done, 8),
+        changed(PromotionKind::ToCloud, PromotionState::Done, 0),
+        changed(PromotionKind::ToCloud, PromotionState::Aborting, 8),
+        changed(PromotionKind::ToCloud, PromotionState::Aborted, 8),
+        changed(PromotionKind::ToHome, PromotionState::Open, 9),
+        changed(PromotionKind::ToHome, PromotionState::Done, 9),
+        overdue(PromotionKind::ToCloud, PromotionState::Open),
+        overdue(PromotionKind::ToHome, PromotionState::Aborting),
+        NoticeKind::Promotion(PromotionNotice::Stranded),
+        home_signs(HomeSign::Session, "kubectl -n eth scale statefulset vc --replicas=0"),
+        home_signs(HomeSign::Gate, "sudo systemctl disable --now failover-gate-eth-0.service"),
+        home_signs(HomeSign::Process, "kubectl -n eth scale statefulset vc --replicas=0"),
+        home_signs(HomeSign::Pod, "kubectl -n eth scale statefulset vc --replicas=0"),
+        home_signs(HomeSign::Duties, "sudo systemctl disable --now UNIT"),
+        owner(OwnerTrouble::Gone, "a complete list of all machines does not show it"),
+        owner(OwnerTrouble::Stopped, "the cloud says so"),
+        owner(OwnerTrouble::AwaitsRegrant, "needs regrant: the grant is for another boot"),
+        owner(OwnerTrouble::Silent, "its report has not moved for ten minutes"),
+        owner(OwnerTrouble::NoDuties, "silent in epoch 812, 30 of 32 others live"),
+        NoticeKind::Promotion(PromotionNotice::KeptRuns { instance: kept() }),
+        NoticeKind::Blocked(Blocker::Promotion { kind: PromotionKind::ToCloud, by: "ann@laptop".into() }),
+        NoticeKind::Over(Over {
+            lasted: Span::from_secs(8100),
+            how: "home owns its keys again".into(),
+            standby: Some(Bill {
+                rung: rung(),
+                ran: Span::from_secs(7890),
+                earlier: Lines::default(),
+                cost: Some(Usd(1.47)),
+                deleted: false,
+            }),
+            kept: false,
+            left: [format!("{}: it is stopped and kept, its disk costs", kept())].into_iter().collect(),
+        }),
+        NoticeKind::Runbook(RunbookNotice {
+            text: ["RUNBOOK --lose: home is gone (eth-0)", "", "1. See what is known.", "   failover status"]
+                .map(str::to_owned)
+                .to_vec()
+                .into(),
+        }),
     ]
 }
 
 fn notice(kind: NoticeKind) -> Notice {
     let validator = ValidatorId::new("eth-0").unwrap();
     let incident = match kind {
-        NoticeKind::Outage(Outage::SuspectedTooLong { .. } | Outage::Partial { .. })
-        | NoticeKind::Blocked(Blocker::ChainNotFinalising { .. }) => None,
+        NoticeKind::Outage(
+            Outage::SuspectedTooLong { .. } | Outage::Partial { .. } | Outage::Gate { .. } | Outage::Stranger { .. },
+        )
+        | NoticeKind::Blocked(Blocker::ChainNotFinalising { .. })
+        | NoticeKind::Runbook(_) => None,
         _ => Some(IncidentId::try_from("1a2b3c4d".to_owned()).unwrap()),
     };
     let evidence = evidence_of(&kind);
@@ -250,7 +346,8 @@ fn every_mail_reads_as_it_was_agreed() {
 fn no_line_but_a_command_or_a_single_word_is_longer_than_72() {
     for kind in every_kind() {
         for line in mail(kind).body.lines() {
-            let is_command = line.starts_with("  failover ") || line.starts_with("  gcloud ");
+            let is_command =
+                ["failover", "gcloud", "kubectl", "sudo"].iter().any(|it| line.starts_with(&format!("  {it} ")));
             let is_one_word = line.trim_start_matches("- ").split_whitespace().count() == 1;
             assert!(line.chars().count() <= 72 || is_command || is_one_word, "too long: {line}");
         }
@@ -316,6 +413,14 @@ fn text_from_outside_can_neither_add_a_header_nor_fill_the_ledger() {
 }
 
 #[test]
+fn a_runbook_in_the_ledger_has_an_end_and_keeps_its_indents() {
+    let text: RunbookText = vec![format!("   {}", "word ".repeat(1000)); 10_000].into();
+    let lines: Vec<String> = text.into();
+    assert_eq!(lines.len(), 400);
+    assert!(lines.iter().all(|line| line.starts_with("   word") && line.chars().count() <= 80));
+}
+
+#[test]
 fn every_kind_comes_back_from_the_ledger_as_it_went_in() {
     for kind in every_kind() {
         let notice = notice(kind);
@@ -351,8 +456,13 @@ fn topics_do_not_change_when_code_is_renamed() {
     let topics: Vec<_> = topics.iter().filter(of_attention).map(Topic::as_str).collect();
     assert_eq!(
         topics.join(" "),
-        "chain_sick confirmed failure/delete/403 forbidden failure/list failure/out_of_stock failure/poll failure/quota \
-         failure/refused failure/too_slow held_back maintenance money money/expires_soon never_booted orphan/42 \
-         orphan/42/stays orphan_kept/42 partial recovered recovered/kept slashed standby_ready standby_stuck/disk_full suspected_too_long taken_over"
+        "chain_sick confirmed failure/delete/403 forbidden failure/list failure/out_of_stock failure/place/n2-standard-8 in us-central1-a \
+         failure/poll failure/quota \
+         failure/refused failure/too_slow gate held_back home_signs/duties home_signs/gate home_signs/pod \
+         home_signs/process home_signs/session kept_runs/42 maintenance money money/expires_soon never_booted \
+         nobody_may_sign orphan/42 orphan/42/stays \
+         orphan_kept/42 owner/awaits_regrant owner/gone owner/no_duties owner/silent owner/stopped partial \
+         promotion/aborted promotion/aborting promotion/done promotion/open promotion_overdue recovered recovered/kept \
+         runbook slashed standby_ready standby_stuck/disk_full stranger suspected_too_long taken_over"
     );
 }

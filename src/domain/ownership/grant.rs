@@ -4,12 +4,12 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::{AllowedSigners, NAMESPACE, SshsigError, sshsig};
-use crate::domain::{InstanceId, Owner, Time, ValidatorId};
+use crate::domain::{InstanceId, Owner, Time, ValidatorId, brief, one_line};
 
 /// The largest grant that is read, in bytes.
-const MAX: usize = 64 * 1024;
+pub const MAX_GRANT: usize = 64 * 1024;
 /// The largest number: the last one that every reader of JSON keeps exactly.
-const MAX_NUMBER: u64 = (1 << 53) - 1;
+pub const MAX_NUMBER: u64 = (1 << 53) - 1;
 
 /// What is signed. Its bytes are this struct as JSON, the fields in this order, without blanks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,7 +19,7 @@ pub struct Grant {
     /// Which chain: the genesis validators root, or the chain's id.
     pub chain: String,
     pub owner: GrantPlace,
-    /// One more than that of the grant before: the fencing token.
+    /// The fencing token: above that of the grant before, and for the cloud one more.
     pub number: u64,
     /// SHA-256 of what was signed in the grant before, in hex, so that the history is a chain. `None` in the first.
     pub previous: Option<String>,
@@ -27,7 +27,7 @@ pub struct Grant {
     /// Who signs: a principal of `allowed_signers`.
     pub by: String,
     pub reason: String,
-    /// Digest of the record of the promotion that led to it.
+    /// Digest of the record of the promotion that led to it. A statement that stood in for a proof is in the reason.
     pub evidence: Option<String>,
 }
 
@@ -60,7 +60,7 @@ pub struct SignedGrant {
 pub enum GrantError {
     #[error("the grant cannot be read ({0})")]
     Unreadable(String),
-    #[error("the grant has {0} bytes, more than {MAX}")]
+    #[error("the grant has {0} bytes, more than {MAX_GRANT}")]
     TooLarge(usize),
     #[error("the grant is for validator {found}, and {expected} was asked for")]
     OtherValidator { found: String, expected: ValidatorId },
@@ -96,6 +96,22 @@ impl Grant {
     pub fn bytes(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("a grant is a struct with text keys")
     }
+
+    /// SHA-256 of what is signed, in hex: what the next grant names as `previous`. Not of the signature: the same words,
+    /// signed again or written in another way, are the same grant.
+    #[must_use]
+    pub fn digest(&self) -> String {
+        Sha256::digest(self.bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// Whether its number may come directly after that one. An adoption passes over numbers that a session has, or that
+    /// were known elsewhere; what makes a machine sign passes over none.
+    pub(super) fn comes_after(&self, before: u64) -> bool {
+        match self.owner {
+            GrantPlace::Home { .. } => self.number > before,
+            GrantPlace::Cloud { .. } => before.checked_add(1) == Some(self.number),
+        }
+    }
 }
 
 impl SignedGrant {
@@ -110,11 +126,11 @@ impl SignedGrant {
             grant: Grant,
             signature: String,
         }
-        if bytes.len() > MAX {
+        if bytes.len() > MAX_GRANT {
             return Err(GrantError::TooLarge(bytes.len()));
         }
         let written: Written =
-            serde_json::from_slice(bytes).map_err(|error| GrantError::Unreadable(error.to_string()))?;
+            serde_json::from_slice(bytes).map_err(|error| GrantError::Unreadable(one_line(&error.to_string(), 200)))?;
         Ok(Self { grant: written.grant, signature: written.signature })
     }
 
@@ -148,11 +164,11 @@ impl SignedGrant {
     ) -> Result<VerifiedGrant, GrantError> {
         let grant = &self.grant;
         if grant.validator != *validator {
-            let found = grant.validator.to_string();
+            let found = brief(grant.validator.as_str());
             return Err(GrantError::OtherValidator { found, expected: validator.clone() });
         }
         if grant.chain != chain {
-            return Err(GrantError::OtherChain { found: grant.chain.clone(), expected: chain.to_owned() });
+            return Err(GrantError::OtherChain { found: brief(&grant.chain), expected: chain.to_owned() });
         }
         if !(1..=MAX_NUMBER).contains(&grant.number) {
             return Err(GrantError::Number(grant.number));
@@ -160,13 +176,12 @@ impl SignedGrant {
         let signed = sshsig::verify(&self.signature, NAMESPACE, &grant.bytes())?;
         let names = allowed.names_of(&signed.by).ok_or_else(|| GrantError::Signer(signed.by.fingerprint()))?;
         if !names.contains(&grant.by.as_str()) {
-            return Err(GrantError::Principal { by: grant.by.clone(), allowed: names.join(", ") });
+            return Err(GrantError::Principal { by: brief(&grant.by), allowed: brief(&names.join(", ")) });
         }
         if signed.untouched && !allow_untouched {
             return Err(GrantError::Untouched);
         }
-        // Not the signature: the same words, signed again or written in another way, are the same grant.
-        let digest = hex(&grant.bytes());
+        let digest = grant.digest();
         Ok(VerifiedGrant { grant: self.grant, digest, key: signed.by.fingerprint() })
     }
 }
@@ -215,8 +230,8 @@ impl VerifiedGrant {
         let broken = |why| GrantError::Chain { number: self.grant.number, before: before.grant.number, why };
         if self.grant.chain != before.grant.chain {
             Err(broken("it is for another chain"))
-        } else if before.grant.number.checked_add(1) != Some(self.grant.number) {
-            Err(broken("its number is not the next one"))
+        } else if !self.grant.comes_after(before.grant.number) {
+            Err(broken("its number is not a next one"))
         } else if self.grant.previous.as_deref() != Some(&before.digest) {
             Err(broken("it names another grant as the one before"))
         } else {
@@ -257,8 +272,4 @@ impl VerifiedGrant {
             }
         }
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -63,11 +63,16 @@ impl Session {
     /// How long it must not have changed to be old: until its holder has stopped for certain. `None`: never.
     #[must_use]
     pub fn old_after(&self) -> Option<Duration> {
-        let ttl = Duration::from_secs(self.ttl_seconds.into());
         match self.on_loss {
             OnLedgerLoss::Run => None,
-            OnLedgerLoss::Stop => Some(ttl + ttl / DRIFT + SLACK),
+            OnLedgerLoss::Stop => Some(Self::old_with(Duration::from_secs(self.ttl_seconds.into()))),
         }
+    }
+
+    /// The same of any session with this ttl.
+    #[must_use]
+    pub fn old_with(ttl: Duration) -> Duration {
+        ttl.saturating_add(ttl / DRIFT).saturating_add(SLACK)
     }
 
     /// Whether nobody can be signing under it: it was given back, or it has not changed for long enough.
@@ -82,8 +87,13 @@ impl Session {
     /// held is none: home may never have been started through a gate.
     #[must_use]
     pub fn is_fence(&self, unchanged: Duration) -> bool {
-        let was_held = self.holder.is_some() || !self.held.is_empty();
-        was_held && self.is_free(unchanged)
+        self.was_held() && self.is_free(unchanged)
+    }
+
+    /// Whether a gate has ever taken it.
+    #[must_use]
+    pub fn was_held(&self) -> bool {
+        self.holder.is_some() || !self.held.is_empty()
     }
 
     /// As a holder writes it when it takes or renews it. The number stays: raising it is for people.
@@ -131,5 +141,12 @@ impl Session {
     #[must_use]
     pub fn raised_to(&self, number: u64, write: Uuid) -> Self {
         Self { number: self.number.max(number), write, ..self.clone() }
+    }
+
+    /// As a person raises and frees it who has stated that nothing at home can sign. The times in which it was held stay as
+    /// they were confirmed.
+    #[must_use]
+    pub fn freed_at(&self, number: u64, write: Uuid) -> Self {
+        Self { holder: None, ..self.raised_to(number, write) }
     }
 }

@@ -3,6 +3,7 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use super::{NAMESPACE, SshKey, SshsigError};
+use crate::domain::{brief, one_line};
 
 /// The largest file that is read, in bytes.
 const MAX: usize = 64 * 1024;
@@ -29,7 +30,7 @@ pub enum SignersError {
     TooLarge,
     #[error(
         "allowed_signers names no key that may sign{}: write a line `you@example.org namespaces=\"{NAMESPACE}\" ssh-ed25519 AAAA…`",
-        .0.iter().map(|problem| format!("; {problem}")).collect::<String>()
+        one_line(&.0.iter().map(|problem| format!("; {problem}")).collect::<String>(), 220)
     )]
     Nobody(Vec<String>),
 }
@@ -71,7 +72,8 @@ impl AllowedSigners {
     }
 
     /// Whether this key may sign at all, and as whom.
-    pub(super) fn names_of(&self, key: &SshKey) -> Option<Vec<&str>> {
+    #[must_use]
+    pub fn names_of(&self, key: &SshKey) -> Option<Vec<&str>> {
         let lines = self.signers.iter().filter(|signer| signer.key == *key);
         let names: Vec<_> = lines.flat_map(|signer| signer.principals.iter().map(String::as_str)).collect();
         (!names.is_empty()).then_some(names)
@@ -84,7 +86,7 @@ fn parse(line: &str) -> Result<Option<AllowedSigner>, String> {
     let principals = words.next().unwrap_or_default();
     let principals: Vec<String> = principals.trim_matches('"').split(',').map(str::to_owned).collect();
     if let Some(bad) = principals.iter().find(|name| name.is_empty() || name.contains(['*', '?', '!', '"'])) {
-        return Err(format!("\"{bad}\" is a pattern or empty; write the name of one person"));
+        return Err(format!("\"{}\" is a pattern or empty; write the name of one person", brief(bad)));
     }
     let mut kind = words.next().ok_or("it has no key")?;
     let mut ours = true;
@@ -105,7 +107,7 @@ fn parse(line: &str) -> Result<Option<AllowedSigner>, String> {
         _ => "its key is damaged".into(),
     })?;
     if key.kind() != kind {
-        return Err(format!("it says {kind} and the key is {}", key.kind()));
+        return Err(format!("it says {} and the key is {}", brief(kind), key.kind()));
     }
     Ok(ours.then_some(AllowedSigner { principals, key }))
 }
@@ -128,7 +130,7 @@ fn namespace(option: &str) -> Result<bool, String> {
         "valid-before" | "valid-after" | "cert-authority" => {
             Err(format!("the option {name} is not supported: remove it; to end a key's right remove its line"))
         }
-        _ => Err(format!("the option {} is unknown", name.chars().take(32).collect::<String>())),
+        _ => Err(format!("the option {} is unknown", one_line(name, 32))),
     }
 }
 

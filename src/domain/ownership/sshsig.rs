@@ -10,6 +10,8 @@ use ring::signature::{
 };
 use sha2::{Digest as _, Sha256, Sha512};
 
+use crate::domain::one_line;
+
 const MAGIC: &[u8] = b"SSHSIG";
 const BEGIN: &str = "-----BEGIN SSH SIGNATURE-----";
 const END: &str = "-----END SSH SIGNATURE-----";
@@ -79,10 +81,15 @@ impl SshKey {
                 let key = point(&mut rest, "nistp256", 65)?;
                 Parts::Sk { kind: SK_P256, key, application: rest.string()?.to_vec() }
             }
-            other => return Err(SshsigError::Kind(other.chars().take(64).collect())),
+            other => return Err(SshsigError::Kind(one_line(other, 64))),
         };
         rest.end()?;
         Ok(Self { blob: blob.to_vec(), parts })
+    }
+
+    #[cfg(test)]
+    pub(super) fn blob(&self) -> &[u8] {
+        &self.blob
     }
 
     /// As `ssh-keygen -l` prints it: `SHA256:` and base64 without padding.
@@ -136,7 +143,7 @@ pub(super) fn verify(armoured: &str, namespace: &'static str, message: &[u8]) ->
     let signature = rest.string()?;
     rest.end()?;
     if found != namespace {
-        return Err(SshsigError::Namespace { found: found.chars().take(64).collect(), expected: namespace });
+        return Err(SshsigError::Namespace { found: one_line(found, 64), expected: namespace });
     }
     let digest = match hash {
         "sha256" => Sha256::digest(message).to_vec(),

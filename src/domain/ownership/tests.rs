@@ -7,7 +7,7 @@ use super::*;
 use crate::domain::{Owner, Time, ValidatorId};
 
 const GRANT: &str = include_str!("../../../tests/signatures/grant.json");
-const ALLOWED: &str = include_str!("../../../tests/signatures/allowed_signers");
+pub(super) const ALLOWED: &str = include_str!("../../../tests/signatures/allowed_signers");
 
 macro_rules! signature {
     ($name:literal) => {
@@ -15,7 +15,7 @@ macro_rules! signature {
     };
 }
 
-const ACCEPTED: [(&str, &str); 7] = [
+pub(super) const ACCEPTED: [(&str, &str); 7] = [
     signature!("ed25519"),
     signature!("ecdsa-256"),
     signature!("ecdsa-384"),
@@ -25,21 +25,21 @@ const ACCEPTED: [(&str, &str); 7] = [
     signature!("ecdsa-sk"),
 ];
 
-const CHAIN: &str = "0x9143aa7c615a7f7115e2b6aac319c03529df8242ae705fba9df39b79c59fa8b1";
+pub(super) const CHAIN: &str = "0x9143aa7c615a7f7115e2b6aac319c03529df8242ae705fba9df39b79c59fa8b1";
 
-fn eth_0() -> ValidatorId {
+pub(super) fn eth_0() -> ValidatorId {
     ValidatorId::new("eth-0").unwrap()
 }
 
-fn grant() -> Grant {
+pub(super) fn grant() -> Grant {
     serde_json::from_str(GRANT).unwrap()
 }
 
-fn signed(signature: &str) -> SignedGrant {
+pub(super) fn signed(signature: &str) -> SignedGrant {
     SignedGrant { grant: grant(), signature: signature.to_owned() }
 }
 
-fn allowed() -> AllowedSigners {
+pub(super) fn allowed() -> AllowedSigners {
     AllowedSigners::parse(ALLOWED).unwrap()
 }
 
@@ -216,9 +216,19 @@ fn grants_follow_each_other_by_number_digest_and_chain() {
     let first = operator.verified(grant());
     let second = operator.verified(after(&first));
     second.follows(&first).unwrap();
+    // An adoption passes over numbers that were known elsewhere; what makes a machine sign passes over none.
+    let home = GrantPlace::Home { site: "home".into() };
+    let (zone, boot_id) = ("z".into(), "b".into());
+    let cloud = GrantPlace::Cloud { project: "p".into(), zone, instance_id: 7.into(), boot_id };
+    let gap = |owner: &GrantPlace| Grant { number: 12, owner: owner.clone(), ..after(&first) };
+    operator.verified(gap(&home)).follows(&first).unwrap();
+    let link = |grant: &Grant| GrantLink::of(grant, Some(first.grant()));
+    assert_eq!((link(&gap(&home)), link(&gap(&cloud))), (GrantLink::Ok, GrantLink::Broken));
+    assert_eq!(link(&Grant { previous: Some("00".into()), ..gap(&home) }), GrantLink::MissingCopy);
     let broken = |grant: Grant| operator.verified(grant).follows(&first).unwrap_err();
     for grant in [
-        Grant { number: 10, ..after(&first) },
+        Grant { number: 10, owner: cloud.clone(), ..after(&first) },
+        Grant { number: 8, owner: home, ..after(&first) },
         Grant { number: 8, ..after(&first) },
         Grant { previous: None, ..after(&first) },
         Grant { previous: Some(second.digest().to_owned()), ..after(&first) },

@@ -122,7 +122,7 @@ fn nowhere(nodes: Vec<(&str, NodeState)>) -> Facts {
     let facts = Facts { all_nodes: Known::Is(nodes), ..well() };
     facts.with_pod(|pod| {
         (pod.node, pod.ready, pod.phase) = (None, false, PodPhase::Pending);
-        pod.unschedulable = Some(said.into());
+        (pod.unschedulable, pod.created_at) = (Some(said.into()), ago(seconds(30)));
     })
 }
 
@@ -140,9 +140,71 @@ fn only_the_taints_of_a_dead_node_make_a_drain_an_outage() {
     };
     let question = said("node-role.kubernetes.io/control-plane");
     assert_eq!((question.verdict, question.hold), (Verdict::Unknown, true), "{}", question.cause);
-    for dead in ["node.kubernetes.io/unreachable", "node.kubernetes.io/not-ready"] {
-        assert_eq!(said(dead).verdict, Verdict::Down, "{dead}");
+    for trouble in ["unreachable", "not-ready", "disk-pressure", "memory-pressure", "pid-pressure"] {
+        assert_eq!(said(&format!("node.kubernetes.io/{trouble}")).verdict, Verdict::Down, "{trouble}");
     }
+}
+
+/// Who drained it, a human or a program, has not come back to it.
+#[test]
+fn a_drain_is_maintenance_for_two_hours_and_then_an_outage() {
+    let (short, long) = (Span::from_mins(119), Span::from_hours(2));
+    let closed = vec![("attic", node(Ready::True, true))];
+    let unseen = |since| nowhere(closed.clone()).with_pod(|pod| pod.created_at = ago(since));
+    let seen = |since| {
+        let pod = Pod { node: Some("attic".into()), ..Pod::default() };
+        let gone = GonePod { pod, at: ago(since), node_was_sick: false, node_was_cordoned: true };
+        // A second eviction has taken its first successor.
+        Facts { gone: Some(gone), ..unseen(seconds(30)) }
+    };
+    let evicted = |since| {
+        let mut facts = Facts { pods: Known::Is(Vec::new()), ..seen(since) };
+        facts.gone.as_mut().unwrap().pod.disruption = Some("EvictionByEvictionAPI".into());
+        facts
+    };
+    for (of, name) in
+        [(&unseen as &dyn Fn(Span) -> Facts, "unseen"), (&seen, "seen"), (&evicted, "without a successor")]
+    {
+        let within = judged(&of(short));
+        assert_eq!((within.verdict, within.hold), (Verdict::Unknown, true), "{name}: {}", within.cause);
+        assert!(within.review_at.is_some_and(|at| at <= NOW + Span::from_mins(1)), "{name}: it is judged again then");
+        let late = judged(&of(long));
+        assert_eq!((late.verdict, late.hold), (Verdict::Down, false), "{name}: {}", late.cause);
+    }
+}
+
+#[test]
+fn a_pod_that_its_kubelet_has_evicted_is_an_outage_beside_a_closed_node() {
+    let closed = || nowhere(vec![("cellar", node(Ready::True, true)), ("attic", node(Ready::True, false))]);
+    let left = |disruption: &str, reason: Option<&str>, span| Pod {
+        phase: PodPhase::Failed,
+        disruption: Some(disruption.into()),
+        reason: reason.map(Into::into),
+        taken_at: Some(ago(span)),
+        ..Pod::default()
+    };
+    let with = |left| judged(&Facts { left_over: Some(left), ..closed() });
+    assert!(judged(&closed()).hold);
+    let evicted = with(left("TerminationByKubelet", Some("Evicted"), seconds(31)));
+    assert_eq!((evicted.verdict, evicted.hold), (Verdict::Down, false), "{}", evicted.cause);
+    assert!(with(left("EvictionByEvictionAPI", None, seconds(31))).hold, "a drain leaves what it evicts as well");
+    assert!(with(left("TerminationByKubelet", Some("Evicted"), Span::from_hours(20))).hold, "that was another one");
+    // Where the scheduler names no taint, the node says that it is short of something.
+    let pressed = NodeState { pressures: vec!["DiskPressure".into()], ..node(Ready::True, false) };
+    let facts = nowhere(vec![("cellar", node(Ready::True, true)), ("attic", pressed)]);
+    assert_eq!(judged(&facts).verdict, Verdict::Down);
+}
+
+/// The API server's note of the template moves with each change of a field by the same writer.
+#[test]
+fn a_pod_of_the_changed_template_is_not_older_than_the_change() {
+    let since = |pod, noted| {
+        let facts = Facts { changed_at: Some(ago(noted)), ..changed(crashing()) };
+        judged(&facts.with_pod(|it| it.created_at = ago(pod))).verdict
+    };
+    assert_eq!(since(DAY, seconds(60)), Verdict::Down);
+    assert_eq!(since(Span::from_hours(23), seconds(60)), Verdict::Unknown);
+    assert_eq!(since(seconds(60), DAY), Verdict::Down);
 }
 
 #[test]

@@ -147,7 +147,7 @@ fn any_pod() -> impl Strategy<Value = Pod> {
         |(deleting, ready, placed, phase, state, restarts)| Pod {
             name: "validator-0".into(),
             node: placed.then(|| "attic".into()),
-            deleting,
+            deleting: deleting.then_some(NOW),
             ready,
             phase,
             idle_since: Some(ago(Span::from_hours(1))),

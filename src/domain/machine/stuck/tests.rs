@@ -15,6 +15,7 @@ fn standby() -> Standby {
         rung: Rung { zone: "z".into(), machine_type: "t".into() },
         since: at(0),
         ready: false,
+        ready_since: None,
         extra: None,
         spoke_at: Some(at(0)),
     }

@@ -1,0 +1,158 @@
+//! What all sites together have seen of a validator: its silence from outside home, and the epochs with duties.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Epoch, EpochSeen, SiteEpochs, site::SiteTiming};
+use crate::domain::{
+    Interval, Span, Time, TimeExt,
+    gates::{DutyEpochs, NODES, SilentEpochs},
+};
+
+/// The records of all sites, epoch by epoch.
+#[derive(Clone, Debug, Default)]
+pub struct ChainSightings {
+    timing: Option<SiteTiming>,
+    epochs: BTreeMap<u64, Sighting>,
+    finalised: Option<Epoch>,
+}
+
+/// What is known of one epoch.
+#[derive(Clone, Debug, Default)]
+struct Sighting {
+    /// Anybody has seen one, home included: that counts wherever it was seen.
+    duty: bool,
+    /// Who says *silent*.
+    outside: BTreeSet<u32>,
+    at_home: BTreeSet<u32>,
+}
+
+impl ChainSightings {
+    /// Of records that were checked ([`SiteEpochs::check`]), each with whether that site is home.
+    ///
+    /// # Errors
+    /// They do not agree when an epoch begins, and nothing says who is right.
+    pub fn of<'a>(records: impl IntoIterator<Item = (&'a SiteEpochs, bool)>) -> Result<Self, String> {
+        let mut all = Self::default();
+        for (record, is_home) in records {
+            if *all.timing.get_or_insert(record.timing()) != record.timing() {
+                return Err("the sites do not agree about the chain's genesis and epochs: correct their nodes".into());
+            }
+            // What home says to be finalised would let silence count that nobody outside has seen settled.
+            if !is_home {
+                all.finalised = all.finalised.max(record.finalised());
+            }
+            for (epoch, seen, nodes) in record.epochs() {
+                let sighting = all.epochs.entry(epoch).or_default();
+                match (seen, is_home) {
+                    (EpochSeen::Unknown, _) => {}
+                    (EpochSeen::Duty, _) => sighting.duty = true,
+                    (EpochSeen::Silent, false) => sighting.outside.extend(nodes),
+                    (EpochSeen::Silent, true) => sighting.at_home.extend(nodes),
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    /// Silent epochs in a row up to the last that was judged, those that began after `since`. Where fewer than
+    /// [`NODES`] places saw the older ones, only the newer ones count.
+    #[must_use]
+    pub fn silent_outside(&self, since: Time) -> Option<SilentEpochs> {
+        self.silent(since, |sighting| &sighting.outside)
+    }
+
+    /// The same as home has it, which is shown and not counted.
+    #[must_use]
+    pub fn silent_at_home(&self, since: Time) -> Option<SilentEpochs> {
+        self.silent(since, |sighting| &sighting.at_home)
+    }
+
+    /// How many of [`Self::silent_outside`] nobody can show to be otherwise: an attestation may be in a block of the next
+    /// epoch, so that has to be final too.
+    #[must_use]
+    pub fn silent_finalised(&self, since: Time) -> Option<u64> {
+        let SilentEpochs { count, last, .. } = self.silent_outside(since)?;
+        let settled = self.finalised?.0.saturating_sub(1).min(last + 1);
+        Some(settled.saturating_sub(last + 1 - count))
+    }
+
+    fn silent(&self, since: Time, nodes: impl Fn(&Sighting) -> &BTreeSet<u32>) -> Option<SilentEpochs> {
+        let timing = self.timing?;
+        let anybody = self.epochs.values().any(|sighting| !nodes(sighting).is_empty());
+        let judged = |sighting: &Sighting| !nodes(sighting).is_empty() || sighting.duty;
+        let (last, _) = self.epochs.iter().rev().find(|(_, sighting)| anybody && judged(sighting))?;
+        let mut places = Vec::new();
+        for epoch in (0..=*last).rev() {
+            let sighting = self.epochs.get(&epoch).filter(|sighting| !sighting.duty && !nodes(sighting).is_empty());
+            let Some(sighting) = sighting.filter(|_| timing.interval(epoch).from >= since) else { break };
+            places.push(nodes(sighting).len());
+        }
+        let enough = places.iter().take_while(|places| **places >= NODES).count();
+        places.truncate(if enough > 0 { enough } else { places.len() });
+        let about = timing.interval(*last);
+        let count = places.len() as u64;
+        let from = if count == 0 { about.to } else { timing.interval(*last + 1 - count).from };
+        Some(SilentEpochs {
+            count,
+            last: *last,
+            nodes: places.into_iter().min().unwrap_or_default(),
+            about: Interval { from, to: about.to },
+            each: timing.each(),
+        })
+    }
+
+    /// In which epochs these keys had duties, by anybody's record, and of how much time between `since` and `until` that is
+    /// known: the silence of an outage says nothing about who signed before it.
+    #[must_use]
+    pub fn duties(&self, since: Time, until: Time) -> DutyEpochs {
+        let Some(timing) = self.timing else { return DutyEpochs::default() };
+        let (mut known, mut with) = (Span::ZERO, Vec::new());
+        for (epoch, sighting) in &self.epochs {
+            let about = timing.interval(*epoch);
+            let is_known = sighting.duty || !sighting.outside.is_empty() || !sighting.at_home.is_empty();
+            if is_known && about.from >= since && about.from <= until {
+                known = known.saturating_add(timing.each());
+            }
+            if sighting.duty {
+                with.push(about);
+            }
+        }
+        DutyEpochs { known, with }
+    }
+
+    /// When the first epoch with a duty began that began at this moment or later.
+    #[must_use]
+    pub fn duty_since(&self, at: Time) -> Option<Time> {
+        self.duties(at, Time::MAX).with.iter().map(|epoch| epoch.from).find(|from| *from >= at)
+    }
+
+    /// How many whole epochs lie between these moments. `None` when no record says how long one is.
+    #[must_use]
+    pub fn whole_epochs(&self, from: Time, to: Time) -> Option<u64> {
+        let timing = self.timing?;
+        let length = timing.each().as_nanos();
+        let since = |at: Time| at.duration_since(timing.genesis).as_nanos();
+        let first = since(from).div_euclid(length) + i128::from(since(from).rem_euclid(length) != 0);
+        u64::try_from(since(to).div_euclid(length) - first).ok().or(Some(0))
+    }
+
+    /// Whether any record says anything.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.epochs.is_empty()
+    }
+}
+
+impl SiteTiming {
+    pub(super) fn each(self) -> Span {
+        Span::from_millis(i64::try_from(self.epoch_ms).unwrap_or(i64::MAX))
+    }
+
+    pub(super) fn interval(self, epoch: u64) -> Interval {
+        let start = |epoch: u64| {
+            let millis = u128::from(epoch) * u128::from(self.epoch_ms);
+            self.genesis.plus(Span::from_millis(i64::try_from(millis).unwrap_or(i64::MAX)))
+        };
+        Interval { from: start(epoch), to: start(epoch.saturating_add(1)) }
+    }
+}
