@@ -3,9 +3,13 @@
 
 use async_trait::async_trait;
 
+mod promotion;
+
+pub use promotion::*;
+
 use crate::domain::{
     ActionId, CreateOutcome, Delivery, IncidentId, InstanceRef, Machine, Message, Span, StandbySpec, ValidatorId,
-    Written,
+    Written, ownership::OwnershipView,
 };
 
 // ---------------------------------------------------------------------------------------------------- ledger
@@ -292,20 +296,11 @@ pub struct IncompleteList {
     pub why: String,
 }
 
-/// A machine that was checked, just now, against `owners/`, `sessions/`, its labels and its report, and may be deleted.
+/// A machine that was checked, just now, against `owners/`, `sessions/`, `promotions/`, its labels and its report, and may be deleted.
 ///
 /// **Invariant:** only [`Unpromoted::check`] makes one, so nothing can ask the cloud to delete a machine unchecked.
 #[derive(Clone, Debug)]
 pub struct Unpromoted(InstanceRef);
-
-/// What the check has to know beside the machine itself.
-#[derive(Clone, Copy, Debug)]
-pub struct OwnershipView<'a> {
-    /// Bytes of `owners/<validator>`, if there are any. In doubt it names the cloud.
-    pub owner: Option<&'a [u8]>,
-    /// Bytes of `sessions/<validator>`, if there are any.
-    pub session: Option<&'a [u8]>,
-}
 
 /// Why a machine must not be touched.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -321,7 +316,8 @@ pub struct Untouchable {
 impl Unpromoted {
     /// Lets a machine through only if nothing speaks for a signer on it.
     ///
-    /// An owner or session record that exists and is not plainly *home's* counts as the cloud's.
+    /// Home needs no grant while nobody has ever signed one. Once there is one, only a verified grant for home with a session
+    /// that is not above it lets a machine through.
     ///
     /// # Errors
     /// [`Untouchable`] names the check that failed.
@@ -329,9 +325,9 @@ impl Unpromoted {
         seen: &Observed,
         validator: &ValidatorId,
         incident: IncidentId,
-        view: OwnershipView<'_>,
+        view: &OwnershipView,
     ) -> Result<Self, Untouchable> {
-        use crate::domain::Role;
+        use crate::domain::{Owner, Role};
         let machine = &seen.machine;
         let because = |reason: String| Untouchable { machine: machine.instance.to_string(), reason, for_now: false };
         let refuse = |reason: String| Err(because(reason));
@@ -358,12 +354,18 @@ impl Unpromoted {
             // does not.
             Written::Report(_) | Written::Starting(_) | Written::Nothing => {}
         }
-        for (what, record) in [("owner", view.owner), ("session", view.session)] {
-            if let Some(bytes) = record
-                && !is_home(bytes)
-            {
-                return refuse(format!("the ledger's {what} record does not name home"));
+        if let Some(why) = view.promotion_forbids(&machine.instance.id) {
+            return refuse(why);
+        }
+        match view.owner() {
+            Ok(Owner::Unknown | Owner::Home) => {}
+            Ok(Owner::Moving { number }) => {
+                return refuse(format!("a promotion is under way: the session's number is {number}"));
             }
+            Ok(Owner::Cloud { number, instance, .. }) => {
+                return refuse(format!("grant {number} says that the machine {instance} signs"));
+            }
+            Err(why) => return refuse(format!("who may sign is not known: {why}")),
         }
         Ok(Self(machine.instance.clone()))
     }
@@ -372,11 +374,6 @@ impl Unpromoted {
     pub fn instance(&self) -> &InstanceRef {
         &self.0
     }
-}
-
-fn is_home(record: &[u8]) -> bool {
-    serde_json::from_slice::<serde_json::Value>(record)
-        .is_ok_and(|value| value.get("place").and_then(|place| place.as_str()) == Some("home"))
 }
 
 /// How long one call to the cloud may take, so that an action ends before the lease it was started under.
@@ -398,6 +395,30 @@ pub trait Notifier: Send + Sync + 'static {
     async fn send(&self, message: &Message, id: uuid::Uuid, to: &[String]) -> Delivery;
     /// What would fail on the day. Nothing is sent.
     async fn check(&self) -> Vec<Finding>;
+}
+
+/// What the chain shows of some keys, asked of beacon nodes: before a gate starts its command, and before a session that
+/// is missing is made again.
+#[async_trait]
+pub trait Duties: Send + Sync {
+    /// Which epoch it is, by what the beacon nodes say, with its times by the chain's genesis.
+    ///
+    /// # Errors
+    /// Why nobody can say, in words.
+    async fn now(&self) -> Result<crate::domain::gate::EpochSpan, String>;
+    /// Whether these keys did anything in this epoch, which is over.
+    async fn in_epoch(&self, epoch: crate::domain::chain::Epoch) -> DutySeen;
+}
+
+/// What an epoch shows. Only `None` proves anything.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DutySeen {
+    /// No duty by any of them, while a control group did its own.
+    None,
+    /// At least one of them signed.
+    Some { keys: usize },
+    /// In words: a node that lags, is on another chain, has no liveness, or whose control group is silent too.
+    Unknown(String),
 }
 
 /// The time, and waiting for it.
