@@ -4,8 +4,8 @@
 //! it says is a hint: who controls the machine controls the report.
 //!
 //! Pure are the judges of one kind of node each, [`ethereum`], [`cometbft`] and [`cardano`], with [`head`] and
-//! [`pace`], and also [`signer`], [`clock`] and [`report`]; [`generic`] asks its probes, [`machine`] and [`restarts`]
-//! read, and [`watch`] does it all again every half a minute.
+//! [`pace`], and also [`signer`], [`clock`] and [`report`]; [`generic`] asks its probes,
+//! [`promotion`] the gate of a promoted machine, [`machine`] and [`restarts`] read, and [`watch`] does it all again every half a minute.
 
 pub mod cardano;
 pub mod clock;
@@ -17,6 +17,7 @@ pub mod head;
 pub mod health;
 pub mod machine;
 pub mod pace;
+pub mod promotion;
 pub mod report;
 pub mod restarts;
 pub mod signer;

@@ -13,8 +13,10 @@ use crate::runtime::Handle;
 
 pub mod alerts;
 pub mod chain;
+pub mod gate;
 pub mod kube;
 pub mod monitor;
+pub mod owner;
 pub mod probes;
 pub mod process;
 

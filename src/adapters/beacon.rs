@@ -21,13 +21,19 @@ use crate::{
 mod api;
 mod client;
 mod control;
+mod duties;
 mod local;
+mod missed;
 mod node;
 mod probe;
+mod unwatched;
 mod wire;
 
+pub use duties::{BeaconDuties, NodeRemedies};
 pub use local::{LocalLook, LocalNode};
-pub use probe::{NodeProbe, followed, probe};
+pub use missed::{agreed, missed};
+pub use probe::{ChainNow, NodeProbe, followed, present, probe};
+pub use unwatched::{NodeNow, UnwatchedNodes};
 
 use client::Client;
 use control::Sampler;
@@ -89,17 +95,11 @@ impl BeaconWatch {
         validators: Vec<(ValidatorId, Vec<PublicKey>)>,
         clock: Arc<dyn Clock>,
     ) -> reqwest::Result<Self> {
-        let mut rng = config.seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed);
-        let mut nodes = Vec::new();
-        for node in config.nodes {
-            let client = Client::new(&node.url, config.timeout)?;
-            let (expected, sampler) = (config.genesis_root.clone(), Sampler::new(rng.fork()));
-            nodes.push(WatchedNode::new(node.name, client, expected, config.timeout, sampler, clock.clone()));
-        }
+        let into_slot = config.into_slot.clamp(0.0, 0.9);
+        let nodes = nodes(config, &clock)?;
         let mut all_keys: Vec<PublicKey> = validators.iter().flat_map(|(_, keys)| keys).copied().collect();
         all_keys.sort_unstable();
         all_keys.dedup();
-        let into_slot = config.into_slot.clamp(0.0, 0.9);
         Ok(Self { nodes, validators, all_keys, into_slot, clock, reported_to: Time::UNIX_EPOCH, reported: None })
     }
 
@@ -220,6 +220,16 @@ impl BeaconWatch {
         self.reported_to = reported_to;
         tx.send(observation).await
     }
+}
+
+fn nodes(config: BeaconConfig, clock: &Arc<dyn Clock>) -> reqwest::Result<Vec<WatchedNode>> {
+    let mut rng = config.seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed);
+    let node = |node: NodeConfig| {
+        let client = Client::new(&node.url, config.timeout)?;
+        let (expected, sampler) = (config.genesis_root.clone(), Sampler::new(rng.fork()));
+        Ok(WatchedNode::new(node.name, client, expected, config.timeout, sampler, clock.clone()))
+    };
+    config.nodes.into_iter().map(node).collect()
 }
 
 fn log(look: &NodeEpoch) {

@@ -16,7 +16,10 @@ use url::Url;
 
 use crate::{
     bundle::Bundle,
-    domain::{ActionId, CreateOutcome, InstanceId, InstanceRef, Machine, MachineState, Rung, StandbySpec, Written},
+    domain::{
+        ActionId, CreateOutcome, InstanceId, InstanceRef, Machine, MachinePower, MachineState, Rung, StandbySpec,
+        Written,
+    },
     ports::{CloudError, Machines, Observed, Scope, Unpromoted},
 };
 
@@ -25,12 +28,14 @@ mod check;
 mod errors;
 mod look;
 mod operation;
+mod promotion;
 mod read;
 mod retain;
 mod search;
 
-pub use check::{LOOKED_AT, PERMISSIONS};
+pub use check::{KEPT_PERMISSIONS, LOOKED_AT, PERMISSIONS};
 use errors::{Failure, classify};
+pub use promotion::PROMOTION_PERMISSIONS;
 
 /// what distinguishes our machines from others.
 pub const APP: &str = "failover";
@@ -134,10 +139,26 @@ impl Gce {
         }
     }
 
-    /// This very machine, by its numeric id: one of the same name made later is another.
+    /// This very machine, by its numeric id: one of the same name made later is another, and a promotion renames it. It is
+    /// gone only when no machine of its zone has its number. A list is not bound to names, as `get` is for the watcher.
     async fn get_exactly(&self, instance: &InstanceRef) -> Result<Option<Instance>, Failure> {
-        let found = self.get(&instance.zone, &instance.name).await?;
-        Ok(found.filter(|found| found.id.map(InstanceId::from).as_ref() == Some(&instance.id)))
+        let is_it = |found: &Instance| found.id.map(InstanceId::from).as_ref() == Some(&instance.id);
+        if let Some(found) = self.get(&instance.zone, &instance.name).await?.filter(is_it) {
+            return Ok(Some(found));
+        }
+        // Under whatever name, and also when somebody has taken its labels away: only what no list shows is gone.
+        let all = self.listed_in(&instance.zone, None).await?;
+        Ok(all.into_iter().find(is_it))
+    }
+
+    /// Whether this machine has ended: TERMINATED, as Compute Engine says. One that is suspended has not, it resumes with its
+    /// memory. `None` when it is gone.
+    ///
+    /// # Errors
+    /// [`CloudError`] when that cannot be told.
+    pub async fn is_terminated(&self, instance: &InstanceRef) -> Result<Option<bool>, CloudError> {
+        let found = self.get_exactly(instance).await?;
+        Ok(found.map(|found| promotion::power(found.status.as_ref()) == MachinePower::Terminated))
     }
 
     /// Something of this name exists: a machine is ours only if its labels are this very incident's, and a disk
@@ -242,7 +263,7 @@ impl Machines for Gce {
             let why = format!("{instance} lost its name, its zone, its id or the label of this site");
             return Err(CloudError::Unknown(why));
         };
-        let written = self.written(instance).await?;
+        let written = self.written(&machine.instance).await?;
         Ok(Some(Observed { machine, written }))
     }
 
@@ -258,7 +279,13 @@ impl Machines for Gce {
         // Both within the time of one call: the caller expects the change to have ended by then.
         let asked = async {
             match self.get_exactly(instance).await? {
-                Some(_) => self.bounded(self.once(request).send()).await.map(Some),
+                Some(found) if found.name.as_ref() == Some(&instance.name) => {
+                    self.bounded(self.once(request).send()).await.map(Some)
+                }
+                Some(found) => {
+                    let name = found.name.unwrap_or_default();
+                    Err(Failure::Refused(format!("{instance} is called {name} by now: somebody keeps it")))
+                }
                 None => Ok(None),
             }
         };

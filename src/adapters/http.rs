@@ -3,7 +3,7 @@
 use std::{sync::LazyLock, time::Duration};
 
 use http::{HeaderValue, header::AUTHORIZATION};
-use rustls::ClientConfig;
+use rustls::{ClientConfig, RootCertStore};
 use rustls_platform_verifier::ConfigVerifierExt;
 
 use crate::files;
@@ -17,22 +17,25 @@ pub fn install_tls_provider() {
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
-/// The system's certificate authorities, read once for all clients: a client that reads its own parses 150 of them.
-static SYSTEM_ROOTS: LazyLock<Result<ClientConfig, rustls::Error>> = LazyLock::new(|| {
+/// The certificate authorities, read once for all clients: a client that reads its own parses 150 of them.
+///
+/// They are the system's. Where it has none, as beside a program in a small image of somebody else's, they are
+/// Mozilla's as of the build; a file of one's own in `SSL_CERT_FILE` counts as the system's.
+static ROOTS: LazyLock<ClientConfig> = LazyLock::new(|| {
     install_tls_provider();
-    ClientConfig::with_platform_verifier()
+    ClientConfig::with_platform_verifier().unwrap_or_else(|error| {
+        tracing::info!("this system has no certificate authorities ({error}): those of this program are used");
+        let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+        ClientConfig::builder().with_root_certificates(roots).with_no_client_auth()
+    })
 });
 
 /// A client that follows no redirect (a token must not travel to another host) and never waits without end.
 ///
 /// # Errors
-/// When the system has no certificate authorities at all.
+/// When the TLS library refuses what it is made of, which it does not.
 pub fn client(timeout: Duration) -> reqwest::Result<reqwest::Client> {
-    match &*SYSTEM_ROOTS {
-        Ok(roots) => builder(timeout).tls_backend_preconfigured(roots.clone()).build(),
-        // It finds none either, and says so in its own error.
-        Err(_) => builder(timeout).build(),
-    }
+    builder(timeout).tls_backend_preconfigured(ROOTS.clone()).build()
 }
 
 fn builder(timeout: Duration) -> reqwest::ClientBuilder {
@@ -59,10 +62,9 @@ pub fn client_trusting(
 ) -> Result<reqwest::Client, HttpClientError> {
     let headers = authorization.into_iter().map(|value| (AUTHORIZATION, value)).collect();
     let builder = builder(timeout).default_headers(headers);
-    let builder = match (ca_file, &*SYSTEM_ROOTS) {
-        (None, Ok(roots)) => builder.tls_backend_preconfigured(roots.clone()),
-        (None, Err(_)) => builder,
-        (Some(path), _) => {
+    let builder = match ca_file {
+        None => builder.tls_backend_preconfigured(ROOTS.clone()),
+        Some(path) => {
             let pem = files::read(path, files::MOST)
                 .map_err(|error| HttpClientError::CaFile { path: path.to_owned(), error })?;
             builder.tls_certs_merge(reqwest::Certificate::from_pem_bundle(&pem)?)
@@ -71,14 +73,14 @@ pub fn client_trusting(
     Ok(builder.build()?)
 }
 
-/// A client for what is published to everybody: it follows redirects, as downloads need, because no token travels in it.
-/// `silence` is how long a server may send nothing.
+/// A client for what is published to everybody: it follows redirects, as downloads need, because no token travels in
+/// it. `silence` is how long a server may send nothing.
 ///
 /// # Errors
-/// When the system has no certificate authorities at all.
+/// As [`client`].
 pub fn public_client(silence: std::time::Duration) -> reqwest::Result<reqwest::Client> {
-    install_tls_provider();
-    reqwest::Client::builder().read_timeout(silence).connect_timeout(silence).user_agent("failover").no_proxy().build()
+    let builder = reqwest::Client::builder().read_timeout(silence).connect_timeout(silence).user_agent("failover");
+    builder.no_proxy().tls_backend_preconfigured(ROOTS.clone()).build()
 }
 
 /// A client for plain HTTP on this machine and the link to it: no certificate is loaded, so it works on a machine
@@ -153,4 +155,36 @@ fn name_of(response: &reqwest::Response) -> String {
     let url = response.url();
     let port = url.port().map_or_else(String::new, |port| format!(":{port}"));
     format!("{}{port}", url.host_str().unwrap_or("the other side"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    /// In a process of its own, because the roots are read once.
+    const CHILD: &str = "FAILOVER_TEST_NO_ROOTS";
+
+    #[test]
+    fn a_system_without_certificate_authorities_uses_those_of_the_program() {
+        if std::env::var_os(CHILD).is_some() {
+            assert!(ClientConfig::with_platform_verifier().is_err(), "this system was to have none");
+            client(Duration::from_secs(1)).unwrap();
+            client_trusting(Duration::from_secs(1), None, None).unwrap();
+            public_client(Duration::from_secs(1)).unwrap();
+            return;
+        }
+        let nowhere = tempfile::tempdir().unwrap();
+        let name = "adapters::http::tests::a_system_without_certificate_authorities_uses_those_of_the_program";
+        let child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", name])
+            .env("SSL_CERT_FILE", nowhere.path().join("none"))
+            .env("SSL_CERT_DIR", nowhere.path())
+            .env(CHILD, "1")
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&child.stdout);
+        assert!(child.status.success() && said.contains("1 passed"), "{said}");
+    }
 }

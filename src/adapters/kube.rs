@@ -28,6 +28,7 @@ use crate::{
 mod bounds;
 mod check;
 mod client;
+mod command;
 mod convert;
 mod entry;
 mod events;
@@ -37,7 +38,8 @@ mod target;
 mod topic;
 
 pub use check::{REACH, check};
-pub use client::{ClientError, connect};
+pub use client::{ClientError, connect, connect_as_operator};
+pub use command::commands;
 pub use convert::PREFIX;
 pub use events::{EventError, Note, write};
 pub use target::{KubeObservation, Named, Target};
@@ -60,7 +62,7 @@ const FRESH: Span = Span::from_secs(60);
 /// For how long a replaced pod may look as if nothing were wrong, before that counts.
 const SETTLE: Duration = Duration::from_secs(3);
 
-/// The pauses between readings that fail.
+/// The pauses between readings that fail, and between those of what may be read and not be watched.
 const RETRY: Backoff = Backoff::new(Span::from_secs(1), Span::from_secs(10));
 
 /// Watches all validators that are in the cluster. [`KubeWatch::run`] is one task.
@@ -78,9 +80,17 @@ pub struct KubeWatch {
 #[derive(Default)]
 struct ReadState {
     running: bool,
+    /// Readings in a row that failed, or that left it as blind as it was.
     failures: u32,
-    /// After a failure: when it is tried again.
+    /// After one of them: when it is tried again.
     retry_at: Option<Instant>,
+}
+
+impl ReadState {
+    fn pause(&mut self, now: Instant) {
+        self.retry_at = Some(now + RETRY.pause(self.failures).unsigned_abs());
+        self.failures = self.failures.saturating_add(1);
+    }
 }
 
 impl KubeWatch {
@@ -174,7 +184,11 @@ impl KubeWatch {
         state.running = false;
         match answer {
             Ok(items) => {
-                (state.failures, state.retry_at) = (0, None);
+                if self.index.is_refused(&topic) {
+                    state.pause(now.mono);
+                } else {
+                    (state.failures, state.retry_at) = (0, None);
+                }
                 // The watch has spoken while we asked, so it lives and what it said is newer.
                 if self.index.proven_at(&topic).is_none_or(|proven_at| proven_at < asked_at)
                     || self.index.is_blind(&topic)
@@ -183,9 +197,7 @@ impl KubeWatch {
                 }
             }
             Err(why) => {
-                let pause = RETRY.pause(state.failures).unsigned_abs();
-                state.failures += 1;
-                state.retry_at = Some(now.mono + pause);
+                state.pause(now.mono);
                 self.index.blind(&topic, why);
             }
         }

@@ -5,13 +5,16 @@
 
 use std::{
     collections::HashMap,
-    sync::Mutex,
+    fmt::Debug,
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
-use google_cloud_auth::credentials::{CacheableResource, Credentials};
-use reqwest::{Method, Response, StatusCode, header::DATE};
+use reqwest::{
+    Method, Response, StatusCode,
+    header::{DATE, HeaderMap},
+};
 use serde::Deserialize;
 use url::Url;
 
@@ -34,6 +37,31 @@ const GENERATION: &str = "x-goog-generation";
 /// How far the clocks of two of its servers may be apart, one that wrote and one that answers.
 const CLOCKS_APART: Span = Span::from_secs(2);
 
+/// Who we are to Google. The watcher has Google's own library for it, the gate a small one.
+#[async_trait]
+pub trait GoogleLogin: Debug + Send + Sync + 'static {
+    /// What a request carries; empty for a server that asks for nothing.
+    ///
+    /// # Errors
+    /// Why there is none at this moment, in words.
+    async fn headers(&self) -> Result<HeaderMap, String>;
+    /// They were not accepted: others are to be had the next time, if that can be done.
+    fn refused(&self) {}
+}
+
+#[cfg(feature = "watcher")]
+#[async_trait]
+impl GoogleLogin for google_cloud_auth::credentials::Credentials {
+    async fn headers(&self) -> Result<HeaderMap, String> {
+        use google_cloud_auth::credentials::CacheableResource;
+        match Self::headers(self, http::Extensions::new()).await {
+            Ok(CacheableResource::New { data, .. }) => Ok(data),
+            Ok(CacheableResource::NotModified) => Ok(HeaderMap::new()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}
+
 /// Which bucket, and how it is reached.
 #[derive(Clone, Debug)]
 pub struct GcsConfig {
@@ -42,7 +70,7 @@ pub struct GcsConfig {
     pub bucket: String,
     /// Before every object's name; empty or ending with `/`.
     pub prefix: String,
-    pub credentials: Credentials,
+    pub login: Arc<dyn GoogleLogin>,
     /// How long one call may take.
     pub timeout: Duration,
 }
@@ -121,11 +149,7 @@ impl LedgerGcs {
     }
 
     async fn send(&self, method: Method, url: Url, body: Option<Vec<u8>>) -> Result<Response, Unanswered> {
-        let headers = match self.config.credentials.headers(http::Extensions::new()).await {
-            Ok(CacheableResource::New { data, .. }) => data,
-            Ok(CacheableResource::NotModified) => http::HeaderMap::new(),
-            Err(error) => return Err(Unanswered::NoCredentials(error.to_string())),
-        };
+        let headers = self.config.login.headers().await.map_err(Unanswered::NoCredentials)?;
         let mut request = self.client.request(method, url).headers(headers);
         if let Some(body) = body {
             request = request.header("content-type", "application/json").body(body);
@@ -152,11 +176,14 @@ impl LedgerGcs {
         tokio::time::sleep(wait).await;
     }
 
-    /// What a refusal means for reading; `None` is "there is no such object". Google's library renews a token by itself
-    /// minutes before its end and cannot be asked for another one earlier, so a 401 is waited out like a 403.
+    /// What a refusal means for reading; `None` is "there is no such object". A 401 is waited out like a 403: Google's
+    /// library renews a token by itself minutes before its end and cannot be asked for another one earlier.
     async fn refused(&self, response: Response) -> Option<LedgerError> {
         let status = response.status();
         let text = one_line(&read_excerpt(response).await, 300);
+        if status == StatusCode::UNAUTHORIZED {
+            self.config.login.refused();
+        }
         let bucket = &self.config.bucket;
         match status {
             StatusCode::NOT_FOUND if text.contains("bucket does not exist") || text.contains("bucket not found") => {

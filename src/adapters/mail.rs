@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::future::{BoxFuture, join_all};
 use lettre::{
     Address, Message as Mime,
     message::{
@@ -13,6 +14,7 @@ use lettre::{
         header::{ContentType, Header, HeaderName, HeaderValue},
     },
     transport::smtp::{
+        Error as SmtpError,
         client::AsyncSmtpConnection,
         commands::{Data, Mail, Rcpt, Rset},
     },
@@ -38,6 +40,7 @@ pub struct Mailer {
     settings: MailSettings,
     from: Mailbox,
     timeout: Duration,
+    taking: Duration,
 }
 
 /// Why the settings cannot be used for mail.
@@ -50,13 +53,18 @@ pub enum MailError {
 }
 
 /// How one transaction ended for one recipient.
-enum Taken {
+enum Taken<'a> {
     /// The server has taken responsibility for it.
-    Yes,
-    /// It has said no, and the session is still usable.
-    No(Trouble),
-    /// The session is broken: whether the server has it may be unknown. The `Message-ID` tells them apart.
-    Broken(Trouble),
+    Yes(AsyncSmtpConnection),
+    No(No, AsyncSmtpConnection),
+    /// It has all of the mail and has not answered yet.
+    Late(BoxFuture<'a, Result<(), Trouble>>),
+}
+
+struct No {
+    trouble: Trouble,
+    /// The session can still be used.
+    usable: bool,
 }
 
 struct Trouble {
@@ -69,6 +77,12 @@ impl Trouble {
     fn of(self, recipient: &str) -> Refusal {
         let Self { fault, why, remedy } = self;
         Refusal { recipient: recipient.to_owned(), fault, why: why.into(), remedy: remedy.into() }
+    }
+
+    /// The server had the whole mail. Two copies have the same `Message-ID`.
+    fn unsure(why: String) -> Self {
+        let remedy = "look into the log of the mail server: it may have the mail, and each later try may be a copy";
+        Self { fault: MailFault::Unsure, why, remedy }
     }
 
     fn silence(timeout: Duration) -> Self {
@@ -87,11 +101,9 @@ impl Mailer {
         for to in &settings.to {
             to.parse::<Address>().map_err(|_| MailError::Address(to.clone()))?;
         }
-        let timeout = Duration::try_from(settings.timeout).map_err(|_| MailError::Timeout)?;
-        if timeout.is_zero() {
-            return Err(MailError::Timeout);
-        }
-        Ok(Self { settings, from, timeout })
+        let positive = |span| Duration::try_from(span).ok().filter(|span| !span.is_zero()).ok_or(MailError::Timeout);
+        let (timeout, taking) = (positive(settings.timeout)?, positive(settings.taking)?);
+        Ok(Self { settings, from, timeout, taking })
     }
 
     /// The mail as it goes over the wire: the same bytes for the same notice, whenever it is sent.
@@ -115,7 +127,7 @@ impl Mailer {
     }
 
     /// Names the sender and the recipient; what begins every transaction.
-    async fn envelope(&self, session: &mut AsyncSmtpConnection, to: &Address) -> Result<(), Taken> {
+    async fn envelope(&self, session: &mut AsyncSmtpConnection, to: &Address) -> Result<(), No> {
         let from = Mail::new(Some(self.from.email.clone()), vec![]);
         session.command(from).await.map_err(|error| refusal(&error, SmtpStage::Sender))?;
         let rcpt = Rcpt::new(to.clone(), vec![]);
@@ -123,22 +135,39 @@ impl Mailer {
         Ok(())
     }
 
-    /// One transaction. A refusal of the recipient leaves the session usable for the next one.
-    async fn transact(&self, session: &mut AsyncSmtpConnection, to: &Address, mime: &[u8]) -> Taken {
-        let transaction = async {
-            if let Err(taken) = self.envelope(session, to).await {
-                return taken;
-            }
-            if let Err(error) = session.command(Data).await {
-                return refusal(&error, SmtpStage::Data);
-            }
-            match session.message(mime).await {
-                Ok(_) => Taken::Yes,
-                Err(error) => refusal(&error, SmtpStage::Data),
-            }
+    /// One transaction. A refusal of the recipient leaves the session usable for the next one. Once the server has the whole
+    /// mail it has longer to answer, and nobody else waits for that.
+    async fn transact<'a>(&self, mut session: AsyncSmtpConnection, to: &Address, mime: &'a [u8]) -> Taken<'a> {
+        let begin = async {
+            self.envelope(&mut session, to).await?;
+            session.command(Data).await.map(drop).map_err(|error| refusal(&error, SmtpStage::Data))
         };
-        let done = tokio::time::timeout(self.timeout, transaction).await;
-        done.unwrap_or_else(|_| Taken::Broken(Trouble::silence(self.timeout)))
+        let begun = tokio::time::timeout(self.timeout, begin).await;
+        if let Err(no) = begun.unwrap_or_else(|_| Err(No { trouble: Trouble::silence(self.timeout), usable: false })) {
+            return Taken::No(no, session);
+        }
+        let mut taking = Box::pin(async move {
+            let answer = session.message(mime).await;
+            (session, answer)
+        });
+        let (timeout, most) = (self.timeout, self.taking);
+        let until = tokio::time::Instant::now() + most;
+        match tokio::time::timeout(timeout.min(most), &mut taking).await {
+            Ok((session, Ok(_))) => Taken::Yes(session),
+            Ok((session, Err(error))) => Taken::No(not_taken(&error), session),
+            Err(_) => Taken::Late(Box::pin(async move {
+                match tokio::time::timeout_at(until, taking).await {
+                    Ok((session, Ok(_))) => {
+                        close(session, timeout).await;
+                        Ok(())
+                    }
+                    Ok((_, Err(error))) => Err(not_taken(&error).trouble),
+                    Err(_) => Err(Trouble::unsure(format!(
+                        "the mail server had the whole mail and has not said within {most:?} whether it takes it"
+                    ))),
+                }
+            })),
+        }
     }
 
     /// Begins a transaction for this recipient and takes it back: what would be refused on the day is refused now.
@@ -153,10 +182,10 @@ impl Mailer {
         };
         let begun = tokio::time::timeout(self.timeout, self.envelope(&mut session, &address)).await;
         close(session, self.timeout).await;
-        match begun.unwrap_or_else(|_| Err(Taken::Broken(Trouble::silence(self.timeout)))) {
-            Ok(()) | Err(Taken::Yes) => Finding::ok(subject, "sender and recipient are taken; nothing was sent"),
-            Err(Taken::No(trouble) | Taken::Broken(trouble)) => match trouble.fault {
-                MailFault::Passing => Finding::unknown(subject, trouble.why, trouble.remedy),
+        match begun.unwrap_or_else(|_| Err(No { trouble: Trouble::silence(self.timeout), usable: false })) {
+            Ok(()) => Finding::ok(subject, "sender and recipient are taken; nothing was sent"),
+            Err(No { trouble, .. }) => match trouble.fault {
+                MailFault::Passing | MailFault::Unsure => Finding::unknown(subject, trouble.why, trouble.remedy),
                 MailFault::Setting | MailFault::Recipient | MailFault::Content => {
                     Finding::problem(subject, trouble.why, trouble.remedy)
                 }
@@ -190,14 +219,14 @@ impl Notifier for Mailer {
                 return delivery;
             }
         };
-        let mut open = None;
+        let (mut open, mut late) = (None, Vec::new());
         for (index, recipient) in to.iter().enumerate() {
             let Ok(address) = recipient.parse::<Address>() else {
                 let (fault, why) = (MailFault::Recipient, "not a mail address".to_owned());
                 delivery.refused.push(Trouble { fault, why, remedy: "correct `mail.to`" }.of(recipient));
                 continue;
             };
-            let mut session = match open.take() {
+            let session = match open.take() {
                 Some(session) => session,
                 None => match self.connect().await {
                     Ok(session) => session,
@@ -205,24 +234,30 @@ impl Notifier for Mailer {
                     Err(error) => {
                         let trouble = || Trouble { fault: error.fault(), why: said(&error), remedy: error.remedy() };
                         delivery.refused.extend(to[index..].iter().map(|to| trouble().of(to)));
-                        return delivery;
+                        break;
                     }
                 },
             };
-            match self.transact(&mut session, &address, &mime).await {
-                Taken::Yes => {
+            match self.transact(session, &address, &mime).await {
+                Taken::Yes(session) => {
                     delivery.accepted.push(recipient.clone());
                     open = Some(session);
                 }
-                Taken::No(trouble) => {
+                Taken::No(No { trouble, usable }, session) => {
                     delivery.refused.push(trouble.of(recipient));
-                    open = reset(session, self.timeout).await;
+                    open = if usable { reset(session, self.timeout).await } else { None };
                 }
-                Taken::Broken(trouble) => delivery.refused.push(trouble.of(recipient)),
+                Taken::Late(answer) => late.push(async move { (recipient, answer.await) }),
             }
         }
         if let Some(session) = open {
             close(session, self.timeout).await;
+        }
+        for (recipient, answer) in join_all(late).await {
+            match answer {
+                Ok(()) => delivery.accepted.push(recipient.clone()),
+                Err(trouble) => delivery.refused.push(trouble.of(recipient)),
+            }
         }
         delivery
     }
@@ -260,14 +295,21 @@ fn said(error: &dyn std::error::Error) -> String {
     one_line(&error.to_string(), 400)
 }
 
-fn refusal(error: &lettre::transport::smtp::Error, stage: SmtpStage) -> Taken {
+fn refusal(error: &SmtpError, stage: SmtpStage) -> No {
     let Some(reply) = Reply::of(error) else {
         let remedy = "nothing, if it passes; else look what is between this machine and the mail server";
-        return Taken::Broken(Trouble { fault: MailFault::Passing, why: said(error), remedy });
+        return No { trouble: Trouble { fault: MailFault::Passing, why: said(error), remedy }, usable: false };
     };
     let (fault, remedy) = reply.meaning(stage);
-    let trouble = Trouble { fault, why: reply.to_string(), remedy };
-    if reply.closes() { Taken::Broken(trouble) } else { Taken::No(trouble) }
+    No { trouble: Trouble { fault, why: reply.to_string(), remedy }, usable: !reply.closes() }
+}
+
+/// After the whole mail: only an answer says that the server does not have it.
+fn not_taken(error: &SmtpError) -> No {
+    match Reply::of(error) {
+        Some(_) => refusal(error, SmtpStage::Data),
+        None => No { trouble: Trouble::unsure(said(error)), usable: false },
+    }
 }
 
 /// `Auto-Submitted: auto-generated` (RFC 3834): nobody's holiday note answers to a machine.

@@ -1,6 +1,7 @@
 //! The metadata server, as a machine in Compute Engine reaches it: a place to leave a report, and a clock to compare with.
 //!
-//! It needs no credential and gives none: the tokens it could hand out are never asked for.
+//! It needs no credential. The watcher and the agent never ask for the tokens that it can hand out; the gate of a place
+//! whose ledger is reached as its machine does.
 
 use std::{ffi::OsString, time::Duration};
 
@@ -20,6 +21,8 @@ const USUAL_HOST: &str = "metadata.google.internal";
 const FLAVOR: (&str, &str) = ("metadata-flavor", "Google");
 /// Errors are told in a line; more of the page is not read.
 const MAX_ANSWER: usize = 16 << 10;
+/// The longest value that metadata can have (Compute Engine: 256 KB).
+const MAX_VALUE: usize = 256 << 10;
 
 #[derive(Debug, thiserror::Error)]
 pub enum MetadataError {
@@ -36,6 +39,10 @@ pub enum MetadataError {
     Off,
     #[error("the metadata server answered {0}")]
     Status(StatusCode),
+    #[error("what answers is no metadata server: correct {HOST_VARIABLE}")]
+    Other,
+    #[error("the metadata server sends more than {MAX_VALUE} bytes")]
+    TooLarge,
 }
 
 impl From<reqwest::Error> for MetadataError {
@@ -75,6 +82,27 @@ impl MetadataServer {
     #[must_use]
     pub fn address(&self) -> &str {
         self.base.as_str().trim_end_matches('/')
+    }
+
+    /// What it says under this path; `None` when there is nothing.
+    ///
+    /// # Errors
+    /// [`MetadataError`]
+    pub async fn get(&self, path: &str) -> Result<Option<Vec<u8>>, MetadataError> {
+        let response = self.http.get(format!("{}computeMetadata/v1/{path}", self.base)).send().await?;
+        match response.status() {
+            StatusCode::NOT_FOUND => Ok(None),
+            // Without this header it is some other server, a login page for example.
+            StatusCode::OK if response.headers().get(FLAVOR.0).is_none_or(|flavor| flavor != FLAVOR.1) => {
+                Err(MetadataError::Other)
+            }
+            StatusCode::OK => match read_body(response, MAX_VALUE).await {
+                Ok(value) => Ok(Some(value)),
+                Err(BodyError::Broken(error)) => Err(error.into()),
+                Err(BodyError::TooLarge { .. } | BodyError::NotJson { .. }) => Err(MetadataError::TooLarge),
+            },
+            status => Err(MetadataError::Status(status)),
+        }
     }
 
     /// Writes one guest attribute of this machine.

@@ -17,6 +17,9 @@ use crate::{
 /// machine to the watcher.
 const INTERVAL_SECONDS: std::ops::RangeInclusive<u64> = 1..=600;
 
+/// Where the role `gate` has its port.
+const GATE: &str = "http://127.0.0.1:8553/";
+
 #[derive(Clone, Debug)]
 pub struct AgentConfig {
     /// The incident this machine was made for; every report says it.
@@ -30,6 +33,8 @@ pub struct AgentConfig {
     pub data: PathBuf,
     /// The units whose restarts are counted.
     pub units: Vec<String>,
+    /// The port of the gate that this machine has once it is promoted.
+    pub gate: Url,
 }
 
 #[derive(Clone, Debug)]
@@ -84,6 +89,12 @@ struct Written {
     probes: Option<serde_json::Value>,
     #[serde(default)]
     node: Option<NodeSettings>,
+    #[serde(default = "usual_gate")]
+    gate: Url,
+}
+
+fn usual_gate() -> Url {
+    GATE.parse().expect("a constant address")
 }
 
 impl Written {
@@ -169,6 +180,7 @@ impl Written {
             interval: Duration::from_secs(self.interval_seconds),
             data: self.data,
             units: self.units,
+            gate: here(self.gate, "gate", GATE)?,
         })
     }
 }

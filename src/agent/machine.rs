@@ -18,6 +18,11 @@ const MAX_COMMAND: u64 = 64 << 10;
 /// A file of the kernel's that is larger than this is not read on.
 const MAX_TABLE: u64 = 4 << 20;
 
+/// What the start-up script leaves when `playbooks/promoted.yml` has succeeded: the settings of that promotion. Compute
+/// Engine takes no longer value.
+const PROMOTED: &str = "var/lib/failover/promoted";
+const MAX_SETTINGS: u64 = 256 << 10;
+
 /// Where units are installed, in whatever way.
 const UNIT_FOLDERS: [&str; 5] = [
     "etc/systemd/system",
@@ -90,6 +95,12 @@ impl LocalMachine {
         let disk = rustix::fs::statvfs(folder).ok()?;
         let used = disk.f_blocks.saturating_sub(disk.f_bfree);
         share(disk.f_bavail, used.saturating_add(disk.f_bavail))
+    }
+
+    /// The settings with which this machine was promoted; `None` when it was not.
+    #[must_use]
+    pub fn promotion(&self) -> Option<Vec<u8>> {
+        files::read(&self.root.join(PROMOTED), MAX_SETTINGS).ok()
     }
 
     /// Everything by which a signer could be known.

@@ -13,6 +13,7 @@ pub const UNKNOWN_CLOCK_OFFSET_MS: i64 = 24 * 3600 * 1000;
 
 const MAX_STAGE: usize = 200;
 const MAX_SIGNER: usize = 400;
+const MAX_GATE: usize = 400;
 const MAX_VERSIONS: usize = 8;
 
 /// Counts reports. It starts at the machine's uptime and never runs behind it, so an agent that is started again
@@ -42,6 +43,7 @@ pub fn bytes(report: &Report) -> Vec<u8> {
         stage: brief(&report.stage),
         signer: report.signer.map(|signer| brief(&signer)),
         signer_hidden: report.signer_hidden.map(|hidden| brief(&hidden)),
+        gate: report.gate.map(|gate| brief(&gate)),
         versions: std::collections::BTreeMap::new(),
         ..report
     })
@@ -59,6 +61,7 @@ pub fn bounded(report: &Report) -> Report {
         chain_id: report.chain_id.as_deref().map(name),
         signer: report.signer.as_ref().map(|signer| one_line(signer, MAX_SIGNER)),
         signer_hidden: report.signer_hidden.as_ref().map(|hidden| one_line(hidden, MAX_SIGNER)),
+        gate: report.gate.as_ref().map(|gate| one_line(gate, MAX_GATE)),
         versions: versions.map(|(of, version)| (brief(of), brief(version))).collect(),
         ..report.clone()
     }
@@ -111,15 +114,18 @@ mod tests {
         #[test]
         fn whatever_the_programs_say_a_report_fits_and_can_be_read(
             stage in ".{0,600}", signer in prop::option::of("[\"\\\\\u{1F600}]{0,900}"),
-            signer_hidden in prop::option::of("[\"\\\\\u{1F600}]{0,900}"), root in "\\PC{0,300}",
+            signer_hidden in prop::option::of("[\"\\\\\u{1F600}]{0,900}"),
+            gate in prop::option::of("[\"\\\\\u{1F600}]{0,900}"), root in "\\PC{0,300}",
             versions in prop::collection::btree_map(".{0,200}", "[\"\\\\\u{1F600}]{0,300}", 0..20),
         ) {
-            let report = Report { stage, signer, signer_hidden, genesis_root: root, versions, ..Report::default() };
+            let known = Report { stage, signer, signer_hidden, gate, ..Report::default() };
+            let report = Report { genesis_root: root, versions, ..known };
             let bytes = bytes(&report);
             prop_assert!(bytes.len() <= MAX_BYTES);
             let read: Report = serde_json::from_slice(&bytes).unwrap();
             prop_assert_eq!(read.signer.is_some(), report.signer.is_some());
             prop_assert_eq!(read.signer_hidden.is_some(), report.signer_hidden.is_some());
+            prop_assert_eq!(read.gate.is_some(), report.gate.is_some());
             prop_assert!(!read.stage.chars().any(char::is_control));
         }
     }

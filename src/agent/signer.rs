@@ -118,7 +118,14 @@ fn of_process(process: &RunningProcess) -> Option<String> {
     })
 }
 
+/// What the units of gates are called, before the validator's name. A gate signs nothing; the client that it has started is
+/// seen as a process.
+pub const GATE_UNIT: &str = "failover-gate-";
+
 fn is_signers_unit(unit: &str) -> bool {
+    if unit.starts_with(GATE_UNIT) {
+        return false;
+    }
     let name = unit.trim_end_matches(".service").to_ascii_lowercase();
     // Guides call it eth-validator, lighthousevalidator, prysm-validator@1 and so on.
     ["validator", "kes-agent", "commit-boost-signer"].iter().any(|part| name.contains(part))

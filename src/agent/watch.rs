@@ -16,6 +16,7 @@ use super::{
     generic::Generic,
     health::NodeHealth,
     machine::{LocalMachine, MachineError},
+    promotion::{PromotionLook, SeenPromotion},
     report::{self, Counter, UNKNOWN_CLOCK_OFFSET_MS},
     restarts::Restarts,
     signer::{self, Signs},
@@ -60,6 +61,7 @@ pub struct Agent {
     node: Node,
     metadata: MetadataServer,
     restarts: Restarts,
+    promotion: PromotionLook,
     counter: Counter,
     compared: ClockState,
     clock: Arc<dyn Clock>,
@@ -127,11 +129,12 @@ impl Agent {
             },
             NodeKind::Generic { probes } => Node::Generic(Generic::new(probes, config.interval)?),
         };
+        let promotion = PromotionLook::new(config.gate.clone())?;
         let restarts = Restarts::of(config.units.clone(), Path::new("/run/systemd"));
         let boot_id = machine.boot_id()?;
         machine.uptime()?;
         let (counter, compared, said) = (Counter::default(), ClockState::default(), Said::default());
-        Ok(Self { config, machine, boot_id, node, metadata, restarts, counter, compared, clock, said })
+        Ok(Self { config, machine, boot_id, node, metadata, restarts, promotion, counter, compared, clock, said })
     }
 
     /// On this very machine, with the metadata server the environment names.
@@ -188,18 +191,30 @@ impl Agent {
     pub async fn report(&mut self) -> Result<Report, MachineError> {
         let due = self.compared.is_due(self.machine.uptime()?, self.clock.now());
         let compare = async { if due { self.metadata.clock_offset(&*self.clock).await.ok() } else { None } };
-        let (looked, offset, restarts) =
-            tokio::join!(look(&mut self.node, &*self.clock), compare, self.restarts.count());
+        let marker = self.machine.promotion();
+        let (looked, offset, restarts, promotion) = tokio::join!(
+            look(&mut self.node, &*self.clock),
+            compare,
+            self.restarts.count(),
+            self.promotion.look(marker.as_deref(), &self.metadata)
+        );
         let (uptime, now) = (self.machine.uptime()?, self.clock.now());
         if let Some(offset) = &offset {
             self.compared.compared(offset, uptime, now);
         }
         let right_time = self.compared.right_time(uptime, now);
         let health = looked.judge(right_time, uptime);
-        Ok(self.write(health, restarts, uptime, now))
+        Ok(self.write(health, restarts, promotion, uptime, now))
     }
 
-    fn write(&mut self, health: NodeHealth, restarts: u32, uptime: Duration, now: Time) -> Report {
+    fn write(
+        &mut self,
+        health: NodeHealth,
+        restarts: u32,
+        promotion: SeenPromotion,
+        uptime: Duration,
+        now: Time,
+    ) -> Report {
         let facts = self.machine.facts();
         // A node that does not run says nothing, and signs nothing. One that answers runs, whatever started it.
         let runs = |process: &signer::RunningProcess| {
@@ -212,6 +227,10 @@ impl Agent {
         if offset.is_none() {
             stage.push_str("; its clock could not be compared");
         }
+        if promotion.with_others {
+            stage.push_str("; it was promoted with other settings than its metadata have now, and keeps those");
+        }
+        let has_gate = facts.units.iter().any(|unit| unit.starts_with(signer::GATE_UNIT));
         let versions = health.versions.into_iter().map(|(of, version)| (of.to_owned(), version));
         let own = ("failover".to_owned(), env!("CARGO_PKG_VERSION").to_owned());
         report::bounded(&Report {
@@ -231,6 +250,8 @@ impl Agent {
             signer_seen: signs.seen.is_some(),
             signer: signs.seen,
             signer_hidden: signs.hidden,
+            promoted: promotion.promoted,
+            gate: promotion.gate.filter(|_| has_gate),
             restarts,
             disk_free_percent: self.machine.disk_free_percent(&self.config.data),
             memory_free_percent: self.machine.memory_free_percent(),

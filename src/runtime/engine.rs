@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     LedgerTroubles,
     executor::Executor,
+    grants::GrantRules,
     handle::{Handle, Input, STEPS, Step},
     identity,
     last_observations::LastObservations,
@@ -45,6 +46,8 @@ pub struct EngineConfig {
     pub call_timeout: Duration,
     /// A difference between the wall clock and time passed larger than this is a jump.
     pub clock_jump: Duration,
+    /// By which it is known who may sign.
+    pub grants: GrantRules,
     /// How the operator calls this program; is in mails.
     pub cli: String,
 }
@@ -273,6 +276,7 @@ pub(super) fn executor(config: &EngineConfig, deps: &Deps, lease: &Lease, identi
     Some(Executor {
         cloud: deps.cloud.clone()?,
         ledger: deps.ledger.clone(),
+        grants: config.grants.clone(),
         identity,
         lease: lease.clone(),
         call_timeout: config.call_timeout,

@@ -2,17 +2,20 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::lease::Lease;
+use super::{
+    grants::{self, GrantRules},
+    lease::Lease,
+};
 use crate::{
-    domain::{Action, ActionId, InstanceRef, LedgerKey, Outcome, Seen, StandbySpec, ValidatorId, Written},
-    ports::{Cloud, CloudError, IncompleteList, Ledger, Observed, OwnershipView, Scope, Unpromoted},
+    domain::{Action, ActionId, InstanceRef, Outcome, Seen, StandbySpec, ValidatorId, Written},
+    ports::{Cloud, CloudError, IncompleteList, Ledger, Machines, Observed, Scope, Unpromoted},
 };
 
 const NO_MORE: &str = "this watcher may change nothing any more: it has lost the lease, or gives it back";
 
 /// How often a machine that no incident claims is looked at for a new report, and how many times. Agents report every half
 /// minute.
-pub(super) const FRESH_EVERY: Duration = Duration::from_secs(20);
+pub const FRESH_EVERY: Duration = Duration::from_secs(20);
 const FRESH_LOOKS: u32 = 6;
 
 /// Enough of a serial port for its last lines, and little enough to pass around.
@@ -23,6 +26,8 @@ pub struct Executor {
     pub cloud: Arc<dyn Cloud>,
     /// For `owners/` and `sessions/`, which are read before anything is deleted.
     pub ledger: Arc<dyn Ledger>,
+    /// By which those two are verified.
+    pub grants: GrantRules,
     /// The ledger's id, which machines carry as a label.
     pub identity: uuid::Uuid,
     /// Nothing is started that could outlast it.
@@ -127,13 +132,8 @@ impl Executor {
         if matches!(action, Action::Abandon(_)) && observed.written != Written::Nothing {
             return Err(Outcome::Untouchable(format!("{instance} was given up, but has spoken since")));
         }
-        let owner = self.ledger.get(&LedgerKey::owner(validator)).await.map_err(|error| failed(&error))?;
-        let session = self.ledger.get(&LedgerKey::session(validator)).await.map_err(|error| failed(&error))?;
-        let view = OwnershipView {
-            owner: owner.as_ref().map(|stored| stored.bytes.as_slice()),
-            session: session.as_ref().map(|stored| stored.bytes.as_slice()),
-        };
-        Unpromoted::check(&observed, validator, id.incident, view).map(Some).map_err(|untouchable| {
+        let view = grants::view(&*self.ledger, &self.grants, validator).await.map_err(|error| failed(&error))?;
+        Unpromoted::check(&observed, validator, id.incident, &view).map(Some).map_err(|untouchable| {
             let kind = if untouchable.for_now { Outcome::Failed } else { Outcome::Untouchable };
             kind(untouchable.to_string())
         })
@@ -146,24 +146,53 @@ impl Executor {
     /// The machine as it is once its report has moved: nobody has followed it, so what it wrote may be of any age. One that
     /// has never written anything has never run anything.
     async fn with_a_fresh_report(&self, instance: &InstanceRef, first: Observed) -> Result<Option<Observed>, Outcome> {
-        let old = match &first.written {
-            Written::Nothing | Written::Unreadable(_) => return Ok(Some(first)),
-            Written::Starting(_) => None,
-            Written::Report(report) => Some((report.boot_id.clone(), report.counter)),
-        };
-        for _ in 0..FRESH_LOOKS {
-            tokio::time::sleep(self.fresh_every).await;
-            let Some(now) = self.observe(instance).await? else { return Ok(None) };
-            if let Written::Report(report) = &now.written
-                && old != Some((report.boot_id.clone(), report.counter))
-            {
-                return Ok(Some(now));
-            }
+        if matches!(first.written, Written::Nothing | Written::Unreadable(_)) {
+            return Ok(Some(first));
         }
-        let waited = (self.fresh_every * FRESH_LOOKS).as_secs();
-        let why = format!("{instance} has reported nothing new for {waited}s, so nobody knows what runs there");
-        Err(Outcome::Untouchable(why))
+        match fresh_report(&*self.cloud, instance, &first.written, self.fresh_every).await {
+            Ok(Fresh::Moved(now)) => Ok(Some(*now)),
+            Ok(Fresh::Gone) => Ok(None),
+            Ok(Fresh::Silent(waited)) => {
+                let waited = waited.as_secs();
+                let why = format!("{instance} has reported nothing new for {waited}s, so nobody knows what runs there");
+                Err(Outcome::Untouchable(why))
+            }
+            Err(error) => Err(Outcome::Failed(error.to_string())),
+        }
     }
+}
+
+/// What became of a machine's report while it was looked at.
+#[derive(Debug)]
+pub enum Fresh {
+    Moved(Box<Observed>),
+    Gone,
+    /// For so long.
+    Silent(Duration),
+}
+
+/// Looks at a machine until its report is another one than `old`: one that does not move may be of any age, and of a boot
+/// that is over.
+///
+/// # Errors
+/// The cloud does not say.
+pub async fn fresh_report(
+    cloud: &dyn Machines,
+    instance: &InstanceRef,
+    old: &Written,
+    every: Duration,
+) -> Result<Fresh, CloudError> {
+    let mark = |written: &Written| written.report().map(|report| (report.boot_id.clone(), report.counter));
+    let old = mark(old);
+    for _ in 0..FRESH_LOOKS {
+        tokio::time::sleep(every).await;
+        let Some(now) = cloud.observe(instance).await? else { return Ok(Fresh::Gone) };
+        let found = mark(&now.written);
+        if found.is_some() && found != old {
+            return Ok(Fresh::Moved(Box::new(now)));
+        }
+    }
+    Ok(Fresh::Silent(every * FRESH_LOOKS))
 }
 
 fn seen(observed: Observed) -> Seen {

@@ -24,6 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 enum About {
     Pause,
     Maintenance,
+    Gate,
     Keys,
     Chain,
     Signal(Source, Evidence),
@@ -48,14 +49,18 @@ impl LastObservations {
         let about = match event {
             Event::ChainSeen(_) => About::Chain,
             Event::Observed(_, Source::Alert, _) => return,
-            Event::Observed(_, source @ (Source::Chain | Source::Kube | Source::Process | Source::Probe), reading) => {
-                About::Signal(*source, reading.evidence)
-            }
+            Event::Observed(
+                _,
+                source @ (Source::Chain | Source::Kube | Source::Process | Source::Probe | Source::Gate),
+                reading,
+            ) => About::Signal(*source, reading.evidence),
             Event::KeysSeen(..) => About::Keys,
             Event::MaintenanceSeen(..) => About::Maintenance,
+            Event::GateSeen(..) => About::Gate,
             // From the cluster's annotations; those in the ledger are read by the leader.
             Event::Requested(..) => About::Pause,
             Event::OwnerSeen(..)
+            | Event::PromotionSeen(..)
             | Event::MachinesListed(..)
             | Event::MachinesUnlisted(..)
             | Event::Finished(..)

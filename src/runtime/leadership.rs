@@ -257,7 +257,7 @@ impl Leadership {
             }
             let message = render(notice, &Context { site: &self.config.site, cli: &self.config.cli });
             let (notifier, sender) = (notifier.clone(), self.sender.clone());
-            let (id, notice_id, to) = (id.clone(), notice.id, outgoing.waiting_for.clone());
+            let (id, notice_id, to) = (id.clone(), notice.id, outgoing.due(self.now));
             self.running.spawn(async move {
                 let delivery = notifier.send(&message, notice_id, &to).await;
                 let _ = sender.send(Input::Event(Event::MailSettled(id, notice_id, delivery))).await;

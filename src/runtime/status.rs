@@ -4,9 +4,9 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::domain::{
-    ChainHealth, CloudTrouble, DroppedNotice, IncidentId, InstanceRef, MachineWatch, MailFault, Mode, Outgoing, Policy,
-    Progress, Reason, Rung, Step, StuckKind, Subject, Time, TimeExt, Usd, Validator, ValidatorId, View, World, explain,
-    remedy,
+    ChainHealth, CloudTrouble, DroppedNotice, IncidentId, InstanceRef, Live, Machine, MachineState, MachineWatch,
+    MailFault, Mode, Outgoing, Owner, Policy, PricedRung, Progress, Reason, Rung, Source, Step, StuckKind, Subject,
+    Time, TimeExt, Usd, Validator, ValidatorId, Verdict, View, World, explain, promotion::PromotionState, remedy,
 };
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -53,6 +53,15 @@ pub struct ValidatorStatus {
     pub reason: String,
     /// What each source says, as of now.
     pub signals: Vec<SignalStatus>,
+    /// Which place may sign, by the verified grant; nothing where there is none.
+    #[serde(default)]
+    pub owner: Option<OwnerStatus>,
+    /// The promotion or demotion that is open.
+    #[serde(default)]
+    pub promotion: Option<PromotionStatus>,
+    /// Machines that were promoted once and own nothing any more, as the last list shows them: they may hold keys.
+    #[serde(default)]
+    pub kept: Vec<KeptStatus>,
     pub pause: Option<String>,
     pub incident: Option<IncidentStatus>,
     pub standby: Option<StandbyStatus>,
@@ -72,6 +81,38 @@ pub struct ValidatorStatus {
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct OwnerStatus {
+    /// `home`, `moving` or `cloud`.
+    pub place: String,
+    /// Of the grant in force.
+    pub grant: Option<u64>,
+    /// The machine, if the cloud owns.
+    pub machine: Option<String>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PromotionStatus {
+    /// `promotion` or `demotion`.
+    pub kind: String,
+    pub aborting: bool,
+    pub machine: InstanceRef,
+    pub by: String,
+    pub opened_at: Time,
+    /// What was begun last.
+    pub step: Option<String>,
+    /// When that is over, as it has announced.
+    pub due_at: Time,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct KeptStatus {
+    pub instance: InstanceRef,
+    pub runs: bool,
+    /// Of its disks in a month, or of all of it in an hour while it runs.
+    pub cost: Option<Usd>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct MailObstacle {
     pub recipient: String,
     pub fault: MailFault,
@@ -80,6 +121,39 @@ pub struct MailObstacle {
 }
 
 impl ValidatorStatus {
+    /// What its gate does if that is not to run the process, or why that is not known.
+    #[must_use]
+    pub fn gate_line(&self) -> Option<String> {
+        let is_it = |it: &&SignalStatus| it.source == Source::Gate.to_string() && it.verdict != Verdict::Up.to_string();
+        self.signals.iter().find(is_it).map(|it| format!("its gate: {}", it.why))
+    }
+
+    /// Which place may sign, what is under way, and which machines may hold keys.
+    #[must_use]
+    pub fn owner_lines(&self) -> Vec<String> {
+        let grant = |owner: &OwnerStatus| owner.grant.map_or_else(String::new, |grant| format!(" by grant {grant}"));
+        let owner = self.owner.iter().map(|owner| match &owner.machine {
+            Some(machine) => format!("owner: {}{}, the machine {machine}", owner.place, grant(owner)),
+            None => format!("owner: {}{}", owner.place, grant(owner)),
+        });
+        let promotion = self.promotion.iter().map(|it| {
+            let (kind, by, machine, due) = (&it.kind, &it.by, &it.machine, crate::domain::clock(it.due_at));
+            let state = if it.aborting { "being taken back" } else { "open" };
+            let step = it.step.as_deref().unwrap_or("none yet");
+            format!("a {kind} of {machine} is {state}, by {by}: last step {step}, due {due}")
+        });
+        let kept = self.kept.iter().map(|kept| {
+            let cost = match (kept.cost, kept.runs) {
+                (Some(usd), true) => format!("{usd} an hour"),
+                (Some(usd), false) => format!("{usd} a month for its disks"),
+                (None, _) => "its cost is not known".to_owned(),
+            };
+            let state = if kept.runs { "IT RUNS" } else { "stopped" };
+            format!("kept: {}, {state}, it may hold keys, {cost}, expires never", kept.instance)
+        });
+        owner.chain(promotion).chain(kept).collect()
+    }
+
     /// What people have to know about its mail, if anything.
     #[must_use]
     pub fn mail_lines(&self) -> Vec<String> {
@@ -136,7 +210,8 @@ pub struct StandbyStatus {
     pub instance: InstanceRef,
     pub rung: Rung,
     pub since: Time,
-    pub expires_at: Time,
+    /// When it stops itself; never, once it was promoted.
+    pub expires_at: Option<Time>,
     pub retained: bool,
     /// It follows no chain: its start-up bundle is a placeholder.
     pub simulated: bool,
@@ -219,6 +294,17 @@ fn of_subject(
             |reason| reason.to_string(),
         ),
         signals: subject.live.signals.views(now).iter().map(of_view).collect(),
+        owner: of_owner(record),
+        promotion: record.open_promotion().map(|open| PromotionStatus {
+            kind: open.kind.noun().to_owned(),
+            aborting: open.state == PromotionState::Aborting,
+            machine: open.instance.clone(),
+            by: open.by.to_string(),
+            opened_at: open.opened_at,
+            step: open.step.map(|step| <&str>::from(step).to_owned()),
+            due_at: open.due_at,
+        }),
+        kept: of_kept(record, live, policy),
         pause: record
             .paused_at(now)
             .map(|pause| format!("until {} by {}: {}", crate::domain::clock(pause.until), pause.by, pause.reason)),
@@ -232,7 +318,7 @@ fn of_subject(
             instance: standby.instance.clone(),
             rung: standby.rung.clone(),
             since: standby.since,
-            expires_at: policy.expires_at(standby.since),
+            expires_at: (!is_promoted(record, &standby.instance)).then(|| policy.expires_at(standby.since)),
             retained: machine.is_some_and(MachineWatch::is_kept),
             simulated: policy.simulated,
             progress: live.report().map(|history| Progress::of(history, now)),
@@ -246,7 +332,9 @@ fn of_subject(
         }),
         troubles: live.troubles.iter().map(|(step, trouble)| of_trouble(*step, trouble)).collect(),
         mails_waiting: record.outbox.len(),
-        mails_failed: obstacles().filter(|refusal| refusal.fault != MailFault::Passing).count(),
+        mails_failed: obstacles()
+            .filter(|refusal| !matches!(refusal.fault, MailFault::Passing | MailFault::Unsure))
+            .count(),
         mail_obstacle: obstacles().max_by_key(|refusal| refusal.fault).map(|refusal| MailObstacle {
             recipient: refusal.recipient.clone(),
             fault: refusal.fault,
@@ -256,6 +344,41 @@ fn of_subject(
         notices_dropped: record.dropped.count,
         last_dropped: record.dropped.last.as_ref().map(dropped),
     }
+}
+
+fn of_owner(record: &Validator) -> Option<OwnerStatus> {
+    let named = |place: &str, grant, machine| Some(OwnerStatus { place: place.to_owned(), grant, machine });
+    match &record.owner {
+        Owner::Unknown => None,
+        Owner::Home => named("home", record.grant, None),
+        Owner::Moving { .. } => named("moving", record.grant, None),
+        Owner::Cloud { number, instance, .. } => {
+            let standby = record.standby().map(|standby| &standby.instance);
+            let known = standby.into_iter().chain(record.promotion.as_ref().map(|promotion| &promotion.instance));
+            let machine = known.into_iter().find(|known| known.id == *instance);
+            named("cloud", Some(*number), Some(machine.map_or_else(|| instance.to_string(), ToString::to_string)))
+        }
+    }
+}
+
+/// Its run limit is cleared by a promotion.
+fn is_promoted(record: &Validator, instance: &InstanceRef) -> bool {
+    let Some(promotion) = &record.promotion else { return false };
+    record.is_owner(&instance.id) || promotion.promoted.contains(&instance.id)
+}
+
+fn of_kept(record: &Validator, live: &Live, policy: &Policy) -> Vec<KeptStatus> {
+    let kept = live.promoted.iter().flatten().filter(|machine| record.is_kept(&machine.instance.id));
+    let status = |machine: &Machine| {
+        let runs = !matches!(machine.state, MachineState::Stopped);
+        let is_it = |priced: &&PricedRung| {
+            priced.rung.zone == machine.instance.zone && priced.rung.machine_type == machine.machine_type
+        };
+        let priced = policy.ladder.iter().find(is_it);
+        let cost = priced.and_then(|priced| if runs { priced.per_hour } else { priced.stopped_per_month });
+        KeptStatus { instance: machine.instance.clone(), runs, cost }
+    };
+    kept.map(status).collect()
 }
 
 fn of_trouble(step: Step, trouble: &CloudTrouble) -> TroubleStatus {
@@ -302,7 +425,7 @@ impl Status {
             instance: crate::domain::InstanceRef { zone, name, id: 1.into() },
             rung: Rung { zone: "z".into(), machine_type },
             since: at,
-            expires_at: at,
+            expires_at: Some(at),
             retained: false,
             simulated: true,
             progress: Some(progress),
@@ -322,6 +445,17 @@ impl Status {
             phase: text(),
             reason: text(),
             signals: vec![signal],
+            owner: Some(OwnerStatus { place: text(), grant: Some(1), machine: Some(text()) }),
+            promotion: Some(PromotionStatus {
+                kind: text(),
+                aborting: false,
+                machine: standby.instance.clone(),
+                by: text(),
+                opened_at: at,
+                step: Some(text()),
+                due_at: at,
+            }),
+            kept: vec![KeptStatus { instance: standby.instance.clone(), runs: false, cost: None }],
             pause: Some(text()),
             incident: Some(incident),
             standby: Some(standby),

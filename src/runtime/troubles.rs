@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
-    domain::{Backoff, Context, MailFault, Refusal, Span, Time, TimeExt as _, ledger_mail},
+    domain::{Backoff, Context, MailFault, Refusal, Span, Time, TimeExt as _, UNSURE, ledger_mail},
     ports::{Clock, Notifier},
 };
 
@@ -89,42 +89,58 @@ pub(super) async fn mail(
         let due: Vec<&str> = all.iter().map(String::as_str).filter(|text| !mailed.contains_key(*text)).collect();
         if !due.is_empty() {
             let message = ledger_mail(&due, now, &Context { site: &site, cli: &cli });
-            let (id, mut to, mut failures) = (Uuid::new_v4(), notifier.recipients(), 0);
+            let (id, mut to, mut tries) = (Uuid::new_v4(), notifier.recipients(), 0);
+            let mut unsure: BTreeMap<String, (u32, Time)> = BTreeMap::new();
             let mut somebody_has_it = false;
-            while !to.is_empty() {
-                let delivery = notifier.send(&message, id, &to).await;
+            let mut changed = false;
+            while !to.is_empty() && !changed && clock.now().duration_since(now).abs() < REMIND {
+                let at = clock.now();
+                let rests = |recipient: &&String| unsure.get(*recipient).is_some_and(|(_, again_at)| *again_at > at);
+                let asked: Vec<String> = to.iter().filter(|recipient| !rests(recipient)).cloned().collect();
+                let delivery = tokio::select! {
+                    delivery = notifier.send(&message, id, &asked) => delivery,
+                    () = stop.cancelled() => return,
+                };
+                let at = clock.now();
                 for refusal in &delivery.refused {
                     tracing::error!(%refusal, "the mail about the ledger is refused");
+                    let copies = unsure.remove(&refusal.recipient).map_or(0, |(copies, _)| copies);
+                    if refusal.fault == MailFault::Unsure {
+                        let again_at = at.plus(UNSURE.pause(copies));
+                        unsure.insert(refusal.recipient.clone(), (copies.saturating_add(1), again_at));
+                    }
                 }
                 somebody_has_it |= !delivery.accepted.is_empty();
                 let lasts = |refusal: &Refusal| match refusal.fault {
-                    MailFault::Passing | MailFault::Setting => false,
+                    MailFault::Passing | MailFault::Unsure | MailFault::Setting => false,
                     // As with other mail: given up only if somebody else has it.
                     MailFault::Recipient => somebody_has_it,
                     MailFault::Content => true,
                 };
                 to.retain(|recipient| !delivery.accepted.contains(recipient));
                 to.retain(|recipient| !delivery.refused.iter().any(|it| it.recipient == *recipient && lasts(it)));
-                if to.is_empty() {
-                    break;
-                }
+                let resting: Vec<Time> =
+                    to.iter().filter_map(|it| unsure.get(it)).map(|(_, again_at)| *again_at).collect();
+                // Who may have it waits longer than who certainly has not.
+                let soon = (resting.len() < to.len()).then(|| at.plus(AGAIN.pause(tries)));
+                tries = tries.saturating_add(u32::from(soon.is_some()));
+                let Some(next) = resting.into_iter().chain(soon).min() else { break };
                 tokio::select! {
-                    () = clock.sleep_until(clock.now().plus(AGAIN.pause(failures))) => failures += 1,
+                    () = clock.sleep_until(next) => {}
                     // Who has not taken this one gets the next, which is about what is wrong by then.
-                    changed = changes.changed() => {
-                        if changed.is_err() {
+                    more = changes.changed() => {
+                        if more.is_err() {
                             return;
                         }
                         changes.mark_changed();
-                        break;
+                        changed = true;
                     }
                     () = stop.cancelled() => return,
                 }
-                if clock.now().duration_since(now).abs() >= REMIND {
-                    break;
-                }
             }
-            mailed.extend(due.into_iter().map(|text| (text.to_owned(), now)));
+            if somebody_has_it || !changed {
+                mailed.extend(due.into_iter().map(|text| (text.to_owned(), now)));
+            }
         }
         tokio::select! {
             changed = changes.changed() => if changed.is_err() { return },
@@ -242,6 +258,110 @@ mod tests {
         troubles.set("alerts", Vec::new());
         clock.pass(60).await;
         assert_eq!((sent(), troubles.unreadable().len()), (6, 0), "it is over");
+        stop.cancel();
+        mailing.await.unwrap();
+    }
+
+    /// Answers as the test says, and notes who was asked when.
+    struct Answers {
+        clock: Arc<Moved>,
+        to: Vec<String>,
+        asked: Mutex<Vec<(Time, Vec<String>, String)>>,
+        answer: fn(usize, &str) -> Option<MailFault>,
+    }
+
+    #[async_trait]
+    impl Notifier for Answers {
+        fn recipients(&self) -> Vec<String> {
+            self.to.clone()
+        }
+        async fn send(&self, message: &Message, _: Uuid, to: &[String]) -> Delivery {
+            let mut asked = self.asked.lock().unwrap();
+            let before = asked.len();
+            asked.push((self.clock.now(), to.to_vec(), message.body.clone()));
+            let mut delivery = Delivery::default();
+            for recipient in to {
+                match (self.answer)(before, recipient) {
+                    None => delivery.accepted.push(recipient.clone()),
+                    Some(fault) => delivery.refused.push(Refusal {
+                        recipient: recipient.clone(),
+                        fault,
+                        why: "no".into(),
+                        remedy: "".into(),
+                    }),
+                }
+            }
+            delivery
+        }
+        async fn check(&self) -> Vec<Finding> {
+            Vec::new()
+        }
+    }
+
+    fn answers(to: &[&str], answer: fn(usize, &str) -> Option<MailFault>) -> (Arc<Moved>, Arc<Answers>) {
+        let clock = Arc::new(Moved { now: watch::Sender::new(Time::UNIX_EPOCH), waits: watch::Sender::new(0) });
+        let to = to.iter().map(|name| (*name).to_owned()).collect();
+        (clock.clone(), Arc::new(Answers { clock, to, asked: Mutex::default(), answer }))
+    }
+
+    #[tokio::test]
+    async fn what_nobody_has_received_is_not_mailed_because_something_else_changes() {
+        let (clock, notes) = answers(&["me"], |before, _| (before == 0).then_some(MailFault::Passing));
+        let (troubles, stop) = (LedgerTroubles::default(), CancellationToken::new());
+        let (site, cli) = ("home".to_owned(), "failover".to_owned());
+        troubles.set("requests", vec!["the record requests/1 cannot be read".to_owned()]);
+        let mut waits = clock.waits.subscribe();
+        let mailing = tokio::spawn(mail(troubles.clone(), Some(notes.clone()), clock, site, cli, stop.clone()));
+        waits.wait_for(|waits| *waits > 0).await.unwrap();
+        troubles.set("alerts", vec!["another".into()]);
+        while notes.asked.lock().unwrap().len() < 2 {
+            tokio::task::yield_now().await;
+        }
+        {
+            let asked = notes.asked.lock().unwrap();
+            assert_eq!(asked.len(), 2);
+            assert!(asked[1].2.contains("requests/1") && asked[1].2.contains("another"), "{}", asked[1].2);
+        }
+        stop.cancel();
+        mailing.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn one_who_may_have_it_pauses_nobody_else_and_passing_failures_do_not_lengthen_the_pause() {
+        // An hour of outage, then one answer is lost each time and the other one passes at last.
+        let (clock, notes) = answers(&["lost", "late"], |before, name| match (before, name) {
+            (0..12, _) | (12..15, "late") => Some(MailFault::Passing),
+            (_, "lost") => Some(MailFault::Unsure),
+            _ => None,
+        });
+        let (troubles, stop) = (LedgerTroubles::default(), CancellationToken::new());
+        let (site, cli) = ("home".to_owned(), "failover".to_owned());
+        troubles.set("requests", vec!["the record requests/1 cannot be read".to_owned()]);
+        let mut waits = clock.waits.subscribe();
+        let mailing = tokio::spawn(mail(troubles.clone(), Some(notes.clone()), clock.clone(), site, cli, stop.clone()));
+        waits.wait_for(|waits| *waits > 0).await.unwrap();
+        for minute in 0..180 {
+            let sleeps = *clock.waits.borrow();
+            let asked = notes.asked.lock().unwrap().len();
+            clock.now.send_modify(|now| *now = now.plus(Span::from_mins(1)));
+            for _ in 0..20 {
+                tokio::task::yield_now().await;
+            }
+            let again = notes.asked.lock().unwrap().len();
+            assert!(
+                again == asked || *clock.waits.borrow() > sleeps,
+                "minute {minute}: each try is followed by a wait"
+            );
+        }
+        let asked = notes.asked.lock().unwrap().clone();
+        let late: Vec<_> = asked.iter().filter(|(_, to, _)| to.contains(&"late".to_owned())).collect();
+        assert!((13..=16).contains(&late.len()), "until it has it: {}", late.len());
+        let pause = late.windows(2).map(|pair| pair[1].0.duration_since(pair[0].0)).max().unwrap();
+        assert!(pause <= Span::from_mins(14), "{pause:?}");
+        let lost: Vec<Time> = asked.iter().filter(|it| it.1.contains(&"lost".to_owned())).map(|it| it.0).collect();
+        let pauses: Vec<i64> =
+            lost[12..].windows(2).map(|pair| pair[1].duration_since(pair[0]).as_secs() / 60).collect();
+        assert!(pauses.len() >= 2 && pauses[0] >= 7 && pauses[0] <= 14 && pauses[1] > pauses[0], "{pauses:?}");
         stop.cancel();
         mailing.await.unwrap();
     }

@@ -1,12 +1,15 @@
 //! Whether everything in a ledger can be read, and fits together. It reads with the code that the watcher reads with,
 //! keeps in memory what belongs to the validators only, and writes nothing.
 
+mod owners;
+
 use std::collections::BTreeMap;
 
 use futures::{StreamExt, stream};
 use serde::Serialize;
 
 use super::{
+    grants::GrantRules,
     identity::LedgerIdentity,
     journal::Entry,
     lease::LeaseRecord,
@@ -15,7 +18,7 @@ use super::{
 use crate::{
     domain::{
         AlertRecord, Case, ChainEvidence, IncidentId, InstanceId, KeyKind, LedgerKey, Request, Span, Stage, Time,
-        ValidatorId,
+        ValidatorId, chain::SiteEpochs, ownership::Grant,
     },
     ports::{Finding, Ledger, LedgerError},
     records::{self, RecordError},
@@ -49,10 +52,11 @@ pub struct VerifiedLedger {
 pub async fn verify(
     ledger: &dyn Ledger,
     configured: &[ValidatorId],
+    rules: &GrantRules,
     now: Time,
     progress: impl Fn(u64),
 ) -> Result<VerifiedLedger, LedgerError> {
-    let mut verifier = Verifier { configured, now, ..Verifier::new(ledger.describe()) };
+    let mut verifier = Verifier { configured, rules: Some(rules), now, ..Verifier::new(ledger.describe()) };
     let mut after: Option<String> = None;
     loop {
         let keys = ledger.page(after.as_deref(), PAGE).await?;
@@ -100,12 +104,16 @@ pub fn is_of_a_newer_failover(key: &str, bytes: &[u8]) -> bool {
 
 struct Verifier<'a> {
     configured: &'a [ValidatorId],
+    /// By which grants are verified; without them they are only read.
+    rules: Option<&'a GrantRules>,
     now: Time,
     told: VerifiedLedger,
     identity: Option<LedgerIdentity>,
     identity_is_there: bool,
     lease: Option<LeaseRecord>,
     validators: BTreeMap<ValidatorId, Envelope>,
+    /// The grants of each validator by their numbers, the one in force last.
+    grants: BTreeMap<ValidatorId, Vec<(String, Grant)>>,
 }
 
 impl Verifier<'_> {
@@ -113,12 +121,14 @@ impl Verifier<'_> {
         let told = VerifiedLedger { ledger, id: None, records: 0, findings: Vec::new(), more: 0 };
         Self {
             configured: &[],
+            rules: None,
             now: Time::MAX,
             told,
             identity: None,
             identity_is_there: false,
             lease: None,
             validators: BTreeMap::new(),
+            grants: BTreeMap::new(),
         }
     }
 
@@ -200,7 +210,14 @@ impl Verifier<'_> {
                     self.unreadable(key, &error, "silent epochs are counted again from then on");
                 }
             }
-            KeyKind::Owner(_) | KeyKind::Session(_) => self.human(key, bytes),
+            KeyKind::SiteChain(..) => {
+                if let Err(error) = records::decode::<SiteEpochs>(key, bytes) {
+                    self.unreadable(key, &error, "what that site has seen of the chain counts from then on");
+                }
+            }
+            KeyKind::Owner(id) => self.grant(key, &id, None, bytes),
+            KeyKind::OwnerHistory(id, number) => self.grant(key, &id, Some(number), bytes),
+            KeyKind::Session(id) => self.session(key, &id, bytes),
             KeyKind::Request(id) => match records::decode::<Request>(key, bytes) {
                 Ok(request) if request.id != id => self.contradicts(key, &format!("it is the request {}", request.id)),
                 Ok(request) if !self.configured.is_empty() && !self.configured.contains(&request.validator) => {
@@ -218,22 +235,16 @@ impl Verifier<'_> {
                 Ok(_) => {}
                 Err(error) => self.unreadable(key, &error, "nothing is decided by the journal"),
             },
-            // This version writes and reads none.
-            KeyKind::LastRequest | KeyKind::Promotion(_) => {}
+            KeyKind::LastRequest => {}
+            KeyKind::Promotion(id) => {
+                if let Err(why) = super::grants::promotion_of(&id, bytes) {
+                    self.push(Finding::problem(key, why, "until then no machine of this validator is deleted"));
+                }
+            }
             KeyKind::Check => {
                 let detail = "a `failover check` that was interrupted has left it";
                 self.push(Finding::warning(key, detail, format!("{}: nothing reads it", remove(key))));
             }
-        }
-    }
-
-    /// What only humans write has no checksum; what is not plainly home's counts as the cloud's.
-    fn human(&mut self, key: &str, bytes: &[u8]) {
-        let place = serde_json::from_slice::<serde_json::Value>(bytes).ok();
-        let place = place.and_then(|value| value.get("place")?.as_str().map(str::to_owned));
-        if !matches!(place.as_deref(), Some("home" | "cloud")) {
-            let remedy = "write it again as it was signed: until then it counts as the cloud's, and nothing is deleted";
-            self.problem(key, "it names neither home nor the cloud as its `place`", remedy);
         }
     }
 
@@ -252,6 +263,7 @@ impl Verifier<'_> {
     /// What the records say of each other.
     fn compare(&mut self, place: &str) {
         self.compare_identity(place);
+        self.compare_grants();
         let mut machines: BTreeMap<InstanceId, ValidatorId> = BTreeMap::new();
         let mut incidents: BTreeMap<IncidentId, ValidatorId> = BTreeMap::new();
         for (id, envelope) in std::mem::take(&mut self.validators) {

@@ -10,21 +10,31 @@ use tokio_util::sync::CancellationToken;
 use super::EventSource;
 use crate::{
     adapters::{
-        beacon::{self, BeaconConfig, BeaconWatch, NodeConfig, NodeProbe},
+        beacon::{self, BeaconConfig, BeaconDuties, BeaconWatch, NodeConfig, NodeProbe, NodeRemedies},
         clock::SystemClock,
     },
     config::{Config, EthereumSettings, ValidatorKind, ValidatorSettings},
     domain::{
         ChainEvidence, ChainHealth, ChainObservation, ChainView, Event, LedgerKey, PublicKey, Source, Time,
-        ValidatorId,
-        gates::{GateEvidence, SilentEpochs},
+        ValidatorId, chain,
+        gates::{GateEvidence, MissedDuties},
     },
-    ports::{Expect, Finding, Ledger, PutError},
+    ports::{Clock, Duties, Expect, Finding, Ledger, PutError},
     records::{self, RecordError},
     runtime::{Deps, Handle},
 };
 
 mod findings;
+mod site;
+
+pub use site::SiteRecorder;
+
+/// What helps a command that asks the configured beacon nodes.
+const REMEDIES: NodeRemedies = NodeRemedies {
+    start: "start it, or name another one in `ethereum.beacon_nodes`",
+    chain: "correct `ethereum.beacon_nodes` or `ethereum.genesis_root`",
+    keys: "`public_keys` of the validator",
+};
 
 /// The longest that one request to a beacon node may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -34,9 +44,42 @@ fn nodes(settings: &EthereumSettings) -> Vec<NodeConfig> {
     settings.beacon_nodes.iter().map(node).collect()
 }
 
+/// The duties of one validator, by the configured beacon nodes.
+///
+/// # Errors
+/// What is missing to see them.
+pub fn duties(config: &Config, validator: &ValidatorId) -> Result<Arc<dyn Duties>, String> {
+    let (config, keys) = watched(config, validator)?;
+    let duties = BeaconDuties::new(config, keys, Arc::new(SystemClock), REMEDIES);
+    Ok(Arc::new(duties.map_err(|error| error.to_string())?))
+}
+
+/// The nodes by which one validator is watched on its chain, and its keys.
+///
+/// # Errors
+/// What is missing to see it.
+pub fn watched(config: &Config, validator: &ValidatorId) -> Result<(BeaconConfig, Vec<PublicKey>), String> {
+    let known = config.validators.iter().find(|known| known.name == *validator);
+    let keys = known.map(ValidatorSettings::public_keys).unwrap_or_default();
+    if keys.is_empty() {
+        return Err("duties are watched for validators of the kind ethereum only, by their public keys".into());
+    }
+    let settings =
+        config.ethereum.as_ref().ok_or("no beacon node is configured: name some in `ethereum.beacon_nodes`")?;
+    let chain = known.and_then(|known| known.chain.clone()).filter(|chain| chain::genesis_root(chain).is_some());
+    let chain = chain.ok_or("the chain's genesis root is not configured: add `ethereum.genesis_root`")?;
+    Ok((BeaconConfig { genesis_root: Some(chain), ..beacon(settings) }, keys.to_vec()))
+}
+
+fn beacon(settings: &EthereumSettings) -> BeaconConfig {
+    let genesis_root = settings.genesis_root.clone();
+    BeaconConfig { genesis_root, timeout: TIMEOUT, ..BeaconConfig::new(nodes(settings)) }
+}
+
 pub struct ChainSource {
     watch: BeaconWatch,
     ledger: Arc<dyn Ledger>,
+    site: SiteRecorder,
 }
 
 impl ChainSource {
@@ -54,11 +97,9 @@ impl ChainSource {
         if validators.is_empty() {
             return Ok(None);
         }
-        let mut beacon = BeaconConfig::new(nodes(settings));
-        beacon.genesis_root.clone_from(&settings.genesis_root);
-        beacon.timeout = TIMEOUT;
-        let watch = BeaconWatch::new(beacon, validators, deps.clock.clone()).context("ethereum")?;
-        Ok(Some(Self { watch, ledger: deps.ledger.clone() }))
+        let watch = BeaconWatch::new(beacon(settings), validators, deps.clock.clone()).context("ethereum")?;
+        let site = SiteRecorder::new(deps.ledger.clone(), config.site.clone(), &settings.beacon_nodes);
+        Ok(Some(Self { watch, ledger: deps.ledger.clone(), site }))
     }
 }
 
@@ -67,13 +108,19 @@ impl EventSource for ChainSource {
         "the chain".into()
     }
 
-    async fn run(self, engine: Handle) {
+    async fn run(mut self, engine: Handle) {
         let (sender, observations) = mpsc::channel(16);
-        tokio::join!(self.watch.run(sender, CancellationToken::new()), report(observations, &engine, &*self.ledger));
+        let report = report(observations, &engine, &*self.ledger, &mut self.site);
+        tokio::join!(self.watch.run(sender, CancellationToken::new()), report);
     }
 }
 
-async fn report(mut observations: mpsc::Receiver<ChainObservation>, engine: &Handle, ledger: &dyn Ledger) {
+async fn report(
+    mut observations: mpsc::Receiver<ChainObservation>,
+    engine: &Handle,
+    ledger: &dyn Ledger,
+    site: &mut SiteRecorder,
+) {
     while let Some(observation) = observations.recv().await {
         engine.send(Event::ChainSeen(observation.chain)).await;
         for seen in observation.validators {
@@ -81,17 +128,25 @@ async fn report(mut observations: mpsc::Receiver<ChainObservation>, engine: &Han
                 engine.send(Event::KeysSeen(seen.validator.clone(), keys)).await;
             }
             engine.send(Event::Observed(seen.validator.clone(), Source::Chain, seen.reading)).await;
+            if !seen.records.is_empty() {
+                // Nobody can be asked about this epoch later, so whoever has seen it writes it, under the site's name.
+                let written = site.write(&seen.validator, &seen.records).await.map(drop);
+                noted(engine, &site.key(&seen.validator), written);
+            }
             // Only the holder of the lease writes; the records of another process's eyes are not this one's.
             if engine.leads() && !seen.records.is_empty() {
                 let written = write_down(ledger, &seen.validator, seen.records).await;
-                let damaged = written.as_ref().err().and_then(|error| error.downcast_ref::<RecordError>());
-                let key = LedgerKey::chain(&seen.validator);
-                engine.troubles().set(&key, damaged.map(ToString::to_string).into_iter().collect());
-                if let Err(error) = written {
-                    tracing::warn!(validator = %seen.validator, %error, "an epoch could not be written down");
-                }
+                noted(engine, &LedgerKey::chain(&seen.validator), written);
             }
         }
+    }
+}
+
+fn noted(engine: &Handle, key: &LedgerKey, written: anyhow::Result<()>) {
+    let damaged = written.as_ref().err().and_then(|error| error.downcast_ref::<RecordError>());
+    engine.troubles().set(key, damaged.map(ToString::to_string).into_iter().collect());
+    if let Err(error) = written {
+        tracing::warn!(%key, %error, "an epoch could not be written down");
     }
 }
 
@@ -121,12 +176,17 @@ async fn write_down(
     anyhow::bail!("somebody else writes {key} all the time")
 }
 
-/// [`ChainEvidence::silent_epochs`] of what the ledger has; `None` when that cannot be read.
-pub async fn silent_epochs(ledger: &dyn Ledger, validator: &ValidatorId, since: Time) -> Option<SilentEpochs> {
-    let key = LedgerKey::chain(validator);
-    let stored = ledger.get(&key).await.ok()??;
-    let evidence: ChainEvidence = records::decode(&key, &stored.bytes).ok()?;
-    evidence.silent_epochs(since)
+/// What the canonical chain has of its duties since this moment, by the configured nodes.
+pub async fn missed(config: &Config, validator: &ValidatorSettings, since: Time) -> Option<MissedDuties> {
+    let settings = config.ethereum.as_ref().filter(|_| !validator.public_keys().is_empty())?;
+    let (nodes, root) = (nodes(settings), validator.chain.as_deref());
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let root = root.or(settings.genesis_root.as_deref());
+    let asked = nodes.iter().map(async |node| {
+        let said = beacon::missed(node, root, validator.public_keys(), since, TIMEOUT, &clock).await;
+        said.inspect_err(|why| tracing::debug!(node = node.name, "missed duties are not known by it: it {why}")).ok()
+    });
+    beacon::agreed(&join_all(asked).await.into_iter().flatten().collect::<Vec<_>>())
 }
 
 /// Asks every beacon node once, for `check`.
@@ -156,6 +216,16 @@ pub async fn probe_chain(config: &Config) -> Vec<Finding> {
     findings
 }
 
+/// The same of one validator alone.
+pub async fn probe_validator(config: &Config, validator: &ValidatorSettings) -> Vec<Finding> {
+    let Some(settings) = config.ethereum.as_ref().filter(|_| !validator.public_keys().is_empty()) else {
+        return Vec::new();
+    };
+    let nodes = nodes(settings);
+    let probes = join_all(nodes.iter().map(|node| probe(node, settings, validator.public_keys()))).await;
+    nodes.iter().zip(probes).flat_map(|(node, probe)| findings::of_node(config, node, probe)).collect()
+}
+
 async fn probe(node: &NodeConfig, settings: &EthereumSettings, keys: &[PublicKey]) -> NodeProbe {
     beacon::probe(node, settings.genesis_root.as_deref(), keys, TIMEOUT, Arc::new(SystemClock)).await
 }
@@ -169,15 +239,25 @@ pub async fn chain_evidence(config: &Config, validator: &ValidatorId) -> GateEvi
         ValidatorKind::Generic { .. } => return GateEvidence { generic: true, ..evidence },
     };
     let Some(settings) = &config.ethereum else { return evidence };
+    let mut roots = BTreeSet::new();
     for node in nodes(settings) {
         let probe = probe(&node, settings, keys).await;
         if probe.synced.is_ok() {
-            evidence.keys = evidence.keys.or(probe.keys.ok());
-            evidence.chain = ChainView {
-                health: probe.finality.unwrap_or(ChainHealth::Unknown),
-                genesis_root: probe.genesis_root.ok(),
+            // No node makes better what another one says.
+            evidence.keys = match (evidence.keys, probe.keys.ok()) {
+                (Some(before), Some(seen)) => Some(before.worst(seen)),
+                (before, seen) => before.or(seen),
             };
+            let health = probe.finality.unwrap_or(ChainHealth::Unknown);
+            evidence.chain.health = evidence.chain.health.worst(health);
+            roots.extend(probe.genesis_root.ok());
         }
+    }
+    if roots.len() > 1 {
+        // They follow different chains, and then none of them says how this one is.
+        evidence.chain = ChainView::default();
+    } else {
+        evidence.chain.genesis_root = roots.pop_first();
     }
     evidence
 }

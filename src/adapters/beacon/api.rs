@@ -7,8 +7,8 @@ use futures::future::join_all;
 use super::{
     client::Client,
     wire::{
-        AttestationRewards, Checkpoints, Data, Genesis, LivenessAnswer, NodeVersion, PeerCount, Spec, StateValidator,
-        Syncing, Versions,
+        AttestationRewards, AttestationRewardsAnswer, Checkpoints, Data, Genesis, LivenessAnswer, NodeVersion,
+        PeerCount, Spec, StateValidator, Syncing, Versions,
     },
 };
 use crate::domain::{
@@ -132,6 +132,22 @@ impl Client {
         let path = format!("/eth/v1/beacon/rewards/attestations/{epoch}");
         let answer = self.post::<Data<AttestationRewards>>(&path, &texts(asked)).await?;
         Ok(answer.data.total_rewards.iter().map(|reward| (reward.validator_index, reward.target)).collect())
+    }
+
+    /// The same of an epoch that is final.
+    pub(super) async fn final_rewards(
+        &self,
+        epoch: Epoch,
+        asked: &BTreeSet<u64>,
+    ) -> Result<BTreeMap<u64, i64>, NodeTrouble> {
+        let path = format!("/eth/v1/beacon/rewards/attestations/{epoch}");
+        let answer = self.post::<AttestationRewardsAnswer>(&path, &texts(asked)).await?;
+        // Not every node says so; one that says the contrary is believed.
+        if answer.finalized == Some(false) || answer.execution_optimistic == Some(true) {
+            return Err(NodeTrouble::NotBeaconApi(format!("it calls epoch {epoch} not final, whose successor is")));
+        }
+        let paid = answer.data.total_rewards.iter().map(|reward| (reward.validator_index, reward.target));
+        Ok(paid.filter(|(index, _)| asked.contains(index)).collect())
     }
 
     pub(super) async fn finalised(&self) -> Result<Epoch, NodeTrouble> {

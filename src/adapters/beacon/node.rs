@@ -12,7 +12,7 @@ use super::{api::Chain, client::Client, control::Sampler};
 use crate::{
     domain::{
         PublicKey,
-        chain::{ChainTime, Epoch, KeyInfo, Liveness, NodeEpoch, NodeTrouble, NodeWatch, assess_about},
+        chain::{ChainTime, Epoch, KeyInfo, Liveness, NodeEpoch, NodeTrouble, NodeWatch, SyncStatus, assess_about},
     },
     ports::Clock,
 };
@@ -32,6 +32,8 @@ pub(super) struct WatchedNode {
     sampler: Sampler,
     refused: Vec<PublicKey>,
     clock: Arc<dyn Clock>,
+    /// Whether it is asked only about epochs throughout which it was watched.
+    watched: bool,
 }
 
 /// What an epoch's liveness rests on.
@@ -62,7 +64,22 @@ impl WatchedNode {
             sampler,
             refused: Vec::new(),
             clock,
+            watched: true,
         }
+    }
+
+    /// It is asked about an epoch even if nobody watched it then. What it shows of that is for others to weigh.
+    pub(super) fn unwatched(self) -> Self {
+        Self { watched: false, ..self }
+    }
+
+    /// How it is, by its own chain's time. Counts as a look.
+    pub(super) async fn status(&mut self) -> Result<(ChainTime, SyncStatus), NodeTrouble> {
+        self.connect().await?;
+        let time = self.chain_time().ok_or(NodeTrouble::NotAsked)?;
+        let answer = timeout(self.timeout, self.ask_status(&time)).await.unwrap_or(Err(NodeTrouble::NoAnswer));
+        self.observe(answer.clone(), &time);
+        answer.map(|status| (time, status))
     }
 
     pub(super) fn chain_time(&self) -> Option<ChainTime> {
@@ -97,7 +114,7 @@ impl WatchedNode {
         self.observe(answer, time);
     }
 
-    async fn ask_status(&mut self, time: &ChainTime) -> Result<crate::domain::chain::SyncStatus, NodeTrouble> {
+    async fn ask_status(&mut self, time: &ChainTime) -> Result<SyncStatus, NodeTrouble> {
         self.connect().await?;
         if let Some(chain) = self.chain.as_ref().filter(|chain| chain.time != *time) {
             return Err(NodeTrouble::OtherChain { genesis_root: chain.genesis_root.clone() });
@@ -109,7 +126,7 @@ impl WatchedNode {
         self.client.syncing().await
     }
 
-    fn observe(&mut self, answer: Result<crate::domain::chain::SyncStatus, NodeTrouble>, time: &ChainTime) {
+    fn observe(&mut self, answer: Result<SyncStatus, NodeTrouble>, time: &ChainTime) {
         self.watch.observe(answer.as_ref().map_err(Clone::clone), time, self.clock.now());
     }
 
@@ -123,7 +140,7 @@ impl WatchedNode {
             Ok((answers, judged)) => (Some(answers.keys), judged.map(|()| answers.liveness)),
             Err(trouble) => (None, Err(trouble)),
         };
-        let well = self.watch.well_since().is_some() && keys.is_some();
+        let well = self.watched && self.watch.well_since().is_some() && keys.is_some();
         let indices: BTreeSet<u64> = liveness.as_ref().map(|l| l.live.keys().copied().collect()).unwrap_or_default();
         let (rewards, finalised) = if well {
             let rewards = async {
@@ -171,7 +188,9 @@ impl WatchedNode {
         let resolved = self.sampler.resolve(&self.client, ours).await?;
         self.warn_of(&resolved.refused);
         let answers = |liveness| Answers { keys: resolved.keys.clone(), liveness };
-        if let Err(trouble) = self.watch.well_throughout(time.interval(epoch), time) {
+        if let Err(trouble) = self.watch.well_throughout(time.interval(epoch), time)
+            && self.watched
+        {
             return Ok((answers(Liveness::default()), Err(trouble)));
         }
         let live = self.client.liveness(epoch, &resolved.indices()).await;

@@ -72,6 +72,32 @@ pub async fn followed(client: reqwest::Client, url: &url::Url, expected_root: Op
     client.chain(expected_root).await.map(|chain| chain.genesis_root)
 }
 
+/// What time it is on a chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChainNow {
+    pub genesis_root: String,
+    pub epoch: Epoch,
+    pub slots_per_epoch: u64,
+}
+
+/// The present epoch, by a node that is synced and by this machine's clock, which have to agree.
+///
+/// # Errors
+/// [`NodeTrouble`]
+pub async fn present(
+    node: &NodeConfig,
+    expected_root: Option<&str>,
+    limit: Duration,
+    clock: &dyn Clock,
+) -> Asked<ChainNow> {
+    let client = Client::new(&node.url, limit).map_err(|error| NodeTrouble::Broken(error.to_string()))?;
+    let (chain, status) = tokio::try_join!(client.chain(expected_root), client.syncing())?;
+    let now = clock.now();
+    assess(&status, &chain.time, now)?;
+    let epoch = chain.time.epoch_at(now).ok_or(NodeTrouble::BeforeGenesis)?;
+    Ok(ChainNow { genesis_root: chain.genesis_root, epoch, slots_per_epoch: chain.time.slots_per_epoch() })
+}
+
 async fn ask(
     name: &str,
     client: &Client,

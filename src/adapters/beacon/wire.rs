@@ -157,6 +157,14 @@ pub(super) struct AttestationRewards {
     pub(super) total_rewards: Vec<Reward>,
 }
 
+/// With what is said of the epoch beside it.
+#[derive(Debug, Deserialize)]
+pub(super) struct AttestationRewardsAnswer {
+    pub(super) data: AttestationRewards,
+    pub(super) finalized: Option<bool>,
+    pub(super) execution_optimistic: Option<bool>,
+}
+
 #[derive(Debug, Deserialize)]
 pub(super) struct Reward {
     #[serde(deserialize_with = "number")]

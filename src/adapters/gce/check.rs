@@ -14,7 +14,10 @@ use crate::{
     ports::Finding,
 };
 
+mod kept;
 mod network;
+
+pub use kept::KEPT_PERMISSIONS;
 
 /// Everything the watcher needs to act. With [`LOOKED_AT`] it is the custom role of `docs/gcp/roles/watcher.yaml`, and
 /// a test holds the two equal.
@@ -46,6 +49,8 @@ pub const PERMISSIONS: &[&str] = &[
 const WITHHELD: &[&str] = &[
     "compute.disks.createSnapshot",
     "compute.instances.setDeletionProtection",
+    "compute.instances.setDiskAutoDelete",
+    "compute.instances.setName",
     "compute.instances.setScheduling",
     "compute.instances.setServiceAccount",
 ];
@@ -94,10 +99,10 @@ impl Gce {
             }
         });
         let rungs = join_all(rungs.collect::<Vec<_>>());
-        let (mut findings, image, rungs, network) =
-            tokio::join!(permissions(self), image(self), rungs, network::network(self));
+        let (mut findings, image, rungs, network, kept) =
+            tokio::join!(permissions(self), image(self), rungs, network::network(self), kept::kept(self));
         findings.push(image);
-        findings.extend(rungs.into_iter().flatten().chain(network));
+        findings.extend(rungs.into_iter().flatten().chain(network).chain(kept));
         findings
     }
 }

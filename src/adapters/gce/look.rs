@@ -3,7 +3,7 @@
 //! It changes nothing, here or there.
 
 use async_trait::async_trait;
-use google_cloud_compute_v1::model::{Disk, DiskAggregatedList, disks_scoped_list};
+use google_cloud_compute_v1::model::{Disk, DiskAggregatedList, SerialPortOutput, disks_scoped_list};
 
 use super::{APP, Gce, errors::Failure};
 use crate::{
@@ -17,18 +17,13 @@ const MOST: usize = 1 << 20;
 #[async_trait]
 impl Inspection for Gce {
     async fn serial_port(&self, instance: &InstanceRef, start: i64) -> Result<Option<SerialPort>, CloudError> {
-        let request = self
-            .instances
-            .get_serial_port_output()
-            .set_project(&self.config.project)
-            .set_zone(&instance.zone)
-            .set_instance(&instance.name)
-            .set_port(1)
-            .set_start(start);
-        let output = match self.bounded(self.once(request).send()).await {
-            Ok(output) => output,
-            Err(Failure::NotFound(_)) => return Ok(None),
-            Err(failure) => return Err(failure.into()),
+        let output = match self.printed(&instance.zone, &instance.name, start).await {
+            // A promotion renames its machine.
+            Err(Failure::NotFound(_)) => match self.get_exactly(instance).await?.and_then(|found| found.name) {
+                Some(name) => self.printed(&instance.zone, &name, start).await?,
+                None => return Ok(None),
+            },
+            output => output?,
         };
         let mut contents = output.contents.unwrap_or_default();
         let begins = output.start.unwrap_or(start).max(0);
@@ -39,6 +34,20 @@ impl Inspection for Gce {
         let next = output.next.unwrap_or_else(|| begins.saturating_add(length));
         let skipped = i64::try_from(skipped).unwrap_or(i64::MAX);
         Ok(Some(SerialPort { contents, start: begins.saturating_add(skipped), next }))
+    }
+}
+
+impl Gce {
+    async fn printed(&self, zone: &str, name: &str, start: i64) -> Result<SerialPortOutput, Failure> {
+        let request = self
+            .instances
+            .get_serial_port_output()
+            .set_project(&self.config.project)
+            .set_zone(zone)
+            .set_instance(name)
+            .set_port(1)
+            .set_start(start);
+        self.bounded(self.once(request).send()).await
     }
 }
 

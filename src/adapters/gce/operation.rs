@@ -13,9 +13,25 @@ use super::{
 };
 use crate::domain::one_line;
 
+/// How far an operation is.
+pub(super) struct OperationState<'a> {
+    pub(super) name: &'a str,
+    pub(super) percent: Option<i32>,
+}
+
 impl Gce {
     /// Until it is done, or until patience ends; then the outcome is unknown.
-    pub(super) async fn follow(&self, zone: &str, mut operation: Operation) -> Result<(), Failure> {
+    pub(super) async fn follow(&self, zone: &str, operation: Operation) -> Result<(), Failure> {
+        self.follow_with(zone, operation, |_| ()).await
+    }
+
+    /// The same, and says how far it is whenever it has looked.
+    pub(super) async fn follow_with(
+        &self,
+        zone: &str,
+        mut operation: Operation,
+        on_state: impl Fn(OperationState<'_>) + Send,
+    ) -> Result<(), Failure> {
         let Some(name) = operation.name.clone() else {
             return Err(Failure::Unanswered("the answer names no operation".into()));
         };
@@ -27,6 +43,7 @@ impl Gce {
             if Instant::now() >= until {
                 return Err(Failure::Unanswered(format!("operation {name} has not ended")));
             }
+            on_state(OperationState { name: &name, percent: operation.progress });
             tokio::time::sleep(self.config.poll_every).await;
             let request = self.operations.get().set_project(&self.config.project).set_zone(zone).set_operation(&name);
             match self.bounded(self.once(request).send()).await {

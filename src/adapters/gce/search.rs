@@ -70,7 +70,13 @@ impl Gce {
     }
 
     async fn in_zone(&self, scope: &Scope, zone: &str) -> Result<Vec<Machine>, Failure> {
-        let mut machines = Vec::new();
+        let all = self.listed_in(zone, Some(read::filter(&self.config.site, scope))).await?;
+        Ok(all.iter().filter_map(|instance| self.ours(instance, scope)).collect())
+    }
+
+    /// Every machine of a zone, or those that this filter lets through. Complete or an error.
+    pub(super) async fn listed_in(&self, zone: &str, filter: Option<String>) -> Result<Vec<Instance>, Failure> {
+        let mut all = Vec::new();
         let mut token: Option<String> = None;
         loop {
             let request = self
@@ -78,16 +84,16 @@ impl Gce {
                 .list()
                 .set_project(&self.config.project)
                 .set_zone(zone)
-                .set_filter(read::filter(&self.config.site, scope))
+                .set_or_clear_filter(filter.clone())
                 .set_or_clear_page_token(token.clone());
             let page = self.bounded(self.once(request).send()).await?;
             if page.warning.is_some_and(|warning| warning.code != Some(Code::NoResultsOnPage)) {
                 return Err(Failure::Unanswered("its list is not complete".into()));
             }
-            machines.extend(page.items.iter().filter_map(|instance| self.ours(instance, scope)));
+            all.extend(page.items);
             token = page.next_page_token.filter(|token| !token.is_empty());
             if token.is_none() {
-                return Ok(machines);
+                return Ok(all);
             }
         }
     }

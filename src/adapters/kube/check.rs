@@ -158,5 +158,5 @@ async fn exists(client: &Client, target: &Target) -> Finding {
 /// The pods among these that live and that nobody takes away.
 fn live(items: &[Item]) -> Vec<&Pod> {
     let pods = items.iter().filter_map(|item| item.what.pod()).map(|(pod, _)| pod);
-    pods.filter(|pod| !pod.deleting && !pod.has_ended()).collect()
+    pods.filter(|pod| pod.deleting.is_none() && !pod.has_ended()).collect()
 }

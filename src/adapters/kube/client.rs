@@ -42,7 +42,7 @@ pub enum ClientError {
 /// [`ClientError`] says what is missing.
 pub async fn connect(kubeconfig: Option<&Path>) -> Result<Client, ClientError> {
     crate::adapters::http::install_tls_provider();
-    let mut config = match kubeconfig {
+    let config = match kubeconfig {
         None => Config::incluster().map_err(ClientError::NotInCluster)?,
         Some(path) => {
             let wrong = |source| ClientError::Kubeconfig { path: path.to_owned(), source: Box::new(source) };
@@ -52,6 +52,24 @@ pub async fn connect(kubeconfig: Option<&Path>) -> Result<Client, ClientError> {
             Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await.map_err(wrong)?
         }
     };
+    client(config)
+}
+
+/// The same for a command that a person runs: without a kubeconfig in the configuration, by the one that kubectl uses.
+///
+/// # Errors
+/// As [`connect`].
+pub async fn connect_as_operator(kubeconfig: Option<&Path>) -> Result<Client, ClientError> {
+    match connect(kubeconfig).await {
+        Err(not_in_cluster @ ClientError::NotInCluster(_)) => {
+            let own = Config::from_kubeconfig(&KubeConfigOptions::default()).await;
+            client(own.map_err(|_| not_in_cluster)?)
+        }
+        made => made,
+    }
+}
+
+fn client(mut config: Config) -> Result<Client, ClientError> {
     config.connect_timeout = Some(CONNECT);
     // A list or the begin of a watch has no other limit: without one, an answer that never comes blinds us for good.
     config.read_timeout = Some(SILENT);

@@ -14,9 +14,9 @@ use k8s_openapi::{
 };
 
 use crate::domain::{
-    Span, Time, end_of_line,
+    Span, Time, TimeExt, end_of_line,
     kube::{
-        ClaimState, Container, ContainerExit, ContainerRole, ContainerState, NodeState, PauseNote, Pod, PodPhase,
+        CALM, ClaimState, Container, ContainerExit, ContainerRole, ContainerState, NodeState, PauseNote, Pod, PodPhase,
         Ready, WorkloadFacts,
     },
     one_line,
@@ -24,6 +24,9 @@ use crate::domain::{
 
 /// The names of the annotations that an operator may set begin with this.
 pub const PREFIX: &str = "failover.dev/";
+
+/// A condition that was set later than this after the kubelet took the pod has turned.
+const TURNED: Span = Span::from_secs(10);
 
 /// The most that is kept of any text: a status can be megabytes.
 const TEXT: usize = 300;
@@ -171,6 +174,7 @@ pub(super) fn pod(object: core::Pod) -> Item {
     let main = spec.containers.into_iter().map(|one| (one.name, ContainerRole::Main));
     let statuses = [status.init_container_statuses, status.container_statuses];
     let containers = containers(first.chain(main).collect(), statuses.into_iter().flatten().flatten());
+    let worked = has_worked(condition("Ready"), status.start_time.as_ref().map(|time| time.0), &containers);
     let label = |key: &str| metadata.labels.as_ref().and_then(|labels| labels.get(key).cloned());
     let volumes = spec.volumes.unwrap_or_default().into_iter();
     let owner =
@@ -182,21 +186,32 @@ pub(super) fn pod(object: core::Pod) -> Item {
         node: spec.node_name.filter(|name| !name.is_empty()),
         created_at: metadata.creation_timestamp.as_ref().map_or(Time::MIN, |time| time.0),
         idle_since: None,
-        deleting: metadata.deletion_timestamp.is_some(),
+        deleting: metadata.deletion_timestamp.as_ref().map(|time| time.0),
         phase: phase(status.phase.as_deref()),
         reason: status.reason,
         ready: is("Ready").unwrap_or(false),
         unschedulable: unscheduled
             .map(|condition| short(condition.message.as_deref().or(condition.reason.as_deref()).unwrap_or_default())),
         disruption: disruption.and_then(|condition| condition.reason.clone()),
+        taken_at: disruption.and_then(|condition| condition.last_transition_time.as_ref().map(|time| time.0)),
         sandbox_made: is("PodReadyToStartContainers"),
         revision: label("controller-revision-hash").or_else(|| label("pod-template-hash")),
-        worked: false,
+        worked,
         pinned_to: spec.node_selector.and_then(|mut wanted| wanted.remove("kubernetes.io/hostname")),
         containers,
         claims: volumes.filter_map(|volume| volume.persistent_volume_claim).map(|claim| claim.claim_name).collect(),
     };
     item(&metadata, What::Pod { pod, owner })
+}
+
+/// Whether it was ready before it was not: its kubelet sets the condition when it takes the pod, and moves its time only
+/// when it turns. Where no probe decides, a container that crashes is ready each time until it does, so there has to be
+/// more time than restarts in a back-off explain.
+fn has_worked(ready: Option<&core::PodCondition>, taken_at: Option<Time>, containers: &[Container]) -> bool {
+    let unready = ready.filter(|ready| ready.status == "False").and_then(|ready| ready.last_transition_time.as_ref());
+    let Some((unready, taken_at)) = unready.zip(taken_at) else { return false };
+    let restarts = containers.iter().map(|container| container.restarts).max().unwrap_or(0);
+    unready.0 > taken_at.plus(TURNED).plus(CALM.saturating_mul(restarts))
 }
 
 fn phase(phase: Option<&str>) -> PodPhase {

@@ -15,7 +15,7 @@ use crate::domain::{
 /// How long a lease holds that does not say (the kubelet's `nodeLeaseDurationSeconds`).
 const LEASE: Span = Span::from_secs(40);
 
-/// A watch that is refused is tried again within half a minute. Not refused for this long, it works.
+/// A watch that is refused is tried again within ten seconds. Not refused for this long, it works.
 const REFUSED: Duration = Duration::from_secs(90);
 
 #[derive(Clone, Copy, Debug)]

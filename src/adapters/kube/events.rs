@@ -160,6 +160,8 @@ fn word(reason: &Reason) -> Option<(&'static str, &'static str)> {
         Reason::DownAgain { .. } => ("FailoverDownAgain", WARNING),
         Reason::Paused { .. } => ("FailoverPaused", NORMAL),
         Reason::Resumed => ("FailoverResumed", NORMAL),
+        Reason::Promotion { .. } => ("FailoverPromotion", WARNING),
+        Reason::MachineKept { .. } => ("StandbyKept", NORMAL),
         Reason::Well { .. }
         | Reason::Waiting { .. }
         | Reason::Holding { .. }
@@ -181,6 +183,8 @@ fn word(reason: &Reason) -> Option<(&'static str, &'static str)> {
         | Reason::Late { .. }
         | Reason::Interrupted
         | Reason::SuspicionOver
+        | Reason::CloudOwns { .. }
+        | Reason::Moving { .. }
         | Reason::AttentionOver { .. }
         | Reason::MailRefused { .. }
         | Reason::NoticeDropped { .. } => return None,

@@ -156,6 +156,11 @@ impl Index {
         self.topics.get(topic).is_some_and(|entry| entry.blind.is_some() || entry.refused.is_some())
     }
 
+    /// Whether it may be read and not be watched.
+    pub(super) fn is_refused(&self, topic: &ObjectQuery) -> bool {
+        self.topics.get(topic).is_some_and(|entry| entry.refused.is_some())
+    }
+
     /// Whether it shows that the server still speaks to us: a lease, or the node where it has none.
     pub(super) fn is_pulse(&self, topic: &ObjectQuery) -> bool {
         let leases = self.topics.get(&ObjectQuery::Leases);
@@ -187,7 +192,11 @@ impl Index {
         names.extend(memory.gone.as_ref().and_then(|gone| gone.pod.node.as_ref()));
         let workload = workload_topic(target).map(|topic| self.workload(&topic));
         let changed_at = match &workload {
-            Some(Known::Is(workload)) => workload.changed_at,
+            // The API server's note moves with other fields too; what was seen to be wanted before has not changed since.
+            Some(Known::Is(workload)) => {
+                let seen_at = memory.wanted.as_ref().map(|(_, since)| at.wall_at(*since));
+                workload.changed_at.map(|noted| seen_at.map_or(noted, |seen| seen.min(noted)))
+            }
             Some(Known::NotYet | Known::Missing | Known::Removed | Known::Blind(_)) | None => None,
         };
         Facts {
@@ -199,6 +208,7 @@ impl Index {
             claims: self.claims(watched),
             all_nodes: self.all_nodes(),
             gone: memory.gone.clone(),
+            left_over: self.left_over(watched).cloned(),
             shared_with: self.shared_with(watched),
             changing_since: memory.changing_since.map(|since| at.wall_at(since)),
             changed_at: changed_at.max(memory.switched_at.map(|then| at.wall_at(then))),
@@ -266,13 +276,20 @@ impl Index {
         kube::without_left_overs(entry.items.values().filter_map(|item| pod_of(&watched.target, item)).collect())
     }
 
+    /// Its last pod that has ended, beside one that lives.
+    fn left_over(&self, watched: &Watched) -> Option<&Pod> {
+        let entry = self.topics.get(&watched.pods_topic()?)?;
+        let pods = entry.items.values().filter_map(|item| pod_of(&watched.target, item));
+        pods.filter(|pod| pod.has_ended()).max_by_key(|pod| (pod.taken_at, pod.created_at))
+    }
+
     /// Whether a pod matches that lives, that nobody takes away, and that another controller runs in place of the one
     /// that was scaled to zero. A job of the maintenance, or a second set with the same labels, is no such.
     fn has_live_pod(&self, watched: &Watched) -> bool {
         let entry = watched.pods_topic().and_then(|topic| self.topics.get(&topic));
         let mut pods = entry.into_iter().flat_map(|entry| entry.items.values()).filter_map(|item| item.what.pod());
         let may_run = |owner: &OwnerRef| !matches!(owner.kind.as_str(), "StatefulSet" | "DaemonSet" | "Job");
-        pods.any(|(pod, owner)| !pod.deleting && !pod.has_ended() && owner.as_ref().is_some_and(may_run))
+        pods.any(|(pod, owner)| pod.deleting.is_none() && !pod.has_ended() && owner.as_ref().is_some_and(may_run))
     }
 
     /// Remembers pods that went, and how their nodes were at that moment.

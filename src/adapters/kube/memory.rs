@@ -17,6 +17,8 @@ pub(super) struct Memory {
     pub(super) gone: Option<GonePod>,
     /// The node a pod of it stood on last. It stays watched, because the next one will most likely stand there too.
     pub(super) node: Option<String>,
+    /// The template that its pods should have, and since when we see it.
+    pub(super) wanted: Option<(String, Instant)>,
     /// Since when its template is unproven.
     pub(super) changing_since: Option<Instant>,
     /// When a pod of another template than the last one's came.
@@ -73,7 +75,7 @@ pub(super) struct Seen<'a> {
 impl Memory {
     /// Brings it up to what is known now. `named`: the container that signs, if one is named.
     pub(super) fn update(&mut self, seen: Option<Seen<'_>>, pods: &[Pod], named: Option<&str>, at: Instant) {
-        for pod in pods.iter().filter(|pod| pod.works(named)) {
+        for pod in pods.iter().filter(|pod| pod.works(named) || pod.worked) {
             self.proven.extend(pod.revision.clone());
         }
         let newest = pods.iter().max_by_key(|pod| pod.created_at).and_then(|pod| pod.revision.as_ref());
@@ -83,6 +85,10 @@ impl Memory {
         }
         if let Some(Seen { workload, selector, others_pod }) = seen {
             self.selector = selector;
+            let same = |(known, _): &(String, Instant)| workload.revision.as_ref() == Some(known);
+            if !self.wanted.as_ref().is_some_and(same) {
+                self.wanted = workload.revision.clone().map(|revision| (revision, at));
+            }
             let proven = workload.revision.as_ref().is_some_and(|revision| self.proven.contains(revision));
             self.changing_since = (workload.unproven && !proven).then(|| self.changing_since.unwrap_or(at));
             // Once somebody else's pod has run for long enough to be believed, its end is no human's work either.
@@ -103,7 +109,7 @@ impl Memory {
         for pod in pods {
             let memory = self.pods.entry(pod.uid.clone()).or_default();
             memory.idle_since = (!runs(pod, named)).then(|| memory.idle_since.unwrap_or(at));
-            memory.was_ready |= pod.works(named);
+            memory.was_ready |= pod.works(named) || pod.worked;
             for container in &pod.containers {
                 let first = Restarts { count: container.restarts, ..Restarts::default() };
                 memory.containers.entry(container.name.clone()).or_insert(first).see(container, at);
@@ -208,6 +214,33 @@ mod tests {
         assert_eq!(update(&[pod("2", "r2", Vec::new())]), (false, true, Some(true)), "it broke by itself");
         assert_eq!(update(&[]), (false, true, None));
         assert_eq!(update(&[pod("3", "r2", Vec::new())]), (false, true, Some(true)), "its successor is of the same");
+    }
+
+    /// Only that it is wanted is new to a watcher that starts; other fields of the object may change later.
+    #[test]
+    fn a_template_is_as_old_as_when_it_was_first_seen_and_not_as_the_last_note() {
+        let (start, mut memory) = (Instant::now(), Memory::default());
+        let mut wanted = |revision: &str, minutes: u64| {
+            let at = start + Duration::from_secs(60 * minutes);
+            let workload = WorkloadFacts { revision: Some(revision.into()), ..WorkloadFacts::default() };
+            memory.update(Some(Seen { workload: &workload, selector: None, others_pod: false }), &[], None, at);
+            memory.wanted.as_ref().map(|(_, since)| since.duration_since(start).as_secs() / 60)
+        };
+        assert_eq!([wanted("r1", 0), wanted("r1", 5), wanted("r2", 7), wanted("r2", 60)], [0, 0, 7, 7].map(Some));
+    }
+
+    #[test]
+    fn a_pod_that_says_itself_that_it_worked_proves_its_template_to_a_watcher_that_has_just_started() {
+        let (start, mut memory) = (Instant::now(), Memory::default());
+        let workload = WorkloadFacts { unproven: true, revision: Some("r2".into()), ..WorkloadFacts::default() };
+        let told = Pod { worked: true, ..pod("1", "r2", Vec::new()) };
+        memory.update(Some(Seen { workload: &workload, selector: None, others_pod: false }), &[told], None, start);
+        assert!(memory.changing_since.is_none());
+        let successor = memory.recall(&pod("2", "r2", Vec::new()), ClockPair { wall: Time::UNIX_EPOCH, mono: start });
+        assert!(!successor.worked, "not seen yet");
+        let new = pod("2", "r2", Vec::new());
+        memory.update(None, std::slice::from_ref(&new), None, start);
+        assert!(memory.recall(&new, ClockPair { wall: Time::UNIX_EPOCH, mono: start }).worked, "it is of the same");
     }
 
     #[test]

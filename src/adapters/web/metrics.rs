@@ -26,6 +26,12 @@ struct Of {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct OwnedBy {
+    validator: String,
+    place: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct InPhase {
     validator: String,
     phase: String,
@@ -77,6 +83,8 @@ fn gauges(registry: &mut Registry, status: &Status) {
     let failed = Family::<Of, Gauge>::default();
     let refused = Family::<Refused, Gauge>::default();
     let dropped = Family::<Of, Counter>::default();
+    let owners = Family::<OwnedBy, Gauge>::default();
+    let [grants, promotions, kept] = [(); 3].map(|()| Family::<Of, Gauge>::default());
     let standbys = Standbys::default();
     let expiries = Family::<Of, Gauge<f64, AtomicU64>>::default();
     for validator in &status.validators {
@@ -104,9 +112,20 @@ fn gauges(registry: &mut Registry, status: &Status) {
             refused.get_or_create(&labels).set(1);
         }
         failed.get_or_create(&of()).set(count(validator.mails_failed));
+        if let Some(owner) = &validator.owner {
+            let place = owner.place.clone();
+            owners.get_or_create(&OwnedBy { validator: name.clone(), place }).set(1);
+            if let Some(grant) = owner.grant {
+                grants.get_or_create(&of()).set(i64::try_from(grant).unwrap_or(i64::MAX));
+            }
+            promotions.get_or_create(&of()).set(i64::from(validator.promotion.is_some()));
+            kept.get_or_create(&of()).set(count(validator.kept.len()));
+        }
         if let Some(standby) = &validator.standby {
             standbys.take(&name, standby);
-            expiries.get_or_create(&of()).set(standby.expires_at.as_second() as f64);
+            if let Some(at) = standby.expires_at {
+                expiries.get_or_create(&of()).set(at.as_second() as f64);
+            }
         }
     }
     registry.register("validator_phase", "1 for the phase a validator is in", phases);
@@ -115,6 +134,10 @@ fn gauges(registry: &mut Registry, status: &Status) {
     registry.register("mails_failed", "Mail of these that waits until somebody mends something", failed);
     registry.register("mail_refused", "1 for what keeps the mail that waits, in the server's words", refused);
     registry.register("notices_dropped", "Copies of notices that nobody will get; the journal says why", dropped);
+    registry.register("owner", "1 for the place that may sign, by the verified grant", owners);
+    registry.register("grant_number", "Of the grant in force", grants);
+    registry.register("promotion_open", "1 while a promotion or demotion is open", promotions);
+    registry.register("kept_machines", "Machines that own nothing any more and may hold keys", kept);
     standbys.register(registry);
     registry.register_with_unit("standby_expires_timestamp", "When the standby stops itself", Unit::Seconds, expiries);
     let unreadable: Gauge = Gauge::default();

@@ -28,6 +28,10 @@ impl Page<'_> {
         clock(*at)
     }
 
+    fn stops(&self, standby: &StandbyStatus) -> String {
+        standby.expires_at.map_or_else(|| "never".to_owned(), clock)
+    }
+
     fn lines(&self, standby: &StandbyStatus) -> Vec<String> {
         let progress = standby.progress.as_ref().map(|progress| progress.lines(self.status.at));
         let starting = standby.starting.as_deref().map(start_word);

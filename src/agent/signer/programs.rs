@@ -120,6 +120,9 @@ const PROGRAMS: [(&str, &str, Shows); 25] = [
     (ANY_COMET, "a CometBFT node with a remote signer", Shows::Option(&["--priv_validator_laddr"])),
 ];
 
+/// The gate of this project, its keeper, and what the command is until both hold it.
+const GATE: &str = "failover-gate";
+
 /// Every chain calls its node by another name, so it is known by its option alone.
 const ANY_COMET: &str = "";
 
@@ -146,6 +149,10 @@ pub(super) fn signs(process: &RunningProcess) -> Option<&'static str> {
 
 fn of(file: &str, arguments: &[&str]) -> Option<&'static str> {
     let name = base_name(file);
+    // Its arguments are those of a command that it may start; then that is a process of its own.
+    if is_called(&name, GATE) {
+        return None;
+    }
     if name == "java" {
         return of_java(arguments);
     }

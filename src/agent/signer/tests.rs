@@ -177,3 +177,30 @@ fn many_signs_make_a_short_sentence() {
     let said = find(&SignerFacts { ports, ..SignerFacts::default() }).seen.unwrap();
     assert!(said.ends_with(" and 5 more") && said.len() < 300, "{said}");
 }
+
+#[test]
+fn a_gate_is_no_signer_whatever_its_validator_is_called_and_what_it_has_started_is_one() {
+    let unit = "failover-gate-validator-0.service";
+    let of = |command: &str| RunningProcess { unit: Some(unit.into()), ..process(command) };
+    let look = |processes: &[RunningProcess]| {
+        let units =
+            [unit.to_owned(), "failover-gate-vc.service".to_owned(), "failover-prysm.service".to_owned()].into();
+        find(&SignerFacts { processes: processes.to_vec(), units, ..SignerFacts::default() })
+    };
+    // Installed and not running, and the client as a file that nothing has started.
+    assert_eq!(look(&[]), Signs::default());
+    // It waits: the gate, its keeper, and the command's process until both hold it.
+    let gate = [
+        of("/usr/local/bin/failover-gate run -- /opt/failover/prysm/validator --wallet-dir=/x"),
+        of("/usr/local/bin/failover-gate run -- beacond start --priv_validator_laddr tcp://0.0.0.0:26659"),
+        of("failover-gate"),
+    ];
+    assert_eq!(look(&gate), Signs::default());
+    let client = of("/opt/failover/prysm/validator --wallet-dir=/x");
+    let said = look(&[&gate[..], &[client]].concat()).seen;
+    assert_eq!(said.as_deref(), Some("process prysm validator of failover-gate-validator-0.service"));
+    // Somebody's own unit of that name's end is one still.
+    let own =
+        find(&SignerFacts { units: ["my-failover-gate-validator.service".into()].into(), ..SignerFacts::default() });
+    assert!(own.seen.is_some());
+}

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use rustix::time::{ClockId, Timespec, clock_gettime};
 use tokio::time::Instant;
+
+use crate::raw_clock;
 
 /// A moment after which the lease is not certain any more.
 #[derive(Clone, Copy, Debug)]
@@ -34,32 +35,17 @@ pub(super) struct Moment {
 }
 
 impl Moment {
-    /// The order of the three counts. A process that is stopped between them gets the moment before it was stopped: a
-    /// deadline is then too early and never too late.
     pub(super) fn now() -> Self {
+        // The timer first: a process that is stopped between the two gets the earlier moment.
         let timer = Instant::now();
-        let [raw, boot, monotonic] = [ClockId::MonotonicRaw, ClockId::Boottime, ClockId::Monotonic]
-            .map(|clock| since_boot(clock_gettime(clock)));
-        Self { up: up(raw, boot, monotonic), timer }
+        Self { up: raw_clock::now(), timer }
     }
-}
-
-/// How long this machine has been up, the time asleep included.
-///
-/// `MONOTONIC_RAW` follows no time server, but stands still while the machine is suspended; by how much is what `BOOTTIME`
-/// is ahead of `MONOTONIC`. Neither of these two will do alone: chrony slews both by up to a twelfth, and the wall clock
-/// can be set back.
-fn up(raw: Duration, boot: Duration, monotonic: Duration) -> Duration {
-    (raw + boot).saturating_sub(monotonic)
-}
-
-fn since_boot(at: Timespec) -> Duration {
-    Duration::try_from(at).unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::raw_clock::up;
 
     const LEASE: Duration = Duration::from_secs(30);
     const SECOND: Duration = Duration::from_secs(1);

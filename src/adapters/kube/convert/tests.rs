@@ -138,3 +138,24 @@ fn how_long_a_container_ran_is_said_where_the_kubelet_knows_both_ends() {
     // A container that was lost with its machine.
     assert_eq!(ran(r#","startedAt":null,"finishedAt":null,"reason":"ContainerStatusUnknown""#), None);
 }
+
+/// A watcher that has just started sees only how things are now.
+#[test]
+fn a_pod_whose_readiness_has_turned_has_worked_unless_its_restarts_explain_it() {
+    let worked = |status: &str, turned: &str, restarts: i32| {
+        let json = format!(
+            r#"{{"metadata":{{"name":"a"}},"spec":{{"containers":[{{"name":"vc"}}]}},"status":{{
+                "startTime":"2026-11-21T07:00:00Z",
+                "conditions":[{{"type":"Ready","status":"{status}","lastTransitionTime":"2026-11-21T{turned}Z"}}],
+                "containerStatuses":[{{"name":"vc","restartCount":{restarts},"ready":false,"image":"","imageID":""}}]}}}}"#
+        );
+        let What::Pod { pod, .. } = pod(serde_json::from_str(&json).unwrap()).what else { panic!() };
+        pod.worked
+    };
+    assert!(!worked("False", "07:00:00", 0), "it was never ready");
+    assert!(!worked("False", "07:00:08", 0));
+    assert!(worked("False", "07:00:11", 0), "it ended, or failed its probe, after it was ready");
+    assert!(!worked("False", "07:40:00", 4), "ready for a second, again and again");
+    assert!(worked("False", "17:00:00", 7), "it worked for hours and crashes now");
+    assert!(!worked("True", "07:40:00", 0), "what is ready says so itself");
+}

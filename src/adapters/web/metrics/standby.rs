@@ -122,7 +122,7 @@ mod tests {
             instance: InstanceRef { zone: "z".into(), name: "m".into(), id: 1.into() },
             rung: Rung { zone: "z".into(), machine_type: "t".into() },
             since: now,
-            expires_at: now,
+            expires_at: Some(now),
             retained: false,
             simulated: false,
             progress: Some(Progress::of(&ReportHistory::first(report, now), now)),
