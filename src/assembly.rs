@@ -23,20 +23,23 @@ use crate::{
         web::{self, RefusedRequests, WebState},
     },
     config::{Config, LedgerSettings},
-    domain::{LedgerKey, Time},
+    domain::{LedgerKey, Policy, Time},
     ports::{Cloud, Ledger, LedgerError, Notifier},
     runtime::{
         Deps, Engine, EngineConfig, Handle,
+        grants::GrantRules,
         lease::{LeaseConfig, LeaseHolder},
         status::{TestArrival, WebhookStatus},
     },
     sources::{
-        Sources, alerts::AlertSource, chain::ChainSource, kube::KubeSource, monitor::MonitorPing, probes::probes,
-        process::process_ports,
+        Sources, alerts::AlertSource, chain::ChainSource, gate::gate_ports, kube::KubeSource, monitor::MonitorPing,
+        owner::owners, probes::probes, process::process_ports,
     },
 };
 
 pub mod cloud;
+pub mod promoted;
+pub mod runbook;
 
 /// A jump of the clock, or a gap in observation, of more than this begins every waiting time again. A busy
 /// machine is late by less; more is a machine that was suspended, or a clock that was set.
@@ -77,7 +80,7 @@ fn ledger_over(
             endpoint: endpoint.clone(),
             bucket: bucket.clone(),
             prefix: prefix.clone(),
-            credentials: cloud::credentials(credentials)?,
+            login: Arc::new(cloud::credentials(credentials)?),
             timeout: Duration::from_secs(10),
         })?),
     })
@@ -157,7 +160,9 @@ impl Watcher {
         sources.spawn_all(ChainSource::new(config, &deps)?);
         sources.spawn_all(KubeSource::new(config, &deps.clock).await?);
         sources.spawn_all(process_ports(config, &deps.clock)?);
+        sources.spawn_all(gate_ports(config, &deps.clock)?);
         sources.spawn_all(probes(config, &deps.clock)?);
+        sources.spawn_all(owners(config, &deps.ledger)?);
         sources.spawn_all(config.monitor.as_ref().map(MonitorPing::new).transpose()?);
         let router = web::routes(web_state(&handle, stats, login, files.clone()), beside);
         Ok(Self { engine, handle, sources, router, listener, files })
@@ -200,6 +205,17 @@ impl Watcher {
     }
 }
 
+/// By which grants are verified.
+#[must_use]
+pub fn grant_rules(config: &Config) -> GrantRules {
+    let chains = config.validators.iter();
+    GrantRules {
+        allowed_signers: config.grants.as_ref().map(|grants| grants.allowed_signers.clone()),
+        allow_untouched: config.grants.as_ref().is_some_and(|grants| grants.allow_untouched),
+        chains: chains.filter_map(|it| Some((it.name.clone(), it.chain.clone()?))).collect(),
+    }
+}
+
 fn engine_config(config: &Config) -> anyhow::Result<EngineConfig> {
     let address = config.http.address.as_ref().map(ToString::to_string);
     let lease = LeaseConfig {
@@ -210,10 +226,15 @@ fn engine_config(config: &Config) -> anyhow::Result<EngineConfig> {
     Ok(EngineConfig {
         site: config.site.clone(),
         validators: config.validators.iter().map(|validator| validator.name.clone()).collect(),
-        policy: config.policy.clone(),
+        policy: Policy {
+            runbooks: runbook::mailed(config),
+            home_stops: runbook::home_stops(config),
+            ..config.policy.clone()
+        },
         requests_every: config.policy.requests_every.try_into().context("requests_every")?,
         call_timeout: cloud::call_timeout(config),
         clock_jump: CLOCK_JUMP,
+        grants: grant_rules(config),
         cli: "failover".into(),
         lease,
     })

@@ -8,11 +8,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     config::{Config, StandbySettings, ValidatorKind, ValidatorSettings},
-    domain::{IncidentId, Time, ValidatorId},
+    domain::{GRANT_KEY, IncidentId, Time, ValidatorId, WATERMARK_KEY, ownership::MAX_GRANT},
 };
 
 mod archive;
+mod promoted;
 mod vars;
+
+pub use crate::domain::PROMOTED_KEY;
+pub use promoted::PromotedClient;
 
 /// Compute Engine takes no longer value than this.
 pub const MAX_VALUE: usize = 256 * 1024;
@@ -37,6 +41,8 @@ pub struct TooLarge {
     hint: &'static str,
 }
 
+const OPTIONS: &str = "the options of its clients";
+
 /// What every standby of this configuration is given.
 #[derive(Clone, Debug, Default)]
 pub struct Bundle {
@@ -55,7 +61,7 @@ impl Bundle {
         let vars = |validator: &ValidatorSettings| Some((validator.name.clone(), vars(config, settings, validator)?));
         let bundle = Self { standbys: config.validators.iter().filter_map(vars).collect(), archive: archive::packed() };
         for validator in bundle.standbys.keys() {
-            bundle.fits(validator)?;
+            bundle.fits(validator, Vec::new(), OPTIONS)?;
         }
         Ok(bundle)
     }
@@ -79,6 +85,27 @@ impl Bundle {
         items
     }
 
+    /// The value of [`PROMOTED_KEY`], which a promotion adds to the metadata of this validator's machine. `None` when the
+    /// configuration does not say all that it needs.
+    ///
+    /// # Errors
+    /// When it would not fit into a machine's metadata, beside what the same promotion brings later.
+    pub fn promoted(
+        &self,
+        config: &Config,
+        validator: &ValidatorSettings,
+        client: Option<&PromotedClient>,
+    ) -> Result<Option<String>, TooLarge> {
+        let Some(text) = promoted::render(config, validator, client) else { return Ok(None) };
+        let more = vec![
+            (PROMOTED_KEY, text.clone()),
+            (WATERMARK_KEY, promoted::longest_watermark(validator)),
+            (GRANT_KEY, " ".repeat(MAX_GRANT)),
+        ];
+        self.fits(&validator.name, more, "allowed_signers, or share out its keys")?;
+        Ok(Some(text))
+    }
+
     /// Every port that peers of some standby use.
     #[must_use]
     pub fn p2p_ports(&self) -> BTreeSet<u16> {
@@ -91,12 +118,15 @@ impl Bundle {
         archive::files()
     }
 
-    fn fits(&self, validator: &ValidatorId) -> Result<(), TooLarge> {
-        let items = self.metadata(validator, IncidentId::derive(validator, Time::UNIX_EPOCH));
-        let too_large = |what, bytes, limit| {
-            let (validator, hint) = (validator.clone(), "the options of its clients");
-            Err(TooLarge { validator, what, bytes, limit, hint })
-        };
+    fn fits(
+        &self,
+        validator: &ValidatorId,
+        more: Vec<(&'static str, String)>,
+        hint: &'static str,
+    ) -> Result<(), TooLarge> {
+        let mut items = self.metadata(validator, IncidentId::derive(validator, Time::UNIX_EPOCH));
+        items.extend(more);
+        let too_large = |what, bytes, limit| Err(TooLarge { validator: validator.clone(), what, bytes, limit, hint });
         for (key, value) in &items {
             if value.len() > MAX_VALUE {
                 return too_large(key, value.len(), MAX_VALUE);

@@ -9,22 +9,32 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config::{self, Checks, Config};
 
+mod adopt;
 mod agent;
 mod ask;
+mod carry;
 mod check;
+mod check_keys;
 mod completions;
 mod config_command;
+mod demote;
+mod grants;
+mod interchange;
 mod journal;
+mod keygen;
 mod ledger;
 mod logs;
 pub(crate) mod out;
 mod plan;
 mod promote;
+mod regrant;
 mod retain;
+mod runbook;
 #[cfg(feature = "sandbox")]
 mod sandbox;
 mod serve;
 mod shutdown;
+mod signing;
 mod simulate;
 mod status;
 pub mod telemetry;
@@ -49,7 +59,7 @@ Examples:
   failover serve --config failover.yaml   watch, decide, act
   failover status --watch                 what it sees and why it waits
 
-Exit codes: 0 done, 1 failed, 2 wrong usage (`ledger verify`: could not look), 3 refused for safety.";
+Exit codes: 0 done, 1 failed, 2 wrong usage (`ledger verify`, `grants`: could not look), 3 refused for safety.";
 
 /// Everything that can be done.
 #[derive(Debug, Subcommand)]
@@ -68,8 +78,22 @@ enum Command {
     Plan(plan::Options),
     /// Reach everything that is configured and say what would fail on the day.
     Check(check::Options),
-    /// Show every gate between a ready standby and its promotion. It always refuses yet.
+    /// Move ownership to the standby: show every gate and step, or with --execute do them.
     Promote(promote::Options),
+    /// Move ownership back home: the machine in the cloud ends, home signs.
+    Demote(demote::Options),
+    /// Print what to do by hand when home is gone, when the keys move, and when they come back.
+    Runbook(runbook::Options),
+    /// Make the file that keeps a new signer from repeating what the old one signed. No key is needed.
+    Watermark(interchange::WatermarkOptions),
+    /// Say whether an export of slashing protection may be imported.
+    LintInterchange(interchange::LintOptions),
+    /// Sign the grant that lets home sign: the first one, or after the ledger was damaged.
+    Adopt(adopt::Options),
+    /// Sign the grant for the next boot of the machine that signs in the cloud.
+    Regrant(regrant::Options),
+    /// Show who may sign, and every grant that led there.
+    Grants(grants::Options),
     /// Keep a standby: no deletion, no time limit, with your own credentials.
     Retain(retain::Options),
     /// Open an incident now: your word replaces the signals, not the limits.
@@ -176,6 +200,13 @@ pub fn run(cli: Cli) -> anyhow::Result<Exit> {
             Command::Plan(options) => plan::run(&options).await,
             Command::Check(options) => check::run(options).await,
             Command::Promote(options) => promote::run(options).await,
+            Command::Demote(options) => demote::run(options).await,
+            Command::Runbook(options) => runbook::run(options).await,
+            Command::Watermark(options) => interchange::watermark(options).await,
+            Command::LintInterchange(options) => interchange::lint_interchange(options).await,
+            Command::Adopt(options) => adopt::run(options).await,
+            Command::Regrant(options) => regrant::run(options).await,
+            Command::Grants(options) => grants::run(options).await,
             Command::Retain(options) => retain::run(options).await,
             Command::Ledger(command) => ledger::run(command).await,
             Command::Open(options) => ask::open(options).await,

@@ -8,7 +8,6 @@
 
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
-#[cfg(feature = "watcher")]
 pub mod adapters;
 #[cfg(feature = "watcher")]
 pub mod agent;
@@ -22,7 +21,14 @@ pub mod cli;
 pub mod config;
 pub mod domain;
 pub mod files;
+#[cfg(feature = "gate")]
+pub mod gate;
+#[cfg(any(feature = "watcher", feature = "gate"))]
+mod log_lines;
 pub mod ports;
+#[cfg(feature = "watcher")]
+pub mod promotion;
+pub mod raw_clock;
 pub mod records;
 #[cfg(feature = "watcher")]
 pub mod runtime;

@@ -7,6 +7,8 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use sha2::{Digest as _, Sha256};
 
+use crate::domain::brief;
+
 /// The version this program writes, and the only one it reads. Version 1 had no checksum in most records.
 const VERSION: u64 = 2;
 
@@ -102,7 +104,7 @@ pub fn decode_form<T: DeserializeOwned>(key: &str, bytes: &[u8], form: u64) -> R
 type Fields = serde_json::Map<String, serde_json::Value>;
 
 fn corrupt(key: &str, why: impl ToString) -> RecordError {
-    RecordError::Corrupt { key: key.to_owned(), why: why.to_string() }
+    RecordError::Corrupt { key: key.to_owned(), why: brief(&why.to_string()) }
 }
 
 fn typed<T: DeserializeOwned>(key: &str, fields: Fields) -> Result<T, RecordError> {
@@ -205,6 +207,34 @@ mod tests {
         let more = encode("k", &serde_json::json!({"number": 7, "x": 1}));
         for bytes in [&br#"{"v":2,"num"#[..], br#"{"v":2,"number":7}"#, &more, b"[1]", b"", br#"{"number":7}"#] {
             assert!(matches!(decode::<Small>("k", bytes), Err(RecordError::Corrupt { .. })), "{bytes:?}");
+        }
+    }
+
+    /// Anyone who may write the ledger can write this, checksum and all.
+    #[test]
+    fn what_a_record_says_is_one_short_line_in_errors() {
+        let hostile = "\u{1b}[31m\n\u{202e}".repeat(40_000);
+        for record in [
+            serde_json::json!({ hostile.as_str(): 1 }),
+            serde_json::json!({ "number": hostile.as_str() }),
+            serde_json::json!({ "on_loss": hostile.as_str(), "number": 1 }),
+        ] {
+            let read =
+                decode::<crate::domain::ownership::Session>("sessions/eth-0", &encode("sessions/eth-0", &record));
+            let error = read.unwrap_err().to_string();
+            assert!(error.chars().count() <= 400 && !error.chars().any(char::is_control), "{error:?}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_changed_record_is_read(at: proptest::sample::Index, cut in 0_usize..40,
+                                     with in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..40)) {
+            let bytes = encode("k", &crate::domain::ownership::Session::free(7, uuid::Uuid::nil()));
+            let at = at.index(bytes.len() + 1);
+            let changed = [&bytes[..at], &with, &bytes[(at + cut).min(bytes.len())..]].concat();
+            let read = decode::<crate::domain::ownership::Session>("k", &changed);
+            proptest::prop_assert!(changed == bytes || read.is_err());
         }
     }
 }

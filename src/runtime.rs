@@ -4,6 +4,7 @@
 
 pub mod engine;
 pub mod executor;
+pub mod grants;
 mod handle;
 pub mod identity;
 pub mod journal;

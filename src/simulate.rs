@@ -6,5 +6,7 @@
 mod parse;
 mod run;
 
-pub use parse::{Expectation, Line, ListedMachine, ParseError, Scenario, ScriptedAnswer, Statement, Wrote, parse};
+pub use parse::{
+    Expectation, GateSays, Line, ListedMachine, ParseError, Scenario, ScriptedAnswer, Statement, Wrote, parse,
+};
 pub use run::{SimulationReport, Tamper, run, run_with};

@@ -66,7 +66,7 @@ impl Runs {
         };
         match &settings.consensus {
             ConsensusSettings::Lighthouse(lighthouse) => {
-                Self { clients: vec!["geth", "lighthouse"], lighthouse: Some(lighthouse.clone()), ..runs }
+                Self { clients: vec!["geth", "lighthouse"], lighthouse: Some((**lighthouse).clone()), ..runs }
             }
             ConsensusSettings::Prysm(prysm) => {
                 Self { clients: vec!["geth", "prysm"], prysm: Some(prysm.as_ref().clone()), ..runs }

@@ -21,6 +21,7 @@ use crate::{
 
 mod alerts;
 mod cloud;
+mod grants;
 mod house;
 mod ledger;
 mod process;
@@ -76,6 +77,7 @@ fn label(text: &str) -> Result<(String, String), String> {
 enum Group {
     House,
     Ledger,
+    Grants,
     Watcher,
     Alerts,
     Chain,
@@ -125,10 +127,7 @@ impl CheckReport {
         let mut lines = Vec::new();
         for Checked { group, findings } in &self.groups {
             lines.push(format!("{group}"));
-            for Finding { subject, state, detail, remedy } in findings {
-                lines.push(format!("  {:8} {}", mark(*state), one_line(&format!("{subject}: {detail}"), LINE)));
-                lines.extend(remedy.iter().map(|remedy| format!("  {:8} -> {}", "", one_line(remedy, LINE))));
-            }
+            lines.extend(lines_of(findings));
         }
         let Self { ok, warnings, problems, unknown, .. } = self;
         let all = ok + warnings + problems + unknown;
@@ -137,6 +136,16 @@ impl CheckReport {
         ));
         lines.join("\n")
     }
+}
+
+/// A line for each, and one for its remedy.
+pub(super) fn lines_of(findings: &[Finding]) -> Vec<String> {
+    let mut lines = Vec::new();
+    for Finding { subject, state, detail, remedy } in findings {
+        lines.push(format!("  {:8} {}", mark(*state), one_line(&format!("{subject}: {detail}"), LINE)));
+        lines.extend(remedy.iter().map(|remedy| format!("  {:8} -> {}", "", one_line(remedy, LINE))));
+    }
+    lines
 }
 
 pub(super) fn mark(state: FindingState) -> &'static str {
@@ -172,6 +181,7 @@ async fn check(config: &Config, options: &Options, progress: &ProgressLine) -> a
     let parts = [
         (Group::House, LIMIT, house::check(config).boxed()),
         (Group::Ledger, LIMIT, ledger::check(config).boxed()),
+        (Group::Grants, LIMIT, grants::check(config).boxed()),
         (Group::Watcher, LIMIT, std::future::ready(watcher::findings(config, &running)).boxed()),
         (Group::Alerts, LIMIT + wait, alerts::check(config, &running, options, wait, progress).boxed()),
         (Group::Chain, LIMIT, sources::chain::probe_chain(config).boxed()),

@@ -92,7 +92,7 @@ async fn verify(options: &Verify) -> anyhow::Result<Exit> {
             let _ = write!(stderr(), "\r\x1b[2K{records} records looked at").and_then(|()| stderr().flush());
         }
     };
-    let verified = verify::verify(&*ledger, &configured, Time::now(), progress).await;
+    let verified = verify::verify(&*ledger, &configured, &assembly::grant_rules(&config), Time::now(), progress).await;
     if shown {
         let _ = write!(stderr(), "\r\x1b[2K").and_then(|()| stderr().flush());
     }
@@ -124,7 +124,7 @@ async fn remove(options: &Remove) -> anyhow::Result<Exit> {
     let key = &options.key;
     let Some(stored) = ledger.get(key).await? else { bail!("there is no record {key}; see `failover ledger verify`") };
     match KeyKind::of(key) {
-        Some(KeyKind::Owner(_) | KeyKind::Session(_) | KeyKind::Promotion(_)) => {
+        Some(KeyKind::Owner(_) | KeyKind::OwnerHistory(..) | KeyKind::Session(_) | KeyKind::Promotion(_)) => {
             complain!("{key} says who may sign, which only you write: nothing was changed");
             return Ok(Exit::Refused);
         }

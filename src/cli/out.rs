@@ -2,12 +2,20 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "it is what the others have to use")]
 
-use std::io::{self, Write};
+use std::{
+    fs::File,
+    io::{self, Write},
+    path::Path,
+};
 
+use anyhow::{Context as _, ensure};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use crate::domain::{visible, visible_json, visible_line};
+use crate::{
+    domain::{visible, visible_json, visible_line},
+    files,
+};
 
 /// A line on standard output, by the rules of [`format!`].
 macro_rules! say {
@@ -69,5 +77,25 @@ fn write(out: &mut impl Write, text: &str) {
             std::process::exit(1);
         }
         std::process::exit(128 + 13); // as if SIGPIPE had ended it, which Rust ignores
+    }
+}
+
+/// The largest file that is compared with one that is to be written, in bytes.
+const MAX_SAVED: u64 = 1 << 30;
+
+/// Writes a new file. One that is there already with the same bytes is left, so that a command can be repeated.
+pub(super) fn save(file: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    let name = file.display();
+    match File::create_new(file) {
+        Ok(mut new) => {
+            let written = new.write_all(bytes).and_then(|()| new.sync_all());
+            written.with_context(|| format!("{name} cannot be written"))
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+            let there = files::read(file, MAX_SAVED).with_context(|| format!("{name} cannot be read"))?;
+            ensure!(there == bytes, "{name} is there already and says something else: remove it, or write to another");
+            Ok(())
+        }
+        Err(error) => Err(error).with_context(|| format!("{name} cannot be written")),
     }
 }

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     assembly,
     domain::{Command, Time, visible_line},
-    runtime::{requests, store},
+    runtime::{grants, requests, store},
 };
 
 #[derive(Debug, clap::Args)]
@@ -43,6 +43,11 @@ pub(super) async fn run(options: Options) -> anyhow::Result<Exit> {
         bail!("{validator} has no standby to retain; see `failover status`");
     };
     let incident = record.as_ref().and_then(|record| record.incident()).map(|incident| incident.id);
+    // A promotion is to find the machine as it left it, and its label says more than this one's.
+    let view = grants::view(&*ledger, &assembly::grant_rules(&config), &validator).await?;
+    if let Some(why) = view.promotion_forbids(&standby.instance.id) {
+        bail!("{} is not retained: {why}", standby.instance);
+    }
     // The machine first: it is what matters. The watcher sees its label even if the request is lost.
     let retained = cloud.retain(&standby.instance).await?;
     requests::send(&*ledger, Time::now(), &validator, &options.by, &options.reason, Command::Retain, incident)

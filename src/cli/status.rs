@@ -232,7 +232,8 @@ pub(crate) fn table(status: &Status) -> String {
             let starting = standby.starting.as_ref().map_or_else(String::new, |word| format!(", {}", start_word(word)));
             let simulated = if standby.simulated { " (simulated)" } else { "" };
             let stuck = standby.stuck.as_ref().map_or_else(String::new, |stuck| format!(", STUCK: {}", stuck.why));
-            format!("{}{progress}{starting}{stuck}{simulated}, stops {}", standby.instance, clock(standby.expires_at))
+            let stops = standby.expires_at.map_or_else(|| "never".to_owned(), clock);
+            format!("{}{progress}{starting}{stuck}{simulated}, stops {stops}", standby.instance)
         });
         let pause = validator.pause.as_ref().map_or_else(String::new, |pause| format!("\npaused {pause}"));
         let why = format!("{}{pause}", validator.reason);
@@ -240,6 +241,8 @@ pub(crate) fn table(status: &Status) -> String {
     }
     lines.push(table.to_string());
     for validator in &status.validators {
+        lines.extend(validator.owner_lines().iter().map(|line| format!("{}: {line}", validator.name)));
+        lines.extend(validator.gate_line().map(|line| format!("{}: {line}", validator.name)));
         lines.extend(validator.mail_lines().iter().map(|line| format!("{}: {line}", validator.name)));
     }
     for validator in &status.validators {

@@ -18,10 +18,12 @@ use super::{
 use crate::domain::{
     Mode,
     alerts::{MatcherError, Matchers},
-    one_line,
+    chain::genesis_root,
+    is_bucket, is_label, object_prefix, one_line,
 };
 
 mod compute;
+mod grants;
 mod kubernetes;
 mod mail;
 mod node;
@@ -88,6 +90,7 @@ impl Checker<'_> {
         let alertmanager = written.alertmanager.as_ref().map(|section| self.alertmanager(section, listen));
         let ethereum = written.ethereum.as_ref().map(|section| self.ethereum(section));
         let kubernetes = self.kubernetes(&written.kubernetes);
+        let grants = written.grants.as_ref().map(|section| self.grants(section));
         let validators = self.validators(written);
         let compute = written.compute.as_ref().map(|section| self.compute(section));
         let standby = written.standby.as_ref().and_then(|section| self.standby(section));
@@ -95,6 +98,7 @@ impl Checker<'_> {
         let policy = self.policy(written, &validators, compute.as_ref());
         let mail = written.mail.as_ref().map(|section| self.mail(section));
         let monitor = written.monitor.as_ref().map(|section| self.monitor(section));
+        self.runbook_needs_grants(written);
         self.armed(written);
         Some(Config {
             site,
@@ -103,6 +107,7 @@ impl Checker<'_> {
             alertmanager,
             ethereum,
             kubernetes,
+            grants,
             validators,
             policy,
             compute,
@@ -110,6 +115,15 @@ impl Checker<'_> {
             mail,
             monitor,
         })
+    }
+
+    /// A runbook is about keys that only a grant says where to use.
+    fn runbook_needs_grants(&mut self, written: &ConfigFile) {
+        if let Some(mail) = written.mail.as_ref().filter(|mail| mail.runbook.value && written.grants.is_none()) {
+            let message = "mail.runbook is on, but there is no section `grants`, and runbooks are mailed for validators that \
+                           have a grant: add `grants`, or remove this and use `failover runbook`";
+            self.wrong(mail.runbook.place, message);
+        }
     }
 
     /// What has to be there before anything may be created.
@@ -143,15 +157,12 @@ impl Checker<'_> {
             }
             written::LedgerSection::Gcs(gcs) => {
                 let bucket = &gcs.bucket;
-                let fits = (3..=222).contains(&bucket.len())
-                    && bucket.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_.".contains(c));
-                if !fits {
+                if !is_bucket(bucket) {
                     self.wrong(bucket.place, format!("'{}' is not the name of a bucket", bucket.value));
                 }
-                let prefix = gcs.prefix.trim_matches('/');
                 LedgerSettings::Gcs {
                     bucket: bucket.value.clone(),
-                    prefix: if prefix.is_empty() { String::new() } else { format!("{prefix}/") },
+                    prefix: object_prefix(&gcs.prefix),
                     endpoint: self.optional_url(gcs.endpoint.as_ref(), "ledger.gcs.endpoint"),
                     credentials: self.credentials(&gcs.credentials, gcs.endpoint.as_ref()),
                 }
@@ -242,14 +253,13 @@ impl Checker<'_> {
             names.take(self, &node.name.value, node.name.place, "beacon node");
             let name = self.label(&node.name, "the name of a beacon node");
             let url = self.url(&node.url, "the url of a beacon node");
-            beacon_nodes.extend(url.map(|url| BeaconNodeSettings { name, url }));
+            beacon_nodes.extend(url.map(|url| BeaconNodeSettings { name, url, outside: node.outside }));
         }
         let genesis_root = written.genesis_root.as_ref().map(|root| {
-            let digits = root.strip_prefix("0x").unwrap_or_default();
-            if digits.len() != 64 || !digits.chars().all(|c| c.is_ascii_hexdigit()) {
+            genesis_root(&root.value).unwrap_or_else(|| {
                 self.wrong(root.place, "ethereum.genesis_root has to be 0x and 64 hexadecimal digits");
-            }
-            root.to_ascii_lowercase()
+                root.value.clone()
+            })
         });
         EthereumSettings { beacon_nodes, genesis_root }
     }
@@ -268,9 +278,7 @@ impl Checker<'_> {
     }
 
     fn label(&mut self, text: &At<String>, key: &str) -> String {
-        let fits = (1..=63).contains(&text.len())
-            && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_');
-        if !fits {
+        if !is_label(text) {
             self.wrong(text.place, format!("{key} '{}' has to be 1 to 63 of a-z, 0-9, '-' and '_'", text.value));
         }
         text.value.clone()

@@ -29,6 +29,7 @@ pub struct Config {
     pub ethereum: Option<EthereumSettings>,
     /// The kube source; used when a validator names what it is in a cluster.
     pub kubernetes: KubernetesSettings,
+    pub grants: Option<GrantSettings>,
     /// What is watched, in the order written; names and keys are unique.
     pub validators: Vec<ValidatorSettings>,
     /// What decisions go by, whatever section says it.
@@ -110,6 +111,15 @@ pub struct WatchdogSettings {
     pub timeout: Span,
 }
 
+/// Whose signature makes a grant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GrantSettings {
+    pub allowed_signers: PathBuf,
+    pub allow_untouched: bool,
+    /// For how much time duties have to be known, one way or the other, before a session counts as a fence.
+    pub fence_records: Span,
+}
+
 #[derive(Clone, Debug)]
 pub struct EthereumSettings {
     /// At least one; names are unique.
@@ -122,6 +132,8 @@ pub struct EthereumSettings {
 pub struct BeaconNodeSettings {
     pub name: String,
     pub url: Url,
+    /// Not in this home, nor reached through it.
+    pub outside: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -133,9 +145,22 @@ pub struct ValidatorSettings {
     pub process: Option<Url>,
     /// What it is in the cluster; no two are the same.
     pub kubernetes: Option<WorkloadSettings>,
+    /// Whether it signs anything. One that does not has neither `chain` nor `gate`.
+    pub signs: bool,
+    /// Which chain its grants are for: a genesis validators root, or an id.
+    pub chain: Option<String>,
+    /// The port of the gate that starts it. Then `grants` and `chain` are there.
+    pub gate: Option<Url>,
 }
 
 impl ValidatorSettings {
+    /// Whether it forges blocks and is not slashable: a Cardano node.
+    #[must_use]
+    pub fn forges(&self) -> bool {
+        let ValidatorKind::Generic { standby: Some(standby), .. } = &self.kind else { return false };
+        matches!(standby.node, Some(NodeSettings::Cardano(_)))
+    }
+
     /// Its public keys; none for a generic one.
     #[must_use]
     pub fn public_keys(&self) -> &[PublicKey] {
@@ -234,8 +259,12 @@ pub struct MailSettings {
     pub from: String,
     /// Plain addresses; at least one, none twice.
     pub to: Vec<String>,
-    /// How long one mail may take.
+    /// How long the server may take for a session, and for a mail up to its end.
     pub timeout: Span,
+    /// How long it may take from the end of a mail until it says that it has it.
+    pub taking: Span,
+    /// Runbooks are mailed too. Then there is `grants`.
+    pub runbook: bool,
 }
 
 /// User name and password.

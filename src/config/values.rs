@@ -4,11 +4,10 @@
 
 use std::{borrow::Cow, fmt, ops::Deref, str::FromStr};
 
-use jiff::fmt::friendly;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, de};
 
-use crate::domain::{PublicKey, Span, one_line, probe::FailsFor};
+use crate::domain::{Span, parse_span, probe::FailsFor};
 
 /// Where something is in the file. Both count from 1; zero is "nowhere", for a default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -112,17 +111,7 @@ pub struct Duration(pub Span);
 impl FromStr for Duration {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        const FORM: &str = "a duration is written like 30s, 5m, 4h10m or 200ms";
-        static PARSER: friendly::SpanParser = friendly::SpanParser::new();
-        let span = PARSER.parse_duration(text.trim()).map_err(|_| format!("'{text}' is not a duration: {FORM}"))?;
-        if span <= Span::ZERO {
-            return Err(format!("'{text}' is not longer than zero: {FORM}"));
-        }
-        // Longer than any wait that makes sense, and short enough to be added to any moment.
-        if span > Span::from_hours(24 * 366) {
-            return Err(format!("'{text}' is longer than a year, which is surely a mistake"));
-        }
-        Ok(Self(span))
+        parse_span(text).map(Self)
     }
 }
 
@@ -220,29 +209,6 @@ impl fmt::Display for FailureCount {
 
 one_word!(FailureCount, {"type": ["string", "integer"], "minimum": 1, "examples": [3, "2m"]});
 
-/// A public key, or what is wrong with it.
-///
-/// # Errors
-/// A sentence that never repeats the whole text: it may be a private key, put here by mistake.
-pub(super) fn public_key(text: &str) -> Result<PublicKey, String> {
-    let digits = text.trim().strip_prefix("0x").ok_or_else(|| format!("'{}' does not begin with 0x", cut(text)))?;
-    if let Some(bad) = digits.chars().find(|c| !c.is_ascii_hexdigit()) {
-        return Err(format!("'{}' has the character {bad:?}, which is no hexadecimal digit", cut(text)));
-    }
-    match digits.len() {
-        64 => Err(format!("'{}' has 32 bytes: a public key has 48; never put a private key here", cut(text))),
-        n => digits
-            .parse()
-            .map_err(|_| format!("'{}' has {n} digits after 0x: a public key has 96, which is 48 bytes", cut(text))),
-    }
-}
-
-/// The start of a text for an error. Of a key only the start: a private key put here by mistake must not get into a
-/// log.
-fn cut(text: &str) -> String {
-    one_line(text, 11)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -270,18 +236,6 @@ mod tests {
         assert_eq!(Share::from_str("0.25"), Ok(Share(0.25)));
         for bad in ["101%", "-1%", "half", "2", "NaN", "%"] {
             assert!(Share::from_str(bad).is_err(), "{bad} was taken");
-        }
-    }
-
-    #[test]
-    fn a_public_key_has_48_bytes_and_a_private_one_is_not_repeated_in_the_error() {
-        let key = format!("0x{}", "aB".repeat(48));
-        assert_eq!(public_key(&key).unwrap().to_hex(), key.to_ascii_lowercase());
-        let private = format!("0x{}", "1f".repeat(32));
-        let error = public_key(&private).unwrap_err();
-        assert!(error.contains("never put a private key here") && !error.contains(&private), "{error}");
-        for bad in ["", "0x", "abcd", "0xzz"] {
-            assert!(public_key(bad).is_err());
         }
     }
 }

@@ -12,6 +12,7 @@ use super::values::{At, Duration, seconds};
 use crate::domain::{
     Evidence, Mode,
     alerts::Freshness,
+    gates::FENCE_RECORDS,
     kube::{OnCrash, Thresholds},
 };
 
@@ -48,6 +49,8 @@ pub struct ConfigFile {
     /// The kube source of validators that name what they are in a cluster.
     #[serde(default)]
     pub kubernetes: Kubernetes,
+    /// Whose signature says where a validator may sign.
+    pub grants: Option<Grants>,
     /// What is watched.
     pub validators: At<Vec<ValidatorSection>>,
     /// Thresholds of decisions.
@@ -217,6 +220,9 @@ pub struct BeaconNode {
     pub name: At<String>,
     /// The address of its beacon API.
     pub url: At<String>,
+    /// It is not in this home, nor reached through it: what `failover promote` sees of silence by it counts.
+    #[serde(default)]
+    pub outside: bool,
 }
 
 /// The kube source of validators that name what they are in a cluster.
@@ -248,6 +254,21 @@ impl Default for Kubernetes {
     }
 }
 
+/// Whose signature says where a validator may sign.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Grants {
+    /// Who may sign, in OpenSSH's format of that name. Public keys only; read again at each use.
+    pub allowed_signers: At<PathBuf>,
+    /// Take signatures of a hardware key that nobody touched.
+    #[serde(default)]
+    pub allow_untouched: bool,
+    /// For how much time it has to be known at least in which epochs a validator had duties, before its session proves
+    /// that home cannot sign. One hour to seven days.
+    #[serde(default = "seconds::<{ FENCE_RECORDS.as_secs() }>")]
+    pub fence_records: At<Duration>,
+}
+
 /// What is watched: one signing process and its keys.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -269,8 +290,29 @@ pub struct ValidatorSection {
     pub process: Option<Process>,
     /// What it is in the cluster.
     pub kubernetes: Option<At<WorkloadSection>>,
+    /// Whether it signs anything. One that does not (a relay, an archive node) has neither a gate nor grants, and a
+    /// promotion only keeps its machine. Only for kind generic.
+    #[serde(default = "signs")]
+    pub signs: At<bool>,
+    /// The gate that starts it.
+    pub gate: Option<GateSection>,
+    /// Which chain its grants are for, for example `cosmoshub-4`. Only for kind generic; of the others
+    /// `ethereum.genesis_root` says it.
+    pub chain: Option<At<String>>,
     /// What its standby runs. Only for kind generic; of the others the section `standby` says it.
     pub standby: Option<At<GenericStandby>>,
+}
+
+fn signs() -> At<bool> {
+    true.into()
+}
+
+/// The gate that starts a validator's process.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GateSection {
+    /// The address of its port, for example `http://eth-0.validators.svc:8553`.
+    pub url: At<String>,
 }
 
 /// What a validator is.

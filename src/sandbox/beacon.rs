@@ -60,6 +60,8 @@ pub struct Condition {
     pub no_post: bool,
     /// It keeps no record of who was live, as Teku without `--beacon-liveness-tracking-enabled`.
     pub no_liveness: bool,
+    /// It has no states to say from what was paid, as a hosted node that serves only what is new.
+    pub no_rewards: bool,
     /// Keys that are no point of the curve: as Teku, it refuses every request that has one of them.
     pub no_points: Vec<String>,
     /// It does not answer as a beacon node at all.

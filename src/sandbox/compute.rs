@@ -39,7 +39,9 @@ mod metadata;
 mod network;
 mod operation;
 mod places;
+mod power;
 mod quota;
+mod rights;
 mod routes;
 mod scheduling;
 mod script;
@@ -242,7 +244,7 @@ async fn answer(shared: &Shared, head: &http::request::Parts, body: &Bytes) -> R
     let answer = {
         let mut world = lock(&shared.world);
         world.advance(now);
-        routes::route(&mut world, &head.method, head.uri.path(), head.uri.query().unwrap_or_default(), body, now)
+        routes::route(&mut world, head, body, now)
     };
     let hang = matches!(answer, routes::Reply::Hang);
     let answer = match answer {

@@ -6,6 +6,7 @@ use std::{
     collections::{BTreeMap, VecDeque},
     io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
 };
 
 use axum::{
@@ -33,14 +34,41 @@ pub enum Fault {
     Busy,
 }
 
+/// How it answers until something else is said.
+#[derive(Clone, Debug, Default)]
+pub enum Answers {
+    #[default]
+    AsUsual,
+    /// Everything with this status, like 401.
+    Status(StatusCode),
+    /// It takes requests and is silent.
+    Never,
+    /// Reads as they were answered then. Changes meet what is there now.
+    Old(Past),
+}
+
+/// Everything that was in a bucket at one moment.
+#[derive(Clone, Debug)]
+pub struct Past(BTreeMap<String, Object>);
+
+/// What was asked, and what came of it.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    pub at: Instant,
+    /// `GET sessions/eth-0`, `GET sessions/eth-0 metadata`, `POST sessions/eth-0 over 3`.
+    pub what: String,
+    /// `None` as long as there is no answer.
+    pub answer: Option<u16>,
+}
+
 #[derive(Default)]
 struct Bucket {
     objects: BTreeMap<String, Object>,
     generation: u64,
     faults: VecDeque<Fault>,
     log: Vec<String>,
-    /// What everything is answered with.
-    refuses: Option<StatusCode>,
+    asked: Vec<Asked>,
+    answers: Answers,
     read_only: Vec<String>,
     location: String,
 }
@@ -54,6 +82,7 @@ pub struct Operations {
     pub class_b: u64,
 }
 
+#[derive(Clone, Debug)]
 struct Object {
     generation: u64,
     created: Time,
@@ -81,7 +110,7 @@ impl Shared {
 pub struct FakeObjectStore {
     url: String,
     shared: Shared,
-    _server: Server,
+    server: Server,
 }
 
 impl FakeObjectStore {
@@ -101,7 +130,7 @@ impl FakeObjectStore {
             .layer(middleware::from_fn_with_state(shared.clone(), note))
             .with_state(shared.clone());
         let server = Server::http(router).await?;
-        Ok(Self { url: server.url(), shared, _server: server })
+        Ok(Self { url: server.url(), shared, server })
     }
 
     #[must_use]
@@ -140,7 +169,51 @@ impl FakeObjectStore {
     /// # Panics
     /// For a number that is no status.
     pub fn refuse(&self, status: Option<u16>) {
-        self.shared.bucket().refuses = status.map(|status| StatusCode::from_u16(status).expect("a status"));
+        let status = status.map(|status| StatusCode::from_u16(status).expect("a status"));
+        self.answers(status.map_or(Answers::AsUsual, Answers::Status));
+    }
+
+    pub fn answers(&self, answers: Answers) {
+        self.shared.bucket().answers = answers;
+    }
+
+    #[must_use]
+    pub fn past(&self) -> Past {
+        Past(self.shared.bucket().objects.clone())
+    }
+
+    /// Stops it: its port refuses connections.
+    pub async fn down(&self) {
+        self.server.down().await;
+    }
+
+    /// Starts it again on the same port.
+    ///
+    /// # Errors
+    /// When somebody else has taken the port meanwhile.
+    pub async fn up(&self) -> io::Result<()> {
+        self.server.up().await
+    }
+
+    /// What has arrived, in order, with preconditions and answers.
+    #[must_use]
+    pub fn asked(&self) -> Vec<Asked> {
+        self.shared.bucket().asked.clone()
+    }
+
+    /// Writes an object beside everybody, whatever is there: a generation more.
+    pub fn set(&self, name: &str, bytes: Vec<u8>) {
+        self.shared.bucket().write(name, bytes);
+    }
+
+    /// Takes an object away beside everybody.
+    pub fn forget(&self, name: &str) {
+        self.shared.bucket().objects.remove(name);
+    }
+
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<Vec<u8>> {
+        self.shared.bucket().objects.get(name).map(|object| object.bytes.clone())
     }
 
     /// Objects with these prefixes can be read and not changed, as by an IAM condition.
@@ -180,16 +253,33 @@ async fn note(State(shared): State<Shared>, request: Request, next: Next) -> Res
     if shared.ask_hook(&method, &whole) == Then::Lose {
         return lost();
     }
-    let refuses = {
+    let (answers, number) = {
         let mut bucket = shared.bucket();
         bucket.log.push(format!("{method} {path}"));
-        bucket.refuses
+        bucket.asked.push(Asked { at: Instant::now(), what: in_words(&method, &whole), answer: None });
+        (bucket.answers.clone(), bucket.asked.len() - 1)
     };
-    match refuses {
-        Some(StatusCode::UNAUTHORIZED) => refuse(StatusCode::UNAUTHORIZED, "authError", "Invalid Credentials"),
-        Some(status) => refuse(status, "forbidden", "the caller does not have storage.objects access"),
-        None => next.run(request).await,
-    }
+    let response = match answers {
+        Answers::Status(StatusCode::UNAUTHORIZED) => {
+            refuse(StatusCode::UNAUTHORIZED, "authError", "Invalid Credentials")
+        }
+        Answers::Status(status) => refuse(status, "forbidden", "the caller does not have storage.objects access"),
+        // Whoever has asked ends it, or the server when it stops.
+        Answers::Never => std::future::pending().await,
+        Answers::AsUsual | Answers::Old(_) => next.run(request).await,
+    };
+    shared.bucket().asked[number].answer = Some(response.status().as_u16());
+    response
+}
+
+fn in_words(method: &str, path: &str) -> String {
+    let Ok(url) = url::Url::parse(&format!("http://bucket{path}")) else { return format!("{method} {path}") };
+    let params: BTreeMap<_, _> = url.query_pairs().collect();
+    let object = url.path().split_once("/o/").map(|(_, object)| object.replace("%2F", "/"));
+    let name = object.or_else(|| params.get("name").map(ToString::to_string)).unwrap_or_else(|| url.path().to_owned());
+    let about = if method == "GET" && !params.contains_key("alt") { " metadata" } else { "" };
+    let over = params.get("ifGenerationMatch").map(|generation| format!(" over {generation}")).unwrap_or_default();
+    format!("{method} {name}{about}{over}")
 }
 
 type Params = Query<BTreeMap<String, String>>;
@@ -215,6 +305,13 @@ fn lost() -> Response {
 }
 
 impl Bucket {
+    fn write(&mut self, name: &str, bytes: Vec<u8>) -> u64 {
+        self.generation += 1;
+        let object = Object { generation: self.generation, created: Time::now(), bytes };
+        self.objects.insert(name.to_owned(), object);
+        self.generation
+    }
+
     /// Rights are looked at before anything else of the request.
     fn forbids(&self, name: &str) -> Option<Response> {
         let message = "the caller does not have storage.objects.create access";
@@ -251,9 +348,7 @@ async fn upload(State(shared): State<Shared>, Query(params): Params, body: Bytes
     if !as_expected(found, &params) {
         return mismatch();
     }
-    bucket.generation += 1;
-    let generation = bucket.generation;
-    bucket.objects.insert(name.clone(), Object { generation, created: Time::now(), bytes: body.to_vec() });
+    let generation = bucket.write(&name, body.to_vec());
     if fault == Some(Fault::LoseReply) {
         return lost();
     }
@@ -268,7 +363,11 @@ async fn read(
 ) -> Response {
     let bucket = shared.bucket();
     let is_wanted = |object: &&Object| params.get("generation").is_none_or(|it| *it == object.generation.to_string());
-    match bucket.objects.get(&name).filter(is_wanted) {
+    let objects = match &bucket.answers {
+        Answers::Old(Past(objects)) => objects,
+        Answers::AsUsual | Answers::Status(_) | Answers::Never => &bucket.objects,
+    };
+    match objects.get(&name).filter(is_wanted) {
         None => refuse(StatusCode::NOT_FOUND, "notFound", "No such object"),
         Some(object) if params.get("alt").is_some_and(|alt| alt == "media") => {
             ([("x-goog-generation", object.generation.to_string())], object.bytes.clone()).into_response()

@@ -4,7 +4,7 @@
 //! sockets, lost replies, being down.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io,
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard},
@@ -41,6 +41,8 @@ struct Shared {
     mails: watch::Sender<Vec<Received>>,
     login: Option<(String, String)>,
     faults: Mutex<Faults>,
+    /// For whom it takes mail and does not say so yet.
+    held: watch::Sender<BTreeSet<String>>,
 }
 
 #[derive(Debug, Default)]
@@ -68,7 +70,12 @@ impl SmtpSink {
     }
 
     async fn start_with(login: Option<(String, String)>) -> io::Result<Self> {
-        let shared = Shared { mails: watch::Sender::new(Vec::new()), login, faults: Mutex::default() };
+        let shared = Shared {
+            mails: watch::Sender::new(Vec::new()),
+            login,
+            faults: Mutex::default(),
+            held: watch::Sender::default(),
+        };
         let shared = Arc::new(shared);
         let sessions = Arc::clone(&shared);
         let server =
@@ -121,6 +128,16 @@ impl SmtpSink {
         self.shared.faults().hang = hang;
     }
 
+    /// Takes mail for this recipient and says so only when it is released.
+    pub fn hold(&self, recipient: &str) {
+        self.shared.held.send_modify(|held| _ = held.insert(recipient.to_owned()));
+    }
+
+    /// Answers for all mail that was taken and held.
+    pub fn release(&self) {
+        self.shared.held.send_modify(BTreeSet::clear);
+    }
+
     /// Stops listening and closes every session. What was taken stays.
     pub async fn down(&self) {
         self.server.down().await;
@@ -160,6 +177,13 @@ impl Shared {
     fn scripted(&self, line: &str) -> Option<String> {
         let faults = self.faults();
         faults.answers.iter().find(|(begin, _)| line.starts_with(begin.as_str())).map(|(_, reply)| reply.clone())
+    }
+
+    /// Waits until nobody holds the answer for these.
+    async fn released(&self, to: &[String]) {
+        let mut held = self.held.subscribe();
+        let free = held.wait_for(|held| !to.iter().any(|to| held.contains(to))).await;
+        free.expect("the sender lives as long as this sink");
     }
 
     fn take_cut(&self, here: Cut) -> bool {

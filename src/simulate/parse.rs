@@ -7,6 +7,10 @@ use crate::domain::{
     ValidatorId, Verdict, policy_keys,
 };
 
+mod observed;
+
+pub use observed::{GateSays, PromotionSays};
+
 #[derive(Clone, Debug)]
 pub struct Scenario {
     pub validators: Vec<ValidatorId>,
@@ -40,6 +44,11 @@ pub enum Statement {
         slashed: usize,
         silent: usize,
     },
+    Gate {
+        validator: ValidatorId,
+        says: GateSays,
+        fresh: Span,
+    },
     Chain(ChainHealth),
     Maintenance {
         validator: ValidatorId,
@@ -62,6 +71,10 @@ pub enum Statement {
     Owner {
         validator: ValidatorId,
         owner: Owner,
+    },
+    Promotion {
+        validator: ValidatorId,
+        says: PromotionSays,
     },
     Policy(Vec<String>),
     ScriptedAnswer {
@@ -283,11 +296,12 @@ fn rung(words: &[String]) -> Result<PricedRung, String> {
 fn statement(words: &[String]) -> Result<Statement, String> {
     let Some((verb, rest)) = words.split_first() else { return Err("a time needs a statement".into()) };
     match verb.as_str() {
-        "alert" => signal(Source::Alert, Evidence::Process, rest),
-        "kube" => signal(Source::Kube, Evidence::Kube, rest),
-        "chain" => signal(Source::Chain, Evidence::Chain, rest),
-        "process" => signal(Source::Process, Evidence::Process, rest),
-        "probe" => signal(Source::Probe, Evidence::Process, rest),
+        "alert" => observed::signal(Source::Alert, Evidence::Process, rest),
+        "kube" => observed::signal(Source::Kube, Evidence::Kube, rest),
+        "chain" => observed::signal(Source::Chain, Evidence::Chain, rest),
+        "process" => observed::signal(Source::Process, Evidence::Process, rest),
+        "probe" => observed::signal(Source::Probe, Evidence::Process, rest),
+        "gate" => observed::gate(rest),
         "keys" => {
             let (name, options) = rest.split_first().ok_or("write: keys VALIDATOR active=8 slashed=0 silent=0")?;
             let option = |key: &str| options.iter().find_map(|word| word.strip_prefix(key)).map_or(Ok(0), number);
@@ -332,55 +346,23 @@ fn statement(words: &[String]) -> Result<Statement, String> {
             Ok(Statement::Policy(rest.to_vec()))
         }
         "owner" => {
-            let [name, owner] = rest else { return Err("write: owner VALIDATOR unknown|home|moving|cloud".into()) };
-            let owner = match owner.as_str() {
+            let [name, owner] = rest else {
+                return Err("write: owner VALIDATOR unknown|home|moving|cloud[=BOOT]".into());
+            };
+            let (owner, boot) = owner.split_once('=').unwrap_or((owner, "first"));
+            let owner = match owner {
                 "unknown" => Owner::Unknown,
                 "home" => Owner::Home,
                 "moving" => Owner::Moving { number: 2 },
-                "cloud" => Owner::Cloud { number: 2, instance: 101.into(), boot: "first".into() },
+                "cloud" => Owner::Cloud { number: 2, instance: 101.into(), boot: boot.into() },
                 other => return Err(format!("an owner is unknown, home, moving or cloud, not '{other}'")),
             };
             Ok(Statement::Owner { validator: validator(name)?, owner })
         }
+        "promotion" | "demotion" => observed::promotion(verb == "promotion", rest),
         "expect" => expect(rest).map(Statement::Expectation),
         other => Err(format!("no statement is called '{other}'")),
     }
-}
-
-fn signal(source: Source, usual: Evidence, words: &[String]) -> Result<Statement, String> {
-    let [name, verdict, options @ ..] = words else {
-        return Err(format!(
-            "write: {source} VALIDATOR up|down|partial|unknown [evidence=…] [about=-6m..-1m] [fresh=1h]"
-        ));
-    };
-    let verdict = match verdict.as_str() {
-        "up" => Verdict::Up,
-        "down" => Verdict::Down,
-        "partial" => Verdict::Partial,
-        "unknown" => Verdict::Unknown,
-        other => return Err(format!("a verdict is up, down, partial or unknown, not '{other}'")),
-    };
-    let (mut evidence, mut about, mut fresh) = (usual, (Span::ZERO, Span::ZERO), Span::from_hours(24));
-    for option in options {
-        match option.split_once('=') {
-            Some(("evidence", value)) => {
-                evidence = match value {
-                    "host" => Evidence::Host,
-                    "kube" => Evidence::Kube,
-                    "chain" => Evidence::Chain,
-                    "process" => Evidence::Process,
-                    other => return Err(format!("evidence is host, kube, chain or process, not '{other}'")),
-                }
-            }
-            Some(("about", value)) => {
-                let (from, to) = value.split_once("..").ok_or("write: about=-6m..-1m")?;
-                about = (span(from)?, span(to)?);
-            }
-            Some(("fresh", value)) => fresh = span(value)?,
-            _ => return Err(format!("'{option}' is not evidence=…, about=… or fresh=…")),
-        }
-    }
-    Ok(Statement::Signal { validator: validator(name)?, source, verdict, evidence, about, fresh })
 }
 
 fn request(words: &[String]) -> Result<Statement, String> {
@@ -468,8 +450,11 @@ fn machine(word: &str) -> Result<(Role, MachineState), String> {
         "stopped" => (Role::Standby, MachineState::Stopped),
         "retained" => (Role::Retained, MachineState::Running),
         "promoted" => (Role::Promoted, MachineState::Running),
+        "kept" => (Role::Promoted, MachineState::Stopped),
         other => {
-            return Err(format!("write running, starting, stopping, stopped, retained or promoted, not '{other}'"));
+            return Err(format!(
+                "write running, starting, stopping, stopped, retained, promoted or kept, not '{other}'"
+            ));
         }
     })
 }

@@ -142,6 +142,13 @@ impl<'a> Simulation<'a> {
             Statement::Owner { validator, owner } => {
                 self.happen(Event::OwnerSeen(validator.clone(), owner.clone()));
             }
+            Statement::Promotion { validator, says } => {
+                let record = self.world.get(validator).map(|subject| &subject.record);
+                let before = record.and_then(|record| record.promotion.as_deref());
+                let view = says.view(before, self.now);
+                let event = Event::PromotionSeen(validator.clone(), Some(view.number), Some(Box::new(view)));
+                self.happen(event);
+            }
             Statement::Chain(health) => {
                 let view = ChainView { health: *health, genesis_root: Some(GENESIS_ROOT.into()) };
                 self.happen(Event::ChainSeen(view));
@@ -167,6 +174,9 @@ impl<'a> Simulation<'a> {
                 let fresh_until = self.now.plus(*fresh);
                 let maintenance = why.as_ref().map(|why| Maintenance { why: why.as_str().into(), fresh_until });
                 self.happen(Event::MaintenanceSeen(validator.clone(), maintenance));
+            }
+            Statement::Gate { validator, says, fresh } => {
+                self.happen(Event::GateSeen(validator.clone(), says.sight(*fresh, self.now)));
             }
             Statement::Delivered(validator) => {
                 let waiting = self.world.get(validator).map_or(&[][..], |subject| &subject.record.outbox).to_vec();

@@ -173,7 +173,7 @@ mod tests {
             endpoint: Some(store.url().parse().unwrap()),
             bucket: "b".into(),
             prefix: String::new(),
-            credentials: anonymous::Builder::new().build(),
+            login: std::sync::Arc::new(anonymous::Builder::new().build()),
             timeout: Duration::from_secs(5),
         };
         crate::adapters::http::install_tls_provider();

@@ -30,6 +30,7 @@ async fn port(validator: &ValidatorSettings, client: &reqwest::Client) -> Option
         None if validator.kubernetes.is_some() => {
             Finding::ok(subject, "no `process`, its pod in the cluster shows whether it runs")
         }
+        None if validator.gate.is_some() => Finding::ok(subject, "no `process`, its gate shows whether it runs"),
         None => {
             let detail = "no `process` and no `kubernetes`: a standby is never released by itself";
             Finding::warning(subject, detail, "name a port of its own in `process.url`, for example its metrics")

@@ -54,7 +54,7 @@ pub(super) async fn check(config: &Config, deep: bool, progress: &ProgressLine) 
     findings
 }
 
-/// Every file that some standby needs, once, by the key that names it.
+/// Every file that some standby needs, or would after the keys were moved to it, once, by the key that names it.
 fn files(config: &Config, standby: &StandbySettings) -> Vec<(String, DownloadSettings)> {
     let mut all: Vec<(String, &DownloadSettings)> = vec![("standby.failover".into(), &standby.failover)];
     if let Some(ethereum) = &standby.ethereum {
@@ -62,11 +62,15 @@ fn files(config: &Config, standby: &StandbySettings) -> Vec<(String, DownloadSet
         all.push((key("geth"), &ethereum.geth.download));
         all.extend(ethereum.geth.genesis.iter().map(|genesis| (key("geth.genesis"), genesis)));
         match &ethereum.consensus {
-            ConsensusSettings::Lighthouse(lighthouse) => all.push((key("lighthouse"), &lighthouse.download)),
+            ConsensusSettings::Lighthouse(lighthouse) => {
+                all.push((key("lighthouse"), &lighthouse.download));
+                all.extend(lighthouse.validator.iter().map(|client| (key("lighthouse.validator"), client)));
+            }
             ConsensusSettings::Prysm(prysm) => {
                 all.push((key("prysm"), &prysm.download));
                 all.extend(prysm.config.iter().map(|config| (key("prysm.config"), config)));
                 all.extend(prysm.genesis_state.iter().map(|state| (key("prysm.genesis_state"), state)));
+                all.extend(prysm.validator.iter().map(|client| (key("prysm.validator"), client)));
             }
         }
     }

@@ -3,7 +3,10 @@
 use lettre::{Address, message::Mailbox};
 
 use super::{Checker, Login, MailSettings, Unique, is_loopback};
-use crate::config::written::{Mail, MailTls};
+use crate::{
+    config::written::{Mail, MailTls},
+    domain::Span,
+};
 
 impl Checker<'_> {
     pub(super) fn mail(&mut self, written: &Mail) -> MailSettings {
@@ -67,9 +70,15 @@ impl Checker<'_> {
             from: written.from.value.clone(),
             to: written.to.value.iter().map(|to| to.value.clone()).collect(),
             timeout: written.timeout.span(),
+            taking: TAKING,
+            runbook: written.runbook.value,
         }
     }
 }
+
+/// RFC 5321, 4.5.3.2.6: a server that filters or delivers before it answers has the mail already, and one that gives up
+/// earlier sends a second one.
+const TAKING: Span = Span::from_mins(10);
 
 /// What mail servers listen on (RFC 8314, RFC 5321).
 fn default_port(tls: MailTls) -> u16 {

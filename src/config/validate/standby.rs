@@ -6,9 +6,12 @@ use super::{
     Checker, ConsensusSettings, DownloadSettings, EthereumStandbySettings, GenericStandbySettings, GethSettings,
     LighthouseSettings, PrysmSettings, StandbySettings,
 };
-use crate::config::{
-    values::At,
-    written::{ConfigFile, Download, EthereumStandby, GenericStandby, KindName, Probe, StandbySection},
+use crate::{
+    config::{
+        values::At,
+        written::{ConfigFile, Download, EthereumStandby, GenericStandby, KindName, Probe, StandbySection},
+    },
+    domain::{BadFeeRecipient, FeeRecipient},
 };
 
 /// Networks whose genesis the clients know.
@@ -33,6 +36,7 @@ const ABOUT_KEYS: [&str; 13] = [
 impl Checker<'_> {
     pub(super) fn standby(&mut self, written: &At<StandbySection>) -> Option<StandbySettings> {
         let failover = self.download(&written.failover.url, &written.failover.sha256);
+        let gate = written.gate.as_ref().and_then(|gate| self.download(&gate.url, &gate.sha256));
         let mirror = written.mirror.as_ref().and_then(|url| {
             let mut mirror = self.url_for_all(url, "standby.mirror")?;
             if !mirror.path().ends_with('/') {
@@ -41,7 +45,7 @@ impl Checker<'_> {
             Some(mirror)
         });
         let ethereum = written.ethereum.as_ref().and_then(|ethereum| self.ethereum_standby(ethereum));
-        Some(StandbySettings { failover: failover?, mirror, ethereum })
+        Some(StandbySettings { failover: failover?, gate, mirror, ethereum })
     }
 
     /// Every validator has to have something that its standby runs, if there is to be a real one at all.
@@ -100,12 +104,14 @@ impl Checker<'_> {
             self.wrong(network.place, message);
         }
         let consensus = self.consensus(written, known);
+        let fee_recipient = written.fee_recipient.as_ref().and_then(|address| self.fee_recipient(address));
         self.ports(&written.p2p_ports);
         Some(EthereumStandbySettings {
             network: network.value.clone(),
             checkpoint_sync_url,
             geth: GethSettings { download: download?, extra_args: geth_args, genesis },
             consensus: consensus?,
+            fee_recipient,
             p2p_ports: written.p2p_ports.value.clone(),
         })
     }
@@ -119,7 +125,9 @@ impl Checker<'_> {
                 }
                 let download = self.download(&lighthouse.url, &lighthouse.sha256);
                 let extra_args = self.args(&lighthouse.extra_args);
-                Some(ConsensusSettings::Lighthouse(LighthouseSettings { download: download?, extra_args }))
+                let validator = lighthouse.validator.as_ref().and_then(|file| self.named_download(file));
+                let settings = LighthouseSettings { download: download?, extra_args, validator };
+                Some(ConsensusSettings::Lighthouse(Box::new(settings)))
             }
             (None, Some(prysm)) => {
                 if !known && (prysm.config.is_none() || prysm.genesis_state.is_none()) {
@@ -129,11 +137,13 @@ impl Checker<'_> {
                 let extra_args = self.args(&prysm.extra_args);
                 let config = prysm.config.as_ref().and_then(|file| self.named_download(file));
                 let genesis_state = prysm.genesis_state.as_ref().and_then(|file| self.named_download(file));
+                let validator = prysm.validator.as_ref().and_then(|file| self.named_download(file));
                 Some(ConsensusSettings::Prysm(Box::new(PrysmSettings {
                     download: download?,
                     extra_args,
                     config,
                     genesis_state,
+                    validator,
                 })))
             }
             (Some(_), Some(prysm)) => {
@@ -143,6 +153,21 @@ impl Checker<'_> {
             (None, None) => {
                 let message = "standby.ethereum has no consensus client: add lighthouse or prysm";
                 self.wrong(written.geth.url.place, message);
+                None
+            }
+        }
+    }
+
+    /// The line is not shown where it has no form of an address: somebody may have pasted a key.
+    fn fee_recipient(&mut self, written: &At<String>) -> Option<FeeRecipient> {
+        match written.parse() {
+            Ok(address) => Some(address),
+            Err(error @ BadFeeRecipient::Form) => {
+                self.wrong_unquoted(written.place, format!("standby.ethereum.fee_recipient {error}"));
+                None
+            }
+            Err(error @ (BadFeeRecipient::Checksum | BadFeeRecipient::Nobody)) => {
+                self.wrong(written.place, format!("standby.ethereum.fee_recipient {error}"));
                 None
             }
         }

@@ -76,7 +76,7 @@ impl Checker<'_> {
         self.warnings.push(Warning(self.unquoted(place, message)));
     }
 
-    fn wrong_unquoted(&mut self, place: Place, message: String) {
+    pub(super) fn wrong_unquoted(&mut self, place: Place, message: String) {
         let problem = self.unquoted(place, message);
         self.problems.push(problem);
     }

@@ -4,10 +4,12 @@ use super::{AlertSettings, Checker, Unique, ValidatorKind, ValidatorSettings};
 use crate::{
     config::{
         Place,
-        values::public_key,
         written::{self, ConfigFile, KindName},
     },
-    domain::{Evidence, Mode, PublicKey, ValidatorId},
+    domain::{
+        Evidence, Mode, PublicKey, ValidatorId,
+        chain::{key_lines, written_key},
+    },
     files,
 };
 
@@ -34,7 +36,11 @@ impl Checker<'_> {
             self.enough_sources(validator, written);
             let process = self.optional_url(validator.process.as_ref().map(|process| &process.url), "process.url");
             let kubernetes = validator.kubernetes.as_ref().and_then(|workload| self.workload(workload, &mut workloads));
-            validators.extend(name.map(|name| ValidatorSettings { name, kind, alerts, process, kubernetes }));
+            let chain = self.chain(validator, written);
+            let gate = self.optional_url(validator.gate.as_ref().map(|gate| &gate.url), "gate.url");
+            let signs = validator.signs.value;
+            let settings = |name| ValidatorSettings { name, kind, alerts, process, kubernetes, signs, chain, gate };
+            validators.extend(name.map(settings));
         }
         validators
     }
@@ -117,10 +123,7 @@ impl Checker<'_> {
             }
             (Some(keys), None) => keys.value.iter().map(|key| (key.value.clone(), key.place)).collect(),
             (None, Some(file)) => match files::read_text(&self.checks.base.join(&file.value), files::MOST) {
-                Ok(text) => {
-                    let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
-                    lines.filter(|line| !line.is_empty()).map(|line| (line.to_owned(), file.place)).collect()
-                }
+                Ok(text) => key_lines(&text).map(|line| (line.to_owned(), file.place)).collect(),
                 Err(error) => {
                     self.wrong(file.place, format!("cannot read {}: {error}", file.value.display()));
                     return Vec::new();
@@ -132,7 +135,7 @@ impl Checker<'_> {
         }
         let mut keys = Vec::new();
         for (text, place) in texts {
-            match public_key(&text) {
+            match written_key(&text) {
                 Ok(key) => {
                     seen.take(self, &key.to_hex(), place, "public key");
                     keys.push(key);

@@ -6,10 +6,13 @@ use serde::Serialize;
 use url::Url;
 
 use super::NodeSettings;
+use crate::domain::FeeRecipient;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StandbySettings {
     pub failover: DownloadSettings,
+    /// For a promoted machine; it does not travel to a standby.
+    pub gate: Option<DownloadSettings>,
     /// Holds the same files by name; ends with `/`.
     pub mirror: Option<Url>,
     /// What the standby of a validator of kind ethereum runs; there is one if there is such a validator.
@@ -32,6 +35,8 @@ pub struct EthereumStandbySettings {
     pub checkpoint_sync_url: Option<Url>,
     pub geth: GethSettings,
     pub consensus: ConsensusSettings,
+    /// For the one who moves the keys; it does not travel to the machine.
+    pub fee_recipient: Option<FeeRecipient>,
     /// The only ports that are open; at least one.
     pub p2p_ports: Vec<u16>,
 }
@@ -49,7 +54,7 @@ pub struct GethSettings {
 /// The beacon node of which client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ConsensusSettings {
-    Lighthouse(LighthouseSettings),
+    Lighthouse(Box<LighthouseSettings>),
     Prysm(Box<PrysmSettings>),
 }
 
@@ -59,6 +64,9 @@ pub struct LighthouseSettings {
     pub download: DownloadSettings,
     /// More options; none of them is about keys.
     pub extra_args: Vec<String>,
+    /// The validator client. A standby has none, so it does not travel to the machine.
+    #[serde(skip)]
+    pub validator: Option<DownloadSettings>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -71,6 +79,9 @@ pub struct PrysmSettings {
     pub config: Option<DownloadSettings>,
     /// The beacon chain's genesis, of a network of one's own.
     pub genesis_state: Option<DownloadSettings>,
+    /// The validator client. A standby has none, so it does not travel to the machine.
+    #[serde(skip)]
+    pub validator: Option<DownloadSettings>,
 }
 
 /// What the standby of a generic validator runs.

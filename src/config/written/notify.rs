@@ -30,9 +30,12 @@ pub struct Mail {
     pub from: At<String>,
     /// Who is notified.
     pub to: At<Vec<At<String>>>,
-    /// How long the server may take for one mail.
+    /// How long the server may take for one mail, up to its last byte. To say that it has it, it has ten minutes more.
     #[serde(default = "seconds::<30>")]
     pub timeout: At<Duration>,
+    /// Mail the runbook of each validator that has a grant, once, and again whenever it changes.
+    #[serde(default)]
+    pub runbook: At<bool>,
 }
 
 /// How the connection to the mail server is protected.

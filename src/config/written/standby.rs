@@ -15,6 +15,9 @@ use crate::config::values::At;
 pub struct StandbySection {
     /// This program, for the machine: the static binary. Its agent reports progress.
     pub failover: At<Download>,
+    /// `failover-gate`, the static binary: what a promoted machine starts its validator client with. Nothing on a standby
+    /// uses it.
+    pub gate: Option<At<Download>>,
     /// An address that holds the same files by name; it is tried first. The digests decide, so anybody may run one.
     pub mirror: Option<At<String>>,
     /// What the standby of a validator of kind ethereum runs.
@@ -42,6 +45,9 @@ pub struct EthereumStandby {
     pub checkpoint_sync_url: Option<At<String>>,
     /// The execution client.
     pub geth: Geth,
+    /// Who gets the fees of a block, `0x…` with 20 bytes. Nothing on a standby uses it: it is for the one who moves the
+    /// keys.
+    pub fee_recipient: Option<At<String>>,
     /// The consensus client. Its beacon node only.
     pub lighthouse: Option<At<Lighthouse>>,
     /// The consensus client. Its beacon node only.
@@ -86,6 +92,8 @@ pub struct Lighthouse {
     /// More options, as on its command line.
     #[serde(default)]
     pub extra_args: Vec<At<String>>,
+    /// The validator client, for the one who moves the keys. Never installed on a standby.
+    pub validator: Option<At<Download>>,
 }
 
 /// Prysm's beacon node.
@@ -103,6 +111,8 @@ pub struct Prysm {
     pub config: Option<At<Download>>,
     /// The beacon chain's genesis, of a network of your own.
     pub genesis_state: Option<At<Download>>,
+    /// The validator client, for the one who moves the keys. Never installed on a standby.
+    pub validator: Option<At<Download>>,
 }
 
 /// What the standby of a generic validator runs.

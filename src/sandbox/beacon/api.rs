@@ -165,6 +165,9 @@ async fn liveness(State(node): Node, Path(epoch): Path<u64>, body: Bytes) -> Ans
 }
 
 async fn rewards(State(node): Node, Path(epoch): Path<u64>, body: Bytes) -> Answer {
+    if node.condition().no_rewards {
+        return refuse(StatusCode::NOT_FOUND, "state not found");
+    }
     let indices = node.indices(&body)?;
     if epoch + 2 > node.epoch() {
         return refuse(StatusCode::NOT_FOUND, "rewards are available after two epoch transitions");
@@ -175,8 +178,9 @@ async fn rewards(State(node): Node, Path(epoch): Path<u64>, body: Bytes) -> Answ
         json!({"validator_index": index.to_string(), "head": head, "source": made, "target": missed, "inactivity": "0"})
     };
     let total: Vec<Value> = indices.iter().map(|index| reward(*index)).collect();
+    let finalised = node.world.finalised(node.epoch());
     let rewards = json!({"ideal_rewards": [], "total_rewards": total});
-    Ok(Json(json!({"execution_optimistic": false, "finalized": true, "data": rewards})))
+    Ok(Json(json!({"execution_optimistic": false, "finalized": epoch + 1 < finalised, "data": rewards})))
 }
 
 fn data(data: &Value) -> Answer {

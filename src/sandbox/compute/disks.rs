@@ -64,6 +64,9 @@ pub(super) fn attach(world: &mut World, call: &Call<'_>, zone: &str, machine: &s
         attached["kind"] = json!("compute#attachedDisk");
         attached["source"] = json!(source);
         attached["index"] = json!(index);
+        if attached["deviceName"].is_null() {
+            attached["deviceName"] = json!(format!("persistent-disk-{index}"));
+        }
         attached["mode"] = json!("READ_WRITE");
         attached["type"] = json!("PERSISTENT");
         // Initial parameters are only for the request.

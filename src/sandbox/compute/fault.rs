@@ -18,6 +18,12 @@ pub enum Method {
     SetLabels,
     SetDeletionProtection,
     SetScheduling,
+    SetDiskAutoDelete,
+    SetMetadata,
+    SetName,
+    SetTags,
+    Start,
+    Stop,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -35,6 +41,8 @@ pub enum Fault {
     Slow(Span),
     /// The machine shows only after so many lists.
     Late(u32),
+    /// A start that succeeds, of a machine that ends at once: preempted, or by its own doing.
+    Ends,
     /// 200 and `{}`.
     NoOperation,
 }

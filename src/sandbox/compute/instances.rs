@@ -22,7 +22,7 @@ use super::{
 /// All keys and values together: 512 KB.
 const METADATA_LIMIT: usize = 512 << 10;
 
-fn is_name(name: &str) -> bool {
+pub(super) fn is_name(name: &str) -> bool {
     (1..=63).contains(&name.len())
         && name.starts_with(|c: char| c.is_ascii_lowercase())
         && !name.ends_with('-')
@@ -46,7 +46,7 @@ fn check(zone: &str, name: &str, instance: &Value) -> Result<(), String> {
 }
 
 /// Google's limits: of a key, of a value, and of all of them.
-fn check_metadata(metadata: &Value) -> Result<(), String> {
+pub(super) fn check_metadata(metadata: &Value) -> Result<(), String> {
     let mut keys = BTreeSet::new();
     let mut size = 0;
     for item in metadata["items"].as_array().into_iter().flatten() {
@@ -126,7 +126,7 @@ fn end(world: &World, zone: &str, wanted: &Value, fault: Option<&Fault>, conflic
     }
 }
 
-fn exists(call: &Call<'_>, zone: &str, what: &str) -> Answer {
+pub(super) fn exists(call: &Call<'_>, zone: &str, what: &str) -> Answer {
     let message = format!("The resource 'projects/{}/zones/{zone}/{what}' already exists", call.project);
     Answer::error(StatusCode::CONFLICT, "alreadyExists", &message)
 }
@@ -148,6 +148,9 @@ fn complete(world: &mut World, call: &Call<'_>, zone: &str, name: &str, id: u64,
     });
     for (key, value) in added.as_object().into_iter().flatten() {
         instance[key] = value.clone();
+    }
+    for part in ["metadata", "tags"] {
+        instance[part]["fingerprint"] = json!(world.fingerprint());
     }
 }
 

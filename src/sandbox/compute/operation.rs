@@ -26,6 +26,8 @@ pub(super) struct Target<'a> {
 #[derive(Clone, Debug)]
 pub(super) enum Then {
     Run,
+    /// It runs, and has ended before anybody has looked.
+    RunAndEnd,
     Stop,
     /// The machine's reset button: it continues running, but its system begins again.
     Reset,
@@ -35,15 +37,34 @@ pub(super) enum Then {
         code: &'static str,
         message: String,
     },
+    /// The start has failed, and the machine is stopped as before.
+    StayStopped {
+        code: &'static str,
+        message: String,
+    },
     Change(Change),
 }
 
 /// A change that is not there before its operation has ended.
 #[derive(Clone, Debug)]
 pub(super) enum Change {
-    Labels { expected: Value, labels: Value },
+    Labels {
+        expected: Value,
+        labels: Value,
+    },
     DeletionProtection(bool),
     Scheduling(Value),
+    AutoDelete {
+        device: String,
+        on: bool,
+    },
+    /// Of a part with a fingerprint: `metadata`, `tags`.
+    Items {
+        field: &'static str,
+        expected: Value,
+        items: Value,
+    },
+    Name(String),
 }
 
 pub(super) fn get(world: &mut World, _call: &Call<'_>, rest: &[&str], _fault: Option<&Fault>) -> Answer {

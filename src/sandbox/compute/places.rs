@@ -38,7 +38,14 @@ pub(super) fn image(_world: &mut World, _call: &Call<'_>, rest: &[&str], _fault:
 
 pub(super) fn permissions(world: &mut World, body: &Bytes) -> Answer {
     let asked: Value = serde_json::from_slice(body).unwrap_or_default();
-    let withheld = ["setDeletionProtection", "setScheduling", "setServiceAccount", "createSnapshot"];
+    let withheld = [
+        "setDeletionProtection",
+        "setDiskAutoDelete",
+        "setName",
+        "setScheduling",
+        "setServiceAccount",
+        "createSnapshot",
+    ];
     let granted = asked["permissions"].as_array().into_iter().flatten().filter(|permission| {
         let name = permission.as_str().unwrap_or_default();
         !world.denied.contains(name) && !withheld.iter().any(|end| name.ends_with(end))

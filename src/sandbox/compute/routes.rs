@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use axum::body::Bytes;
-use http::{Method as Verb, StatusCode};
+use http::{StatusCode, request::Parts};
 use serde_json::json;
 
 use super::{
@@ -11,7 +11,9 @@ use super::{
     fault::{Fault, Method},
     guest, instances, lists, network,
     operation::{self, Target},
-    places, serial,
+    places, power, rights,
+    rights::Caller,
+    serial,
     world::World,
 };
 use crate::domain::Time;
@@ -34,12 +36,22 @@ pub(super) fn request_schema(path: &str) -> Option<&'static str> {
         Some("InstancesSetLabelsRequest")
     } else if path.ends_with("/setScheduling") {
         Some("Scheduling")
+    } else if path.ends_with("/setMetadata") {
+        Some("Metadata")
+    } else if path.ends_with("/setTags") {
+        Some("Tags")
+    } else if path.ends_with("/setName") {
+        Some("InstancesSetNameRequest")
+    } else if path.ends_with("/testIamPermissions") {
+        Some("TestPermissionsRequest")
     } else {
         None
     }
 }
 
-pub(super) fn route(world: &mut World, verb: &Verb, path: &str, query: &str, body: &Bytes, now: Time) -> Reply {
+pub(super) fn route(world: &mut World, head: &Parts, body: &Bytes, now: Time) -> Reply {
+    let (verb, path, query) = (&head.method, head.uri.path(), head.uri.query().unwrap_or_default());
+    let by = rights::caller(world, &head.headers);
     let query: Query = url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
     let segments: Vec<&str> = path.trim_start_matches('/').split('/').collect();
     if let ["v3", "projects", what] = segments[..]
@@ -48,7 +60,10 @@ pub(super) fn route(world: &mut World, verb: &Verb, path: &str, query: &str, bod
         return Reply::Answer(places::permissions(world, body));
     }
     let ["compute", "v1", "projects", project, rest @ ..] = &segments[..] else { return not_implemented(path) };
-    let call = Call { project, query: &query, body, now };
+    let call = Call { project, query: &query, body, now, by };
+    if let Some(refused) = rights::refusal(&call, verb, rest) {
+        return Reply::Answer(refused);
+    }
     let (method, answer): (Option<Method>, Route) = match (verb.as_str(), rest) {
         ("POST", ["zones", _, "instances"]) => (Some(Method::Insert), instances::insert),
         ("GET", ["aggregated", "instances"]) => (Some(Method::AggregatedList), lists::aggregated),
@@ -64,9 +79,16 @@ pub(super) fn route(world: &mut World, verb: &Verb, path: &str, query: &str, bod
         ("POST", ["zones", _, "instances", _, "setScheduling"]) => {
             (Some(Method::SetScheduling), changes::set_scheduling)
         }
-        ("POST", ["zones", _, "instances", _, "stop"]) => (None, changes::stop),
-        ("POST", ["zones", _, "instances", _, "reset"]) => (None, changes::reset),
-        ("POST", ["zones", _, "instances", _, "start"]) => (None, changes::start),
+        ("POST", ["zones", _, "instances", _, "setDiskAutoDelete"]) => {
+            (Some(Method::SetDiskAutoDelete), changes::set_disk_auto_delete)
+        }
+        ("POST", ["zones", _, "instances", _, "setMetadata"]) => (Some(Method::SetMetadata), changes::set_metadata),
+        ("POST", ["zones", _, "instances", _, "setTags"]) => (Some(Method::SetTags), changes::set_tags),
+        ("POST", ["zones", _, "instances", _, "setName"]) => (Some(Method::SetName), changes::set_name),
+        ("POST", ["zones", _, "instances", _, "testIamPermissions"]) => (None, rights::of_machine),
+        ("POST", ["zones", _, "instances", _, "stop"]) => (Some(Method::Stop), power::stop),
+        ("POST", ["zones", _, "instances", _, "reset"]) => (None, power::reset),
+        ("POST", ["zones", _, "instances", _, "start"]) => (Some(Method::Start), power::start),
         ("GET", ["aggregated", "disks"]) => (Some(Method::Disks), lists::disks),
         ("GET", ["zones", _, "disks", _]) => (None, disks::get),
         ("GET", ["zones", _, "operations", _]) => (Some(Method::Operation), operation::get),
@@ -95,7 +117,8 @@ pub(super) fn route(world: &mut World, verb: &Verb, path: &str, query: &str, bod
             let status = StatusCode::from_u16(*code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
             return Reply::Answer(Answer::error(status, reason, "as the script says"));
         }
-        Some(Fault::LoseReply | Fault::OutOfStock | Fault::Quota | Fault::Slow(_) | Fault::Late(_)) | None => {}
+        Some(Fault::LoseReply | Fault::OutOfStock | Fault::Quota | Fault::Slow(_) | Fault::Late(_) | Fault::Ends)
+        | None => {}
     }
     let mut answer = answer(world, &call, rest, fault.as_ref());
     answer.lost = fault == Some(Fault::LoseReply);
@@ -107,6 +130,7 @@ pub(super) struct Call<'a> {
     pub(super) query: &'a Query,
     pub(super) body: &'a Bytes,
     pub(super) now: Time,
+    pub(super) by: Caller,
 }
 
 impl<'a> Call<'a> {

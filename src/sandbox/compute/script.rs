@@ -28,6 +28,11 @@ impl FakeCompute {
         lock(&self.shared.world).denied.insert(permission.to_owned());
     }
 
+    /// Who comes with this token is the watcher, as `docs/gcp/setup.sh` binds it. Everybody else may do everything.
+    pub fn bind_watcher(&self, token: &str) {
+        lock(&self.shared.world).watchers.insert(token.to_owned());
+    }
+
     /// Every machine there is, late ones included.
     #[must_use]
     pub fn machines(&self) -> Vec<FakeMachine> {

@@ -85,6 +85,8 @@ pub(super) struct World {
     pub(super) network: Network,
     pub(super) faults: Faults,
     pub(super) denied: BTreeSet<String>,
+    /// Tokens with which somebody comes as the watcher.
+    pub(super) watchers: BTreeSet<String>,
     operation_time: Span,
     next_id: u64,
 }
@@ -103,6 +105,7 @@ impl World {
             network: Network::default(),
             faults: Faults::default(),
             denied: BTreeSet::new(),
+            watchers: BTreeSet::new(),
             operation_time,
             next_id: 4_611_686_018_427_387_904,
         }
@@ -173,6 +176,10 @@ impl World {
         let Some(index) = self.machines.iter().position(|machine| machine.id == id) else { return };
         match then {
             Then::Run => self.machines[index].run(now),
+            Then::RunAndEnd => {
+                self.machines[index].run(now);
+                self.machines[index].stop(now);
+            }
             Then::Stop => self.machines[index].stop(now),
             Then::Reset => self.machines[index].boots += 1,
             Then::Remove => self.remove(id),
@@ -180,12 +187,17 @@ impl World {
                 self.fail(operation, code, &message);
                 self.remove(id);
             }
+            Then::StayStopped { code, message } => {
+                self.machines[index].json["status"] = json!("TERMINATED");
+                self.fail(operation, code, &message);
+            }
             Then::Change(change) => self.change(operation, index, change),
         }
     }
 
     fn change(&mut self, operation: &str, index: usize, change: Change) {
         let fingerprint = self.fingerprint();
+        let name = self.machines[index].name.clone();
         let machine = &mut self.machines[index].json;
         match change {
             Change::Labels { expected, labels } => {
@@ -198,6 +210,34 @@ impl World {
             }
             Change::DeletionProtection(on) => machine["deletionProtection"] = json!(on),
             Change::Scheduling(scheduling) => machine["scheduling"] = scheduling,
+            Change::AutoDelete { device, on } => {
+                for disk in machine["disks"].as_array_mut().into_iter().flatten() {
+                    if disk["deviceName"] == device.as_str() {
+                        disk["autoDelete"] = json!(on);
+                    }
+                }
+            }
+            Change::Items { field, expected, items } => {
+                if machine[field]["fingerprint"] != expected {
+                    self.fail(operation, "CONDITION_NOT_MET", "It has changed since it was read.");
+                    return;
+                }
+                machine[field] = json!({"fingerprint": fingerprint});
+                if field == "metadata" {
+                    machine[field]["kind"] = json!("compute#metadata");
+                }
+                if !items.is_null() {
+                    machine[field]["items"] = items;
+                }
+            }
+            // Its disks keep their names.
+            Change::Name(new) => {
+                let link = machine["selfLink"].as_str().unwrap_or_default();
+                let link = link.strip_suffix(&name).map(|start| format!("{start}{new}")).unwrap_or_default();
+                machine["selfLink"] = json!(link);
+                machine["name"] = json!(new);
+                self.machines[index].name = new;
+            }
         }
     }
 

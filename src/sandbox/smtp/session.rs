@@ -82,11 +82,12 @@ async fn converse(mut stream: BufReader<TcpStream>, shared: &Shared) -> io::Resu
                 } else if let Some(reply) = shared.scripted(".") {
                     reply
                 } else {
-                    let mail = Received::new(from.unwrap_or_default(), to, &data);
+                    let mail = Received::new(from.unwrap_or_default(), to.clone(), &data);
                     shared.mails.send_modify(|mails| mails.push(mail));
                     if shared.take_cut(Cut::ReplyToData) {
                         return Ok(());
                     }
+                    shared.released(&to).await;
                     "250 taken".to_owned()
                 }
             }

@@ -115,6 +115,7 @@ fn agent_report(fields: &BTreeMap<String, String>, id: ActionId) -> Report {
         clock_offset_ms: number("offset", 3),
         signer_seen: text("signer", "no") == "yes",
         signer_hidden: fields.get("hidden").cloned(),
+        gate: fields.get("gate").cloned(),
         restarts: u32::try_from(number("restarts", 0)).unwrap_or_default(),
         disk_free_percent: Some(u8::try_from(number("disk", 60)).unwrap_or_default()),
         ..Report::default()
