@@ -2,6 +2,10 @@
 # Start-up script of a standby, run as root at every boot. It fetches the roles and what they are to do from the
 # metadata server, installs ansible and lets it do the rest. It decides nothing about the chain and holds no secret.
 #
+# A machine is in one of three states. As long as the metadata have no failover-promoted it is a standby, and
+# playbooks/standby.yml is run at every boot. With it, playbooks/promoted.yml is run until it has succeeded once. From then
+# on there is the file $state/promoted, and nothing is touched.
+#
 # Safe when killed anywhere and when run twice at once: every step leaves the old state or the new one, and a second run
 # waits for the first. Its last line begins with `failover: done` or `failover: FAILED`.
 # shellcheck disable=SC2317 # most functions are called through `retry`, which shellcheck does not see
@@ -25,8 +29,8 @@ log() {
 }
 
 # A step is also left in the guest attribute failover/boot, for readers who cannot see the console: printable ASCII, at most
-# 200 bytes. It is never an error, and a server that does not take it costs two seconds. On a machine that may be promoted
-# nothing is written.
+# 200 bytes. It is never an error, and a server that does not take it costs two seconds. On a machine that is or may be
+# promoted nothing is written.
 step() {
   log "$*"
   [ "$unpromoted" = yes ] && [ ! -e "$state/promoted" ] || return 0
@@ -64,11 +68,12 @@ retry() { # tries, what it does, command
   done
 }
 
-# Asks for one attribute into a file. What is not set (404) is an answer and leaves no file; anything else is none.
+# Asks for one attribute into a file. What is not set (404) is an answer and leaves no file; anything else is none, and so is
+# an answer that breaks off or for which the disk has no room.
 ask() { # attribute
   rm -f "$work/$1"
   answer=$(curl --silent --show-error --max-time 30 --connect-timeout 5 --header 'Metadata-Flavor: Google' \
-    --output "$work/$1.part" --write-out '%{http_code}' "$metadata/instance/attributes/$1" 2> "$work/curl")
+    --output "$work/$1.part" --write-out '%{http_code}' "$metadata/instance/attributes/$1" 2> "$work/curl") || return 1
   case $answer in
     200) mv "$work/$1.part" "$work/$1" ;;
     404) rm -f "$work/$1.part" ;;
@@ -84,6 +89,23 @@ fetch() { # attribute
 fetch_needed() { # attribute
   fetch "$1"
   [ -s "$work/$1" ] || fail "this machine was made without the attribute $1" "nothing, it needs another machine"
+}
+
+# Whether an attribute is what it should be: an object with this one name in it, for another object, since each more would be
+# a variable that takes the place of one of the machine's own. A text that ansible would evaluate is not what anybody wrote.
+object() { # attribute, name, what is tried next
+  python3 - "$work/$1" "$2" 2> "$work/problem" << 'PY' || fail "$1 is not what it should be: $(tail -n 1 "$work/problem")" "$3"
+import json, sys
+
+found, name = json.load(open(sys.argv[1])), sys.argv[2]
+found[name].items()
+others = sorted(set(found) - {name})
+if others:
+    sys.exit("beside %s it has %s" % (name, ", ".join(map(ascii, others))[:200]))
+text = json.dumps(found)
+if any(begin in text for begin in ("{{", "{%", "{#")):
+    sys.exit("a text in it has {{, {% or {#, which ansible would evaluate")
+PY
 }
 
 # Replaces a file in one step, and only by something else: its time of change shows when something changed.
@@ -120,7 +142,8 @@ play() {
   step "playbook, try $try"
   rm -f "$work/code"
   {
-    ansible-playbook -e @/etc/failover/vars.json "$state/bundle/playbooks/standby.yml" 2>&1 < /dev/null
+    # shellcheck disable=SC2086 # two words
+    ansible-playbook -e @/etc/failover/vars.json $promotion "$state/bundle/playbooks/$playbook.yml" 2>&1 < /dev/null
     echo $? > "$work/code"
   } | tee "$logs/playbook.log" | log_lines
   [ "$(cat "$work/code" 2> /dev/null)" = 0 ]
@@ -153,13 +176,15 @@ PY
 
 mkdir -p "$state" "$logs" /etc/failover /run || fail "the disk cannot be written to" "$next_boot"
 
-[ ! -e "$state/promoted" ] || finish 0 "done: this machine is promoted, nothing was touched"
+leave_promoted() { [ ! -e "$state/promoted" ] || finish 0 "done: this machine is promoted, nothing was touched"; }
+leave_promoted
 
 # The ansible of a run that was killed may still be at work; it holds the lock with it, because it inherits the file.
 exec 9> /run/failover-startup.lock
 if ! flock --nonblock 9; then
   log "another run is at work, waiting for it"
   flock --timeout 3600 9 || fail "another run has been at work for an hour" "$next_boot"
+  leave_promoted
 fi
 
 work=$(mktemp -d "$state/.startup.XXXXXX") || fail "the disk cannot be written to" "$next_boot"
@@ -167,16 +192,22 @@ find "$state" -maxdepth 1 -name '.startup.*' ! -path "$work" -exec rm -rf {} + #
 
 # Unless the server says that it is not, this machine may be promoted: without an answer nothing is done.
 fetch failover-promoted
-[ ! -e "$work/failover-promoted" ] || finish 0 "done: this machine is promoted, nothing was touched"
-
-unpromoted=yes
+playbook=standby promotion=
+if [ -e "$work/failover-promoted" ]; then
+  object failover-promoted promoted "nothing was touched; a promotion writes an object there"
+  playbook=promoted promotion='-e @/etc/failover/promoted.json'
+else
+  unpromoted=yes
+fi
 step "start, $(uname -n), boot $(cat /proc/sys/kernel/random/boot_id)"
 fetch_needed failover-vars
 fetch_needed failover-bundle
 
-python3 -c 'import json, sys; json.load(open(sys.argv[1]))["standby"]' "$work/failover-vars" 2> "$work/problem" ||
-  fail "failover-vars is not what it should be: $(tail -n 1 "$work/problem")" "nothing, it needs another machine"
+object failover-vars standby "nothing, it needs another machine"
 put "$work/failover-vars" /etc/failover/vars.json 0644 || fail "the disk cannot be written to" "$next_boot"
+if [ "$playbook" = promoted ]; then
+  put "$work/failover-promoted" /etc/failover/promoted.json 0644 || fail "the disk cannot be written to" "$next_boot"
+fi
 if [ -n "${GCE_METADATA_HOST:-}" ]; then # so that the agent finds the same server
   echo "GCE_METADATA_HOST=$GCE_METADATA_HOST" > "$work/environment"
   put "$work/environment" /etc/failover/environment 0644 || fail "the disk cannot be written to" "$next_boot"
@@ -193,4 +224,13 @@ ANSIBLE_CONFIG=$state/bundle/ansible/ansible.cfg
 HOME=/root LC_ALL=C.UTF-8
 export ANSIBLE_CONFIG HOME LC_ALL
 retry "$play_tries" "playbook" play || fail "$(reason)" "$next_boot"
+# Last of all: killed before it, the next boot runs the playbook again, which then changes nothing. What was asked for may have
+# been taken back meanwhile; and what a power cut would still take away is on the disk first.
+if [ "$playbook" = promoted ]; then
+  fetch failover-promoted
+  cmp -s "$work/failover-promoted" /etc/failover/promoted.json ||
+    fail "failover-promoted was changed or taken back meanwhile" "what it then says, at the next boot"
+  sync -f / "$state" || fail "the disk cannot be written to" "$next_boot"
+  put "$work/failover-promoted" "$state/promoted" 0644 || fail "the disk cannot be written to" "$next_boot"
+fi
 finish 0 "done in $(($(date +%s) - started)) s: $(sed -n 's/^localhost *: *//p' "$logs/playbook.log" | tail -n 1)"

@@ -279,6 +279,8 @@ kubectl exec --namespace failover deploy/failover -- failover status
 [docs/kubernetes.md](../../docs/kubernetes.md) walks through it: the image, the secrets, what the rights are and why, and how
 a validator should look to be watched well. `ci/` has values to start from: minimal, off-site, several, full.
 
+The gate before the keys is not in it: [docs/gate.md](../../docs/gate.md) puts that over the validator's own chart.
+
 Values are checked before anything reaches the cluster: an unknown key, a wrong type or what the program itself would refuse.
 
 ## Values
