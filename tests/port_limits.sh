@@ -5,21 +5,14 @@
 #
 #   port_limits.sh [LIMIT] [CASE]    LIMIT is 64MiB unless given; CASE is a part of the name of one case
 #
-# The program is $FAILOVER, or the newest of what cargo has built: the image's, a release, a debug build.
+# The program is $FAILOVER; `make port-limits` attacks the one of the image.
 set -euo pipefail
 
 here=$(dirname "$(realpath "${BASH_SOURCE[0]}")")
 limit=${1:-64MiB}
 [[ $limit =~ ^([0-9]+)MiB$ ]] || { sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "$0" >&2; exit 2; }
-target=${CARGO_TARGET_DIR:-$here/../target}
 program=${FAILOVER:-}
-if [[ -z $program ]]; then
-  for build in "$(uname -m)-unknown-linux-musl/release" release debug; do
-    built=$target/$build/failover
-    if [[ -x $built && (-z $program || $built -nt $program) ]]; then program=$built; fi
-  done
-fi
-[[ -x $program ]] || { echo "there is no program to attack: cargo build --release, or set FAILOVER" >&2; exit 2; }
+[[ -x $program ]] || { echo "FAILOVER has to name the program to attack: make port-limits" >&2; exit 2; }
 echo "$program, at most ${BASH_REMATCH[1]} MiB"
 # Both sides of 2,000 connections.
 ulimit -n "$(ulimit -H -n)"

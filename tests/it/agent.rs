@@ -11,4 +11,5 @@ mod machine;
 #[path = "../common/pages.rs"]
 mod pages;
 mod process;
+mod promotion;
 mod rig;

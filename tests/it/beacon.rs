@@ -2,8 +2,10 @@
 
 mod bad_nodes;
 mod epochs;
+mod gate;
 mod model;
 mod other_chains;
-mod rig;
+pub mod rig;
 mod several;
 mod tolerances;
+mod worst;

@@ -47,7 +47,7 @@ fn bucket(url: &str) -> LedgerGcs {
         endpoint: Some(url.parse().unwrap()),
         bucket: "ledger".into(),
         prefix: String::new(),
-        credentials: anonymous::Builder::new().build(),
+        login: std::sync::Arc::new(anonymous::Builder::new().build()),
         timeout: LONG,
     })
     .unwrap()

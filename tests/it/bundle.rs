@@ -52,6 +52,40 @@ fn parse(text: &str) -> Result<Config, String> {
     config::parse(text, "failover.yaml", &checks).map(|(config, _)| config).map_err(|error| error.to_string())
 }
 
+/// The example with a validator client and where the fees go.
+fn with_a_signer(address: &str) -> String {
+    let lighthouse = "lighthouse: {url:";
+    let validator = format!("lighthouse: {{validator: {{url: 'https://signer.example/vc', sha256: {SHA}}}, url:");
+    both_kinds()
+        .replace(lighthouse, &validator)
+        .replace("    checkpoint_sync_url", &format!("    fee_recipient: '{address}'\n    checkpoint_sync_url"))
+}
+
+const ADDRESS: &str = "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed";
+
+#[test]
+fn what_is_for_a_promotion_does_not_travel_to_a_standby() {
+    let config = parse(&with_a_signer(ADDRESS)).unwrap();
+    let settings = config.standby.as_ref().unwrap().ethereum.as_ref().unwrap();
+    assert_eq!(settings.fee_recipient.unwrap().to_string(), ADDRESS);
+    let bundle = |config: &Config| {
+        let bundle = Bundle::new(config).unwrap();
+        let id = ValidatorId::new("eth-0").unwrap();
+        bundle.metadata(&id, IncidentId::derive(&id, Time::UNIX_EPOCH))
+    };
+    assert_eq!(format!("{:?}", bundle(&config)), format!("{:?}", bundle(&parse(&both_kinds()).unwrap())));
+}
+
+#[test]
+fn an_address_for_fees_that_cannot_be_right_is_refused_and_a_key_in_its_place_not_repeated() {
+    let wrong = |address: &str| parse(&with_a_signer(address)).expect_err(address);
+    assert!(wrong(&ADDRESS.replace("Aed", "aed")).contains("fee_recipient does not have the upper and lower case"));
+    assert!(wrong(&format!("0x{}", "00".repeat(20))).contains("is the address of nobody"));
+    let key = format!("0x{}", "1f".repeat(32));
+    let said = wrong(&key);
+    assert!(said.contains("fee_recipient is not 0x and 40 hexadecimal digits") && !said.contains(&key), "{said}");
+}
+
 #[track_caller]
 fn refused(change: &str, into: &str, says: &str) {
     let text = both_kinds();

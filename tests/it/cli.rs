@@ -5,10 +5,12 @@ use std::process::Command;
 use rig::{House, failover};
 
 mod check;
+mod interchange;
 mod ledgers;
 mod logs;
 mod monitor;
 pub mod rig;
+mod runbook;
 mod text;
 mod two_watchers;
 
@@ -57,10 +59,34 @@ fn promote_shows_every_gate_and_refuses_with_3() {
     let house = House::new("");
     let refused = house.run(&["promote", "eth-0"]);
     assert_eq!(refused.code, 3);
-    assert!(refused.out.contains("refused: 9 of 10 gates are not passed"), "{}", refused.out);
+    let counted = "refused: 9 of 11 gates are not passed, 5 of them before anything is done. Nothing was changed.";
+    assert!(refused.out.contains(counted), "{}", refused.out);
+    assert!(refused.out.contains("it would end there: nobody has signed a grant"), "{}", refused.out);
     let refused = house.run(&["promote", "eth-0", "--json"]);
-    let gates: serde_json::Value = serde_json::from_str(&refused.out).unwrap();
-    assert_eq!((refused.code, gates.as_array().unwrap().len()), (3, 10));
+    let shown: serde_json::Value = serde_json::from_str(&refused.out).unwrap();
+    let gates = |pass: usize| shown["passes"][pass]["gates"].as_array().unwrap().len();
+    assert_eq!((refused.code, gates(0), gates(1)), (3, 11, 11));
+    let overridden = house.run(&["promote", "eth-0", "--override", "ready", "--reason", "I see it myself"]);
+    assert!(overridden.out.contains("refused: 8 of 11 gates"), "{}", overridden.out);
+    let never = house.run(&["promote", "eth-0", "--override", "fenced", "--reason", "I know"]);
+    assert_eq!(never.code, 1);
+    assert!(never.err.contains("nothing passes over the gate fenced"), "{}", never.err);
+}
+
+#[test]
+fn the_keys_that_a_client_names_are_compared_with_the_configured_ones() {
+    let house = House::new("");
+    let page = house.folder.path().join("metrics");
+    let compared = |key: u8| {
+        std::fs::write(&page, format!("validator_statuses{{pubkey=\"0x{key:096x}\"}} 3\n")).unwrap();
+        house.run(&["promote", "eth-0", "--check-keys", page.to_str().unwrap(), "--json"])
+    };
+    assert!(compared(7).out.contains("1 keys: all of them"));
+    let other = compared(8);
+    assert!(other.out.contains("it does not have") && other.out.contains("not configured"), "{}", other.out);
+    assert_eq!(other.code, 1);
+    let missing = house.run(&["promote", "eth-0", "--check-keys", "/nowhere/metrics"]);
+    assert!(missing.code == 1 && missing.err.contains("name a file with the page of metrics"), "{}", missing.err);
 }
 
 #[test]

@@ -11,9 +11,9 @@ use failover::{
     bundle::Bundle,
     domain::{
         ActionId, CreateOutcome, IncidentId, InstanceRef, MachineState, Report, Role, Rung, Span, StandbySpec, Step,
-        Time, ValidatorId, Written,
+        Time, ValidatorId, Written, ownership::OwnershipView,
     },
-    ports::{CloudError, FindingState, Machines, Observed, OwnershipView, Scope, Unpromoted},
+    ports::{CloudError, FindingState, Machines, Observed, Scope, Unpromoted},
     sandbox::compute::{FakeCompute, Fault, Method},
 };
 use google_cloud_auth::credentials::anonymous;
@@ -33,7 +33,12 @@ pub(crate) async fn rig() -> Rig {
 
 /// What a watcher of this site sees of a project.
 async fn gce_of(fake: &FakeCompute, site: &str) -> Gce {
-    let config = GceConfig {
+    gce_with(fake, site, |_| ()).await
+}
+
+/// The same with something else about it.
+pub(crate) async fn gce_with(fake: &FakeCompute, site: &str, change: impl FnOnce(&mut GceConfig)) -> Gce {
+    let mut config = GceConfig {
         project: "home-failover".into(),
         endpoint: Some(fake.url().parse().unwrap()),
         resource_manager: Some(fake.url().parse().unwrap()),
@@ -51,6 +56,7 @@ async fn gce_of(fake: &FakeCompute, site: &str) -> Gce {
         operation_timeout: Duration::from_secs(5),
         poll_every: Duration::from_millis(2),
     };
+    change(&mut config);
     Gce::new(config).await.unwrap()
 }
 
@@ -99,8 +105,7 @@ fn scope() -> Scope {
 }
 
 fn unpromoted(observed: &Observed) -> Unpromoted {
-    let view = OwnershipView { owner: None, session: None };
-    Unpromoted::check(observed, &validator(), incident(), view).unwrap()
+    Unpromoted::check(observed, &validator(), incident(), &OwnershipView::ABSENT).unwrap()
 }
 
 fn delete_action() -> ActionId {
@@ -365,12 +370,11 @@ async fn what_is_retained_is_protected_and_out_of_reach() {
     assert!(retained.protected, "{retained:?}");
     let observed = rig.gce.observe(&instance).await.unwrap().unwrap();
     assert_eq!((observed.machine.role, observed.machine.deletion_protection), (Role::Retained, true));
-    let view = OwnershipView { owner: None, session: None };
-    Unpromoted::check(&observed, &validator(), incident(), view).unwrap_err();
+    Unpromoted::check(&observed, &validator(), incident(), &OwnershipView::ABSENT).unwrap_err();
 }
 
 #[test]
-fn a_signer_an_owner_or_a_foreign_label_makes_a_machine_untouchable() {
+fn a_signer_or_a_foreign_label_makes_a_machine_untouchable() {
     let machine = failover::domain::Machine {
         instance: InstanceRef { zone: "z".into(), name: "m".into(), id: 1.into() },
         validator: "eth-0".into(),
@@ -387,27 +391,21 @@ fn a_signer_an_owner_or_a_foreign_label_makes_a_machine_untouchable() {
         change(&mut machine);
         Observed { machine, written: Written::Nothing }
     };
-    let check = |observed: &Observed, owner: Option<&[u8]>, session: Option<&[u8]>| {
-        Unpromoted::check(observed, &validator(), incident(), OwnershipView { owner, session }).is_ok()
-    };
-    let plain = seen(|_| {});
-    assert!(check(&plain, None, None));
-    assert!(check(&plain, Some(br#"{"place":"home"}"#), None));
-    assert!(!check(&plain, Some(br#"{"place":"cloud"}"#), None));
-    assert!(!check(&plain, Some(b"garbage"), None), "in doubt it names the cloud");
-    assert!(!check(&plain, None, Some(br#"{"place":"cloud"}"#)));
-    assert!(!check(&seen(|machine| machine.role = Role::Promoted), None, None));
-    assert!(!check(&seen(|machine| machine.role = Role::Other), None, None));
-    assert!(!check(&seen(|machine| machine.deletion_protection = true), None, None));
-    assert!(!check(&seen(|machine| machine.incident = "ffffffff".into()), None, None));
-    assert!(!check(&seen(|machine| machine.validator = "eth-1".into()), None, None));
+    let check =
+        |observed: &Observed| Unpromoted::check(observed, &validator(), incident(), &OwnershipView::ABSENT).is_ok();
+    assert!(check(&seen(|_| {})));
+    assert!(!check(&seen(|machine| machine.role = Role::Promoted)));
+    assert!(!check(&seen(|machine| machine.role = Role::Other)));
+    assert!(!check(&seen(|machine| machine.deletion_protection = true)));
+    assert!(!check(&seen(|machine| machine.incident = "ffffffff".into())));
+    assert!(!check(&seen(|machine| machine.validator = "eth-1".into())));
     let says = |written: Written| Observed { machine: machine.clone(), written };
-    assert!(check(&says(Report::default().into()), None, None));
-    assert!(check(&says(Written::starting("installing ansible")), None, None), "an agent comes after the script");
+    assert!(check(&says(Report::default().into())));
+    assert!(check(&says(Written::starting("installing ansible"))), "an agent comes after the script");
     let hidden = Report { signer_hidden: Some("/proc is hidden".into()), ..Report::default() };
-    assert!(!check(&says(hidden.into()), None, None), "one that cannot be ruled out counts as seen");
-    assert!(!check(&says(Report { signer_seen: true, ..Report::default() }.into()), None, None));
-    assert!(!check(&says(Written::Unreadable("too long".into())), None, None), "it may say that there is a signer");
+    assert!(!check(&says(hidden.into())), "one that cannot be ruled out counts as seen");
+    assert!(!check(&says(Report { signer_seen: true, ..Report::default() }.into())));
+    assert!(!check(&says(Written::Unreadable("too long".into()))), "it may say that there is a signer");
 }
 
 #[tokio::test]

@@ -10,8 +10,8 @@ use google_cloud_auth::credentials::anonymous;
 use google_cloud_compute_v1::{
     client::{Disks, Instances, ZoneOperations},
     model::{
-        AttachedDisk, AttachedDiskInitializeParams, Duration, Instance, InstancesSetLabelsRequest, Operation,
-        Scheduling, operation, scheduling,
+        AttachedDisk, AttachedDiskInitializeParams, Duration, Instance, InstancesSetLabelsRequest,
+        InstancesSetNameRequest, Metadata, Operation, Scheduling, Tags, operation, scheduling,
     },
 };
 
@@ -316,4 +316,118 @@ async fn a_machine_that_is_stopped_loses_its_fuse_and_what_is_left_is_starting_i
     assert_eq!(client.start(&instance.name).await, End::Done);
     let machine = &rig.fake.machines()[0];
     assert_eq!((machine.status(), machine.json["scheduling"].get("maxRunDuration")), ("RUNNING", None));
+}
+
+/// One change by Google's client, with the body that this makes of the machine as it is now.
+async fn change(client: &Client, name: &str, verb: &str, body: serde_json::Value) -> End {
+    let set = &client.instances;
+    macro_rules! send {
+        ($method:ident, $body:ident) => {{
+            let body: $body = serde_json::from_value(body).unwrap();
+            let request = set.$method().set_project(PROJECT).set_zone(ZONE).set_instance(name);
+            client.end(request.set_body(body).send().await).await
+        }};
+    }
+    match verb {
+        "setMetadata" => send!(set_metadata, Metadata),
+        "setTags" => send!(set_tags, Tags),
+        "setName" => send!(set_name, InstancesSetNameRequest),
+        other => panic!("{other}"),
+    }
+}
+
+#[tokio::test]
+async fn a_machine_is_renamed_only_stopped_from_the_name_it_has_to_one_that_is_free() {
+    let rig = rig().await;
+    let client = Client::new(&rig).await;
+    for name in ["a", "b"] {
+        assert_eq!(client.insert(machine(name, "n2-standard-2", disk("pd-balanced", 10))).await, End::Done);
+    }
+    let rename = |from: &'static str, to: &'static str| {
+        change(&client, "a", "setName", serde_json::json!({"currentName": from, "name": to}))
+    };
+    assert_eq!(rename("a", "c").await, End::Status(400), "it runs");
+    assert_eq!(client.stop("a").await, End::Done);
+    assert_eq!(rename("b", "c").await, End::Status(412), "that is not its name");
+    assert_eq!(change(&client, "a", "setName", serde_json::json!({"name": "c"})).await, End::Status(412));
+    assert_eq!(rename("a", "b").await, End::Status(409), "it is another's");
+    assert_eq!(rename("a", "C_").await, End::Status(400));
+    let id = rig.fake.machines()[0].json["id"].clone();
+    assert_eq!(rename("a", "c").await, End::Done);
+    let renamed = &rig.fake.machines()[0];
+    assert_eq!((renamed.name.as_str(), &renamed.json["id"]), ("c", &id));
+    assert!(renamed.json["selfLink"].as_str().unwrap().ends_with("/instances/c"), "{}", renamed.json);
+    assert!(renamed.json["disks"][0]["source"].as_str().unwrap().ends_with("/disks/a"), "its disks keep their names");
+    assert_eq!(change(&client, "a", "setName", serde_json::json!({})).await, End::Status(404), "the old name is free");
+    assert_eq!(client.start("c").await, End::Done);
+}
+
+#[tokio::test]
+async fn metadata_and_tags_are_replaced_as_a_whole_and_only_over_what_was_read() {
+    let rig = rig().await;
+    let client = Client::new(&rig).await;
+    assert_eq!(client.insert(machine("a", "n2-standard-2", disk("pd-balanced", 10))).await, End::Done);
+    for (verb, part, items) in [
+        ("setMetadata", "metadata", serde_json::json!([{"key": "k", "value": "v"}])),
+        ("setTags", "tags", serde_json::json!(["t"])),
+    ] {
+        let print = || rig.fake.machines()[0].json[part]["fingerprint"].clone();
+        let old = print();
+        let body = |print: &serde_json::Value| serde_json::json!({"fingerprint": print, "items": items});
+        let set = |body: serde_json::Value| change(&client, "a", verb, body);
+        assert_eq!(set(serde_json::json!({"items": items})).await, End::Status(412), "{verb}: without a fingerprint");
+        assert_eq!(set(body(&old)).await, End::Done, "{verb}");
+        assert_eq!(rig.fake.machines()[0].json[part]["items"], items, "{verb}");
+        assert_eq!(set(body(&old)).await, End::Status(412), "{verb}: it has changed");
+        assert_eq!(set(serde_json::json!({"fingerprint": print()})).await, End::Done, "{verb}");
+        assert_eq!(rig.fake.machines()[0].json[part].get("items"), None, "{verb}: all of it is gone");
+        // Two over the same state: the second one to end has lost.
+        let method = if verb == "setTags" { Method::SetTags } else { Method::SetMetadata };
+        rig.fake.fault(method, Fault::Slow(Span::from_millis(300)));
+        let now = print();
+        let (slow, quick) = tokio::join!(set(body(&now)), set(body(&now)));
+        let mut ends = [format!("{slow:?}"), format!("{quick:?}")];
+        ends.sort();
+        assert_eq!(ends, ["Code(\"CONDITION_NOT_MET\")", "Done"], "{verb}");
+    }
+    let double = serde_json::json!({"items": [{"key": "k", "value": "1"}, {"key": "k", "value": "2"}]});
+    assert_eq!(change(&client, "a", "setMetadata", double).await, End::Status(400));
+    assert_eq!(change(&client, "a", "setTags", serde_json::json!({"items": ["No_"]})).await, End::Status(400));
+}
+
+#[tokio::test]
+async fn a_disk_stays_or_goes_by_its_device_name_and_a_protected_machine_does_not_go() {
+    let rig = rig().await;
+    let client = Client::new(&rig).await;
+    assert_eq!(client.insert(machine("a", "n2-standard-2", disk("pd-balanced", 10))).await, End::Done);
+    let keep = |device: &'static str| {
+        let set = client.instances.set_disk_auto_delete().set_project(PROJECT).set_zone(ZONE).set_instance("a");
+        set.set_device_name(device).set_auto_delete(false).send()
+    };
+    assert_eq!(client.end(keep("sdb").await).await, End::Status(400));
+    assert_eq!(client.end(keep("persistent-disk-0").await).await, End::Done);
+    let protect = |on: bool| {
+        let set = client.instances.set_deletion_protection().set_project(PROJECT).set_zone(ZONE).set_resource("a");
+        set.set_deletion_protection(on).send()
+    };
+    let delete = || client.instances.delete().set_project(PROJECT).set_zone(ZONE).set_instance("a").send();
+    assert_eq!(client.end(protect(true).await).await, End::Done);
+    assert_eq!(client.end(delete().await).await, End::Status(400));
+    assert_eq!(client.end(protect(false).await).await, End::Done);
+    assert_eq!(client.end(delete().await).await, End::Done);
+    let disks = Disks::builder().with_credentials(anonymous::Builder::new().build()).with_endpoint(rig.fake.url());
+    let left = disks.build().await.unwrap().get().set_project(PROJECT).set_zone(ZONE).set_disk("a").send().await;
+    assert!(left.is_ok(), "the disk outlives its machine");
+}
+
+#[tokio::test]
+async fn a_start_that_finds_no_machine_to_give_fails_in_its_operation_and_leaves_it_stopped() {
+    let rig = rig().await;
+    let client = Client::new(&rig).await;
+    assert_eq!(client.insert(machine("a", "n2-standard-2", disk("pd-balanced", 10))).await, End::Done);
+    assert_eq!(client.stop("a").await, End::Done);
+    rig.fake.fault(Method::Start, Fault::OutOfStock);
+    assert_eq!(client.start("a").await, End::Code("ZONE_RESOURCE_POOL_EXHAUSTED".into()));
+    assert_eq!(rig.fake.machines()[0].status(), "TERMINATED");
+    assert_eq!(client.start("a").await, End::Done);
 }

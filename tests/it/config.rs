@@ -224,6 +224,17 @@ fn an_open_door_is_refused() {
 }
 
 #[test]
+fn a_runbook_is_mailed_of_validators_that_have_grants() {
+    let on = "mail: {host: smtp.x.y, from: a@x.y, to: [b@x.y], runbook: true}\n";
+    refused(&with(on), "true}", &["mail.runbook is on, but there is no section `grants`", "add `grants`"]);
+    let grants = "grants: {allowed_signers: signers}\nethereum: {genesis_root: 'ROOT', beacon_nodes: [{name: a, url: \
+                  'http://a:5052'}]}\n"
+        .replace("ROOT", &format!("0x{}", "4b".repeat(32)));
+    assert!(parse(&with(&format!("{grants}{on}"))).unwrap().0.mail.unwrap().runbook);
+    assert!(!parse(&with(&on.replace(", runbook: true", ""))).unwrap().0.mail.unwrap().runbook);
+}
+
+#[test]
 fn mail_that_nobody_can_get_is_refused() {
     let mail = |more: &str| with(&format!("mail: {{host: smtp.x.y, from: a@x.y, {more}}}\n"));
     refused(&mail("to: []"), "[]", &["mail.to is empty"]);

@@ -219,7 +219,7 @@ async fn copy_bucket(from: &FakeObjectStore, to: &FakeObjectStore) {
             endpoint: Some(store.url().parse().unwrap()),
             bucket: "ledger".into(),
             prefix: String::new(),
-            credentials: google_cloud_auth::credentials::anonymous::Builder::new().build(),
+            login: std::sync::Arc::new(google_cloud_auth::credentials::anonymous::Builder::new().build()),
             timeout: Duration::from_secs(5),
         })
         .unwrap()

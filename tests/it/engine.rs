@@ -143,6 +143,7 @@ impl Rig {
             requests_every: Duration::from_millis(20),
             call_timeout: Duration::from_millis(500),
             clock_jump: Duration::from_secs(30),
+            grants: failover::runtime::grants::GrantRules::default(),
             cli: "failover".into(),
         };
         let deps = Deps {

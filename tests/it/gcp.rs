@@ -4,7 +4,7 @@
 use std::{collections::BTreeSet, fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command};
 
 use failover::{
-    adapters::gce::{LOOKED_AT, PERMISSIONS},
+    adapters::gce::{KEPT_PERMISSIONS, LOOKED_AT, PERMISSIONS, PROMOTION_PERMISSIONS},
     config::{self, Checks},
 };
 
@@ -21,6 +21,7 @@ const DOCS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/gcp");
 const GCLOUD: &str = r#"#!/bin/bash
 folder=$(dirname "$0")
 { printf '%s\x1f' "$@"; echo; } >> "$folder/calls"
+cat > /dev/null # As one that asks something would.
 case " $* " in
   *' list '*) cat "$folder/machines" 2> /dev/null; exit 0 ;;
   *' get-iam-policy '*) cat "$folder/policy" 2> /dev/null; exit 0 ;;
@@ -122,13 +123,19 @@ fn the_watchers_role_is_what_the_program_uses_and_nothing_else() {
     let used: BTreeSet<&str> = PERMISSIONS.iter().chain(LOOKED_AT).copied().collect();
     assert_eq!(listed.iter().map(String::as_str).collect::<BTreeSet<_>>(), used);
     assert_eq!(listed.len(), used.len(), "none twice");
-    for withheld in ["setDeletionProtection", "setScheduling", "setServiceAccount", "createSnapshot", "actAs"] {
+    for withheld in
+        ["setDeletionProtection", "setScheduling", "setServiceAccount", "createSnapshot", "actAs", "setName"]
+    {
         assert!(listed.iter().all(|permission| !permission.ends_with(withheld)), "{withheld}");
     }
     let kept_apart = ["setDeletionProtection", "setScheduling", "setServiceAccount"];
     let operators = role("operator");
     assert!(kept_apart.iter().all(|verb| operators.contains(&format!("compute.instances.{verb}"))));
     assert!(!operators.iter().any(|permission| permission.ends_with(".delete")), "keeping needs no deleting");
+    let lacks = |permission: &&&str| !operators.iter().any(|listed| listed == **permission);
+    assert_eq!(PROMOTION_PERMISSIONS.iter().find(lacks), None, "a promotion uses it");
+    assert_eq!(operators.iter().collect::<BTreeSet<_>>().len(), operators.len(), "none twice");
+    assert_eq!(role("reader"), KEPT_PERMISSIONS);
 }
 
 #[test]
@@ -143,11 +150,16 @@ fn a_new_project_gets_everything_once_and_nothing_more() {
         "compute networks subnets create failover --project my-failover --region us-central1 ",
         "compute networks subnets create failover --project my-failover --region europe-west4 ",
         "compute firewall-rules create failover-p2p",
+        "compute firewall-rules create failover-ssh-iap",
         "iam roles create failoverWatcher",
+        "iam roles create failoverReader",
         "iam roles create failoverOperator",
         "iam service-accounts create failover-watcher",
         "projects add-iam-policy-binding my-failover --member serviceAccount:failover-watcher@",
-        "projects add-iam-policy-binding my-failover --member user:me@example.org",
+        "projects add-iam-policy-binding my-failover --member serviceAccount:failover-watcher@",
+        "projects add-iam-policy-binding my-failover --member user:me@example.org --role projects/my-failover/roles/",
+        "projects add-iam-policy-binding my-failover --member user:me@example.org --role roles/iap.tunnelResourceAccessor",
+        "projects add-iam-policy-binding my-failover --member user:me@example.org --role roles/compute.osAdminLogin",
         "storage buckets create gs://my-failover-failover",
         "storage buckets update gs://my-failover-failover",
         "storage buckets add-iam-policy-binding gs://my-failover-failover --member serviceAccount:",
@@ -174,10 +186,12 @@ fn what_is_there_is_set_right_and_nothing_is_made_again() {
         assert!(changes.iter().all(|change| !change.contains(" create")), "{changes:#?}");
         assert_eq!(
             changes.iter().filter(|change| change.contains(" undelete ")).count(),
-            if there == "present" { 0 } else { 4 }
+            if there == "present" { 0 } else { 5 }
         );
         ran.one("compute firewall-rules update failover-p2p");
+        ran.one("compute firewall-rules update failover-ssh-iap");
         ran.one("iam roles update failoverWatcher");
+        ran.one("iam roles update failoverReader");
         ran.one("iam workload-identity-pools providers update-oidc cluster");
         ran.one("iam policies update failover-promoted");
     }
@@ -191,9 +205,12 @@ fn what_cannot_be_seen_is_not_taken_for_absent() {
 }
 
 #[test]
-fn only_peers_come_in_and_nobody_by_ssh() {
+fn only_peers_come_in_and_by_ssh_only_googles_proxy_to_what_is_promoted() {
     let ran = setup("absent", &[]);
-    let rule = ran.one("compute firewall-rules create");
+    let ssh = ran.one("compute firewall-rules create failover-ssh-iap").join(" ");
+    assert!(ssh.contains("--source-ranges 35.235.240.0/20 --target-tags failover-ssh "), "{ssh}");
+    assert!(ssh.ends_with("--direction INGRESS --action ALLOW --rules tcp:22"), "{ssh}");
+    let rule = ran.one("compute firewall-rules create failover-p2p");
     assert!(rule.contains(&"tcp:30303,udp:30303,tcp:9000,udp:9000".to_owned()), "{rule:?}");
     assert!(rule.join(" ").contains("--target-tags failover-p2p"));
     for ports in ["tcp:22", "tcp:1-65535", "tcp:30303,tcp:20-30", "tcp:30303;id", "all"] {
@@ -205,8 +222,11 @@ fn only_peers_come_in_and_nobody_by_ssh() {
 #[test]
 fn the_watcher_is_bound_to_its_own_machines_and_disks_and_kept_from_what_humans_and_gates_write() {
     let ran = setup("absent", &[]);
-    let project = ran.one("projects add-iam-policy-binding my-failover --member serviceAccount:").join(" ");
-    assert!(project.contains("--role projects/my-failover/roles/failoverWatcher"), "{project}");
+    let bound = "projects add-iam-policy-binding my-failover --member serviceAccount:failover-watcher@my-failover.iam.gserviceaccount.com --role projects/my-failover/roles/";
+    let kept = ran.one(&format!("{bound}failoverReader")).join(" ");
+    let condition = r#"--condition title=kept-machines,expression=resource.type == "compute.googleapis.com/Instance" && resource.name.extract("/instances/{name}").startsWith("kept-") "#;
+    assert!(kept.contains(condition), "{kept}");
+    let project = ran.one(&format!("{bound}failoverWatcher")).join(" ");
     for kind in ["Instance", "Disk"] {
         let name = format!("/{}s/{{name}}", kind.to_lowercase());
         let own = format!(
@@ -222,7 +242,12 @@ fn the_watcher_is_bound_to_its_own_machines_and_disks_and_kept_from_what_humans_
     let all = ["owners", "sessions", "promotions"].map(|folder| {
         format!(r#"!resource.name.startsWith("projects/_/buckets/my-failover-failover/objects/home/{folder}/")"#)
     });
-    assert!(bucket[2].contains("objectUser") && bucket[2].contains(&all.join(" && ")), "{bucket:?}");
+    // What it may, and not only what it may not: bindings add up, and another prefix has its own.
+    let within = r#"expression=resource.name.startsWith("projects/_/buckets/my-failover-failover/objects/home/") && "#;
+    assert!(
+        bucket[2].contains("objectUser") && bucket[2].contains(&(within.to_owned() + &all.join(" && "))),
+        "{bucket:?}"
+    );
     let made = ran.one("storage buckets update").join(" ");
     for flag in [
         "--uniform-bucket-level-access",
@@ -311,7 +336,7 @@ fn taking_away_leaves_the_ledger_and_stops_at_a_machine() {
     let ran = run("teardown.sh", "present", "", &[]);
     assert_eq!(ran.status, 0, "{}", ran.err);
     assert!(ran.changes().iter().all(|call| !call.contains("gs://")), "{:?}", ran.changes());
-    assert_eq!(ran.changes().len(), 8, "{:#?}", ran.changes());
+    assert_eq!(ran.changes().len(), 11, "{:#?}", ran.changes());
     let ran = run("teardown.sh", "present", "", &["--delete-ledger"]);
     ran.one("storage rm --recursive gs://my-failover-failover");
     let again = run("teardown.sh", "absent", "", &["--delete-ledger"]);
@@ -325,7 +350,7 @@ fn the_deny_policy_is_taken_away_when_that_is_asked_for_and_its_tag_after_its_va
     assert!(kept.err.contains("failover-promoted") && kept.err.contains("--deny"), "{}", kept.err);
     let ran = run("teardown.sh", "present", "", &["--deny"]);
     let changes = ran.changes();
-    assert_eq!((ran.status, changes.len()), (0, 11), "{}{changes:#?}", ran.err);
+    assert_eq!((ran.status, changes.len()), (0, 14), "{}{changes:#?}", ran.err);
     let wanted = [
         "iam policies delete failover-promoted --kind denypolicies --attachment-point",
         "resource-manager tags values delete my-failover/failover/promoted",

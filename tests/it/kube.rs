@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+mod command;
 mod events;
 mod field;
 mod maintenance;

@@ -31,7 +31,7 @@ fn gcs(url: &str) -> LedgerGcs {
         endpoint: Some(url.parse().unwrap()),
         bucket: "ledger".into(),
         prefix: "home/".into(),
-        credentials: anonymous::Builder::new().build(),
+        login: std::sync::Arc::new(anonymous::Builder::new().build()),
         timeout: Duration::from_secs(10),
     })
     .unwrap()

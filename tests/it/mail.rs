@@ -28,6 +28,8 @@ fn settings(sink: &SmtpSink, to: &[&str]) -> MailSettings {
         from: "failover <failover@home.example>".into(),
         to: to.iter().map(ToString::to_string).collect(),
         timeout: Span::from_secs(10),
+        taking: Span::from_mins(10),
+        runbook: false,
     }
 }
 
@@ -153,12 +155,52 @@ async fn a_lost_reply_leads_to_a_second_mail_that_can_be_recognised() {
     let mailer = mailer(&sink, &["me@x.example"]);
     sink.cut(Cut::ReplyToData);
     let lost = mailer.send(&message(), ID, &mailer.recipients()).await;
-    assert_eq!(names(&lost, MailFault::Passing), ["me@x.example"], "what is not known to be taken is not called taken");
+    assert_eq!(names(&lost, MailFault::Unsure), ["me@x.example"], "what is not known to be taken is not called taken");
     let again = mailer.send(&message(), ID, &mailer.recipients()).await;
     assert_eq!(again.accepted, ["me@x.example"]);
     let ids: Vec<_> = sink.mails().iter().map(|mail| mail.header("Message-ID").unwrap().to_owned()).collect();
     assert_eq!(ids.len(), 2);
     assert_eq!(ids[0], ids[1]);
+}
+
+/// It filters, or delivers first: by then it has the mail, and whoever gives up sends a second one.
+#[tokio::test]
+async fn a_server_that_takes_its_time_to_say_that_it_has_a_mail_gets_one_and_keeps_nobody_waiting() {
+    let sink = SmtpSink::start().await.unwrap();
+    let everybody = ["slow@x.example", "me@x.example", "slow.too@x.example", "you@x.example"];
+    let short = MailSettings { timeout: Span::from_millis(300), ..settings(&sink, &everybody) };
+    let mailer = Mailer::new(short).unwrap();
+    sink.hold("slow@x.example");
+    sink.hold("slow.too@x.example");
+    let sending = tokio::spawn(async move { mailer.send(&message(), ID, &mailer.recipients()).await });
+    let mails = sink.wait_for(4).await;
+    assert_eq!(mails.iter().map(|mail| mail.to[0].as_str()).collect::<Vec<_>>(), everybody);
+    assert!(!sending.is_finished(), "who has not answered may still do so");
+    sink.release();
+    let mut delivery = sending.await.unwrap();
+    delivery.accepted.sort();
+    assert_eq!(delivery.accepted, ["me@x.example", "slow.too@x.example", "slow@x.example", "you@x.example"]);
+    assert_eq!((delivery.refused.len(), sink.mails().len()), (0, 4), "nobody has two");
+}
+
+#[tokio::test]
+async fn a_server_that_never_says_whether_it_has_a_mail_may_have_it() {
+    let sink = SmtpSink::start().await.unwrap();
+    let (timeout, taking) = (Span::from_millis(300), Span::from_millis(600));
+    let short = MailSettings { timeout, taking, ..settings(&sink, &["slow@x.example", "me@x.example"]) };
+    let mailer = Mailer::new(short).unwrap();
+    sink.hold("slow@x.example");
+    let mut outgoing = Outgoing::new(notice(), &mailer.recipients(), at(0));
+    let delivery = mailer.send(&message(), ID, &outgoing.due(at(0))).await;
+    assert_eq!(delivery.accepted, ["me@x.example"]);
+    assert_eq!(names(&delivery, MailFault::Unsure), ["slow@x.example"]);
+    assert!(delivery.refused[0].why.as_str().contains("has not said"), "{delivery:?}");
+    assert_eq!(outgoing.settle(&delivery, at(0)), []);
+    assert_eq!((outgoing.due(at(599)).len(), outgoing.next_try_at), (0, at(600)), "not a copy every ten seconds");
+    sink.release();
+    let delivery = mailer.send(&message(), ID, &outgoing.due(at(600))).await;
+    assert_eq!(outgoing.settle(&delivery, at(600)), []);
+    assert_eq!((outgoing.state(), sink.mails().len()), (OutboxState::Delivered, 3));
 }
 
 #[tokio::test]
@@ -279,6 +321,8 @@ async fn a_server_that_never_ends_its_answer_costs_some_kilobytes() {
             from: "failover@home.example".into(),
             to: vec!["me@x.example".into()],
             timeout: Span::from_secs(60),
+            taking: Span::from_mins(10),
+            runbook: false,
         };
         let mailer = Mailer::new(settings).unwrap();
         let delivery = mailer.send(&message(), ID, &mailer.recipients()).await;

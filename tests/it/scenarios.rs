@@ -4,14 +4,16 @@ use std::{collections::BTreeSet, fs, path::PathBuf};
 
 use failover::simulate::{self, SimulationReport, Tamper};
 
+mod gates;
 mod limits;
 mod off;
+mod promotions;
 mod rules;
 
 use off::Off;
 
 fn rules() -> impl Iterator<Item = &'static (&'static str, Off)> {
-    rules::RULES.iter().chain(limits::RULES)
+    rules::RULES.iter().chain(limits::RULES).chain(gates::RULES).chain(promotions::RULES)
 }
 
 fn text_of(name: &str) -> String {

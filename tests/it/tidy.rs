@@ -15,14 +15,17 @@ use source::{Source, tree};
 const LAYERS: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("files", &[]),
-    ("records", &[]),
+    ("records", &["domain"]),
     ("ports", &["domain"]),
     ("simulate", &["domain"]),
-    ("runtime", &["domain", "ports", "records"]),
+    ("raw_clock", &[]),
+    ("log_lines", &["domain"]),
+    ("runtime", &["domain", "files", "ports", "raw_clock", "records"]),
     ("config", &["domain", "files"]),
     ("bundle", &["domain", "config"]),
     ("adapters", &["domain", "ports", "records", "runtime", "config", "bundle", "files"]),
     ("agent", &["domain", "ports", "config", "adapters", "files"]),
+    ("gate", &["domain", "ports", "records", "adapters", "files", "raw_clock", "log_lines"]),
 ];
 
 /// What several adapters share. It talks to nobody by itself.
@@ -48,6 +51,10 @@ const CRATES_OF_THE_DOMAIN: &[&str] = &[
 const IMPURE: &[&str] = &["env", "fs", "io", "net", "os", "process", "thread"];
 
 const MAX_LINES: usize = 500;
+
+/// Where what a promotion does to its machine is defined, and used by people with their own rights.
+const OF_PEOPLE: &[&str] =
+    &["src/ports/promotion.rs", "src/adapters/gce/", "src/adapters/gce.rs", "src/cli", "src/promotion"];
 
 #[test]
 fn a_layer_imports_only_what_is_below_it() {
@@ -77,6 +84,26 @@ fn nothing_is_left_unfinished() {
 #[test]
 fn an_exported_name_is_one_thing() {
     nothing(names(tree("src/")));
+}
+
+#[test]
+fn only_peoples_commands_change_the_machine_of_a_promotion() {
+    nothing(changers(tree("src/")));
+}
+
+/// Its table of disasters says of each which test replays it.
+#[test]
+fn each_test_that_the_page_on_promotion_names_is_there() {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/promotion.md")).unwrap();
+    let (_, disasters) = page.split_once("## The disasters of the field").unwrap();
+    let names = disasters.split('`').skip(1).step_by(2).filter(|name| name.contains('_') && !name.contains('/'));
+    let is_there = |name: &str| {
+        let scenario = format!("{}/tests/scenarios/{name}.txt", env!("CARGO_MANIFEST_DIR"));
+        let function = format!("fn {name}()");
+        std::path::Path::new(&scenario).exists() || tree("").iter().any(|source| source.text.contains(&function))
+    };
+    let missing: Vec<_> = names.filter(|name| !is_there(name)).map(|name| format!("no test {name}")).collect();
+    nothing(missing);
 }
 
 fn nothing(complaints: Vec<String>) {
@@ -157,6 +184,13 @@ fn unfinished(sources: &[Source]) -> Vec<String> {
     sources.iter().flat_map(complain).collect()
 }
 
+fn changers(sources: &[Source]) -> Vec<String> {
+    let names = ["PromotionMachines", "take_step(", "reshape("];
+    let others = sources.iter().filter(|source| !OF_PEOPLE.iter().any(|place| source.name.starts_with(place)));
+    let used = others.filter(|source| !source.is_test() && names.iter().any(|name| source.calls(name)));
+    used.map(|source| format!("{}: what changes a promoted machine is for people's commands", source.name)).collect()
+}
+
 fn names(sources: &[Source]) -> Vec<String> {
     let mut places = BTreeMap::<String, Vec<&str>>::new();
     for source in sources.iter().filter(|source| !source.name.starts_with("src/sandbox")) {
@@ -190,6 +224,10 @@ fn each_rule_notices_what_it_forbids() {
     red(neighbours(&in_file("src/adapters/a.rs", "use super::b::Client;")));
     red(neighbours(&in_file("src/adapters/a/deep.rs", "use crate::{adapters::{a, b, http}};")));
     nothing(neighbours(&in_file("src/adapters/a/deep.rs", "use super::b;")));
+
+    red(changers(&in_file("src/runtime/x.rs", "fn f(cloud: &dyn ports::PromotionMachines) {}")));
+    red(changers(&in_file("src/sources/x.rs", "async fn f() { cloud.take_step(&it).await }")));
+    nothing(changers(&in_file("src/cli/x.rs", "fn f(cloud: &dyn ports::PromotionMachines) {}")));
 
     red(lengths(&in_file("src/x.rs", &"\n".repeat(MAX_LINES + 1))));
     red(unfinished(&in_file("src/x.rs", "fn f() { dbg!(1); }")));

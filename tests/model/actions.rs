@@ -4,12 +4,14 @@ use failover::domain::{
     gate::{HomeGate, SessionLook, StartDecision, may_start_in_cloud},
     ownership::{LastGrant, OnLedgerLoss, Session},
 };
-use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::{
-    grants::{Granted, INSTANCE, verified},
-    world::{Change, Doing, Gate, MAX_AGE, Mutant, Operator, Raise, Request, SIGNS_FOR, Setting, TICK, TTL, World},
+    grants::{Granted, INSTANCE, last, verified},
+    ledger::{self, arrives, change, hang_up},
+    people, promotion,
+    setting::{Mutant, Setting},
+    world::{Change, Doing, ENDLESS, Gate, MAX_AGE, Record, Request, SIGNS_FOR, TICK, World},
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -37,6 +39,13 @@ pub enum Act {
     Kill {
         gate: usize,
     },
+    /// Gate and keeper at once, and the child lives on.
+    Orphan {
+        gate: usize,
+    },
+    OrphanEnds {
+        gate: usize,
+    },
     Arrives {
         request: usize,
     },
@@ -45,14 +54,36 @@ pub enum Act {
     PutBack,
     Terminate,
     PowerOn,
+    /// The adversary carries any grant that reached the machine once, or may have.
     CloudStarts {
-        grant: usize,
+        grant: Granted,
     },
-    Promote {
+    /// Home is kept from running, and is let run again.
+    Cut,
+    Restore,
+    BareStarts,
+    /// Anybody does what comes next of the promotion, of the demotion, or of taking it back.
+    Promote,
+    Demote,
+    TakeBack,
+    /// A watcher looks whether it may delete the machine, and does so.
+    WatcherLooks,
+    WatcherDeletes,
+    /// `keeps`: home has the grant and gets another one, and what runs continues.
+    Adopt {
+        operator: usize,
+        keeps: bool,
+    },
+    /// The raise again, when another version came before it.
+    Raise {
         operator: usize,
     },
     /// It reads that the number is raised.
-    SeeRaised {
+    See {
+        operator: usize,
+    },
+    /// A session where there is none; or what is held is freed by a statement.
+    Create {
         operator: usize,
     },
     Commit {
@@ -61,55 +92,70 @@ pub enum Act {
     Abort {
         operator: usize,
     },
-    Demote,
+    Regrant,
 }
 
 /// A child whose deadline is over is ended before time moves on, unless nobody is left to do it.
 fn is_due(setting: &Setting, world: &World) -> bool {
     let over = |gate: &Gate| matches!(gate.doing, Doing::Running { left: 0, .. });
-    setting.mutant != Some(Mutant::GateAndKeeperBothHang) && world.gates.iter().any(over)
+    !setting.lacks(Mutant::GateAndKeeperBothHang) && world.gates.iter().any(over)
 }
 
 pub fn possible(setting: &Setting, world: &World, acts: &mut Vec<Act>) {
     if !is_due(setting, world) {
         acts.push(Act::Tick);
     }
+    let continues = setting.on_loss == OnLedgerLoss::Run && !setting.lacks(Mutant::TheOneThatContinuesGetsOld);
     for gate in 0..setting.gates {
+        if world.gates[gate].orphan {
+            acts.push(Act::OrphanEnds { gate });
+        }
         match world.gates[gate].doing {
             Doing::Idle => acts.extend((0..world.grants.len()).map(|grant| Act::Ask { gate, grant })),
             Doing::Asked { .. } => acts.push(Act::Kill { gate }),
             Doing::Allowed { .. } => acts.extend([Act::Start { gate }, Act::Kill { gate }]),
             Doing::Running { .. } => {
                 acts.extend([Act::Renew { gate }, Act::ChildEnds { gate }, Act::Kill { gate }]);
-                if setting.mutant == Some(Mutant::SessionIsGivenBackBeforeTheChildEnded) {
+                if setting.lacks(Mutant::SessionIsGivenBackBeforeTheChildEnded) {
                     acts.push(Act::GiveBack { gate });
                 }
+                if continues || setting.lacks(Mutant::GateAndKeeperGoneAtOnce) {
+                    acts.push(Act::Orphan { gate });
+                }
             }
-            Doing::Ended => acts.extend([Act::GiveBack { gate }, Act::Kill { gate }]),
+            Doing::Ended { .. } => acts.extend([Act::GiveBack { gate }, Act::Kill { gate }]),
         }
     }
     acts.extend((0..world.under_way.len()).map(|request| Act::Arrives { request }));
-    acts.push(Act::DeleteSession);
-    if setting.operators > 0 {
-        for operator in 0..setting.operators {
-            match world.operators[operator] {
-                None => acts.push(Act::Promote { operator }),
-                Some(_) => {
-                    acts.extend([Act::SeeRaised { operator }, Act::Commit { operator }, Act::Abort { operator }]);
-                }
-            }
-        }
-        acts.extend([Act::Terminate, Act::PowerOn, Act::Demote]);
-        acts.extend((0..world.grants.len()).map(|grant| Act::CloudStarts { grant }));
+    if !setting.bare {
+        acts.push(Act::DeleteSession);
     }
-    if setting.mutant == Some(Mutant::LedgerIsPutBack) {
+    if setting.operators > 0 {
+        people::possible(setting, world, acts);
+        if setting.promotes {
+            acts.extend([Act::Promote, Act::Demote, Act::TakeBack]);
+        }
+        acts.extend([Act::Terminate, Act::PowerOn]);
+        let carried = world.grants.iter().chain(&world.lost).filter(|grant| grant.boot.is_some());
+        acts.extend(carried.map(|grant| Act::CloudStarts { grant: *grant }));
+    }
+    if setting.states {
+        acts.extend([Act::Cut, Act::Restore]);
+    }
+    if setting.bare {
+        acts.push(Act::BareStarts);
+    }
+    if setting.watcher {
+        acts.extend([Act::WatcherLooks, Act::WatcherDeletes]);
+    }
+    if setting.lacks(Mutant::LedgerIsPutBack) {
         acts.push(Act::PutBack);
     }
 }
 
 /// `None` when it cannot happen now.
 pub fn take(setting: &Setting, world: &mut World, act: Act) -> Option<()> {
-    let is = |mutant| setting.mutant == Some(mutant);
+    let is = |mutant| setting.lacks(mutant);
     match act {
         Act::Tick => tick(world),
         Act::Ask { gate, grant } => ask(setting, world, gate, grant)?,
@@ -121,10 +167,9 @@ pub fn take(setting: &Setting, world: &mut World, act: Act) -> Option<()> {
             own.doing = Doing::Running { left, number: grant.number, renewing: None };
         }
         Act::Renew { gate } => {
-            let session = world.session.clone()?;
-            let me = home(setting, gate, None);
-            let Doing::Running { number, renewing, .. } = &mut world.gates[gate].doing else { return None };
-            (me.look(&session, (*number).into()) == SessionLook::Ours).then_some(())?;
+            (look(setting, world, gate)? == SessionLook::Ours).then_some(())?;
+            let Doing::Running { left, renewing, .. } = &mut world.gates[gate].doing else { return None };
+            (setting.local_folder || *left > 0).then_some(())?;
             // Asked again: a reply to the request before is not one to this.
             let again = renewing.replace(0).is_some();
             if again && !is(Mutant::ExtensionCountsFromTheLatestRequest) {
@@ -133,15 +178,21 @@ pub fn take(setting: &Setting, world: &mut World, act: Act) -> Option<()> {
             world.under_way.push(Request::Session { what: Change::Hold { gate }, reply: true });
         }
         Act::ChildEnds { gate } => {
-            world.gates[gate].doing = Doing::Ended;
+            let Doing::Running { left, .. } = world.gates[gate].doing else { return None };
+            let always = setting.local_folder || is(Mutant::SharedFolderGivesBackLater);
+            world.gates[gate].doing = Doing::Ended { sure: if always { ENDLESS } else { left } };
             hang_up(world, gate);
         }
         Act::GiveBack { gate } => {
-            let ended = world.gates[gate].doing == Doing::Ended;
-            if ended {
-                world.gates[gate].doing = Doing::Idle;
-            }
-            if world.session.as_ref()?.holder == Some(holder(setting, gate)) {
+            let sure = match world.gates[gate].doing {
+                Doing::Ended { sure } => {
+                    world.gates[gate].doing = Doing::Idle;
+                    sure > 0
+                }
+                _ => true,
+            };
+            let own = |session: &Session| session.holder == Some(holder(setting, gate));
+            if sure && world.session.as_ref().is_some_and(own) {
                 world.under_way.push(Request::Session { what: Change::GiveBack, reply: false });
             }
         }
@@ -149,6 +200,12 @@ pub fn take(setting: &Setting, world: &mut World, act: Act) -> Option<()> {
             world.gates[gate].doing = Doing::Idle;
             hang_up(world, gate);
         }
+        Act::Orphan { gate } => {
+            world.gates[gate].doing = Doing::Idle;
+            world.gates[gate].orphan = true;
+            hang_up(world, gate);
+        }
+        Act::OrphanEnds { gate } => world.gates[gate].orphan = false,
         Act::Arrives { request } => arrives(setting, world, request)?,
         Act::DeleteSession => {
             world.session.is_some().then_some(())?;
@@ -165,219 +222,131 @@ pub fn take(setting: &Setting, world: &mut World, act: Act) -> Option<()> {
             world.cloud.signs = false;
         }
         Act::PowerOn => {
-            (!world.cloud.on).then_some(())?;
+            (!world.cloud.on && !world.deleted).then_some(())?;
             world.cloud.on = true;
             world.cloud.boot += 1;
         }
         Act::CloudStarts { grant } => {
-            let granted = world.grants[grant];
-            let boot = match granted.boot {
+            let boot = match grant.boot {
                 Some(boot) if is(Mutant::GrantIsNotForOneBoot) => boot,
                 _ => world.cloud.boot,
             };
-            let last = world.cloud.last.map(|granted| verified(granted).last());
-            let may = may_start_in_cloud(verified(granted), &INSTANCE.into(), &boot.to_string(), last.as_ref());
+            // One that lost: after one that won, which the machine has seen.
+            let won = world.grants.contains(&grant) || is(Mutant::LostGrantIsCarried);
+            let after = |seen: Granted| seen.number >= grant.number;
+            (won || world.cloud.last.is_some_and(after)).then_some(())?;
+            let may =
+                may_start_in_cloud(verified(grant), &INSTANCE.into(), &boot.to_string(), world.cloud.last.map(last));
             (world.cloud.on && !world.cloud.signs && may).then_some(())?;
             world.cloud.signs = true;
-            world.cloud.last = Some(granted);
+            world.cloud.last = Some(grant);
         }
-        Act::Promote { operator } => promote(setting, world, operator)?,
-        Act::SeeRaised { operator } => {
-            let number = world.session.as_ref()?.number;
-            let age = world.age;
-            let own = world.operators[operator].as_mut()?;
-            (own.raise != Raise::Seen && number > own.over.number.into()).then_some(())?;
-            // The age that was noted counts if exactly that version was replaced; else this one's does.
-            let counts = own.raise == Raise::Next || is(Mutant::RaiseIsNotOverTheVersionItCountsFrom);
-            if !counts {
-                own.age = age;
-            }
-            own.raise = Raise::Seen;
-        }
-        Act::Commit { operator } => {
-            let own = world.operators[operator]?;
-            let session = world.session.as_ref()?;
-            let age = TICK * (own.age + u8::from(is(Mutant::OldOneTickEarlier))).into();
-            let free = is(Mutant::PromotionDoesNotWait) || believed(setting, session).is_fence(age);
-            let raised = own.raise == Raise::Seen || is(Mutant::PromotionDoesNotRaise);
-            (raised && free && world.grant() == own.over).then_some(())?;
-            world.operators[operator] = None;
-            grant(world, Granted { number: own.over.number + 1, boot: Some(own.boot) });
-        }
-        Act::Abort { operator } => {
-            let own = world.operators[operator].take()?;
-            if own.over == world.grant() {
-                grant(world, Granted { number: own.over.number + 1, boot: None });
+        Act::Cut => {
+            world.cut = true;
+            world.bare = false;
+            for gate in 0..setting.gates {
+                world.gates[gate] = Gate { last: world.gates[gate].last, ..Gate::default() };
+                hang_up(world, gate);
             }
         }
-        Act::Demote => {
-            let over = world.grant();
-            over.boot?;
-            (!world.cloud.on || is(Mutant::DemoteDoesNotSeeItTerminated)).then_some(())?;
-            grant(world, Granted { number: over.number + 1, boot: None });
+        Act::Restore => {
+            // As long as the cloud has the grant, or may get it by what was stated, the statement has to stay true.
+            let stated = |record: &Record| record.stated && record.is_open();
+            let needed = world.grant().boot.is_some()
+                || world.record.as_ref().is_some_and(stated)
+                || world.under_way.iter().any(|request| match request {
+                    Request::Grant { new } => new.boot.is_some(),
+                    Request::Record { new, .. } => stated(new),
+                    Request::Session { .. } | Request::Reply { .. } => false,
+                });
+            (world.cut && (!needed || is(Mutant::StatementIsFalse))).then_some(())?;
+            world.cut = false;
         }
+        Act::BareStarts => {
+            (setting.bare && !world.cut).then_some(())?;
+            world.bare = true;
+        }
+        Act::Promote | Act::Demote | Act::TakeBack => promotion::take(setting, world, act)?,
+        Act::WatcherLooks => {
+            let settled = world.session.as_ref().is_some_and(|session| session.number <= world.grant().number.into());
+            let free = world.record.is_none_or(|record| !record.is_open()) && !world.protected;
+            (free && settled && world.grant().boot.is_none() && !world.deleted).then_some(())?;
+            world.doomed = true;
+        }
+        Act::WatcherDeletes => {
+            // The cloud refuses it.
+            let refused = world.protected && !is(Mutant::DeletionProtectionIsLeftOut);
+            (world.doomed && !refused).then_some(())?;
+            (world.doomed, world.deleted, world.cloud.on, world.cloud.signs) = (false, true, false, false);
+        }
+        Act::Adopt { .. }
+        | Act::Raise { .. }
+        | Act::See { .. }
+        | Act::Create { .. }
+        | Act::Commit { .. }
+        | Act::Abort { .. }
+        | Act::Regrant => people::take(setting, world, act)?,
     }
     Some(())
 }
 
-fn grant(world: &mut World, new: Granted) {
-    world.under_way.push(Request::Grant { new });
-}
-
 fn tick(world: &mut World) {
     let later = |age: &mut u8| *age = (*age + 1).min(MAX_AGE);
+    let less = |left: &mut u8| *left = if *left == ENDLESS { ENDLESS } else { left.saturating_sub(1) };
     later(&mut world.age);
     for own in world.operators.iter_mut().flatten() {
         later(&mut own.age);
     }
     for gate in &mut world.gates {
         match &mut gate.doing {
-            Doing::Idle | Doing::Ended => {}
+            Doing::Idle => {}
+            Doing::Ended { sure } => less(sure),
             Doing::Asked { since, .. } => *since = (*since + 1).min(SIGNS_FOR),
-            Doing::Allowed { left, .. } => *left = left.saturating_sub(1),
+            Doing::Allowed { left, .. } => less(left),
             Doing::Running { left, renewing, .. } => {
-                *left = left.saturating_sub(1);
+                less(left);
                 renewing.iter_mut().for_each(|since| *since = (*since + 1).min(SIGNS_FOR));
             }
         }
     }
 }
 
-fn holder(setting: &Setting, gate: usize) -> Uuid {
-    let gate = if setting.mutant == Some(Mutant::BothHaveOneIdentity) { 0 } else { gate };
-    Uuid::from_u128(1 + gate as u128)
+pub fn holder(setting: &Setting, gate: usize) -> Uuid {
+    Uuid::from_u128(if setting.local_folder { 1 + gate as u128 } else { 1 })
 }
 
 fn home<'a>(setting: &Setting, gate: usize, last: Option<&'a LastGrant>) -> HomeGate<'a> {
-    HomeGate { site: "home", holder: holder(setting, gate), resumes: true, last, seen: 0 }
+    let resumes = setting.local_folder || setting.lacks(Mutant::SharedFolderResumes);
+    HomeGate { site: "home", holder: holder(setting, gate), resumes, last, seen: 0 }
 }
 
-/// The session as somebody takes it who has lost a rule.
-fn believed(setting: &Setting, session: &Session) -> Session {
-    let mut session = session.clone();
-    match setting.mutant {
-        Some(Mutant::TheOneThatContinuesGetsOld) => session.on_loss = OnLedgerLoss::Stop,
-        Some(Mutant::NumberIsNotLookedAt) => session.number = 0,
-        _ => {}
+/// What the session says to a gate whose child runs. `None`: nothing, or nothing runs.
+pub fn look(setting: &Setting, world: &World, gate: usize) -> Option<SessionLook> {
+    let Doing::Running { number, .. } = world.gates[gate].doing else { return None };
+    Some(home(setting, gate, None).look(world.session.as_ref()?, number.into()))
+}
+
+/// Whether a gate would ask for the session by this grant.
+pub fn would_take(setting: &Setting, world: &World, gate: usize, grant: Granted) -> bool {
+    let missing_is_free = setting.lacks(Mutant::MissingSessionIsFree);
+    let session = match &world.session {
+        None if missing_is_free => Some(Session::free(grant.number.into(), Uuid::nil())),
+        session => session.as_ref().map(|session| ledger::believed(setting, session)),
+    };
+    let age = world.age + u8::from(setting.lacks(Mutant::OldOneTickEarlier));
+    let own = &world.gates[gate];
+    // Its orphan has the lock.
+    if world.cut || (own.orphan && !setting.lacks(Mutant::LockIsNotInherited)) {
+        return false;
     }
-    session
+    let me = home(setting, gate, own.last.map(last));
+    me.start(session.as_ref(), Some(verified(grant)), TICK * age.into()) == StartDecision::Take
 }
 
 fn ask(setting: &Setting, world: &mut World, gate: usize, grant: usize) -> Option<()> {
     let grant = world.grants[grant];
-    let missing_is_free = setting.mutant == Some(Mutant::MissingSessionIsFree);
-    let session = match &world.session {
-        None if missing_is_free => Some(Session::free(grant.number.into(), Uuid::nil())),
-        session => session.as_ref().map(|session| believed(setting, session)),
-    };
-    let age = world.age + u8::from(setting.mutant == Some(Mutant::OldOneTickEarlier));
-    let own = &mut world.gates[gate];
-    let last = own.last.map(|granted| verified(granted).last());
-    let me = home(setting, gate, last.as_ref());
-    let decision = me.start(session.as_ref(), Some(verified(grant)), TICK * age.into());
-    (decision == StartDecision::Take).then_some(())?;
-    own.doing = Doing::Asked { since: 0, grant };
+    would_take(setting, world, gate, grant).then_some(())?;
+    world.gates[gate].doing = Doing::Asked { since: 0, grant };
     world.under_way.push(Request::Session { what: Change::Hold { gate }, reply: true });
     Some(())
-}
-
-/// The machine's boot and the session's age are noted, then the number is raised. The session of a gate that continues
-/// without the ledger never gets old.
-fn promote(setting: &Setting, world: &mut World, operator: usize) -> Option<()> {
-    let over = world.grant();
-    let number = world.session.as_ref()?.number;
-    (over.boot.is_none() && world.cloud.on).then_some(())?;
-    world.operators[operator] = Some(Operator { over, boot: world.cloud.boot, raise: Raise::Asked, age: world.age });
-    if number <= over.number.into() && setting.mutant != Some(Mutant::PromotionDoesNotRaise) {
-        let what = Change::Raise { to: over.number + 1 };
-        world.under_way.push(Request::Session { what, reply: false });
-    }
-    Some(())
-}
-
-/// Another version: whatever was asked over the one before cannot succeed, and a gate that waits for it begins again.
-fn change(setting: &Setting, world: &mut World, session: Option<Session>) {
-    world.session = session;
-    world.age = 0;
-    for own in world.operators.iter_mut().flatten() {
-        own.raise = match own.raise {
-            Raise::Asked => Raise::Next,
-            Raise::Next | Raise::Missed => Raise::Missed,
-            Raise::Seen => Raise::Seen,
-        };
-    }
-    let late = setting.mutant == Some(Mutant::RaiseIsNotOverTheVersionItCountsFrom);
-    world.under_way.retain(|request| match request {
-        Request::Session { what: Change::Raise { .. }, .. } => late,
-        Request::Session { .. } => false,
-        Request::Reply { .. } | Request::Grant { .. } => true,
-    });
-}
-
-fn arrives(setting: &Setting, world: &mut World, request: usize) -> Option<()> {
-    match world.under_way.remove(request) {
-        Request::Session { what, reply } => {
-            let session = match &world.session {
-                Some(session) => session.clone(),
-                None if setting.mutant == Some(Mutant::MissingSessionIsFree) => Session::free(1, Uuid::nil()),
-                None => return None,
-            };
-            let (now, write) = (Timestamp::UNIX_EPOCH, Uuid::nil());
-            let mut session = match what {
-                Change::Hold { gate } => {
-                    let on_loss = match setting.mutant {
-                        Some(Mutant::TheOneThatContinuesGetsOld) => OnLedgerLoss::Run,
-                        _ => OnLedgerLoss::Stop,
-                    };
-                    session.held_by(holder(setting, gate), on_loss, TTL, now, write)
-                }
-                Change::GiveBack => session.given_back(now, write),
-                Change::Raise { to } => session.raised_to(to.into(), write),
-            };
-            // Whether it was ever held counts, and not when.
-            session.held.truncate(1);
-            change(setting, world, Some(session));
-            if let (Change::Hold { gate }, true) = (what, reply) {
-                world.under_way.push(Request::Reply { to: gate });
-            }
-        }
-        Request::Reply { to } => reply(setting, world, to),
-        Request::Grant { new } => {
-            world.grants.push(new);
-            world.under_way.retain(|request| !matches!(request, Request::Grant { .. }));
-        }
-    }
-    Some(())
-}
-
-/// The ledger has said yes. The deadline counts from before the request, by the slowest clock there may be.
-fn reply(setting: &Setting, world: &mut World, to: usize) {
-    let continues = setting.mutant == Some(Mutant::TheOneThatContinuesGetsOld);
-    let left = |since: u8| match setting.mutant {
-        Some(Mutant::DeadlineCountsFromTheReply) => SIGNS_FOR,
-        _ if continues => u8::MAX,
-        _ => SIGNS_FOR.saturating_sub(since),
-    };
-    let doing = &mut world.gates[to].doing;
-    match doing {
-        Doing::Asked { since, grant } => *doing = Doing::Allowed { left: left(*since), grant: *grant },
-        Doing::Running { left: until, renewing, .. } => {
-            if let Some(since) = renewing.take() {
-                *until = (*until).max(left(since));
-            }
-        }
-        Doing::Idle | Doing::Allowed { .. } | Doing::Ended => {}
-    }
-}
-
-/// What it has asked may still happen, and nobody hears the reply.
-fn hang_up(world: &mut World, gate: usize) {
-    world.under_way.retain(|request| !matches!(request, Request::Reply { to } if *to == gate));
-    for request in &mut world.under_way {
-        if let Request::Session { what: Change::Hold { gate: by }, reply } = request
-            && *by == gate
-        {
-            *reply = false;
-        }
-    }
 }

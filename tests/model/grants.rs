@@ -5,7 +5,7 @@ use std::{cell::RefCell, collections::HashMap};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use failover::domain::{
     ValidatorId,
-    ownership::{AllowedSigners, Grant, GrantPlace, NAMESPACE, SignedGrant, VerifiedGrant},
+    ownership::{AllowedSigners, Grant, GrantPlace, LastGrant, NAMESPACE, SignedGrant, VerifiedGrant},
 };
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
 use sha2::{Digest as _, Sha512};
@@ -20,8 +20,24 @@ pub struct Granted {
 }
 
 pub fn verified(granted: Granted) -> &'static VerifiedGrant {
-    thread_local!(static SIGNED: RefCell<HashMap<Granted, &'static VerifiedGrant>> = RefCell::default());
-    SIGNED.with_borrow_mut(|signed| *signed.entry(granted).or_insert_with(|| Box::leak(Box::new(sign(granted)))))
+    &kept(granted).0
+}
+
+/// As a place notes that it has seen it.
+pub fn last(granted: Granted) -> &'static LastGrant {
+    &kept(granted).1
+}
+
+fn kept(granted: Granted) -> &'static (VerifiedGrant, LastGrant) {
+    type Kept = HashMap<Granted, &'static (VerifiedGrant, LastGrant)>;
+    thread_local!(static SIGNED: RefCell<Kept> = RefCell::default());
+    SIGNED.with_borrow_mut(|signed| {
+        *signed.entry(granted).or_insert_with(|| {
+            let verified = sign(granted);
+            let last = verified.last();
+            Box::leak(Box::new((verified, last)))
+        })
+    })
 }
 
 fn sign(granted: Granted) -> VerifiedGrant {

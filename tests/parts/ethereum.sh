@@ -3,6 +3,7 @@
 #
 #   ethereum.sh up DIR [--watch PID]  a new chain, node 1 and its clients "ours" (keys 0-7) and "rest" (keys 8-63);
 #                                     the first slot is 30 s later. Stopped by itself when process PID has ended
+#                    [--ours N] [--all M]  "ours" has N keys, and the chain M
 #   ethereum.sh node DIR N            one more node, N = 2, 3 …, which syncs from node 1 and has a slasher
 #   ethereum.sh ours DIR NAME N       one more client with keys 0-7, on node N: two of these at once get slashed
 #   ethereum.sh stop DIR [NAME]       ends ours, rest, beacon1, geth1 … or everything; returns when it has ended
@@ -53,7 +54,7 @@ genesis() {
   od -An -N32 -tx1 /dev/urandom | tr -d ' \n' > jwt.hex
   printf '[Node.P2P]\nListenAddr = ""\n' > geth.toml # no flag keeps it from listening to the whole world for peers
   # Prysm crashes when it misses the first slot, and two cores need a while to start everything.
-  "$prysm/prysmctl" testnet generate-genesis --fork deneb --num-validators 64 --genesis-time-delay 30 \
+  "$prysm/prysmctl" testnet generate-genesis --fork deneb --num-validators "$all" --genesis-time-delay 30 \
     --chain-config-file ethereum.yml --geth-genesis-json-out genesis.json --output-ssz genesis.ssz > genesis.log 2>&1 ||
     die "no genesis: $(tail -n 1 genesis.log)"
 }
@@ -82,13 +83,19 @@ fi
 
 case $verb in
   up)
+    owner='' ours=8 all=64
+    while [[ $# -ge 2 ]]; do
+      case $1 in --watch) owner=$2 ;; --ours) ours=$2 ;; --all) all=$2 ;; *) usage ;; esac
+      shift 2
+    done
+    [[ $# == 0 ]] || usage
     [[ ! -e genesis.ssz ]] || die "$PWD has a chain already"
     trap '[[ $? == 0 ]] || stop_all' EXIT # half a network is of no use to anyone
-    case ${1-} in '') ;; --watch) watch "$self" "${2-}" ;; *) usage ;; esac
+    [[ -z $owner ]] || watch "$self" "$owner"
     genesis
     node 1 --min-sync-peers 0 --interop-eth1data-votes
-    client ours 1 0 8
-    client rest 1 8 56 ;;
+    client ours 1 0 "$ours"
+    client rest 1 "$ours" "$((all - ours))" ;;
   node)
     [[ ${1-} =~ ^[2-9]$ ]] || usage
     read -r _ tcp 2> /dev/null < node1.ports || die "there is no node 1"

@@ -15,16 +15,18 @@ cache=${FAILOVER_PARTS:-${XDG_CACHE_HOME:-$HOME/.cache}/failover-parts}
 [[ $cache == /* ]] || cache=$PWD/$cache # builds run in a folder of their own
 
 # Quick ones first.
-parts=(python compute-schema promtool security-key operator-crds alertmanager fake-gcs-server cometbft etcd kwok helm ansible debian
-  geth prysm kubernetes)
+parts=(python compute-schema promtool security-key operator-crds alertmanager fake-gcs-server cometbft lodestar etcd kwok
+  helm ansible debian geth prysm prysm-importer kubernetes)
 
 version() {
   case $1 in
     geth) echo 1.16.7 ;;            # 1.17 needs a module that is not served
     prysm) echo 5.3.1 ;;            # the last one whose modules are all served
+    prysm-importer) echo "5.3.1-$(sha256sum "$here/importer.go" | cut -c1-8)" ;; # a few lines of ours around it
     alertmanager) echo 0.28.1 ;;    # 0.34's module lacks its built web page and does not compile
     fake-gcs-server) echo 1.56.1 ;;
     cometbft) echo 1.0.1 ;;
+    lodestar) echo "1.5.1-$(cat "$here"/lodestar/* | sha256sum | cut -c1-8)" ;; # the newest that is served
     compute-schema) echo 2.202.0 ;; # of google-api-python-client, whose wheel has the schema in it
     security-key) echo 9.2p1 ;;     # OpenSSH's own tests have one in software
     promtool) echo 2.42.0 ;;        # the one of Debian 12
@@ -50,7 +52,8 @@ fail() { echo "$*"; exit 1; }
 
 # Debian's package for a tool, or nothing where Debian 12 has none that would do: its Go is too old for all of these.
 package_for() { case $1 in gcc) echo gcc libc6-dev ;; ensurepip) echo python3-venv ;; ssh-keygen) echo openssh-client ;;
-  debootstrap) echo debootstrap ;; systemd-nspawn) echo systemd-container ;; shellcheck) echo shellcheck ;; esac; }
+  node) echo nodejs ;; npm) echo npm ;; debootstrap) echo debootstrap ;; systemd-nspawn) echo systemd-container ;;
+  shellcheck) echo shellcheck ;; esac; }
 
 has() { if [[ $1 == ensurepip ]]; then python3 -c 'import ensurepip'; else command -v "$1"; fi > /dev/null 2>&1; }
 
@@ -81,6 +84,16 @@ build_fake_gcs_server() { need go; go_install "github.com/fsouza/fake-gcs-server
 # Nothing it needs here is in C.
 build_cometbft() { need go; CGO_ENABLED=0 go_install "github.com/cometbft/cometbft/cmd/cometbft@v$1"; }
 
+# Only its slashing protection is used, so nothing that a package would build is built.
+build_lodestar() {
+  need node npm
+  mkdir out && cp "$here"/lodestar/* out/ && cd out
+  npm install --ignore-scripts --no-audit --no-fund --omit=dev --omit=optional ||
+    fail "npm cannot install @lodestar/validator ${1%-*} from its registry"
+  find . -name '*.map' -delete
+  node -e 'import("./node_modules/@lodestar/validator/lib/slashingProtection/index.js")' || fail "it does not load"
+}
+
 build_alertmanager() {
   need go
   local program
@@ -90,14 +103,24 @@ build_alertmanager() {
 }
 
 # `go install` refuses a module that replaces others, so Prysm is built from a module of ours that replaces the same.
-build_prysm() {
+prysm_module() {
   need go gcc
   go mod init failover.invalid/parts
   go mod edit -require="github.com/prysmaticlabs/prysm/v5@v$1" \
     -replace=github.com/json-iterator/go=github.com/prestonvanloon/go@v1.1.7-0.20190722034630-4f2e55fcf87b
   mkdir out
+}
+
+build_prysm() {
+  prysm_module "$1"
   go build -mod=mod -trimpath -ldflags "-s -w" -o out/ \
     github.com/prysmaticlabs/prysm/v5/cmd/{beacon-chain,validator,prysmctl}
+}
+
+build_prysm_importer() {
+  prysm_module "${1%-*}"
+  cp "$here/importer.go" main.go
+  go build -mod=mod -trimpath -ldflags "-s -w" -o out/importer .
 }
 
 # `go install` refuses this module too. Its libraries say v0.0.0 of each other, which stands for v0.36.3 of each; without

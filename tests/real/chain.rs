@@ -3,7 +3,12 @@
 //! Everything is waited for in epochs. A machine that is too busy for a slot makes the run say nothing: that is
 //! reported, and the run is repeated once.
 
-use std::{path::PathBuf, process::Command, sync::Arc, time::Duration};
+use std::{
+    path::PathBuf,
+    process::Command,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use failover::{
     adapters::{
@@ -38,18 +43,27 @@ impl Network {
 /// The network. Everything in it is stopped when it is dropped, and also when this process dies.
 pub struct Devnet {
     folder: TempDir,
+    /// How many keys it has, as `ethereum.sh up` takes it.
+    size: Vec<String>,
     /// Given back when the network has been stopped: fields are dropped after [`Drop::drop`].
     _leave: Network,
 }
 
 impl Devnet {
-    pub fn up_on(network: Network) -> Self {
-        let devnet = Self { folder: tempfile::tempdir().unwrap(), _leave: network };
-        devnet.run(&["up"], &["--watch", &std::process::id().to_string()]);
+    fn up_on(network: Network, size: &[&str]) -> Self {
+        let size = size.iter().map(ToString::to_string).collect();
+        let devnet = Self { folder: tempfile::tempdir().unwrap(), size, _leave: network };
+        devnet.up();
         devnet
     }
 
-    fn run(&self, verb: &[&str], rest: &[&str]) {
+    fn up(&self) {
+        let size = self.size.iter().map(String::as_str);
+        let owner = std::process::id().to_string();
+        self.run(&["up"], &["--watch", &owner].into_iter().chain(size).collect::<Vec<_>>());
+    }
+
+    pub fn run(&self, verb: &[&str], rest: &[&str]) {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/parts/ethereum.sh");
         let output = Command::new(script).args(verb).arg(self.folder.path()).args(rest).output();
         let output = output.expect("tests/parts/ethereum.sh can be run");
@@ -83,8 +97,56 @@ impl Devnet {
     }
 
     pub fn beacon(&self) -> String {
-        let text = std::fs::read_to_string(self.file("node1.json")).unwrap();
+        self.beacon_of(1)
+    }
+
+    pub fn beacon_of(&self, node: u8) -> String {
+        let text = std::fs::read_to_string(self.file(&format!("node{node}.json"))).unwrap();
         serde_json::from_str::<Value>(&text).unwrap()["beacon"].as_str().unwrap().to_owned()
+    }
+
+    /// A network that has its first block: only now may a client be stopped. Prysm's node crashes when the first slot stays
+    /// empty, one key in eight is ours, and a busy machine may lose that slot by itself: then it is a new network.
+    pub async fn up_with_a_block(network: Network) -> Self {
+        Self::up_of(network, &[]).await
+    }
+
+    /// The same with another number of keys.
+    pub async fn up_of(network: Network, size: &[&str]) -> Self {
+        let mut devnet = Self::up_on(network, size);
+        for _ in 0..2 {
+            if devnet.has_a_block().await {
+                return devnet;
+            }
+            println!("the first slot stayed empty, and the node has crashed: a new network");
+            devnet.run(&["stop"], &[]);
+            devnet.folder = tempfile::tempdir().unwrap();
+            devnet.up();
+        }
+        assert!(devnet.has_a_block().await, "three networks in a row have lost their first slot");
+        devnet
+    }
+
+    /// Waits for the first block, as long as the node has not crashed.
+    async fn has_a_block(&self) -> bool {
+        let client = http::client(Duration::from_secs(10)).unwrap();
+        let url = format!("{}/eth/v1/node/syncing", self.beacon());
+        let until = Instant::now() + Duration::from_secs(120);
+        while Instant::now() < until {
+            if let Ok(answer) = client.get(&url).send().await
+                && let Ok(answer) = answer.json::<Value>().await
+                && let Some(head) = answer["data"]["head_slot"].as_str()
+                && head != "0"
+            {
+                return true;
+            }
+            let log = std::fs::read(self.file("beacon1.log")).unwrap_or_default();
+            if String::from_utf8_lossy(&log).lines().any(|line| line.starts_with("panic:")) {
+                return false;
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        false
     }
 
     /// The public keys 0 to 7, as the node has them.
@@ -174,7 +236,7 @@ async fn the_chain_shows_who_is_dead_and_never_takes_a_sick_node_for_it() {
 }
 
 async fn story() -> Result<(), Invalid> {
-    let devnet = Devnet::up_on(Network::mine().await);
+    let devnet = Devnet::up_with_a_block(Network::mine().await).await;
     let keys = devnet.our_keys().await;
     assert_eq!(keys.len(), 8);
     let node = NodeConfig { name: "home".into(), url: devnet.beacon().parse().unwrap() };

@@ -5,6 +5,7 @@
 
 #[path = "../common/cometbft.rs"]
 mod fake;
+mod signer;
 
 use std::{
     collections::BTreeSet,
@@ -32,12 +33,12 @@ const NETWORK: &str = "standby-test-1";
 /// A slow machine makes a block in three seconds, and a node looks for its peers for as long.
 const LONG: Duration = Duration::from_secs(60);
 
-/// The network's files and ports; node 2 is the one that is not in the set.
+/// The network's files and ports; the last node is the one that is not in the set.
 struct Network {
     folder: TempDir,
     program: std::path::PathBuf,
-    ports: [(u16, u16); 3],
-    ids: [String; 3],
+    ports: Vec<(u16, u16)>,
+    ids: Vec<String>,
 }
 
 /// One node that runs. It ends when it is dropped.
@@ -51,7 +52,7 @@ impl Drop for Node {
 }
 
 impl Network {
-    fn new() -> Self {
+    fn new(validators: usize) -> Self {
         let (folder, program) = (tempfile::tempdir().unwrap(), part("cometbft").join("cometbft"));
         let run = |arguments: &[&str]| {
             let output = Command::new(&program).args(arguments).output().unwrap();
@@ -59,17 +60,18 @@ impl Network {
             String::from_utf8(output.stdout).unwrap().trim().to_owned()
         };
         let home = folder.path().to_str().unwrap();
-        run(&["testnet", "--v", "2", "--n", "1", "--o", home, "--populate-persistent-peers=false"]);
-        for node in 0..3 {
+        let count = validators.to_string();
+        run(&["testnet", "--v", &count, "--n", "1", "--o", home, "--populate-persistent-peers=false"]);
+        for node in 0..=validators {
             // Its own name is another one in every run.
             let genesis = folder.path().join(format!("node{node}/config/genesis.json"));
             let mut content: Value = serde_json::from_slice(&fs::read(&genesis).unwrap()).unwrap();
             content["chain_id"] = json!(NETWORK);
             fs::write(genesis, content.to_string()).unwrap();
         }
-        let id = |node: u8| run(&["show-node-id", "--home", &format!("{home}/node{node}")]);
-        let ids = [id(0), id(1), id(2)];
-        Self { program, ports: [(); 3].map(|()| (free_port(), free_port())), ids, folder }
+        let ids =
+            (0..=validators).map(|node| run(&["show-node-id", "--home", &format!("{home}/node{node}")])).collect();
+        Self { program, ports: (0..=validators).map(|_| (free_port(), free_port())).collect(), ids, folder }
     }
 
     /// Starts a node that looks for these others and for nobody else.
@@ -186,7 +188,7 @@ fn shape_of(value: &Value) -> BTreeSet<String> {
 
 #[tokio::test]
 async fn a_standby_of_a_real_chain_is_synced_exactly_while_it_follows_it_and_signs_nothing() {
-    let network = Network::new();
+    let network = Network::new(2);
     let (first, second) = (network.start(0, &[1]), network.start(1, &[0]));
     let mut agent = network.agent(2, NETWORK, Span::ZERO);
     assert!(agent.report().await.unwrap().stage.starts_with("CometBFT refuses connections"));

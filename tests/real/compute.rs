@@ -9,7 +9,7 @@ use failover::{
     },
     bundle::Bundle,
     domain::{ActionId, CreateOutcome, IncidentId, Report, Rung, Span, StandbySpec, Step, Time, ValidatorId},
-    ports::{Machines, OwnershipView, Scope, Unpromoted},
+    ports::{Machines, PromotionMachines, Scope, Unpromoted},
     sandbox::compute::{FakeCompute, Fault, Method},
 };
 use google_cloud_auth::credentials::anonymous;
@@ -119,8 +119,8 @@ async fn every_body_is_as_googles_schema_has_it() {
     gce.check().await;
     let looked_at: Vec<&str> = fake.bodies().iter().map(|recorded| recorded.schema).collect();
     assert!(["Subnetwork", "FirewallList"].iter().all(|schema| looked_at.contains(schema)), "{looked_at:?}");
-    let view = OwnershipView { owner: None, session: None };
-    let proof = Unpromoted::check(&observed, &validator, incident, view).unwrap();
+    let proof = Unpromoted::check(&observed, &validator, incident, &failover::domain::ownership::OwnershipView::ABSENT)
+        .unwrap();
     gce.delete(&action(Step::Delete, 1), &proof).await.unwrap();
     let CreateOutcome::Created(instance) = gce.create(&spec(2), uuid::Uuid::nil()).await else { panic!("not created") };
     assert!(!gce.retain(&instance).await.unwrap().limit_cleared, "it runs");
@@ -134,6 +134,20 @@ async fn every_body_is_as_googles_schema_has_it() {
     }
     assert!(gce.retain(&instance).await.unwrap().limit_cleared);
     assert_eq!(post(format!("{}/start", instance.name)).await.unwrap().status(), 200);
+    while fake.machines()[0].status() != "RUNNING" {
+        tokio::task::yield_now().await;
+    }
+    // Promoted, looked at, and back.
+    let machines: &dyn PromotionMachines = &gce;
+    let before = machines.shape(&instance).await.unwrap().unwrap();
+    let promoted = machines.reshape(&instance, &before.promoted("7"), &|_, _| ()).await.unwrap();
+    assert!(promoted.name.starts_with("kept-"), "{promoted:?}");
+    gce.check().await;
+    machines.reshape(&instance, &before.restored(), &|_, _| ()).await.unwrap();
+    let taken: Vec<&str> = fake.bodies().iter().map(|recorded| recorded.schema).collect();
+    let promotion =
+        ["InstancesSetNameRequest", "Metadata", "Tags", "TestPermissionsRequest", "TestPermissionsResponse"];
+    assert!(promotion.iter().all(|schema| taken.contains(schema)), "{taken:?}");
     fake.serial_write(&instance.name, b"failover: done\n");
     let more = format!("instances/{}/serialPort?port=1&start=3", instance.name);
     for path in [more, format!("disks/{}", instance.name), format!("disks/{}-1", instance.name)] {

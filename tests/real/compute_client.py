@@ -81,9 +81,55 @@ try:
     raise AssertionError("another namespace")
 except exceptions.NotFound:
     pass
-wait(instances.delete_unary(project=PROJECT, zone=ZONE, instance="fo-second"))
+
+# What a promotion does to a machine.
+second = {"project": PROJECT, "zone": ZONE, "instance": "fo-second"}
+rename = {"instances_set_name_request_resource": {"name": "kept-second", "current_name": "fo-second"}}
+
+
+def refused(kind, call, **request):
+    try:
+        wait(call(request={**second, **request}))
+    except kind:
+        return
+    raise AssertionError(f"{call} was taken")
+
+
+def done(call, **request):
+    operation = wait(call(request={**second, **request}))
+    assert not operation.error.errors, operation
+
+
+refused(exceptions.BadRequest, instances.set_name_unary, **rename)
+wait(instances.set_deletion_protection_unary(project=PROJECT, zone=ZONE, resource="fo-second"))
+refused(exceptions.BadRequest, instances.delete_unary)
+done(instances.stop_unary)
+machine = instances.get(request=second)
+assert machine.status == "TERMINATED" and machine.deletion_protection, machine
+done(instances.set_scheduling_unary, scheduling_resource=compute_v1.Scheduling(automatic_restart=True))
+done(instances.set_disk_auto_delete_unary, device_name=machine.disks[0].device_name, auto_delete=False)
+metadata = machine.metadata
+metadata.items.append(compute_v1.Items(key="failover-promoted", value="1"))
+done(instances.set_metadata_unary, metadata_resource=metadata)
+refused(exceptions.PreconditionFailed, instances.set_metadata_unary, metadata_resource=metadata)
+tags = compute_v1.Tags(items=["failover-ssh"], fingerprint=machine.tags.fingerprint)
+done(instances.set_tags_unary, tags_resource=tags)
+refused(exceptions.PreconditionFailed, instances.set_tags_unary, tags_resource=tags)
+done(instances.set_name_unary, **rename)
+second["instance"] = "kept-second"
+done(instances.start_unary)
+kept = instances.get(request=second)
+assert (kept.id, kept.status, list(kept.tags.items)) == (machine.id, "RUNNING", ["failover-ssh"]), kept
+assert [item.key for item in kept.metadata.items] == ["enable-guest-attributes", "failover-promoted"], kept
+assert not kept.disks[0].auto_delete, kept
+asked = {"project": PROJECT, "zone": ZONE, "resource": "kept-second"}
+asked["test_permissions_request_resource"] = {"permissions": ["compute.instances.get"]}
+assert list(instances.test_iam_permissions(request=asked).permissions) == ["compute.instances.get"]
+off = {"project": PROJECT, "zone": ZONE, "resource": "kept-second", "deletion_protection": False}
+wait(instances.set_deletion_protection_unary(request=off))
+done(instances.delete_unary)
 try:
-    instances.get(project=PROJECT, zone=ZONE, instance="fo-second")
+    instances.get(request=second)
     raise AssertionError("it is still there")
 except exceptions.NotFound:
     print("done")

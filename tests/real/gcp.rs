@@ -10,7 +10,7 @@ use std::{
     process::{Command, Output},
 };
 
-use failover::adapters::gce::{LOOKED_AT, PERMISSIONS};
+use failover::adapters::gce::{KEPT_PERMISSIONS, LOOKED_AT, PERMISSIONS, PROMOTION_PERMISSIONS};
 use serde_json::json;
 
 mod google;
@@ -59,6 +59,7 @@ impl Rig {
         let jwks = jwks.to_str().unwrap();
         let options = ["--operator", "user:me@example.org", "--billing-account", "000000-000000-000000", "--deny"];
         let options = [&options[..], &["--gate", "eth:gate", "--validator", "eth-0", "--validator", "eth-1"]].concat();
+        let options = [&options[..], &["--gate", "failover-gate-btc", "--validator", "btc"]].concat();
         let output =
             self.run("setup.sh", &[&options[..], &["--jwks", jwks, "--issuer", "https://home"]].concat()).await;
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -78,9 +79,21 @@ async fn googles_own_gcloud_makes_the_project_leaves_it_and_takes_it_away() {
     looked_at(google);
     assert!(!google.changes().is_empty());
 
-    // Again: nothing is made a second time.
+    // Again, over what an earlier version had bound to the watcher: that goes, and nothing is made a second time.
+    let watcher = "serviceAccount:failover-watcher@my-failover.iam.gserviceaccount.com";
+    let wider = r#"!resource.name.startsWith("projects/_/buckets/my-failover-failover/objects/home/owners/")"#;
+    google.bind("/b/my-failover-failover/iam", "roles/storage.objectUser", watcher, "all-but-owners", wider);
+    let machines = r#"resource.type != "compute.googleapis.com/Instance" || resource.name.extract("/instances/{name}").startsWith("fo-")"#;
+    google.bind(
+        "/projects/my-failover",
+        "projects/my-failover/roles/failoverWatcher",
+        watcher,
+        "own-machines",
+        machines,
+    );
     let printed = rig.setup().await;
     assert_eq!(google.there(), made);
+    looked_at(google);
     let created: Vec<_> = google.changes().into_iter().filter(|change| change.starts_with("POST")).collect();
     assert!(created.iter().all(|change| change.ends_with(":batchEnable")), "{created:?}");
     assert!(printed.contains(&format!("projects/{NUMBER}/locations/global/workloadIdentityPools/failover-home")));
@@ -106,13 +119,20 @@ fn looked_at(google: &Google) {
     ]);
     assert_eq!((&rule["allowed"], &rule["sourceRanges"]), (&allowed, &json!(["0.0.0.0/0"])), "{rule}");
     assert_eq!((&rule["targetTags"], &rule["direction"]), (&json!(["failover-p2p"]), &json!("INGRESS")));
+    let rule = google.resource("/global/firewalls/failover-ssh-iap");
+    assert_eq!(rule["allowed"], json!([{"IPProtocol": "tcp", "ports": ["22"]}]), "{rule}");
+    assert_eq!((&rule["sourceRanges"], &rule["targetTags"]), (&json!(["35.235.240.0/20"]), &json!(["failover-ssh"])));
     assert_eq!(google.resource("/global/networks/failover")["autoCreateSubnetworks"], false);
     assert_eq!(google.resource("/europe-west4/subnetworks/failover")["ipCidrRange"], "10.64.1.0/24");
 
-    let role = google.resource("/roles/failoverWatcher");
-    let granted: BTreeSet<&str> =
-        role["includedPermissions"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
-    assert_eq!(granted, PERMISSIONS.iter().chain(LOOKED_AT).copied().collect());
+    let granted = |role: &str| -> BTreeSet<String> {
+        let role = google.resource(&format!("/roles/{role}"));
+        role["includedPermissions"].as_array().unwrap().iter().map(|name| name.as_str().unwrap().to_owned()).collect()
+    };
+    let set = |permissions: &[&str]| -> BTreeSet<String> { permissions.iter().copied().map(str::to_owned).collect() };
+    assert_eq!(granted("failoverWatcher"), set(&[PERMISSIONS, LOOKED_AT].concat()));
+    assert_eq!(granted("failoverReader"), set(KEPT_PERMISSIONS));
+    assert!(granted("failoverOperator").is_superset(&set(PROMOTION_PERMISSIONS)));
 
     let watcher = "serviceAccount:failover-watcher@my-failover.iam.gserviceaccount.com".to_owned();
     let of = |kind: &str, name: &str| {
@@ -121,12 +141,20 @@ fn looked_at(google: &Google) {
         )
     };
     let own = format!("{} && {}", of("Instance", "/instances/{name}"), of("Disk", "/disks/{name}"));
+    let kept = r#"resource.type == "compute.googleapis.com/Instance" && resource.name.extract("/instances/{name}").startsWith("kept-")"#;
+    let kept = kept.to_owned();
     let me = "user:me@example.org".to_owned();
     let project = google.bindings("/projects/my-failover");
     let role = |name: &str| format!("projects/my-failover/roles/{name}");
     assert_eq!(
         project,
-        [(role("failoverWatcher"), watcher.clone(), own), (role("failoverOperator"), me.clone(), String::new())]
+        [
+            (role("failoverWatcher"), watcher.clone(), own),
+            (role("failoverReader"), watcher.clone(), kept),
+            (role("failoverOperator"), me.clone(), String::new()),
+            ("roles/iap.tunnelResourceAccessor".into(), me.clone(), "destination.port == 22".into()),
+            ("roles/compute.osAdminLogin".into(), me.clone(), String::new()),
+        ]
     );
 
     let bucket = google.resource("/b/my-failover-failover");
@@ -140,11 +168,13 @@ fn looked_at(google: &Google) {
     let withheld = ["owners/", "sessions/", "promotions/"]
         .map(|folder| format!("!resource.name.startsWith({})", object(folder)))
         .join(" && ");
+    let writes = format!("resource.name.startsWith({}) && {withheld}", object(""));
     let pool = format!(
         "principal://iam.googleapis.com/projects/{NUMBER}/locations/global/workloadIdentityPools/failover-home"
     );
     let gate = format!("{pool}/subject/system:serviceaccount:eth:gate");
     let session = |validator: &str| format!("resource.name == {}", object(&format!("sessions/{validator}")));
+    let elsewhere = "serviceAccount:failover-gate-btc@my-failover.iam.gserviceaccount.com".to_owned();
     let mut ledger = google.bindings("/b/my-failover-failover/iam");
     ledger.sort();
     let storage = |name: &str| format!("roles/storage.{name}");
@@ -154,9 +184,11 @@ fn looked_at(google: &Google) {
             (storage("legacyBucketReader"), watcher.clone(), String::new()),
             (storage("objectUser"), gate.clone(), session("eth-0")),
             (storage("objectUser"), gate.clone(), session("eth-1")),
-            (storage("objectUser"), watcher.clone(), withheld),
+            (storage("objectUser"), elsewhere.clone(), session("btc")),
+            (storage("objectUser"), watcher.clone(), writes),
             (storage("objectUser"), me, String::new()),
             (storage("objectViewer"), gate, String::new()),
+            (storage("objectViewer"), elsewhere, String::new()),
             (storage("objectViewer"), watcher, String::new()),
         ]
     );

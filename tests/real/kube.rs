@@ -5,6 +5,7 @@ mod chart;
 mod cluster;
 mod crowd;
 mod field;
+mod gate;
 mod installed;
 mod nodes;
 mod pods;

@@ -30,7 +30,10 @@ impl Drop for Server {
 
 pub async fn start() -> (Server, String) {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let child = Command::new(part("fake-gcs-server").join("fake-gcs-server"))
+    // It ends with this test, however that ends.
+    let child = Command::new("setpriv")
+        .args(["--pdeathsig", "KILL"])
+        .arg(part("fake-gcs-server").join("fake-gcs-server"))
         .args(["-scheme", "http", "-host", "127.0.0.1", "-backend", "memory", "-port", &port.to_string()])
         .args(["-public-host", &format!("127.0.0.1:{port}")])
         .stdout(Stdio::null())
@@ -50,12 +53,12 @@ pub async fn start() -> (Server, String) {
     panic!("fake-gcs-server did not start");
 }
 
-fn ledger(url: &str, bucket: &str) -> LedgerGcs {
+pub fn ledger(url: &str, bucket: &str) -> LedgerGcs {
     LedgerGcs::new(GcsConfig {
         endpoint: Some(url.parse().unwrap()),
         bucket: bucket.into(),
         prefix: "home/".into(),
-        credentials: anonymous::Builder::new().build(),
+        login: std::sync::Arc::new(anonymous::Builder::new().build()),
         timeout: Duration::from_secs(10),
     })
     .unwrap()

@@ -81,6 +81,8 @@ impl Server {
             from: "failover <failover@home.example>".into(),
             to: vec!["bad@x.example".into(), "me@x.example".into()],
             timeout: Span::from_secs(20),
+            taking: Span::from_mins(10),
+            runbook: false,
         }
     }
 }

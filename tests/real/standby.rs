@@ -48,7 +48,7 @@ struct World {
 
 impl World {
     async fn start(network: Network) -> (Self, Machines) {
-        let devnet = Devnet::up_on(network);
+        let devnet = Devnet::up_with_a_block(network).await;
         let mirror = Mirror::start(&releases(&devnet)).await;
         let cloud = FakeCompute::start(&[ZONE], Span::from_millis(200), Arc::new(SystemClock)).await.unwrap();
         let (p2p, _) = devnet.peer();

@@ -6,7 +6,7 @@ use proxy::Wire;
 #[path = "../common/pair.rs"]
 mod pair;
 #[path = "../common/proxy.rs"]
-mod proxy;
+pub mod proxy;
 #[path = "../common/two_watchers.rs"]
 mod suite;
 

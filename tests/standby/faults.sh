@@ -90,8 +90,9 @@ for place in 'boot ' 'base : Say what' 'generic : Make its user'; do
   start_and_kill "$place"
   check "killed at '$place', the next run makes it whole" machine_startup
   check "the node is up" machine systemctl is-active --quiet failover-generic.service
+  # shellcheck disable=SC2016 # for the machine to expand
   check "and nothing is left of the killed run" \
-    machine sh -c '! ls -d /var/lib/failover/.startup.* /var/lib/failover/bundle.* /opt/failover/.fetching-* 2> /dev/null'
+    machine sh -c '[ -z "$(ls -d /var/lib/failover/.startup.* /var/lib/failover/bundle.* /opt/failover/.fetching-* 2> /dev/null)" ]'
 done
 
 reset
@@ -150,6 +151,60 @@ check "a client that ends at once fails the run" eval '! machine_startup'
 check "and is named" grep -q 'FAILED: Say which do not: failover-generic.service is .* restarts' <(last)
 machine systemctl disable --now failover-generic.service > /dev/null 2>&1
 
+# --- What stands between a promotion and its marker. There is nothing to install for a validator of another chain.
+reset
+world_fill "$good"
+promoted=$world/attributes/failover-promoted
+settings='"validator": "test-0", "chain": null, "allow_untouched": false, "client": null, "gate": null, "allowed_signers": [], "public_keys": []'
+refused() { # what is said
+  check "it is refused: $1" eval '! machine_startup'
+  check "and said" grep -qF "$1" <(last)
+  # shellcheck disable=SC2016 # for the machine to expand
+  check "nothing was touched" machine sh -c '[ -z "$(ls -A /etc/failover)" ] && [ ! -e /var/lib/failover/promoted ]'
+}
+echo "{\"promoted\": {$settings}, \"standby\": {}, \"firewall_ssh_from\": [\"0.0.0.0/0\"]}" > "$promoted"
+refused "FAILED: failover-promoted is not what it should be: beside promoted it has 'firewall_ssh_from', 'standby'"
+echo "{\"promoted\": {$settings, \"more\": \"\u007b{ lookup('pipe', 'touch /run/evaluated') }}\"}}" > "$promoted"
+refused 'FAILED: failover-promoted is not what it should be: a text in it has {{, {% or {#, which ansible would evaluate'
+check "and nothing was evaluated" machine test ! -e /run/evaluated
+echo cut > "$world/faults/attribute-failover-promoted"
+echo "{\"promoted\": {$settings}}" > "$promoted"
+start_and_kill 'metadata failover-promoted: try 2 of 8 did not succeed'
+# shellcheck disable=SC2016 # for the machine to expand
+check "an answer that breaks off is asked for again" machine sh -c '[ -z "$(ls -A /etc/failover)" ]'
+rm "$world/faults/attribute-failover-promoted"
+echo "{\"promoted\": {$settings, \"more\": 1}}" > "$promoted"
+check "words of another release are refused" eval '! machine_startup'
+check "by name" grep -qF 'failover-promoted has more, which the release that has made this machine does not know' <(last)
+check "and it does not count as promoted" machine test ! -e /var/lib/failover/promoted
+# On its way to the marker: a disk that takes nothing more, and a promotion that is taken back while the playbook runs.
+echo "{\"promoted\": {$settings}}" > "$promoted"
+# shellcheck disable=SC2016 # for the machine to expand
+machine sh -c 'mv /usr/bin/sync /usr/bin/sync.real; printf "#!/bin/sh\n[ \"\$1\" != -f ] && exec sync.real \"\$@\"; test -e /var/lib/failover/promoted && touch /run/late; exit 1\n" > /usr/bin/sync
+  chmod 755 /usr/bin/sync'
+check "what cannot be brought to the disk is no promotion" eval '! machine_startup'
+check "and said" grep -qF 'FAILED: the disk cannot be written to' <(last)
+check "there is no marker, and it was not there before" machine sh -c '[ ! -e /var/lib/failover/promoted ] && [ ! -e /run/late ]'
+machine mv /usr/bin/sync.real /usr/bin/sync
+machine sh -c ': > /var/log/console'
+machine sh -c 'setsid sh /run/startup-script > /dev/null 2>&1 &'
+end=$((SECONDS + 60))
+until machine grep -q 'playbook, try' /var/log/console; do ((SECONDS < end)) || die "it never came to the playbook"; sleep 0.05; done
+rm "$promoted"
+machine_await_done 120 > /dev/null
+check "one that is taken back while its playbook runs is none" \
+  grep -q 'FAILED: failover-promoted was changed or taken back meanwhile' <(tail -n 1 "$world/console.log")
+check "and leaves no marker" machine test ! -e /var/lib/failover/promoted
+check "the next boot makes a standby of it" machine_startup
+echo "{\"promoted\": {$settings}}" > "$promoted"
+check "taken again, it is a promotion" machine_startup
+check "of what was asked for" cmp "$promoted" "$world/root/var/lib/failover/promoted"
+echo "{\"promoted\": {$settings, \"more\": 1}}" > "$promoted"
+check "from then on nothing is touched, whatever is asked for" machine_startup
+check "and nobody is asked" grep -q 'done: this machine is promoted, nothing was touched' <(last)
+rm "$promoted"
+machine rm /var/lib/failover/promoted
+
 # --- Lighthouse, by a stand-in that knows its documented flags and refuses any other.
 reset
 world_fill "$(description "{\"clients\": [\"geth\", \"lighthouse\"], \"checkpoint_sync_url\": \"https://checkpoint.example\",
@@ -173,8 +228,9 @@ check "and of the end, as the console has it" grep -qF "FAILED: " "$boot"
 check "each as one printable line of at most 200 bytes" printable
 check "the longest were cut" grep -qE '^.{200}$' "$boot.all"
 before=$(told)
-echo token > "$world/attributes/failover-promoted"
-check "a machine that is promoted is left alone" machine_startup
+echo true > "$world/attributes/failover-promoted"
+check "a machine that is promoted, and nobody knows how, is left alone" eval '! machine_startup'
+check "and says so" grep -q 'FAILED: failover-promoted is not .*nothing was touched' <(last)
 rm "$world/attributes/failover-promoted"
 machine touch /var/lib/failover/promoted
 check "and so is one that knows it" machine_startup

@@ -30,9 +30,12 @@ check() {
 cat > "$work/rules.yml" << PLAY
 - hosts: localhost
   gather_facts: false
-  vars: {firewall_p2p_ports: [30303, 9000], firewall_metadata_uids: [0, 615]}
+  vars: {firewall_p2p_ports: [30303, 9000], firewall_template: "$PWD/ansible/roles/firewall/templates/nftables.conf.j2"}
   tasks:
-    - ansible.builtin.template: {src: "$PWD/ansible/roles/firewall/templates/nftables.conf.j2", dest: "$work/rules", mode: "0644"}
+    - ansible.builtin.template: {src: "{{ firewall_template }}", dest: "$work/rules", mode: "0644"}
+      vars: {firewall_ssh_from: [], firewall_metadata_uids: [0, 615]}
+    - ansible.builtin.template: {src: "{{ firewall_template }}", dest: "$work/rules-promoted", mode: "0644"}
+      vars: {firewall_ssh_from: [35.235.240.0/20], firewall_metadata_uids: [0, 615, 616]}
 PLAY
 ANSIBLE_CONFIG=$PWD/ansible/ansible.cfg ANSIBLE_HOME=$work/home PATH=$venv/bin:$PATH \
   ansible-playbook -e ansible_python_interpreter="$venv/bin/python" "$work/rules.yml" > "$work/play" || { cat "$work/play"; exit 1; }
@@ -45,8 +48,10 @@ ip -n "$peer" address add 10.90.0.2/24 dev eth0
 ip -n "$peer" address add 169.254.169.254/32 dev eth0 # the metadata server, as far as the machine can tell
 for name in "$here" "$peer"; do ip -n "$name" link set lo up; ip -n "$name" link set eth0 up; done
 ip -n "$here" route add 169.254.169.254 dev eth0
+ip -n "$here" route add 35.235.0.0/16 dev eth0
+for address in 35.235.239.255 35.235.240.1 35.235.255.254; do ip -n "$peer" address add "$address/32" dev eth0; done
 
-load() { ip netns exec "$here" chroot "$debian" nft -f - < "$work/rules"; }
+load() { ip netns exec "$here" chroot "$debian" nft -f - < "$work/${1-rules}"; }
 # Answers on a port, by TCP and by UDP, until it is killed; says when it listens.
 serve() { # namespace, port
   mkfifo "$work/ready-$1-$2"
@@ -64,15 +69,16 @@ open(sys.argv[2], "w").write("ready")' "$2" "$work/ready-$1-$2" > /dev/null 2>&1
   read -r -d '' _ < "$work/ready-$1-$2" || true
 }
 # Whether there is an answer; a second without one is none.
-ask() { # namespace, tcp or udp, address, port, user
+ask() { # namespace, tcp or udp, address, port, user, from which address
   ip netns exec "$1" setpriv --reuid "${5:-0}" --clear-groups /usr/bin/python3 -c '
 import socket, sys
 kind = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}[sys.argv[1]]
 with socket.socket(type=kind) as s:
     s.settimeout(1)
+    s.bind((sys.argv[4], 0))
     s.connect((sys.argv[2], int(sys.argv[3])))
     if kind == socket.SOCK_DGRAM: s.send(b"?")
-    sys.exit(s.recv(9) != b"yes")' "$2" "$3" "$4"
+    sys.exit(s.recv(9) != b"yes")' "$2" "$3" "$4" "${6-}"
 }
 
 shut() { ! ask "$@"; }
@@ -92,7 +98,18 @@ for protocol in tcp udp; do
   check "$protocol on loopback is open" ask "$here" "$protocol" 127.0.0.1 5052
 done
 for user in 0 615; do check "user $user reaches the metadata server" ask "$here" tcp 169.254.169.254 80 "$user"; done
-for user in 611 613 614 65534; do
+for user in 611 613 614 616 65534; do
   check "user $user does not" shut "$here" tcp 169.254.169.254 80 "$user"
 done
+
+check "a promoted machine's rules load in their place" load rules-promoted
+for from in 35.235.240.1 35.235.255.254; do check "SSH from $from is open" ask "$peer" tcp 10.90.0.1 22 0 "$from"; done
+for from in 10.90.0.2 35.235.239.255; do check "SSH from $from is shut" shut "$peer" tcp 10.90.0.1 22 0 "$from"; done
+check "UDP 22 is shut" shut "$peer" udp 10.90.0.1 22 0 35.235.240.1
+for port in 5052 8545 9001; do check "$port is shut to it as to anyone" shut "$peer" tcp 10.90.0.1 "$port" 0 35.235.240.1; done
+check "peers find what they found" ask "$peer" tcp 10.90.0.1 30303
+for user in 0 615 616; do check "user $user reaches the metadata server" ask "$here" tcp 169.254.169.254 80 "$user"; done
+for user in 611 613 614 65534; do check "user $user does not" shut "$here" tcp 169.254.169.254 80 "$user"; done
+check "and without a promotion everything is as it was" load
+check "SSH is shut to everybody" shut "$peer" tcp 10.90.0.1 22 0 35.235.240.1
 echo "all good"

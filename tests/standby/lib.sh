@@ -18,14 +18,15 @@ check() { # what is true, command
   fi
 }
 
-# The folder, its servers, and who cleans up.
+# The folder, its servers, and who cleans up. With $netns in that network namespace,
+# which ends with it.
 world_up() {
   [[ $(id -u) == 0 ]] || die "needs root"
   world=$(mktemp -d "${TMPDIR:-/tmp}/failover-standby.XXXXXX")
   trap world_down EXIT
   trap 'exit 143' TERM INT
   mkdir -p "$world"/{attributes,guest,mirror,faults}
-  (cd "$world" && start servers python3 "$root/tests/standby/world.py" "$world" && await servers test -e port)
+  (cd "$world" && start servers ${netns:+ip netns exec "$netns"} python3 "$root/tests/standby/world.py" "$world" && await servers test -e port)
   port=$(cat "$world/port")
 }
 
@@ -51,6 +52,7 @@ world_down() { # exit code, if it is not that of the last command
   else
     rm -rf --one-file-system "$world"
   fi
+  [[ -z ${netns-} ]] || ip netns delete "$netns" || true
   exit "$code"
 }
 
@@ -108,7 +110,7 @@ machine_enable_startup() {
 machine_boot() { # more arguments of systemd-nspawn
   touch "$world/root/var/log/console"
   (cd "$world" && start nspawn systemd-nspawn -D "$world/root" --register=no --keep-unit -M "standby-$port" \
-    --console=pipe --bind="$world/root/var/log/console:/dev/ttyS0" --resolv-conf=off --timezone=off "$@" -b)
+    --console=pipe --bind="$world/root/var/log/console:/dev/ttyS0" --resolv-conf=off --timezone=off ${netns:+"--network-namespace-path=/run/netns/$netns"} "$@" -b)
   local pid
   read -r pid _ < "$world/nspawn.pid"
   until leader=$(pgrep -P "$pid" | head -n 1) && [[ -n $leader ]] &&
@@ -117,6 +119,13 @@ machine_boot() { # more arguments of systemd-nspawn
     ((SECONDS < 600)) || die "the machine does not answer"
     sleep 0.2
   done
+}
+
+# By its own command. Who has started its nspawn starts it again, as systemd would.
+machine_reboot() { # as machine_boot
+  machine systemctl reboot > /dev/null 2>&1 || true
+  while machine_alive; do sleep 0.1; done
+  machine_boot "$@"
 }
 
 machine_alive() { [[ -n ${world-} ]] && (cd "$world" && alive nspawn); }

@@ -2,7 +2,8 @@
 
     world.py DIR       writes DIR/port when it listens, and DIR/requests, a line for each request
 
-DIR/attributes/KEY     what the machine was given
+DIR/attributes/KEY     what the machine was given; with DIR/faults/attribute-KEY the answer breaks off after a byte
+DIR/id                 the machine's number, without which it has none
 DIR/guest/NS/KEY       what the machine wrote last (PUT), and in KEY.all all of it, a line each; a line in DIR/faults/guest-KEY
                        refuses it with this status, and `hang` never answers
 DIR/mirror/NAME        what is published; with the same NAME in DIR/faults, a line `503 2` answers the first two with 503,
@@ -29,7 +30,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         elif self.headers.get("Metadata-Flavor") != "Google":
             self.answer(403, b"Missing Metadata-Flavor:Google header.\n")
         elif self.path.startswith(PREFIX + "attributes/"):
-            self.file(WORLD / "attributes" / self.path.rsplit("/", 1)[1])
+            name = self.path.rsplit("/", 1)[1]
+            self.file(WORLD / "attributes" / name, cut=(WORLD / "faults" / ("attribute-" + name)).exists())
+        elif self.path == PREFIX + "id":
+            self.file(WORLD / "id")
         else:
             self.answer(404, b"not found\n")
 
@@ -52,6 +56,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
             every.write(value + b"\n")
         return self.answer(200, b"")
 
+    def end_headers(self):
+        self.send_header("Metadata-Flavor", "Google")
+        super().end_headers()
+
     def mirror(self, name):
         fault = WORLD / "faults" / name
         words = fault.read_text().split() if fault.exists() else []
@@ -69,7 +77,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.answer(int(words[0]), b"not now\n")
         return self.file(WORLD / "mirror" / name)
 
-    def file(self, path):
+    def file(self, path, cut=False):
         try:
             content = path.open("rb")
         except OSError:
@@ -78,6 +86,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_response(200)
             self.send_header("Content-Length", str(path.stat().st_size))
             self.end_headers()
+            if cut:
+                self.wfile.write(content.read(1))
+                self.close_connection = True
+                return
             while piece := content.read(1 << 20):
                 self.wfile.write(piece)
 

@@ -13,7 +13,7 @@ use axum::{
     extract::{Path as UrlPath, State},
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
-    routing::put,
+    routing::{get, put},
 };
 use failover::{
     adapters::{clock::SystemClock, metadata::MetadataServer},
@@ -41,6 +41,8 @@ pub enum Mode {
 #[derive(Clone)]
 struct Shared {
     mode: Arc<Mutex<Mode>>,
+    /// What the metadata of a promotion are.
+    promoted: Arc<Mutex<Option<String>>>,
     /// How many requests were begun, and what was taken.
     puts: watch::Sender<(usize, Vec<Bytes>)>,
 }
@@ -60,9 +62,11 @@ impl Drop for Metadata {
 
 impl Metadata {
     pub async fn start() -> Self {
-        let shared = Shared { mode: Arc::default(), puts: watch::Sender::new((0, Vec::new())) };
+        let shared =
+            Shared { mode: Arc::default(), promoted: Arc::default(), puts: watch::Sender::new((0, Vec::new())) };
         let router = Router::new()
             .route("/computeMetadata/v1/instance/guest-attributes/{namespace}/{key}", put(take))
+            .route("/computeMetadata/v1/instance/attributes/failover-promoted", get(promoted))
             .with_state(shared.clone());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
@@ -72,6 +76,11 @@ impl Metadata {
 
     pub fn set(&self, mode: Mode) {
         *self.shared.mode.lock().unwrap() = mode;
+    }
+
+    /// What a promotion has written into its metadata.
+    pub fn promote(&self, settings: Option<&str>) {
+        *self.shared.promoted.lock().unwrap() = settings.map(str::to_owned);
     }
 
     /// How many times it was asked to take a report.
@@ -92,6 +101,13 @@ impl Metadata {
         let mut changes = self.shared.puts.subscribe();
         let waited = tokio::time::timeout(Duration::from_secs(60), changes.wait_for(|(asked, _)| *asked >= times));
         drop(waited.await.expect("it was not asked that often").unwrap());
+    }
+}
+
+async fn promoted(State(shared): State<Shared>) -> Response {
+    match shared.promoted.lock().unwrap().clone() {
+        Some(settings) => ([("metadata-flavor", "Google")], settings).into_response(),
+        None => StatusCode::NOT_FOUND.into_response(),
     }
 }
 

@@ -5,11 +5,13 @@ use failover::{
         Action, AlertRecord, Case, ChainEvidence, Command, Evidence, Incident, IncidentId, InstanceRef, LedgerKey,
         Machine, MachineState, Role, Rung, Span, Stage, Standby, Time, Usd, Validator, ValidatorId, Written,
         alerts::{Alert, AlertState, Fingerprint},
+        ownership::{Grant, Session, SignedGrant},
         stamped,
     },
-    ports::{FindingState, Ledger as _, Observed, OwnershipView, Unpromoted},
+    ports::{FindingState, Ledger as _, Observed, Unpromoted},
     records,
     runtime::{
+        grants::{self, GrantRules},
         identity,
         journal::Entry,
         lease::{LeaseHolder, LeaseRecord},
@@ -90,13 +92,15 @@ async fn every_kind() -> Vec<(String, Vec<u8>)> {
     ledger.set(&journal, records::encode(&journal, &entry));
     ledger.set(&alert_key, records::encode(&alert_key, &alert));
     ledger.set(&chain, records::encode(&chain, &ChainEvidence::default()));
+    let session = LedgerKey::session(&eth());
+    ledger.set(&session, records::encode(&session, &Session::free(7, Uuid::nil())));
     // Of the key of the last request only whether it has changed counts.
     let read = ledger.dump().into_iter().filter(|(key, _)| *key != *LedgerKey::LAST_REQUEST);
     let all: Vec<_> = read.map(|(key, text)| (key, text.into_bytes())).collect();
-    assert_eq!(all.len(), 7, "one of each kind: {all:?}");
+    assert_eq!(all.len(), 8, "one of each kind: {all:?}");
     let configured = [eth()];
-    let verified = verify::verify(&ledger, &configured, Time::now(), |_| {}).await.unwrap();
-    assert!(verified.findings.is_empty() && verified.records == 8, "{verified:#?}");
+    let verified = verify::verify(&ledger, &configured, &GrantRules::default(), Time::now(), |_| {}).await.unwrap();
+    assert!(verified.findings.is_empty() && verified.records == 9, "{verified:#?}");
     all
 }
 
@@ -134,9 +138,9 @@ async fn a_record_under_a_key_with_a_flipped_bit_is_never_believed() {
     }
 }
 
-/// Only humans write who may sign, without a checksum: whatever a flipped bit makes of it, the machine is not deleted.
-#[test]
-fn a_flipped_bit_in_an_owner_record_frees_no_machine() {
+/// A grant has no checksum but its signature: whatever a flipped bit makes of it, the machine is not deleted.
+#[tokio::test]
+async fn a_flipped_bit_in_a_grant_frees_no_machine() {
     let machine = Machine {
         instance: instance(),
         validator: "eth-0".into(),
@@ -149,14 +153,32 @@ fn a_flipped_bit_in_an_owner_record_frees_no_machine() {
         created_at: None,
     };
     let seen = Observed { machine, written: Written::Nothing };
-    let is_free = |owner: &[u8]| {
-        let view = OwnershipView { owner: Some(owner), session: None };
-        Unpromoted::check(&seen, &eth(), incident(), view).is_ok()
+    let signatures = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/signatures/");
+    let read = |name: &str| std::fs::read_to_string(format!("{signatures}{name}")).unwrap();
+    let grant: Grant = serde_json::from_str(&read("grant.json")).unwrap();
+    let rules = GrantRules {
+        allowed_signers: Some(format!("{signatures}allowed_signers").into()),
+        allow_untouched: false,
+        chains: [(eth(), grant.chain.clone())].into(),
     };
-    assert!(is_free(br#"{"v":1,"place":"home","number":7}"#));
-    for damaged in flipped(br#"{"v":1,"place":"cloud","number":8,"instance":"42","boot":"b"}"#) {
-        assert!(!is_free(&damaged), "{}", String::from_utf8_lossy(&damaged));
+    let ledger = MemoryLedger::default();
+    let session = LedgerKey::session(&eth());
+    ledger.set(&session, records::encode(&session, &Session::free(grant.number, Uuid::nil())));
+    let bytes = SignedGrant { grant, signature: read("ed25519.sig") }.bytes();
+    let is_free = async |bytes: &[u8]| {
+        ledger.set(&LedgerKey::owner(&eth()), bytes);
+        let view = grants::view(&ledger, &rules, &eth()).await.unwrap();
+        Unpromoted::check(&seen, &eth(), incident(), &view).is_ok()
+    };
+    assert!(is_free(&bytes).await);
+    let mut free = 0;
+    for damaged in flipped(&bytes) {
+        // What JSON takes for the same words in another form is the same grant.
+        let is_same = SignedGrant::parse(&damaged).is_ok_and(|signed| signed.bytes() == bytes);
+        assert_eq!(is_free(&damaged).await, is_same, "{}", String::from_utf8_lossy(&damaged));
+        free += usize::from(is_same);
     }
+    assert!(free < 8, "{free}");
 }
 
 #[tokio::test]
@@ -185,7 +207,7 @@ async fn what_contradicts_its_key_or_another_record_is_found_and_nothing_is_writ
     ledger.set("checks/00000000-0000-0000-0000-000000000000", "{\"v\":2}");
     let before = (ledger.dump(), ledger.puts());
     let configured = [eth(), ValidatorId::new("eth-1").unwrap()];
-    let verified = verify::verify(&ledger, &configured, Time::now(), |_| {}).await.unwrap();
+    let verified = verify::verify(&ledger, &configured, &GrantRules::default(), Time::now(), |_| {}).await.unwrap();
     let said: Vec<String> =
         verified.findings.iter().map(|finding| format!("{}: {}", finding.subject, finding.detail)).collect();
     for wanted in [
@@ -214,7 +236,8 @@ async fn every_record_of_a_large_ledger_is_looked_at() {
         ledger.set(&format!("unknown/{number:04}"), "x");
     }
     let seen = std::cell::Cell::new(0);
-    let verified = verify::verify(&ledger, &[], Time::now(), |records| seen.set(records)).await.unwrap();
+    let verified =
+        verify::verify(&ledger, &[], &GrantRules::default(), Time::now(), |records| seen.set(records)).await.unwrap();
     assert_eq!((verified.records, seen.get(), verified.findings.len(), verified.more), (1234, 1234, 200, 1034));
     assert!(ledger.get("unknown/0000").await.unwrap().is_some());
 }

@@ -141,7 +141,7 @@ async fn a_bit_flipped_in_a_bucket_while_it_runs_is_reported_and_nothing_is_dele
         endpoint: Some(stage.bucket.as_ref().unwrap().url().parse().unwrap()),
         bucket: "ledger".into(),
         prefix: String::new(),
-        credentials: anonymous::Builder::new().build(),
+        login: std::sync::Arc::new(anonymous::Builder::new().build()),
         timeout: Duration::from_secs(5),
     })
     .unwrap();
@@ -171,7 +171,7 @@ async fn requests_alerts_evidence_and_the_journal_are_reported_and_each_remedy_h
     stage
         .until("the chain was written down", PATIENCE, |_| {
             let count = "SELECT count(*) FROM records WHERE key LIKE 'chain/%'";
-            open(&stage).query_row(count, [], |row| row.get::<_, i64>(0)).unwrap() == 1
+            open(&stage).query_row(count, [], |row| row.get::<_, i64>(0)).unwrap() == 2
         })
         .await
         .unwrap();

@@ -64,7 +64,9 @@ fn a_gate_of_an_earlier_run_stays_trusted_and_an_earlier_watcher_does_not() {
 
 #[test]
 fn a_gate_without_a_validator_or_with_the_watchers_own_account_is_refused() {
-    let wrong: [&[&str]; 6] = [
+    let wrong: [&[&str]; 8] = [
+        &["--gate", "failover-watcher", "--validator", "eth-0"],
+        &["--gate", "failover-gate-with-a-name-too-long", "--validator", "eth-0"],
         &["--gate", "eth:gate"],
         &["--validator", "eth-0"],
         &["--gate", "eth:gate", "--validator", "eth-0", "--gate", "b:c"],
@@ -131,4 +133,132 @@ fn taking_away_takes_what_watcher_and_gates_may_do_with_a_ledger_that_stays() {
     assert_eq!(sorted, wanted, "yours stays: {removed:#?}");
     let gone = run("teardown.sh", "absent", "", &[]);
     assert_eq!((gone.status, gone.changes()), (0, Vec::new()), "{}", gone.err);
+}
+
+#[test]
+fn a_gate_in_no_cluster_has_an_account_of_its_own_and_the_same_rights() {
+    let gate = ["--gate", "failover-gate-eth-0", "--validator", "eth-0"];
+    let ran = setup("absent", &gate);
+    assert_eq!(ran.status, 0, "{}", ran.err);
+    let account = "failover-gate-eth-0@my-failover.iam.gserviceaccount.com";
+    let on =
+        format!("storage buckets add-iam-policy-binding gs://my-failover-failover --member serviceAccount:{account}");
+    let session = "resource.name == \"projects/_/buckets/my-failover-failover/objects/home/sessions/eth-0\"";
+    let its: Vec<_> = ran.changes().into_iter().filter(|call| call.contains("failover-gate-eth-0")).collect();
+    assert_eq!(
+        its,
+        [
+            "iam service-accounts create failover-gate-eth-0 --project my-failover --display-name failover gate"
+                .to_owned(),
+            format!("{on} --role roles/storage.objectViewer --condition None --format none"),
+            format!(
+                "{on} --role roles/storage.objectUser --condition title=session-of-eth-0,expression={session} --format none"
+            ),
+        ]
+    );
+    // The cluster's tokens are not trusted for it, and it needs no cluster.
+    let provider = ran.one("iam workload-identity-pools providers create-oidc").join(" ");
+    assert!(provider.contains("assertion.sub == 'system:serviceaccount:failover:failover'"), "{provider}");
+    assert!(!ran.out.contains("For each gate"), "{}", ran.out);
+    assert_eq!(setup("absent", &[&gate[..], &["--no-federation"]].concat()).status, 0);
+    let there = setup("present", &gate);
+    assert!(there.changes().iter().all(|call| !call.contains("service-accounts create")), "{:?}", there.changes());
+
+    let policy = format!(
+        "roles/storage.objectViewer\tserviceAccount:{account}\nroles/storage.objectUser\tserviceAccount:{account}\n"
+    );
+    for (options, bindings) in [(&[][..], 2), (&["--delete-ledger"], 0)] {
+        let ran = run_among("teardown.sh", "present", &[("policy", &policy)], options);
+        assert_eq!(ran.status, 0, "{}", ran.err);
+        let its: Vec<_> = ran.changes().into_iter().filter(|call| call.contains(account)).collect();
+        assert_eq!(its.len(), bindings + 1, "{its:#?}");
+        assert_eq!(its[bindings], format!("iam service-accounts delete {account} --project my-failover --quiet"));
+    }
+}
+
+/// Who may write what is the union of all bindings: one that an earlier version left makes the narrower one worth nothing.
+#[test]
+fn what_an_earlier_version_allowed_the_watcher_is_taken_away_once_the_new_is_there() {
+    let watcher = "serviceAccount:failover-watcher@my-failover.iam.gserviceaccount.com";
+    let role = "projects/my-failover/roles/failoverWatcher";
+    let object =
+        |name: &str| format!(r#"!resource.name.startsWith("projects/_/buckets/my-failover-failover/objects/{name}")"#);
+    let earlier = object("home/owners/");
+    let machines = r#"resource.type != "compute.googleapis.com/Instance" || resource.name.extract("/instances/{name}").startsWith("fo-")"#;
+    // What the present version binds, as it says itself.
+    let fresh = setup("absent", &[]);
+    let now = |start: &str| {
+        let call = fresh.one(start);
+        let condition = &call[call.iter().position(|word| word == "--condition").unwrap() + 1];
+        condition.split_once(",expression=").unwrap().1.to_owned()
+    };
+    let own = now(&format!("projects add-iam-policy-binding my-failover --member {watcher} --role {role} "));
+    let on_bucket = fresh.changes().into_iter().find(|call| call.contains("what-a-watcher-writes")).unwrap();
+    let written = on_bucket.split_once(",expression=").unwrap().1.split(" --format").next().unwrap().to_owned();
+    let within_another = written.replace("/objects/home/", "/objects/office/");
+    let of_another = |title: &str| title.replace("-in-home", "-in-office");
+    let title = "what-a-watcher-writes-in-home";
+    let all_but = ["owners", "sessions"].map(|folder| object(&format!("home/{folder}/"))).join(" && ");
+    let all_but_anothers = all_but.replace("/objects/home/", "/objects/home/two/");
+    let user = "roles/storage.objectUser";
+    let policy = [
+        format!("{role}\t{watcher}\town-machines\t{machines}"),
+        format!("{role}\t{watcher}\town-machines\t{own}"),
+        format!("{user}\t{watcher}\tall-but-owners\t{earlier}"),
+        format!("{user}\t{watcher}\twhat-a-watcher-writes\t{all_but}"),
+        format!("{user}\t{watcher}\t{title}\t{earlier}"),
+        format!("{user}\t{watcher}\t{title}\t{written}"),
+        // Another site's, which shares the bucket.
+        format!("{user}\t{watcher}\t{}\t{within_another}", of_another(title)),
+        format!("{user}\t{watcher}\twhat-a-watcher-writes\t{all_but_anothers}"),
+        // Not ours, or not the watcher's.
+        format!("{user}\t{watcher}\tby-hand\t{earlier}"),
+        format!("{user}\tuser:me@example.org"),
+        format!("{user}\t{POOL}/subject/system:serviceaccount:eth:gate\tall-but-owners\t{earlier}"),
+        format!("roles/storage.objectViewer\t{watcher}"),
+    ];
+    let options = ["--operator", "user:me@example.org", "--no-federation"];
+    let ran = run_among("setup.sh", "present", &[("policy", &format!("{}\n", policy.join("\n")))], &options);
+    assert_eq!(ran.status, 0, "{}", ran.err);
+    let changes = ran.changes();
+    let removed: Vec<_> = changes.iter().filter(|call| call.contains(" remove-iam-policy-binding ")).collect();
+    let removal = |on: &str, role: &str, title: &str, expression: &str| {
+        format!("{on} --member {watcher} --role {role} --condition title={title},expression={expression} --format none")
+    };
+    let bucket = "storage buckets remove-iam-policy-binding gs://my-failover-failover";
+    assert_eq!(
+        removed,
+        [
+            &removal("projects remove-iam-policy-binding my-failover", role, "own-machines", machines),
+            &removal(bucket, user, "all-but-owners", &earlier),
+            &removal(bucket, user, "what-a-watcher-writes", &all_but),
+            &removal(bucket, user, title, &earlier),
+        ]
+    );
+    let at = |part: &str| changes.iter().position(|call| call.contains(part)).unwrap();
+    assert!(at("add-iam-policy-binding my-failover") < at("remove-iam-policy-binding my-failover"));
+    assert!(at("title=what-a-watcher-writes-in-home") < at("title=all-but-owners"), "the watcher is never without");
+    // One that only says what it is not for opens this site's folders as well, and is the other site's to narrow.
+    assert_eq!(ran.err.matches("WARNING: 'what-a-watcher-writes' of another prefix").count(), 1, "{}", ran.err);
+}
+
+#[test]
+fn an_operator_writes_all_of_the_ledger() {
+    let ran = setup("absent", &[]);
+    let all: Vec<_> =
+        ran.changes().into_iter().filter(|call| call.contains("gs://") && call.contains("user:me")).collect();
+    let on = "storage buckets add-iam-policy-binding gs://my-failover-failover --member user:me@example.org";
+    assert_eq!(all, [format!("{on} --role roles/storage.objectUser --condition None --format none")]);
+}
+
+#[test]
+fn what_a_gate_needs_to_be_configured_is_printed_for_it() {
+    let ran = setup("absent", &GATES);
+    let audience = "//iam.googleapis.com/projects/123456789/locations/global/workloadIdentityPools/failover-home/providers/cluster";
+    assert!(
+        ran.out.contains(&format!("# {audience}\n")) && ran.out.contains("gs://my-failover-failover/home,"),
+        "{}",
+        ran.out
+    );
+    assert!(!setup("absent", &[]).out.contains("gs://"));
 }

@@ -30,9 +30,13 @@ async fn under_on_delete_a_template_that_worked_is_proven_and_a_dead_disk_is_dow
 
 #[tokio::test]
 async fn a_template_that_never_worked_is_a_question_until_it_is_a_day_old() {
-    for (changed, verdict, held) in
-        [(now(), Verdict::Unknown, true), ("2026-01-01T00:00:00Z".into(), Verdict::Down, false)]
-    {
+    let old = || "2026-01-01T00:00:00Z".to_owned();
+    for (changed, made, verdict, held) in [
+        (now(), now(), Verdict::Unknown, true),
+        (old(), now(), Verdict::Down, false),
+        // Another field of the set was written today.
+        (now(), old(), Verdict::Down, false),
+    ] {
         let api = cluster().await;
         api.change("statefulsets", "eth", "vc", |set| {
             set["status"]["updateRevision"] = "vc-r2".into();
@@ -41,8 +45,35 @@ async fn a_template_that_never_worked_is_a_question_until_it_is_a_day_old() {
         });
         api.change("pods", "eth", "vc-0", |pod| {
             pod["metadata"]["labels"]["controller-revision-hash"] = "vc-r2".into();
+            pod["metadata"]["creationTimestamp"] = made.into();
         });
         crash(&api);
+        let mut watching = Watching::validator(&api).await;
+        let crashes = |seen: &KubeObservation| seen.reading.why.contains("crashes again and again");
+        let seen = watching.passing(&[Verdict::Unknown], crashes).await;
+        assert_eq!((seen.reading.verdict, seen.hold.is_some()), (verdict, held), "{}", seen.reading.why);
+    }
+}
+
+/// It worked before we came: the kubelet's note of its readiness has turned since.
+#[tokio::test]
+async fn under_on_delete_a_watcher_that_starts_later_sees_that_the_template_worked() {
+    for (turned, verdict, held) in
+        [("2026-11-21T09:00:00Z", Verdict::Down, false), ("2026-11-21T06:00:00Z", Verdict::Unknown, true)]
+    {
+        let api = cluster().await;
+        api.change("statefulsets", "eth", "vc", |set| {
+            set["spec"]["updateStrategy"] = json!({"type": "OnDelete"});
+            set["status"]["updateRevision"] = "vc-r2".into();
+        });
+        crash(&api);
+        api.change("pods", "eth", "vc-0", |pod| {
+            pod["metadata"]["labels"]["controller-revision-hash"] = "vc-r2".into();
+            pod["metadata"]["creationTimestamp"] = now().into();
+            pod["status"]["startTime"] = "2026-11-21T06:00:00Z".into();
+            pod["status"]["conditions"] = json!([{"type": "Ready", "status": "False", "lastTransitionTime": turned}]);
+            pod["status"]["containerStatuses"][0]["restartCount"] = 6.into();
+        });
         let mut watching = Watching::validator(&api).await;
         let crashes = |seen: &KubeObservation| seen.reading.why.contains("crashes again and again");
         let seen = watching.passing(&[Verdict::Unknown], crashes).await;
@@ -99,6 +130,7 @@ async fn a_drain_that_nobody_saw_is_a_question_whatever_taints_other_nodes_have(
     api.put("nodes", plane);
     let mut pod = objects::pod("eth", "vc", "attic");
     pod["spec"].as_object_mut().unwrap().remove("nodeName");
+    pod["metadata"]["creationTimestamp"] = now().into();
     // As the scheduler of 1.36 says it: no taint has a name any more.
     let said = "0/2 nodes are available: 1 node(s) had untolerated taint(s), 1 node(s) were unschedulable.";
     pod["status"] = json!({"phase": "Pending", "conditions": [

@@ -4,6 +4,8 @@ use failover::domain::{
     ChainHealth, ChainView, Command, Event, Evidence, IncidentId, Interval, KeyStates, Listed, Maintenance, Mode,
     Owner, PublicKey, REQUEST_LIFETIME, Reading, Request, Source, Span, Time, TimeExt, ValidatorId, Verdict,
 };
+use failover::simulate::GateSays;
+use strum::IntoEnumIterator as _;
 
 use super::{
     model::Model,
@@ -46,6 +48,12 @@ impl Model {
                 let words = if *seen { "\"it was scaled to zero\" fresh=1h" } else { "none" };
                 self.say(&format!("maintenance {id} {words}"));
                 self.happen(Event::MaintenanceSeen(id, maintenance));
+            }
+            Op::Gate(of, says) => {
+                let id = self.of(*of);
+                let says = GateSays::iter().nth(usize::from(*says)).unwrap();
+                self.say(&format!("gate {id} {} fresh=1h", <&str>::from(says)));
+                self.happen(Event::GateSeen(id, says.sight(Span::from_hours(1), self.now)));
             }
             Op::Owner(of, owner) => {
                 let id = self.of(*of);

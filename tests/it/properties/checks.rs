@@ -278,7 +278,7 @@ pub fn stage(record: &Validator) -> Option<&Stage> {
 
 /// A human has been asked, or holds the keys: automation deletes nothing.
 pub fn is_a_humans(record: &Validator) -> bool {
-    record.owner.may_be_cloud() || record.attention().is_some_and(Attention::is_latched)
+    record.is_taken() || record.attention().is_some_and(Attention::is_latched)
 }
 
 /// The next notice was made due at once, as [`Time::MIN`] says even after many steps of the clock.

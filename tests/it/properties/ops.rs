@@ -22,6 +22,7 @@ pub enum Op {
     },
     ChainStuck(bool),
     Maintenance(u8, bool),
+    Gate(u8, u8),
     Owner(u8, u8),
     Ask(u8, Asked),
     /// The last request a second time.
@@ -239,6 +240,7 @@ pub fn op() -> impl Strategy<Value = Op> {
         }),
         1 => proptest::bool::weighted(0.2).prop_map(Op::ChainStuck),
         1 => (of(), proptest::bool::weighted(0.3)).prop_map(|(v, seen)| Op::Maintenance(v, seen)),
+        1 => (of(), 0u8..6).prop_map(|(v, says)| Op::Gate(v, says)),
         1 => (of(), 0u8..8).prop_map(|(v, owner)| Op::Owner(v, owner)),
         2 => (of(), proptest::bool::weighted(0.8)).prop_map(|(v, ours)| Op::List(v, ours)),
         3 => (of(), asked()).prop_map(|(v, asked)| Op::Ask(v, asked)),

@@ -141,7 +141,16 @@ async fn a_machine_that_has_spoken_is_not_given_up_however_late_that_is_seen() {
     let (call_timeout, action_timeout) = (Duration::from_secs(5), Duration::from_secs(20));
     let fresh_every = Duration::from_millis(5);
     let (cloud, identity) = (Arc::new(rig.gce), uuid::Uuid::nil());
-    let executor = Executor { cloud, ledger, identity, lease, call_timeout, action_timeout, fresh_every };
+    let executor = Executor {
+        cloud,
+        ledger,
+        grants: Default::default(),
+        identity,
+        lease,
+        call_timeout,
+        action_timeout,
+        fresh_every,
+    };
     let id = ActionId { incident: incident(), step: Step::Delete, attempt: 1 };
     let give_up = Action::Abandon(instance.clone());
 
@@ -184,7 +193,16 @@ async fn a_machine_that_no_incident_claims_is_deleted_only_if_its_report_moves_o
     let (call_timeout, action_timeout) = (Duration::from_secs(5), Duration::from_secs(20));
     let fresh_every = Duration::from_millis(20);
     let (cloud, identity) = (Arc::new(rig.gce), uuid::Uuid::nil());
-    let executor = Executor { cloud, ledger, identity, lease, call_timeout, action_timeout, fresh_every };
+    let executor = Executor {
+        cloud,
+        ledger,
+        grants: Default::default(),
+        identity,
+        lease,
+        call_timeout,
+        action_timeout,
+        fresh_every,
+    };
     let id = ActionId { incident: incident(), step: Step::Reclaim, attempt: 1 };
     let reclaim = Action::Reclaim(instance.clone());
     let report = |counter| Report { incident: incident().to_string(), counter, ..Report::default() };

@@ -193,6 +193,16 @@ pub(super) const RULES: &[(&str, Off)] = &[
         }),
     ),
     (
+        "a_place_that_alone_refuses_is_named_in_a_mail",
+        // Taken for what nobody has to mend.
+        Off::Event(|event| {
+            outcome(event, |outcome| match outcome {
+                Outcome::Created(CreateOutcome::RefusedHere(said)) => Outcome::Created(CreateOutcome::OutOfStock(said)),
+                other => other,
+            })
+        }),
+    ),
+    (
         "a_zone_that_does_not_answer_stops_nothing_elsewhere",
         Off::Event(|event| {
             outcome(event, |outcome| match outcome {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use failover::ports::{Expect, Ledger, LedgerError, PutError, Stored, Version};
+use failover::ports::{Barred, Expect, Ledger, LedgerError, PutError, Stored, Version};
 
 /// What the next put does instead of simply succeeding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +31,7 @@ struct State {
     gets: usize,
     /// After how many more reads they fail; `None` for never.
     reads_left: Option<usize>,
+    refuses: bool,
 }
 
 /// See the module.
@@ -46,6 +47,11 @@ impl MemoryLedger {
     /// From now on reads fail, or do not.
     pub fn fail_reads(&self, fail: bool) {
         self.state().reads_left = fail.then_some(0);
+    }
+
+    /// From now on reads are refused, or are not.
+    pub fn refuse_reads(&self, refuse: bool) {
+        self.state().refuses = refuse;
     }
 
     /// So many reads succeed from now on, and the others fail.
@@ -108,6 +114,9 @@ impl State {
 
     fn readable(&mut self) -> Result<(), LedgerError> {
         self.gets += 1;
+        if self.refuses {
+            return Err(LedgerError::Refused(Barred::Login, "scripted".into()));
+        }
         match &mut self.reads_left {
             None => Ok(()),
             Some(0) => Err(LedgerError::Unavailable("scripted".into())),

@@ -15,13 +15,15 @@ pub struct Source {
     pub lines: usize,
     /// Without comments and the contents of strings, and up to the file's own tests.
     code: String,
+    /// With everything.
+    pub text: String,
 }
 
 impl Source {
     pub fn new(name: &str, text: &str) -> Self {
         let mut code = paths::blank(text);
         code.truncate(code.find("\n#[cfg(test)]\nmod tests {").unwrap_or(code.len()));
-        Self { name: name.to_owned(), lines: text.lines().count(), code }
+        Self { name: name.to_owned(), lines: text.lines().count(), code, text: text.to_owned() }
     }
 
     /// A file of nothing but tests. It may compare with whatever it likes.

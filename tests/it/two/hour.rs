@@ -88,7 +88,7 @@ fn ledger(store: &FakeObjectStore) -> LedgerGcs {
         endpoint: Some(store.url().parse().unwrap()),
         bucket: "ledger".into(),
         prefix: String::new(),
-        credentials: anonymous::Builder::new().build(),
+        login: std::sync::Arc::new(anonymous::Builder::new().build()),
         timeout: 10 * SECOND,
     })
     .unwrap()

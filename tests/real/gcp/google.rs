@@ -78,6 +78,17 @@ impl Google {
         all
     }
 
+    /// One more binding, under a condition, on what ends so.
+    pub fn bind(&self, end: &str, role: &str, member: &str, title: &str, expression: &str) {
+        let mut kept = self.kept.lock().unwrap();
+        let policy = kept.policies.iter_mut().find(|(path, _)| path.ends_with(end)).map(|(_, policy)| policy).unwrap();
+        let condition = json!({"title": title, "expression": expression});
+        policy["bindings"]
+            .as_array_mut()
+            .unwrap()
+            .push(json!({"role": role, "members": [member], "condition": condition}));
+    }
+
     /// What was changed since this was asked last.
     pub fn changes(&self) -> Vec<String> {
         std::mem::take(&mut self.kept.lock().unwrap().changes)
