@@ -4,9 +4,11 @@
 dry_run=0
 network=failover
 tag=failover-p2p
+# Of a machine that is promoted, and nothing else has it.
+ssh_tag=failover-ssh
 pool=failover-home
 provider=cluster
-services=(compute iam iamcredentials sts storage cloudresourcemanager)
+services=(compute iam iamcredentials sts storage cloudresourcemanager iap oslogin)
 services=("${services[@]/%/.googleapis.com}")
 # How long to wait between tries of what a new identity needs some seconds for.
 pause=${FAILOVER_PAUSE:-5}

@@ -6,16 +6,17 @@
 #   setup.sh --project ID --operator user:you@example.org [options]
 #
 #   --project ID             the project; one that holds nothing else
-#   --operator MEMBER        who may keep a standby, `user:…` or `group:…`; may be given several times
+#   --operator MEMBER        who may keep and promote a standby, `user:…` or `group:…`; may be given several times
 #   --billing-account ID     make the project if it is not there, and pay for it from this account
 #   --regions A,B            the regions of the ladder (us-central1)
 #   --bucket NAME            the ledger's bucket (ID-failover)
 #   --bucket-region REGION   where the bucket is: never the ladder's first region (its second, or one beside it)
-#   --prefix NAME            `ledger.gcs.prefix` of the configuration (home)
+#   --prefix NAME            `ledger.gcs.prefix` of the configuration (home); sites that share a bucket have one each
 #   --p2p PORTS              what the firewall lets in to a standby (tcp:30303,udp:30303,tcp:9000,udp:9000)
 #   --service-account NS:SA  the service account of failover in the home cluster (failover:failover)
 #   --gate NS:SA             the service account of a gate in the home cluster; each --validator after it names whose session
 #   --validator NAME         it may write. May be given several times; gates of an earlier run stay trusted
+#   --gate failover-gate-X   the same for a gate that is in no cluster: a service account of the project is made
 #   --jwks FILE --issuer URL the cluster's public keys and issuer; without them kubectl is asked
 #   --no-federation          no identity for a cluster: the watcher runs elsewhere
 #   --deny                   also the deny policy for machines tagged as promoted; needs an organisation
@@ -66,6 +67,7 @@ federate() {
   fi
   for subject in "${gates[@]/#/system:serviceaccount:}" $known; do
     subject=${subject%% *}
+    [[ $subject == system:serviceaccount:*:* ]] || continue # one that is in no cluster
     [[ " ${subjects[*]} " == *" $subject "* ]] || subjects+=("$subject")
   done
   trusted="assertion.sub == '${subjects[0]}'"
@@ -83,8 +85,12 @@ federate() {
     --member "$(principal "$account")"
 }
 
-# The cluster's service account NS:SA, as Google calls it.
+# The cluster's service account NS:SA, or the project's own, as Google calls it.
 principal() {
+  if [[ $1 != *:* ]]; then
+    echo "serviceAccount:$1@$project.iam.gserviceaccount.com"
+    return
+  fi
   echo "principal://iam.googleapis.com/projects/$project_number/locations/global/workloadIdentityPools/$pool/subject/system:serviceaccount:$1"
 }
 
@@ -94,6 +100,31 @@ on_ledger() {
   [[ -z ${3-} ]] || condition="title=$3,expression=$4"
   again storage buckets add-iam-policy-binding "gs://$bucket" --member "$1" --role "roles/storage.$2" \
     --condition "$condition" --format none
+}
+
+# Takes from the watcher what an earlier version of this script has given it: bindings with a title of ours and another
+# condition than now. Bindings add up, so a wider one that stays makes the narrower one worth nothing. The present one is
+# added before, so that the watcher is never without. Bindings with other titles are somebody else's, and stay, and so do
+# those of another prefix.
+withdraw() { # what it is on, as gcloud's words; role, the condition now, titles that are ours; those that name no prefix
+  local words=$1 on=$2 role=$3 now=$4 titles=" $5 " old=" ${6-} " policy its_role member title condition
+  ((!dry_run)) || return 0
+  read -ra words <<< "$words"
+  policy=$(gcloud "${words[@]}" get-iam-policy "$on" --flatten 'bindings[].members' \
+    --format 'value(bindings.role,bindings.members,bindings.condition.title,bindings.condition.expression)') ||
+    fail "who may do what with $on cannot be seen, so a binding of an earlier version may be left"
+  while IFS=$'\t' read -r its_role member title condition; do
+    [[ $its_role == "$role" && $member == "serviceAccount:$watcher" ]] || continue
+    [[ -n $title && $condition != "$now" ]] || continue
+    if [[ $old == *" $title "* && $condition != *"$(object owners/)"* ]]; then
+      step "WARNING: '$title' of another prefix lets the watcher write all of this one: run this again with that --prefix"
+      continue
+    fi
+    [[ "$titles$old" == *" $title "* ]] || continue
+    # What reads the input of this loop ends it.
+    run "${words[@]}" remove-iam-policy-binding "$on" --member "$member" --role "$role" \
+      --condition "title=$title,expression=$condition" --format none < /dev/null
+  done <<< "$policy"
 }
 
 # The name by which a condition knows an object, or the beginning of it.
@@ -134,6 +165,10 @@ configuration() {
   local credentials=application_default
   if ((federation)); then
     credentials='{key_file: /etc/failover/google.json}'
+    [[ ${gates[*]} != *:* ]] || cat << END
+# For each gate (docs/gate.md): its ledger is gs://$bucket${prefix:+/$prefix}, and \`audience\` in its two files is
+# //iam.googleapis.com/projects/$project_number/locations/global/workloadIdentityPools/$pool/providers/$provider
+END
     cat << END
 workloadIdentity:
   audience: //iam.googleapis.com/projects/$project_number/locations/global/workloadIdentityPools/$pool/providers/$provider
@@ -215,10 +250,10 @@ for operator in "${operators[@]}"; do
     "--operator takes user:… or group:…: a human keeps a standby, never an identity that a program holds"
 done
 for gate in "${gates[@]}"; do
-  matches "$gate" '[a-z0-9-]+:[a-z0-9.-]+( [a-z]([a-z0-9-]*[a-z0-9])?)+' \
-    "--gate takes NAMESPACE:NAME, and after it at least one --validator NAME"
+  matches "$gate" '([a-z0-9-]+:[a-z0-9.-]+|failover-gate[a-z0-9-]{0,16}[a-z0-9])( [a-z]([a-z0-9-]*[a-z0-9])?)+' \
+    "--gate takes NAMESPACE:NAME, or failover-gate-NAME (30 letters at most), and after it at least one --validator NAME"
   [[ ${gate%% *} != "$account" ]] || usage "--gate ${gate%% *} is the watcher's own: a gate has an identity of its own"
-  ((federation)) || usage "--gate needs the cluster's identity, which --no-federation leaves out"
+  [[ $gate != *:* ]] || ((federation)) || usage "--gate ${gate%% *} needs the cluster's identity, which --no-federation leaves out"
 done
 if ((federation)); then
   [[ -n $jwks && -n $issuer || -z $jwks$issuer ]] || usage "--jwks and --issuer go together"
@@ -257,8 +292,17 @@ else
     --action ALLOW --rules "$p2p"
 fi
 
-step "the two roles: the watcher creates and deletes keyless machines, you keep one"
-for role in watcher operator; do
+# A promoted machine is logged in to through Google's proxy, which asks who comes: Google's documented range, and no other.
+firewall=(--project "$project" --source-ranges 35.235.240.0/20 --target-tags "$ssh_tag")
+if there compute firewall-rules describe "$network-ssh-iap" --project "$project"; then
+  run compute firewall-rules update "$network-ssh-iap" "${firewall[@]}" --rules tcp:22
+else
+  run compute firewall-rules create "$network-ssh-iap" "${firewall[@]}" --network "$network" --direction INGRESS \
+    --action ALLOW --rules tcp:22
+fi
+
+step "the roles: the watcher creates and deletes keyless machines and reads those that you keep or promote"
+for role in watcher reader operator; do
   id=failover${role^}
   case $(field deleted iam roles describe "$id" --project "$project") in
     absent) run iam roles create "$id" --project "$project" --file "$here/roles/$role.yaml" --quiet ;;
@@ -281,9 +325,21 @@ own='(resource.type != "compute.googleapis.com/Instance" || resource.name.extrac
 own+=' && (resource.type != "compute.googleapis.com/Disk" || resource.name.extract("/disks/{name}").startsWith("fo-"))'
 again projects add-iam-policy-binding "$project" --member "serviceAccount:$watcher" \
   --role "projects/$project/roles/failoverWatcher" --condition "title=own-machines,expression=$own" --format none
+withdraw projects "$project" "projects/$project/roles/failoverWatcher" "$own" own-machines
+# A promotion renames its machine. From then on the watcher reads it, and can neither delete nor change it.
+# shellcheck disable=SC2016
+kept='resource.type == "compute.googleapis.com/Instance" && resource.name.extract("/instances/{name}").startsWith("kept-")'
+again projects add-iam-policy-binding "$project" --member "serviceAccount:$watcher" \
+  --role "projects/$project/roles/failoverReader" --condition "title=kept-machines,expression=$kept" --format none
+withdraw projects "$project" "projects/$project/roles/failoverReader" "$kept" kept-machines
 for operator in "${operators[@]}"; do
   run projects add-iam-policy-binding "$project" --member "$operator" \
     --role "projects/$project/roles/failoverOperator" --condition None --format none
+  # Ssh to a promoted machine: through the proxy, and there as root.
+  run projects add-iam-policy-binding "$project" --member "$operator" --role roles/iap.tunnelResourceAccessor \
+    --condition "title=ssh-alone,expression=destination.port == 22" --format none
+  run projects add-iam-policy-binding "$project" --member "$operator" --role roles/compute.osAdminLogin \
+    --condition None --format none
 done
 
 step "the bucket of the ledger: what is overwritten or deleted can be had back for 30 days"
@@ -301,12 +357,17 @@ run storage buckets update "gs://$bucket" --project "$project" --uniform-bucket-
 on_ledger "serviceAccount:$watcher" objectViewer
 # Where the bucket is; `failover check` looks.
 on_ledger "serviceAccount:$watcher" legacyBucketReader
-# It reads who owns a validator, who signs and what is promoted, and writes none of it: humans and gates do.
-withheld=''
+# It reads who owns a validator, who signs and what is promoted, and writes none of it: humans and gates do. Bindings add
+# up, so that each says what it is for: one that said only what it is not for would open the folders of another prefix.
+written="resource.name.startsWith($(object ''))"
 for folder in owners sessions promotions; do
-  withheld+="${withheld:+ && }!resource.name.startsWith($(object "$folder/"))"
+  written+=" && !resource.name.startsWith($(object "$folder/"))"
 done
-on_ledger "serviceAccount:$watcher" objectUser what-a-watcher-writes "$withheld"
+title=what-a-watcher-writes-in-${prefix:-all}
+on_ledger "serviceAccount:$watcher" objectUser "$title" "$written"
+withdraw "storage buckets" "gs://$bucket" roles/storage.objectUser "$written" "$title" \
+  "what-a-watcher-writes all-but-owners"
+# All of it: who owns a validator, and each grant before; a session's number; what is being promoted.
 for operator in "${operators[@]}"; do
   on_ledger "$operator" objectUser
 done
@@ -319,6 +380,11 @@ fi
 for gate in "${gates[@]}"; do
   read -r gate validators <<< "$gate"
   step "the gate $gate: it reads the ledger, and writes the session of $validators and nothing else"
+  if [[ $gate != *:* ]]; then
+    account_of_gate=$(principal "$gate")
+    there iam service-accounts describe "${account_of_gate#*:}" --project "$project" ||
+      run iam service-accounts create "$gate" --project "$project" --display-name "failover gate"
+  fi
   # All of it with the right to list: without that, an object that is missing is refused like one that is forbidden.
   on_ledger "$(principal "$gate")" objectViewer
   for validator in $validators; do

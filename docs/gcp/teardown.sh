@@ -67,19 +67,23 @@ if ((deny)); then
 fi
 
 step "what watcher and gates may do with the ledger, if that stays"
-bindings=''
-if ((delete_ledger)); then
-  :
-elif ((dry_run)); then
+bindings='' of_gates=()
+if ((dry_run)); then
   for role in objectViewer legacyBucketReader objectUser; do bindings+="roles/storage.$role"$'\t'"serviceAccount:$watcher"$'\n'; done
 elif there storage buckets describe "gs://$bucket" --project "$project"; then
   bindings=$(gcloud storage buckets get-iam-policy "gs://$bucket" --flatten 'bindings[].members' \
     --format 'value(bindings.role,bindings.members)') || fail "who may do what with gs://$bucket cannot be seen"
 fi
 while read -r role member; do
-  # The watcher, and whatever the home cluster's pool stands for.
-  [[ $member == "serviceAccount:$watcher" || $member == principal*"/workloadIdentityPools/$pool/"* ]] || continue
-  run storage buckets remove-iam-policy-binding "gs://$bucket" --member "$member" --role "$role" --all --format none
+  # The watcher, whatever the home cluster's pool stands for, and gates that are in no cluster.
+  case $member in
+    "serviceAccount:$watcher" | principal*"/workloadIdentityPools/$pool/"*) ;;
+    "serviceAccount:failover-gate"*"@$project.iam.gserviceaccount.com")
+      [[ " ${of_gates[*]} " == *" ${member#*:} "* ]] || of_gates+=("${member#*:}")
+      ;;
+    *) continue ;;
+  esac
+  ((delete_ledger)) || run storage buckets remove-iam-policy-binding "gs://$bucket" --member "$member" --role "$role" --all --format none < /dev/null
 done < <(sort -u <<< "$bindings")
 
 step "the cluster's identity"
@@ -87,14 +91,20 @@ where=(--location global --project "$project")
 remove iam workload-identity-pools describe "$pool" "${where[@]}" -- \
   iam workload-identity-pools delete "$pool" "${where[@]}"
 
-step "the watcher's identity and the roles"
+step "the identities of watcher and gates, and the roles"
+for account in "${of_gates[@]}"; do
+  remove iam service-accounts describe "$account" --project "$project" -- \
+    iam service-accounts delete "$account" --project "$project"
+done
 # Bindings first: a role or an identity that is gone stays in the policy as a line that nobody understands.
 if ((dry_run)) || there iam service-accounts describe "$watcher" --project "$project"; then
-  run projects remove-iam-policy-binding "$project" --member "serviceAccount:$watcher" \
-    --role "projects/$project/roles/failoverWatcher" --all --format none || true
+  for id in failoverWatcher failoverReader; do
+    run projects remove-iam-policy-binding "$project" --member "serviceAccount:$watcher" \
+      --role "projects/$project/roles/$id" --all --format none || true
+  done
   run iam service-accounts delete "$watcher" --project "$project" --quiet
 fi
-for id in failoverWatcher failoverOperator; do
+for id in failoverWatcher failoverReader failoverOperator; do
   case $( ((dry_run)) || field deleted iam roles describe "$id" --project "$project") in
     absent | True) ;;
     unknown) fail "it cannot be seen whether the role $id is there" ;;
@@ -103,8 +113,10 @@ for id in failoverWatcher failoverOperator; do
 done
 
 step "the firewall and the network"
-remove compute firewall-rules describe "$network-p2p" --project "$project" -- \
-  compute firewall-rules delete "$network-p2p" --project "$project"
+for rule in p2p ssh-iap; do
+  remove compute firewall-rules describe "$network-$rule" --project "$project" -- \
+    compute firewall-rules delete "$network-$rule" --project "$project"
+done
 for region in ${regions//,/ }; do
   remove compute networks subnets describe "$network" --project "$project" --region "$region" -- \
     compute networks subnets delete "$network" --project "$project" --region "$region"
