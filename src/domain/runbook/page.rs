@@ -166,14 +166,13 @@ fn code(value: &str, most: usize) -> String {
     format!("`{}`", one_line(value, most).chars().map(plain).filter(|c| *c != '`').collect::<String>())
 }
 
-/// A name as a word of a shell. What is no name, or is longer than one, stays this word in capitals, to be filled in.
+/// A name as a word of a shell. What is no name, or is longer than one when it is quoted, stays this word in capitals, to
+/// be filled in.
 pub(super) fn word(name: &str, most: usize, otherwise: &str) -> String {
-    let fits = (1..=most).contains(&name.len()) && name.chars().all(|c| c.is_ascii_graphic() || c == ' ');
-    if !fits {
-        return otherwise.to_owned();
-    }
     let plain = |c: char| c.is_ascii_alphanumeric() || "_@%+=:,./-".contains(c);
-    name.chars().flat_map(|c| (!plain(c)).then_some('\\').into_iter().chain([c])).collect()
+    let quoted: String = name.chars().flat_map(|c| (!plain(c)).then_some('\\').into_iter().chain([c])).collect();
+    let is_name = !name.is_empty() && name.chars().all(|c| c.is_ascii_graphic() || c == ' ');
+    if is_name && quoted.len() <= most { quoted } else { otherwise.to_owned() }
 }
 
 fn wrap(prose: &str, first: &str, rest: &str, lines: &mut Vec<String>) {
@@ -286,8 +285,8 @@ mod tests {
     #[test]
     fn a_word_that_is_no_name_stays_to_be_filled_in() {
         assert_eq!(word("lighthouse-0.eth", 16, "NAME"), "lighthouse-0.eth");
-        assert_eq!(word("app in (a, b)", 16, "LABELS"), r"app\ in\ \(a,\ b\)");
-        for none in ["", "a\nb", "é", "longer-than-it-may"] {
+        assert_eq!(word("app in (a, b)", 18, "LABELS"), r"app\ in\ \(a,\ b\)");
+        for none in ["", "a\nb", "é", "longer-than-it-may", "quoted (longer)"] {
             assert_eq!(word(none, 16, "NAME"), "NAME");
         }
         assert_eq!(shown("a`b\u{1b}[2K\nc"), "`ab [2K c`");
