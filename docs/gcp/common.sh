@@ -6,6 +6,7 @@ network=failover
 tag=failover-p2p
 # Of a machine that is promoted, and nothing else has it.
 ssh_tag=failover-ssh
+witness_name=failover-witness
 pool=failover-home
 provider=cluster
 services=(compute iam iamcredentials sts storage cloudresourcemanager iap oslogin)

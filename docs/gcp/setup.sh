@@ -18,6 +18,7 @@
 #   --validator NAME         it may write. May be given several times; gates of an earlier run stay trusted
 #   --gate failover-gate-X   the same for a gate that is in no cluster: a service account of the project is made
 #   --jwks FILE --issuer URL the cluster's public keys and issuer; without them kubectl is asked
+#   --witness ZONE           a smallest machine there (us-east1-b), for the witness that acts when home is dark (docs/witness.md)
 #   --no-federation          no identity for a cluster: the watcher runs elsewhere
 #   --deny                   also the deny policy for machines tagged as promoted; needs an organisation
 #   --dry-run                print every command that would be run, and run none
@@ -160,6 +161,24 @@ protect() {
   run iam policies "$verb" failover-promoted "${where[@]}" --policy-file "$policy"
 }
 
+# One name in every region, so that `compute.subnetwork` fits each rung of the ladder.
+subnet() { # region, range
+  there compute networks subnets describe "$network" --project "$project" --region "$1" ||
+    run compute networks subnets create "$network" --project "$project" --region "$1" --network "$network" --range "$2"
+}
+
+# Not called fo-…, nor labelled as a standby is: the watcher whose identity it has can neither change nor delete it. It is
+# logged in to through Google's proxy, as a promoted machine is. Without an address it would need a NAT, which costs more.
+witness() {
+  local region=${witness%-*}
+  [[ ,$regions, == *",$region,"* ]] || subnet "$region" 10.64.255.0/24
+  there compute instances describe "$witness_name" --project "$project" --zone "$witness" ||
+    run compute instances create "$witness_name" --project "$project" --zone "$witness" --machine-type e2-micro \
+      --image-family debian-12 --image-project debian-cloud --boot-disk-size 10GB --boot-disk-type pd-standard \
+      --network "$network" --subnet "$network" --tags "$ssh_tag" --metadata enable-oslogin=TRUE \
+      --service-account "$watcher" --scopes cloud-platform --shielded-secure-boot
+}
+
 # What has to be written into the values of the chart, as they are.
 configuration() {
   local credentials=application_default
@@ -193,7 +212,7 @@ END
   done
 }
 
-gates=() bucket_region=''
+gates=() bucket_region='' witness=''
 project='' billing='' regions=us-central1 bucket='' prefix=home jwks='' issuer='' federation=1 deny=0 operators=()
 p2p=tcp:30303,udp:30303,tcp:9000,udp:9000 account=failover:failover
 while (($#)); do
@@ -216,6 +235,7 @@ while (($#)); do
       ;;
     --jwks) jwks=$(value "$@"); shift 2 ;;
     --issuer) issuer=$(value "$@"); shift 2 ;;
+    --witness) witness=$(value "$@"); shift 2 ;;
     --no-federation) federation=0; shift ;;
     --deny) deny=1; shift ;;
     --dry-run) dry_run=1; shift ;;
@@ -239,6 +259,11 @@ fi
 matches "$bucket_region" '[a-z]+-[a-z]+[0-9]+' "--bucket-region takes a region (us-east1)"
 [[ $bucket_region != "${regions%%,*}" ]] ||
   usage "--bucket-region is where the ladder begins: an outage of $bucket_region would take standby and ledger together"
+if [[ -n $witness ]]; then
+  matches "$witness" '[a-z]+-[a-z]+[0-9]+-[a-z]' "--witness takes a zone (us-east1-b)"
+  [[ ${witness%-*} != "${regions%%,*}" ]] ||
+    usage "--witness is where the ladder begins: an outage of ${witness%-*} would take standby and witness together"
+fi
 matches "$account" '[a-z0-9-]+:[a-z0-9.-]+' "--service-account takes NAMESPACE:NAME"
 matches "$p2p" '(tcp|udp):[0-9]+(-[0-9]+)?(,(tcp|udp):[0-9]+(-[0-9]+)?)*' "--p2p takes ports like tcp:30303,udp:30303"
 for port in ${p2p//,/ }; do
@@ -278,10 +303,7 @@ there compute networks describe "$network" --project "$project" ||
   run compute networks create "$network" --project "$project" --subnet-mode custom
 number=0
 for region in ${regions//,/ }; do
-  # One name in every region, so that `compute.subnetwork` fits each rung of the ladder.
-  there compute networks subnets describe "$network" --project "$project" --region "$region" ||
-    run compute networks subnets create "$network" --project "$project" --region "$region" --network "$network" \
-      --range "10.64.$number.0/24"
+  subnet "$region" "10.64.$number.0/24"
   number=$((number + 1))
 done
 firewall=(--project "$project" --source-ranges 0.0.0.0/0 --target-tags "$tag")
@@ -391,6 +413,11 @@ for gate in "${gates[@]}"; do
     on_ledger "$(principal "$gate")" objectUser "session-of-$validator" "resource.name == $(object "sessions/$validator")"
   done
 done
+
+if [[ -n $witness ]]; then
+  step "the witness's machine, with the watcher's identity and no key"
+  witness
+fi
 
 if ((deny)); then
   step "what is tagged as promoted is out of the watcher's reach"

@@ -7,6 +7,7 @@
 #   --project ID             the project
 #   --regions A,B            the regions given to setup.sh (us-central1)
 #   --bucket NAME            the ledger's bucket (ID-failover)
+#   --witness ZONE           the zone given to setup.sh as --witness
 #   --deny                   also the deny policy and its tag, if setup.sh was given --deny; needs the same rights
 #   --delete-ledger          delete the bucket with everything in it; Google keeps it for 30 days
 #   --dry-run                print every command that would be run, and run none
@@ -16,12 +17,13 @@ here=$(dirname "$(realpath "${BASH_SOURCE[0]}")")
 # shellcheck source-path=SCRIPTDIR source=common.sh
 source "$here/common.sh"
 
-project='' regions=us-central1 bucket='' delete_ledger=0 deny=0
+project='' regions=us-central1 bucket='' witness='' delete_ledger=0 deny=0
 while (($#)); do
   case $1 in
     --project) project=$(value "$@"); shift 2 ;;
     --regions) regions=$(value "$@"); shift 2 ;;
     --bucket) bucket=$(value "$@"); shift 2 ;;
+    --witness) witness=$(value "$@"); shift 2 ;;
     --deny) deny=1; shift ;;
     --delete-ledger) delete_ledger=1; shift ;;
     --dry-run) dry_run=1; shift ;;
@@ -34,6 +36,7 @@ bucket=${bucket:-$project-failover}
 matches "$project" '[a-z][a-z0-9-]{4,28}[a-z0-9]' "--project takes the id of a project, like my-failover"
 matches "$bucket" '[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]' "--bucket takes the name of a bucket, without gs://"
 matches "$regions" '[a-z]+-[a-z]+[0-9]+(,[a-z]+-[a-z]+[0-9]+)*' "--regions takes regions (us-central1), not zones"
+[[ -z $witness ]] || matches "$witness" '[a-z]+-[a-z]+[0-9]+-[a-z]' "--witness takes a zone (us-east1-b)"
 ((dry_run)) || command -v gcloud > /dev/null || fail "gcloud is not installed: https://cloud.google.com/sdk/docs/install"
 names "$project"
 
@@ -55,6 +58,13 @@ for kind in instances disks; do
     fail "still there: ${left//$'\n'/, }. Close its incident (failover close), or delete it yourself, if nothing signs on it"
   fi
 done
+
+if [[ -n $witness ]]; then
+  step "the witness's machine"
+  remove compute instances describe "$witness_name" --project "$project" --zone "$witness" -- \
+    compute instances delete "$witness_name" --project "$project" --zone "$witness"
+  [[ ,$regions, == *",${witness%-*},"* ]] || regions+=,${witness%-*}
+fi
 
 if ((deny)); then
   step "what kept the watcher away from promoted machines; there are none any more"

@@ -60,6 +60,7 @@ impl Rig {
         let options = ["--operator", "user:me@example.org", "--billing-account", "000000-000000-000000", "--deny"];
         let options = [&options[..], &["--gate", "eth:gate", "--validator", "eth-0", "--validator", "eth-1"]].concat();
         let options = [&options[..], &["--gate", "failover-gate-btc", "--validator", "btc"]].concat();
+        let options = [&options[..], &["--witness", "us-east1-b"]].concat();
         let output =
             self.run("setup.sh", &[&options[..], &["--jwks", jwks, "--issuer", "https://home"]].concat()).await;
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -98,7 +99,7 @@ async fn googles_own_gcloud_makes_the_project_leaves_it_and_takes_it_away() {
     assert!(created.iter().all(|change| change.ends_with(":batchEnable")), "{created:?}");
     assert!(printed.contains(&format!("projects/{NUMBER}/locations/global/workloadIdentityPools/failover-home")));
 
-    let output = rig.run("teardown.sh", &["--deny"]).await;
+    let output = rig.run("teardown.sh", &["--deny", "--witness", "us-east1-b"]).await;
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let left = google.there();
     assert_eq!(left.len(), 3, "the project, its bucket, and the provider of a deleted pool: {left:?}");
@@ -123,6 +124,11 @@ fn looked_at(google: &Google) {
     assert_eq!(rule["allowed"], json!([{"IPProtocol": "tcp", "ports": ["22"]}]), "{rule}");
     assert_eq!((&rule["sourceRanges"], &rule["targetTags"]), (&json!(["35.235.240.0/20"]), &json!(["failover-ssh"])));
     assert_eq!(google.resource("/global/networks/failover")["autoCreateSubnetworks"], false);
+    let witness = google.resource("/zones/us-east1-b/instances/failover-witness");
+    let identity = &witness["serviceAccounts"][0];
+    assert_eq!(identity["email"], "failover-watcher@my-failover.iam.gserviceaccount.com", "{witness}");
+    assert_eq!(identity["scopes"], json!(["https://www.googleapis.com/auth/cloud-platform"]), "{witness}");
+    assert!(witness.get("labels").is_none() && witness["tags"]["items"] == json!(["failover-ssh"]), "{witness}");
     assert_eq!(google.resource("/europe-west4/subnetworks/failover")["ipCidrRange"], "10.64.1.0/24");
 
     let granted = |role: &str| -> BTreeSet<String> {

@@ -81,6 +81,38 @@ fn a_gate_without_a_validator_or_with_the_watchers_own_account_is_refused() {
 }
 
 #[test]
+fn a_witness_gets_the_watchers_identity_and_is_nobodys_standby() {
+    let witness = "compute instances create failover-witness";
+    let subnet = "compute networks subnets create failover --project my-failover --region us-east1 ";
+    let ran = setup("absent", &["--witness", "us-east1-b"]);
+    assert_eq!(ran.status, 0, "{}", ran.err);
+    let made = ran.one(witness).join(" ");
+    for words in [
+        "--zone us-east1-b --machine-type e2-micro",
+        "--service-account failover-watcher@my-failover.iam.gserviceaccount.com --scopes cloud-platform",
+        "--tags failover-ssh",
+    ] {
+        assert!(made.contains(words), "{words}: {made}");
+    }
+    // What the watcher lists and deletes has this label, and what it may delete begins so.
+    assert!(!made.contains("app=failover") && !made.contains("create fo-"), "{made}");
+    ran.one(subnet);
+    let known = setup("absent", &["--regions", "us-central1,us-east1", "--witness", "us-east1-b"]);
+    assert!(known.one(subnet).join(" ").contains("10.64.1.0/24"), "the ladder's own subnetwork");
+    assert!(setup("present", &["--witness", "us-east1-b"]).changes().iter().all(|call| !call.starts_with(witness)));
+    assert!(setup("absent", &[]).changes().iter().all(|call| !call.contains("failover-witness")));
+
+    for zone in ["us-central1-b", "us-east1", "attic"] {
+        let ran = setup("absent", &["--witness", zone]);
+        assert_eq!((ran.status, ran.calls.len()), (2, 0), "{zone}: {}", ran.err);
+    }
+    let gone = run_among("teardown.sh", "present", &[], &["--witness", "us-east1-b"]);
+    assert_eq!(gone.status, 0, "{}", gone.err);
+    gone.one("compute instances delete failover-witness --project my-failover --zone us-east1-b");
+    gone.one("compute networks subnets delete failover --project my-failover --region us-east1 ");
+}
+
+#[test]
 fn the_bucket_is_never_where_the_ladder_begins() {
     let placed = |options: &[&str]| {
         let ran = setup("absent", options);

@@ -204,17 +204,21 @@ fn operation(url: &str, path: &str) -> Value {
 fn operation_of(url: &str, path: &str, verb: &str) -> Value {
     let name = format!("op-{verb}");
     let base = path.split_once("/projects/my-failover/").map_or("", |(base, _)| base);
-    let place = path.split("/regions/").nth(1).and_then(|rest| rest.split('/').next());
-    let place = place.map_or_else(|| "global".to_owned(), |region| format!("regions/{region}"));
+    let within = |kind: &'static str| {
+        let name = path.split(&format!("/{kind}s/")).nth(1)?.split('/').next()?;
+        Some((kind, format!("{kind}s/{name}")))
+    };
+    let place = within("region").or_else(|| within("zone"));
     if path.starts_with("/compute/") {
-        let link = format!("{url}{base}/projects/my-failover/{place}/operations/{name}");
+        let of = place.as_ref().map_or("global", |(_, place)| place);
+        let link = format!("{url}{base}/projects/my-failover/{of}/operations/{name}");
         let target = if path.contains("/operations/") { String::new() } else { format!("{url}{path}") };
         let mut operation = json!({
             "kind": "compute#operation", "name": name, "id": "1", "status": "DONE", "progress": 100, "selfLink": link,
             "targetLink": target, "operationType": verb,
         });
-        if place != "global" {
-            operation["region"] = json!(format!("{url}{base}/projects/my-failover/{place}"));
+        if let Some((kind, place)) = place {
+            operation[kind] = json!(format!("{url}{base}/projects/my-failover/{place}"));
         }
         return operation;
     }
