@@ -194,6 +194,7 @@ impl Gathered {
             gates: None,
             duty_since: None,
             now,
+            raw: Duration::ZERO,
             fresh: uuid::Uuid::new_v4(),
         }
         .plan()

@@ -23,7 +23,7 @@ pub use judge::{KeyInfo, KeyStatus, Liveness, NodeEpoch, NodeOpinion, key_states
 pub use key::{BadKey, PublicKey, chain_name, genesis_root, key_lines, written_key};
 pub use record::{ChainEvidence, Control, EpochRecord, KeyCounts, Rewards};
 pub use sightings::ChainSightings;
-pub use site::{EpochSeen, SiteEpochs, SiteLook};
+pub use site::{EpochSeen, SiteEpochs, SiteLook, node_number};
 pub use time::{BadTiming, ChainTime, Epoch, Slot};
 pub use tolerance::newest_until;
 pub use trouble::NodeTrouble;

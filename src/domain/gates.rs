@@ -8,11 +8,13 @@ mod pass;
 #[cfg(test)]
 mod tests;
 
+use std::time::Duration;
+
 use serde::Serialize;
 
 use super::{
     Accuracy, ChainHealth, ChainView, ClockOffset, InstanceId, Interval, KeyStates, Machine, Report, Span, Time,
-    Validator, chain, clock, elapsed, human,
+    TimeExt as _, Validator, chain, clock, elapsed, human,
     promotion::{NotedOverride, PromotionRecord},
 };
 
@@ -41,7 +43,11 @@ pub struct GateReport {
     /// What they were judged for, by `PromotionFacts::judge`; nothing is done by what was said for nothing.
     #[serde(skip)]
     pub subject: Option<Box<PromotionRecord>>,
+    /// For people.
     pub at: Time,
+    /// The same by the clock of [`super::promotion::PromotionFacts::raw`], by which it gets old.
+    #[serde(skip)]
+    pub raw: Duration,
     pub gates: Vec<Gate>,
 }
 
@@ -73,8 +79,11 @@ pub struct Gate {
 pub struct GateEvidence {
     /// Of kind `generic`: beacon nodes know nothing of it.
     pub generic: bool,
-    /// It forges blocks and is not slashable; filled by `PromotionFacts::judge`, as are `promoted` and `stated`.
+    /// It forges blocks and is not slashable; filled by `PromotionFacts::judge`, as are `promoted`, `stated` and
+    /// `instance`.
     pub forges: bool,
+    /// The machine that is promoted. `None`: no promotion is asked for.
+    pub instance: Option<InstanceId>,
     pub record: Option<Validator>,
     /// Read from the cloud just now: every machine of this validator, whatever the incident.
     pub machines: Option<Vec<Machine>>,
@@ -102,8 +111,8 @@ pub struct GateEvidence {
     pub stated: bool,
     /// Silent epochs seen from outside home that are finalised.
     pub silent_finalised: Option<u64>,
-    /// Whether a watermark was made after the wait.
-    pub watermark: Option<bool>,
+    /// The epoch of the watermark that was made: nothing up to it can be signed again.
+    pub watermark: Option<u64>,
     pub export: ExportGiven,
     /// How far this machine's clock is off, by somebody else's.
     pub clock_offset: Option<ClockOffset>,
@@ -144,6 +153,15 @@ pub struct SilentEpochs {
     pub each: Span,
 }
 
+impl SilentEpochs {
+    /// When this epoch begins, whether it is one of them or not.
+    fn begin_of(&self, epoch: u64) -> Time {
+        let after = self.each.as_millis().saturating_mul(i128::from(epoch) - i128::from(self.last) - 1);
+        let after = after.clamp(i64::MIN.into(), i64::MAX.into());
+        self.about.to.plus(Span::from_millis(i64::try_from(after).unwrap_or_default()))
+    }
+}
+
 /// A restarted client under doppelganger protection is itself silent for up to 4 epochs, so fewer than 5 prove nothing
 /// (Lighthouse book, "Doppelganger Protection").
 pub const SILENT_EPOCHS: u64 = 5;
@@ -171,7 +189,7 @@ pub fn judge(evidence: &GateEvidence, pass: GatePass, overrides: &[NotedOverride
         missed(evidence),
         fence::fenced(evidence, now),
         only_one(evidence),
-        watermark(evidence),
+        watermark(evidence, now),
         no_pause(evidence, now),
         clock_right(evidence),
         export(evidence),
@@ -179,7 +197,7 @@ pub fn judge(evidence: &GateEvidence, pass: GatePass, overrides: &[NotedOverride
     let of_this_pass = |gate: Gate| if pass.is_before_the_wait() { gate.before_the_wait() } else { gate };
     let is_asked = |gate: &Gate| pass.asks(gate.id) && (!evidence.forges || gate.id.is_for_a_forger());
     let gates = all.into_iter().filter(is_asked).map(|gate| of_this_pass(gate).overridden(overrides)).collect();
-    GateReport { pass, subject: None, at: now, gates }
+    GateReport { pass, subject: None, at: now, raw: Duration::ZERO, gates }
 }
 
 impl Gate {
@@ -214,7 +232,7 @@ fn gate(id: GateName, state: GateState, evidence: impl Into<String>, next: &'sta
         GateName::Missed => "duties were missed in finalised epochs",
         GateName::Fenced => "home is fenced: it cannot come back and sign",
         GateName::OnlyOne => "there is no other standby",
-        GateName::Watermark => "the slashing protection has a watermark of after the wait",
+        GateName::Watermark => "the slashing protection has a watermark of after home's last signature",
         GateName::NoPause => "nobody has asked for quiet",
         GateName::Clock => "this machine's clock is right",
         GateName::Export => "the operator's export, if given, has no findings",
@@ -359,18 +377,36 @@ fn only_one(evidence: &GateEvidence) -> Gate {
         0 => String::new(),
         kept => format!("; {kept} beside it were promoted once and are TERMINATED"),
     };
+    let is_other = |one: &Machine| evidence.instance.as_ref().is_some_and(|meant| *meant != one.instance.id);
     match &others[..] {
+        [one] if is_other(one) => {
+            let seen = format!("{} is not the machine that is promoted{seen}", one.instance);
+            gate(name, GateState::Fail, seen, "take the promotion back with --abort and begin again with this one")
+        }
         [one] => gate(name, GateState::Pass, format!("{}{seen}", one.instance), ""),
         others => gate(name, GateState::Fail, format!("{} machines carry its label{seen}", others.len()), next),
     }
 }
 
-fn watermark(evidence: &GateEvidence) -> Gate {
-    let next = "it is made after the wait";
-    let (state, seen) = match evidence.watermark {
-        Some(true) => (GateState::Pass, "made after the wait"),
-        Some(false) => (GateState::Fail, "made before the wait ended"),
-        None => (GateState::Unknown, "there is none"),
+/// Its epoch begins after the last moment at which home can have signed: when the session was given back or got old; with
+/// a statement, which says nothing of when home went off, when the silence began.
+fn watermark(evidence: &GateEvidence, now: Time) -> Gate {
+    let next = "wait: it is made again when nothing else is missing";
+    let by_session = evidence.fence.as_ref().and_then(|facts| facts.over(now));
+    let (state, seen) = match (evidence.watermark, evidence.silent_outside) {
+        (None, _) => (GateState::Unknown, "there is none"),
+        (Some(_), None) => (GateState::Unknown, "nothing says when its epoch begins"),
+        (Some(epoch), Some(silent)) => {
+            let last = match evidence.stated {
+                true => Some(by_session.unwrap_or(Time::MIN).max(silent.about.from)),
+                false => by_session,
+            };
+            match last.filter(|last| *last <= now) {
+                None => (GateState::Unknown, "home may still sign, so that nothing is above all that it has signed"),
+                Some(last) if silent.begin_of(epoch) >= last => (GateState::Pass, "made after home can have signed"),
+                Some(_) => (GateState::Fail, "made while home can have signed"),
+            }
+        }
     };
     gate(GateName::Watermark, state, seen, next)
 }

@@ -4,6 +4,7 @@
 //! It judges nothing. What could not be read is missing, and a gate that needs it does not pass.
 
 use std::{
+    cmp::Reverse,
     sync::{Mutex, PoisonError},
     time::Duration,
 };
@@ -16,7 +17,7 @@ use crate::{
     assembly,
     config::{Config, ValidatorSettings},
     domain::{
-        InstanceId, Interval, KeyKind, LedgerKey, Machine, MachinePower, MachineShape, Time, ValidatorId,
+        InstanceId, Interval, KeyKind, LedgerKey, Machine, MachinePower, MachineShape, PublicKey, Time, ValidatorId,
         chain::{ChainHealth, ChainSightings, SiteEpochs},
         gates::{FENCE_RECORDS, FenceFacts, GateEvidence},
         kube::starts_through_gate,
@@ -27,13 +28,18 @@ use crate::{
     records,
     runtime::{
         grants::{self, GrantChain},
+        lease::LeaseRecord,
         store,
     },
     sources::{self, chain},
 };
 
-/// More sites than this nobody has.
+/// More sites than this nobody has, and so many are kept in memory.
 const SITES: usize = 32;
+/// After so long without a renewal nobody is taken for alive, whatever ttl its lease has.
+const LEASE: Duration = Duration::from_mins(5);
+/// Looks at it within its ttl; it is renewed three times in that.
+const LEASE_LOOKS: u32 = 12;
 /// Longest that home's API server may take, with whatever logs in to it.
 const KUBE: Duration = Duration::from_secs(15);
 
@@ -100,7 +106,10 @@ impl<'a> EvidenceSources<'a> {
                 evidence.missed = chain::missed(self.config, ours, since).await;
             }
         }
-        evidence.ready_epochs = self.ready_epochs(&evidence, open, &sites.seen, now);
+        let noted =
+            evidence.record.as_ref().and_then(|record| record.standby()).and_then(|standby| standby.ready_since);
+        let is_watched = noted.is_some() && is_watched(self.ledger).await;
+        evidence.ready_epochs = self.ready_epochs(&evidence, open, &sites.seen, is_watched, now);
         evidence.stated = open.is_some_and(|record| record.statement.is_some());
         evidence.fence = self.fence(view, &sites.seen, now).await;
         evidence.clock_offset = assembly::cloud::clock_offset(self.config).await.ok();
@@ -138,9 +147,10 @@ impl<'a> EvidenceSources<'a> {
 
     /// What every site has written, home or not. A record that is no answer counts for nothing.
     pub async fn sites(&self, view: &OwnershipView, now: Time) -> SiteRecords {
-        let Some(chain) = self.settings().and_then(|it| it.chain.as_deref()) else { return SiteRecords::default() };
+        let Some(settings) = self.settings() else { return SiteRecords::default() };
+        let Some(chain) = settings.chain.as_deref() else { return SiteRecords::default() };
         let homes = homes(self.config, view);
-        site_records(self.ledger, self.validator, chain, &homes, now)
+        site_records(self.ledger, self.validator, chain, settings.public_keys(), &homes, now)
             .await
             .unwrap_or_else(|error| SiteRecords { problems: vec![error.to_string()], ..SiteRecords::default() })
     }
@@ -188,14 +198,17 @@ impl<'a> EvidenceSources<'a> {
         evidence: &GateEvidence,
         open: Option<&PromotionRecord>,
         seen: &ChainSightings,
+        is_watched: bool,
         now: Time,
     ) -> Option<u64> {
         let standby = evidence.record.as_ref()?.standby()?;
         let started = open.and_then(|record| {
             record.steps.iter().find(|step| step.effect == PromotionEffect::Start).map(|step| step.at)
         });
-        // One that was noted before the start is of a watcher that has not seen it: of none that is alive.
-        let noted = standby.ready_since.filter(|since| standby.ready && started.is_none_or(|started| *since > started));
+        // One that was noted before the start is of a watcher that has not seen it, and of one that is gone nobody knows
+        // whether it lasted.
+        let is_of_now = |since: &Time| is_watched && standby.ready && started.is_none_or(|started| *since > started);
+        let noted = standby.ready_since.filter(is_of_now);
         let own = self.ready.lock().unwrap_or_else(PoisonError::into_inner).lasted();
         let own = own.and_then(|lasted| now.checked_sub(lasted).ok());
         let since = noted.into_iter().chain(own).min()?;
@@ -222,7 +235,14 @@ fn homes(config: &Config, view: &OwnershipView) -> Vec<String> {
     homes
 }
 
-/// Reads what every site has written of this validator.
+/// One that is an answer.
+struct SiteRecord<'a> {
+    key: &'a str,
+    is_home: bool,
+    record: SiteEpochs,
+}
+
+/// Reads what every site has written of these keys of a validator: of the last [`SITES`] sites, if there are more.
 ///
 /// # Errors
 /// The ledger did not answer.
@@ -230,6 +250,7 @@ pub async fn site_records(
     ledger: &dyn Ledger,
     validator: &ValidatorId,
     chain: &str,
+    public_keys: &[PublicKey],
     homes: &[String],
     now: Time,
 ) -> Result<SiteRecords, LedgerError> {
@@ -241,30 +262,40 @@ pub async fn site_records(
         }
     }
     let mut all = SiteRecords::default();
-    if keys.len() > SITES {
-        all.problems.push(format!("{} sites have written of {validator}: more than {SITES} are not read", keys.len()));
-        return Ok(all);
-    }
-    let mut good = Vec::new();
-    for ((key, is_home), stored) in keys.iter().zip(join_all(keys.iter().map(|(key, _)| ledger.get(key))).await) {
-        let bytes = match stored {
-            Ok(Some(stored)) => stored.bytes,
-            Ok(None) => continue,
-            Err(LedgerError::Oversized(why)) => {
-                all.problems.push(format!("{key}: {why}"));
-                continue;
+    let mut good: Vec<SiteRecord<'_>> = Vec::new();
+    for some in keys.chunks(SITES) {
+        for ((key, is_home), stored) in some.iter().zip(join_all(some.iter().map(|(key, _)| ledger.get(key))).await) {
+            let bytes = match stored {
+                Ok(Some(stored)) => stored.bytes,
+                Ok(None) => continue,
+                Err(LedgerError::Oversized(why)) => {
+                    all.problems.push(format!("{key}: {why}"));
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            match records::decode::<SiteEpochs>(key, &bytes) {
+                Err(error) => all.problems.push(error.to_string()),
+                Ok(record) => match record.check(chain, public_keys, now) {
+                    Err(why) => all.problems.push(format!("{key}: {why}")),
+                    Ok(()) => good.push(SiteRecord { key, is_home: *is_home, record }),
+                },
             }
-            Err(error) => return Err(error),
-        };
-        match records::decode::<SiteEpochs>(key, &bytes) {
-            Err(error) => all.problems.push(error.to_string()),
-            Ok(record) => match record.check(chain, now) {
-                Err(why) => all.problems.push(format!("{key}: {why}")),
-                Ok(()) => good.push((record, *is_home)),
-            },
+        }
+        // Homes first, then who has seen the newest epoch.
+        good.sort_by_key(|it| Reverse((it.is_home, it.record.newest().map(|(epoch, ..)| epoch))));
+        for SiteRecord { key, .. } in good.split_off(good.len().min(SITES)) {
+            let help = "take those away that nobody writes any more: failover ledger remove";
+            all.problems.push(format!("{key}: {SITES} sites have written later of {validator}; {help}"));
         }
     }
-    match ChainSightings::of(good.iter().map(|(record, is_home)| (record, *is_home))) {
+    let odd = ChainSightings::odd(&good.iter().map(|it| &it.record).collect::<Vec<_>>());
+    let (odd, good): (Vec<_>, Vec<_>) = good.into_iter().zip(odd).partition(|(_, is_odd)| *is_odd);
+    for (SiteRecord { key, .. }, _) in odd {
+        let help = "correct that site's beacon nodes";
+        all.problems.push(format!("{key}: most sites have another genesis or length of an epoch; {help}"));
+    }
+    match ChainSightings::of(good.iter().map(|(it, _)| (&it.record, it.is_home))) {
         Ok(seen) => all.seen = seen,
         Err(why) => all.problems.push(why),
     }
@@ -287,6 +318,30 @@ pub fn cloud_times(chain: &GrantChain, now: Time) -> Vec<Interval> {
         }
     }
     times
+}
+
+/// Whether a watcher is alive, whose word on the standby is then of now: it holds the lease and renews it.
+///
+/// Where the store has no clock, its next renewal is waited for.
+pub async fn is_watched(ledger: &dyn Ledger) -> bool {
+    let lease = async || {
+        let stored = ledger.get(&LedgerKey::LEASE).await.ok()??;
+        let record = records::decode::<LeaseRecord>(&LedgerKey::LEASE, &stored.bytes).ok()?;
+        Some((record, stored.version)).filter(|(record, _)| !record.holder.is_empty())
+    };
+    let Some((first, version)) = lease().await else { return false };
+    let ttl = Duration::from_millis(first.ttl_ms).min(LEASE);
+    if let Ok(Some(age)) = ledger.age(&LedgerKey::LEASE, &version).await {
+        return Duration::try_from(age).is_ok_and(|age| age < ttl);
+    }
+    for _ in 0..LEASE_LOOKS {
+        tokio::time::sleep(ttl / LEASE_LOOKS).await;
+        match lease().await {
+            Some((next, _)) if (next.token, next.beat) == (first.token, first.beat) => {}
+            other => return other.is_some(),
+        }
+    }
+    false
 }
 
 async fn age(ledger: &dyn Ledger, key: &LedgerKey) -> Option<Duration> {

@@ -175,6 +175,7 @@ impl<'a> PromotionExecutor<'a> {
             gates: self.gates.as_ref(),
             duty_since: None,
             now: self.deps.clock.now(),
+            raw: (self.deps.raw)(),
             fresh: uuid::Uuid::new_v4(),
         }
     }
@@ -205,10 +206,10 @@ impl<'a> PromotionExecutor<'a> {
         let order = &self.task.order;
         let context = reading.context(&order.validator, pass);
         // It is as old as the oldest of what it is judged by.
-        let began = self.deps.clock.now();
+        let (began, raw) = (self.deps.clock.now(), (self.deps.raw)());
         let mut evidence = self.deps.evidence.gates(&context).await;
         let record = reading.open();
-        evidence.watermark = record.and_then(|record| record.watermark.as_ref()).map(|_| true);
+        evidence.watermark = record.and_then(|record| record.watermark.as_ref()).map(|made| made.epoch);
         // Given back after the raise, and not by a holder of long before.
         evidence.released = record.and_then(|record| record.raise).is_some_and(|raise| {
             let given_back = |session: &Session| session.holder.is_none() && session.write != raise.write;
@@ -220,7 +221,7 @@ impl<'a> PromotionExecutor<'a> {
             (fence.session, fence.silent) = (Some(session.clone()), context.silent);
         }
         let judged = self.facts(reading).judge(pass, &evidence, self.deps.clock.now());
-        let report = GateReport { at: began, ..judged };
+        let report = GateReport { at: began, raw, ..judged };
         let blocking = report.blocking();
         let passed = report.gates.len() - blocking.len();
         self.say(ProgressKind::Gates, format!("gates ({pass}): {passed} of {} pass", report.gates.len()));

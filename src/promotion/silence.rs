@@ -59,16 +59,15 @@ impl EpochWatch {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, String> {
         let (beacon, keys) = chain::watched(config, validator)?;
-        let nodes = config.ethereum.iter().flat_map(|ethereum| &ethereum.beacon_nodes);
-        let outside: Vec<_> = nodes.filter(|node| node.outside).collect();
-        if outside.is_empty() {
+        let nodes = || config.ethereum.iter().flat_map(|ethereum| &ethereum.beacon_nodes);
+        if nodes().all(|node| !node.outside) {
             return Err(
                 "silence counts from outside of home only, and no beacon node is known to be there: name two in \
                         `ethereum.beacon_nodes` with `outside: true`, or run a watcher elsewhere"
                     .into(),
             );
         }
-        let recorder = SiteRecorder::new(ledger, site(), outside);
+        let recorder = SiteRecorder::new(ledger, site(), nodes(), [(validator.clone(), keys.clone())]);
         let watch =
             BeaconWatch::new(beacon, vec![(validator.clone(), keys)], clock).map_err(|error| error.to_string())?;
         let (sender, observations) = mpsc::channel(MOST);
@@ -132,6 +131,8 @@ impl WatchedEpochs {
         };
         let follows = self.last.is_some_and(|(last, ..)| look.epoch.previous() == Some(last));
         self.silent = match look.seen {
+            // What only nodes at home say is known and does not count.
+            EpochSeen::Silent if look.nodes.is_empty() => 0,
             EpochSeen::Silent if follows => self.silent + 1,
             EpochSeen::Silent => 1,
             EpochSeen::Duty | EpochSeen::Unknown => 0,

@@ -62,8 +62,12 @@ pub struct Condition {
     pub no_liveness: bool,
     /// It has no states to say from what was paid, as a hosted node that serves only what is new.
     pub no_rewards: bool,
+    /// What it says was paid, no execution layer has verified.
+    pub optimistic_rewards: bool,
     /// Keys that are no point of the curve: as Teku, it refuses every request that has one of them.
     pub no_points: Vec<String>,
+    /// By what name its peers know it. Without one it does not say, as Prysm without discovery.
+    pub peer_id: Option<String>,
     /// It does not answer as a beacon node at all.
     pub fault: Option<Fault>,
 }

@@ -97,8 +97,9 @@ impl ChainSource {
         if validators.is_empty() {
             return Ok(None);
         }
+        let (ledger, site) = (deps.ledger.clone(), config.site.clone());
+        let site = SiteRecorder::new(ledger, site, &settings.beacon_nodes, validators.clone());
         let watch = BeaconWatch::new(beacon(settings), validators, deps.clock.clone()).context("ethereum")?;
-        let site = SiteRecorder::new(deps.ledger.clone(), config.site.clone(), &settings.beacon_nodes);
         Ok(Some(Self { watch, ledger: deps.ledger.clone(), site }))
     }
 }

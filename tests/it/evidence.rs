@@ -11,11 +11,14 @@ use failover::{
         gates::{MissedDuties, SilentEpochs},
     },
     ports::{Clock, Ledger},
-    promotion::{EpochWatch, evidence::site_records},
+    promotion::{
+        EpochWatch,
+        evidence::{is_watched, site_records},
+    },
     records,
     runtime::{
         Deps, Engine, EngineConfig,
-        lease::{LeaseConfig, LeaseHolder},
+        lease::{LeaseConfig, LeaseHolder, LeaseRecord},
     },
     sandbox::beacon::{FakeBeacon, FakeChain},
     sources::{
@@ -94,8 +97,8 @@ impl Operator {
     }
 
     async fn counted(&self, homes: &[String]) -> (Option<SilentEpochs>, Vec<String>) {
-        let all =
-            site_records(&*self.ledger, &eth(), &self.chain.genesis_root(), homes, self.clock.now()).await.unwrap();
+        let (root, ours) = (self.chain.genesis_root(), keys(&self.chain, 0..4));
+        let all = site_records(&*self.ledger, &eth(), &root, &ours, homes, self.clock.now()).await.unwrap();
         (all.seen.silent_outside(at(0)), all.problems)
     }
 
@@ -134,7 +137,11 @@ async fn what_the_operators_machine_sees_is_written_in_every_epoch_and_a_resume_
     assert_eq!((seen.last, seen.count), (18, 2), "17 and 18: of 15 and 16 it cannot say");
     let record: SiteEpochs =
         records::decode(&operator.key(), operator.ledger.dump()[&operator.key()].as_bytes()).unwrap();
-    assert_eq!(record.judged(), 6, "what was written before is still there");
+    assert_eq!(
+        record.judged(),
+        7,
+        "what was written before is still there: a duty in 9, silence in 11 to 14 and 17 to 18"
+    );
 }
 
 #[tokio::test]
@@ -151,6 +158,42 @@ async fn a_duty_breaks_the_row_wherever_it_is_seen() {
     operator.epoch(&mut watch, 15).await;
     assert_eq!(watch.seen().last, Some((Epoch(14), EpochSeen::Duty, 1)));
     assert_eq!(operator.silent().await.unwrap().count, 0);
+}
+
+#[tokio::test]
+async fn a_duty_breaks_the_row_where_the_node_that_sees_it_sees_nobody_else() {
+    let operator = Operator::new(2).await;
+    operator.chain.set_attesting(0..4, false);
+    let mut watch = operator.watch();
+    for epoch in 11..=13 {
+        operator.epoch(&mut watch, epoch).await;
+    }
+    assert_eq!(operator.silent().await.unwrap().count, 2);
+    operator.chain.set_attesting([2], true);
+    operator.nodes[0].change(|node| node.deaf_to = (4..100).collect());
+    operator.nodes[1].change(|node| node.deaf_to = vec![2]);
+    operator.epoch(&mut watch, 14).await;
+    operator.epoch(&mut watch, 15).await;
+    assert_eq!(watch.seen().last.map(|(epoch, seen, _)| (epoch, seen)), Some((Epoch(14), EpochSeen::Duty)));
+    assert_eq!(operator.silent().await.unwrap().count, 0);
+}
+
+#[tokio::test]
+async fn a_duty_counts_of_a_node_that_was_not_watched_throughout() {
+    let operator = Operator::new(2).await;
+    operator.chain.set_attesting(0..4, false);
+    let mut watch = operator.watch();
+    operator.epoch(&mut watch, 11).await;
+    operator.epoch(&mut watch, 12).await;
+    operator.chain.set_attesting([2], true);
+    operator.nodes[1].change(|node| node.deaf_to = vec![2]);
+    operator.nodes[0].change(|node| node.optimistic = true);
+    operator.clock.let_go_to(GENESIS + 13 * EPOCH + EPOCH / 2);
+    operator.clock.idle().await;
+    operator.nodes[0].change(|node| node.optimistic = false);
+    operator.epoch(&mut watch, 13).await;
+    operator.epoch(&mut watch, 14).await;
+    assert_eq!(watch.seen().last.map(|(epoch, seen, _)| (epoch, seen)), Some((Epoch(13), EpochSeen::Duty)));
 }
 
 #[tokio::test]
@@ -177,6 +220,93 @@ async fn what_a_node_at_home_shows_is_no_silence_from_outside() {
     let refused = EpochWatch::start(&config, &eth(), operator.ledger.clone(), clock).err().unwrap();
     assert!(refused.contains("outside: true"), "{refused}");
     assert_eq!(operator.ledger.puts(), 0);
+}
+
+#[tokio::test]
+async fn a_site_elsewhere_counts_with_the_nodes_that_it_calls_outside_and_each_once() {
+    let operator = Operator::new(2).await;
+    operator.chain.set_attesting(0..4, false);
+    let mut rig = crate::beacon::rig::Rig::start(2).await;
+    rig.chain.set_attesting(0..4, false);
+    let ours = || [(eth(), keys(&operator.chain, 0..4))];
+    let nodes = |outside: bool| configured(&operator.nodes, outside, &operator.chain).ethereum.unwrap().beacon_nodes;
+    let (vpn, own) = (nodes(false), nodes(true));
+    let mut inside = SiteRecorder::new(operator.ledger.clone(), "far".into(), &vpn, ours());
+    let mut far = SiteRecorder::new(operator.ledger.clone(), "friend".into(), &own, ours());
+    for epoch in 10..=16_u64 {
+        operator.clock.jump_to(GENESIS + (i64::try_from(epoch).unwrap() + 1) * EPOCH);
+        if epoch == 14 {
+            rig.nodes.iter().for_each(|node| node.change(|node| node.peer_id = Some("16Uiu2HAm".into())));
+        }
+        let mut said = rig.ours(epoch).await.records;
+        said.iter_mut().zip(["n0", "n1"]).for_each(|(record, node)| record.node = node.into());
+        inside.write(&eth(), &said).await.unwrap();
+        let silent = operator.silent().await;
+        if epoch < 13 {
+            assert_eq!(silent, None, "what is reached through the house by VPN is not known to be outside");
+        } else {
+            far.write(&eth(), &said).await.unwrap();
+            let places = operator.silent().await.unwrap().nodes;
+            assert_eq!(places, if epoch < 14 { 2 } else { 1 }, "since they say that they are one node: {epoch}");
+        }
+    }
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn of_too_many_sites_and_of_another_time_only_the_odd_ones_are_not_read() {
+    let operator = Operator::new(2).await;
+    operator.chain.set_attesting(0..4, false);
+    let mut watch = operator.watch();
+    for epoch in 11..=16 {
+        operator.epoch(&mut watch, epoch).await;
+    }
+    let key = operator.key();
+    let newest: SiteEpochs = records::decode(&key, operator.ledger.dump()[&key].as_bytes()).unwrap();
+    let put = |site: &str, record: &serde_json::Value| {
+        let key = LedgerKey::site_chain(site, &eth());
+        let record: SiteEpochs = serde_json::from_value(record.clone()).unwrap();
+        operator.ledger.set(&key, records::encode(&key, &record));
+    };
+    let same = serde_json::to_value(&newest).unwrap();
+    let mut odd = same.clone();
+    odd["epoch_ms"] = (odd["epoch_ms"].as_u64().unwrap() / 2).into();
+    put("a-odd", &odd);
+    let (seen, problems) = operator.counted(&[]).await;
+    assert_eq!((seen, problems.len()), (None, 2), "nobody knows who is right");
+    put("b", &same);
+    let (seen, problems) = operator.counted(&[]).await;
+    assert_eq!(seen.unwrap().count, 5);
+    assert!(problems.len() == 1 && problems[0].contains("a-odd"), "{problems:?}");
+    // Sites that nobody writes any more.
+    let mut old = same.clone();
+    let run = old["runs"].as_array_mut().unwrap().last_mut().unwrap();
+    run[1] = (run[1].as_u64().unwrap() - 1).into();
+    (0..40).for_each(|site| put(&format!("aa-{site}"), &old));
+    let (seen, problems) = operator.counted(&[]).await;
+    assert_eq!(seen.unwrap().count, 5, "the newest are read");
+    assert_eq!(problems.iter().filter(|why| why.contains("32 sites have written later")).count(), 11, "{problems:?}");
+}
+
+fn put_lease(ledger: &MemoryLedger, beat: u64, holder: &str) {
+    let about = LeaseHolder { site: "far".into(), address: None };
+    let record = LeaseRecord { holder: holder.into(), about, token: 7, beat, ttl_ms: 60_000 };
+    ledger.set(&LedgerKey::LEASE, records::encode(&LedgerKey::LEASE, &record));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_word_of_a_watcher_that_is_gone_does_not_count() {
+    let ledger = MemoryLedger::default();
+    assert!(!is_watched(&ledger).await, "nobody has ever held the lease");
+    put_lease(&ledger, 1, "w");
+    assert!(!is_watched(&ledger).await, "nobody renews it");
+    let renews = async {
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        put_lease(&ledger, 2, "w");
+    };
+    assert!(tokio::join!(is_watched(&ledger), renews).0);
+    put_lease(&ledger, 3, "");
+    assert!(!is_watched(&ledger).await, "it was given back");
 }
 
 #[tokio::test]
@@ -207,12 +337,16 @@ async fn a_record_that_is_none_counts_for_nothing_and_is_named() {
     assert_eq!(told(&[]).await, (3, Some(5)));
     // Of another chain, and of the future.
     let wrong = operator.chain.genesis_root().replace('5', "6");
-    let of = async |chain: &str, now| site_records(&*operator.ledger, &eth(), chain, &[], now).await.unwrap();
+    let ours = keys(&operator.chain, 0..4);
+    let of = async |chain: &str, now| site_records(&*operator.ledger, &eth(), chain, &ours, &[], now).await.unwrap();
     assert!(of(&wrong, operator.clock.now()).await.seen.is_empty());
     let early = of(&operator.chain.genesis_root(), at(13)).await;
     assert!(early.seen.is_empty() && early.problems.iter().any(|why| why.contains("future")), "{:?}", early.problems);
     operator.ledger.fail_reads(true);
-    assert!(site_records(&*operator.ledger, &eth(), &wrong, &[], at(13)).await.is_err(), "no answer is no silence");
+    assert!(
+        site_records(&*operator.ledger, &eth(), &wrong, &ours, &[], at(13)).await.is_err(),
+        "no answer is no silence"
+    );
 }
 
 async fn missed(operator: &Operator, node: usize, since: Time) -> Result<MissedDuties, String> {
@@ -256,7 +390,9 @@ async fn a_node_that_cannot_say_what_was_paid_says_nothing() {
     operator.nodes[0].change(|node| (node.other_chain, node.optimistic) = (false, true));
     assert!(missed(&operator, 0, at(10)).await.is_err());
     operator.nodes[0].change(|node| node.optimistic = false);
-    operator.nodes[0].change(|node| node.no_rewards = true);
+    operator.nodes[0].change(|node| node.optimistic_rewards = true);
+    assert!(missed(&operator, 0, at(10)).await.unwrap_err().contains("optimistic"));
+    operator.nodes[0].change(|node| (node.optimistic_rewards, node.no_rewards) = (false, true));
     assert!(missed(&operator, 0, at(10)).await.is_err());
     assert!(missed(&operator, 1, at(10)).await.is_ok(), "another node can");
 }
@@ -307,7 +443,8 @@ async fn two_processes_of_one_site_write_one_record() {
     let operator = Operator::new(1).await;
     let nodes = &operator.config.ethereum.as_ref().unwrap().beacon_nodes;
     let mut rig = crate::beacon::rig::Rig::start(1).await;
-    let recorder = || SiteRecorder::new(operator.ledger.clone(), "far".into(), nodes);
+    let ours = || [(eth(), keys(&operator.chain, 0..4))];
+    let recorder = || SiteRecorder::new(operator.ledger.clone(), "far".into(), nodes, ours());
     let (mut one, mut two) = (recorder(), recorder());
     for epoch in 10..=13 {
         let mut said = rig.ours(epoch).await.records;
@@ -322,6 +459,6 @@ async fn two_processes_of_one_site_write_one_record() {
     let stored = operator.ledger.get(&key).await.unwrap().unwrap();
     let record: SiteEpochs = records::decode(&key, &stored.bytes).unwrap();
     assert_eq!(record.newest(), Some((Epoch(12), EpochSeen::Duty, 1)));
-    assert_eq!(record.judged(), 2, "11 and 12");
+    assert_eq!(record.judged(), 4, "11 and 12, and the duties of 9 and 10, which were not watched throughout");
     rig.stop().await;
 }

@@ -156,6 +156,7 @@ pub fn step(setting: &Setting, world: &Seen, act: Act) -> PromotionStep {
             gates,
             duty_since: None,
             now: Timestamp::UNIX_EPOCH,
+            raw: Duration::ZERO,
             fresh: FRESH,
         };
         let step = match act {
@@ -171,7 +172,8 @@ pub fn step(setting: &Setting, world: &Seen, act: Act) -> PromotionStep {
     };
     match ask(None) {
         (PromotionStep::Judge(pass), subject) => {
-            ask(Some(&GateReport { pass, subject, at: Timestamp::UNIX_EPOCH, gates: Vec::new() })).0
+            ask(Some(&GateReport { pass, subject, at: Timestamp::UNIX_EPOCH, raw: Duration::ZERO, gates: Vec::new() }))
+                .0
         }
         (step, _) => step,
     }

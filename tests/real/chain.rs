@@ -12,11 +12,12 @@ use std::{
 
 use failover::{
     adapters::{
-        beacon::{BeaconConfig, BeaconWatch, NodeConfig, probe},
+        beacon::{BeaconConfig, BeaconWatch, NodeConfig, missed, probe},
         clock::SystemClock,
         http,
     },
-    domain::{ChainHealth, ChainObservation, PublicKey, Reading, Time, ValidatorId, Verdict},
+    domain::{ChainHealth, ChainObservation, PublicKey, Reading, Time, ValidatorId, Verdict, gates::MissedDuties},
+    ports::Clock,
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -235,6 +236,27 @@ async fn the_chain_shows_who_is_dead_and_never_takes_a_sick_node_for_it() {
     }
 }
 
+/// The canonical chain has none of their duties in the epochs since, once those are final.
+async fn duties_are_missed(node: &NodeConfig, keys: &[PublicKey], killed_at: Time) {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    // The first whole epoch without them is final four epochs after its beginning in good times, which are two minutes.
+    let until = Instant::now() + Duration::from_secs(300);
+    let mut last = String::new();
+    while Instant::now() < until {
+        let said = missed(node, None, keys, killed_at, Duration::from_secs(5), &clock).await;
+        last = format!("{said:?}");
+        match said {
+            Ok(MissedDuties { epochs, made, missed, control_made }) if epochs > 0 => {
+                println!("since they were killed: {last}");
+                assert!(made == 0 && missed == keys.len() * usize::try_from(epochs).unwrap() && control_made, "{last}");
+                return;
+            }
+            Ok(_) | Err(_) => tokio::time::sleep(Duration::from_secs(4)).await,
+        }
+    }
+    panic!("no epoch since they were killed is final: {last}");
+}
+
 async fn story() -> Result<(), Invalid> {
     let devnet = Devnet::up_with_a_block(Network::mine().await).await;
     let keys = devnet.our_keys().await;
@@ -261,6 +283,7 @@ async fn story() -> Result<(), Invalid> {
 
     path.one_machine().await;
     drop(path);
+    duties_are_missed(&node, &keys, killed_at).await;
     watch.forget();
 
     devnet.run(&["ours"], &["ours", "1"]);

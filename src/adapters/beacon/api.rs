@@ -7,8 +7,8 @@ use futures::future::join_all;
 use super::{
     client::Client,
     wire::{
-        AttestationRewards, AttestationRewardsAnswer, Checkpoints, Data, Genesis, LivenessAnswer, NodeVersion,
-        PeerCount, Spec, StateValidator, Syncing, Versions,
+        AttestationRewards, Checkpoints, Data, Genesis, Identity, LivenessAnswer, NodeVersion, PeerCount, Spec,
+        StateValidator, Syncing, Verified, Versions,
     },
 };
 use crate::domain::{
@@ -134,25 +134,22 @@ impl Client {
         Ok(answer.data.total_rewards.iter().map(|reward| (reward.validator_index, reward.target)).collect())
     }
 
-    /// The same of an epoch that is final.
+    /// The same of an epoch whose duties are final by [`Self::finalised`].
     pub(super) async fn final_rewards(
         &self,
         epoch: Epoch,
         asked: &BTreeSet<u64>,
     ) -> Result<BTreeMap<u64, i64>, NodeTrouble> {
         let path = format!("/eth/v1/beacon/rewards/attestations/{epoch}");
-        let answer = self.post::<AttestationRewardsAnswer>(&path, &texts(asked)).await?;
-        // Not every node says so; one that says the contrary is believed.
-        if answer.finalized == Some(false) || answer.execution_optimistic == Some(true) {
-            return Err(NodeTrouble::NotBeaconApi(format!("it calls epoch {epoch} not final, whose successor is")));
-        }
-        let paid = answer.data.total_rewards.iter().map(|reward| (reward.validator_index, reward.target));
+        let answer = self.post::<Verified<AttestationRewards>>(&path, &texts(asked)).await?.data()?;
+        let paid = answer.total_rewards.iter().map(|reward| (reward.validator_index, reward.target));
         Ok(paid.filter(|(index, _)| asked.contains(index)).collect())
     }
 
+    /// The last finalised epoch: what this checkpoint has behind it is final, whatever else is called so.
     pub(super) async fn finalised(&self) -> Result<Epoch, NodeTrouble> {
         let path = "/eth/v1/beacon/states/head/finality_checkpoints";
-        Ok(self.get::<Data<Checkpoints>>(path).await?.data.finalised())
+        Ok(self.get::<Verified<Checkpoints>>(path).await?.data()?.finalised())
     }
 
     /// What it calls itself. The newer `/eth/v2` is not everywhere yet.
@@ -170,6 +167,11 @@ impl Client {
             }
             other => other,
         }
+    }
+
+    /// By what name its peers know it, wherever it is asked: not every node says so.
+    pub(super) async fn peer_id(&self) -> Result<String, NodeTrouble> {
+        Ok(self.get::<Data<Identity>>("/eth/v1/node/identity").await?.data.peer_id)
     }
 
     pub(super) async fn peers(&self) -> Result<u64, NodeTrouble> {

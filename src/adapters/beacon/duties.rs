@@ -131,8 +131,7 @@ impl BeaconDuties {
 
     /// A duty that any node shows counts. Silence counts when one node, which is well, shows it of every key.
     fn judge(&self, looks: &[NodeEpoch], time: &ChainTime) -> DutySeen {
-        let live: BTreeSet<_> =
-            looks.iter().flat_map(|look| self.keys.iter().filter(|key| is_live(look, key))).collect();
+        let live: BTreeSet<_> = looks.iter().flat_map(|look| &look.live).collect();
         if !live.is_empty() {
             return DutySeen::Some { keys: live.len() };
         }
@@ -202,9 +201,4 @@ impl BeaconDuties {
 fn in_step(time: &ChainTime, status: &SyncStatus, now: Time) -> bool {
     let theirs = time.epoch_of(Slot(status.head.0.saturating_add(status.distance)));
     time.epoch_at(now).is_some_and(|ours| ours.0.abs_diff(theirs.0) <= 1)
-}
-
-fn is_live(look: &NodeEpoch, key: &PublicKey) -> bool {
-    let (Ok(liveness), Some(known)) = (&look.liveness, &look.keys) else { return false };
-    known.get(key).is_some_and(|info| liveness.live.get(&info.index) == Some(&true))
 }

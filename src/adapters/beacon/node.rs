@@ -31,6 +31,8 @@ pub(super) struct WatchedNode {
     strayed: bool,
     sampler: Sampler,
     refused: Vec<PublicKey>,
+    /// Our keys that it has shown live in this epoch, in any of its answers.
+    live: (Epoch, BTreeSet<PublicKey>),
     clock: Arc<dyn Clock>,
     /// Whether it is asked only about epochs throughout which it was watched.
     watched: bool,
@@ -63,6 +65,7 @@ impl WatchedNode {
             strayed: false,
             sampler,
             refused: Vec::new(),
+            live: (Epoch(0), BTreeSet::new()),
             clock,
             watched: true,
         }
@@ -133,6 +136,9 @@ impl WatchedNode {
     /// Asks everything about `epoch`, which has to be the one before the current: about any other, nodes answer
     /// wrongly.
     pub(super) async fn ask(&mut self, epoch: Epoch, ours: &[PublicKey], time: &ChainTime) -> NodeEpoch {
+        if self.live.0 != epoch {
+            self.live = (epoch, BTreeSet::new());
+        }
         let end = time.interval(Epoch(epoch.0 + 1)).to;
         let budget = Duration::try_from(end.duration_since(self.clock.now())).unwrap_or_default();
         let asked = timeout(budget, self.ask_liveness(epoch, ours, time)).await.unwrap_or(Err(NodeTrouble::NoAnswer));
@@ -142,7 +148,7 @@ impl WatchedNode {
         };
         let well = self.watched && self.watch.well_since().is_some() && keys.is_some();
         let indices: BTreeSet<u64> = liveness.as_ref().map(|l| l.live.keys().copied().collect()).unwrap_or_default();
-        let (rewards, finalised) = if well {
+        let (rewards, finalised, peer) = if well {
             let rewards = async {
                 let before = epoch.previous().ok_or(NodeTrouble::NotAsked)?;
                 if indices.is_empty() {
@@ -150,17 +156,21 @@ impl WatchedNode {
                 }
                 self.client.rewards(before, &indices).await
             };
-            let both = timeout(self.timeout, async { tokio::join!(rewards, self.client.finalised()) }).await;
-            both.unwrap_or((Err(NodeTrouble::NoAnswer), Err(NodeTrouble::NoAnswer)))
+            let both = timeout(self.timeout, async { tokio::join!(rewards, self.client.finalised()) });
+            let (both, peer) = tokio::join!(both, timeout(self.timeout, self.client.peer_id()));
+            let (rewards, finalised) = both.unwrap_or((Err(NodeTrouble::NoAnswer), Err(NodeTrouble::NoAnswer)));
+            (rewards, finalised, peer.ok().and_then(Result::ok))
         } else {
-            (Err(NodeTrouble::NotAsked), Err(NodeTrouble::NotAsked))
+            (Err(NodeTrouble::NotAsked), Err(NodeTrouble::NotAsked), None)
         };
         NodeEpoch {
             node: self.name.clone(),
+            peer,
             epoch,
             genesis_root: self.genesis_root(),
             well_since: self.watch.well_since(),
             keys,
+            live: self.live.1.clone(),
             liveness,
             rewards,
             finalised: finalised.ok(),
@@ -187,20 +197,25 @@ impl WatchedNode {
         }
         let resolved = self.sampler.resolve(&self.client, ours).await?;
         self.warn_of(&resolved.refused);
-        let answers = |liveness| Answers { keys: resolved.keys.clone(), liveness };
-        if let Err(trouble) = self.watch.well_throughout(time.interval(epoch), time)
-            && self.watched
-        {
-            return Ok((answers(Liveness::default()), Err(trouble)));
-        }
+        let throughout = match self.watch.well_throughout(time.interval(epoch), time) {
+            Err(trouble) if self.watched => Err(trouble),
+            Ok(_) | Err(_) => Ok(()),
+        };
+        // Of one that was not watched throughout, *silent* is no answer, and *live* is one.
         let live = self.client.liveness(epoch, &resolved.indices()).await;
+        if let Ok(live) = &live {
+            let is_live = |(_, info): &(&PublicKey, &KeyInfo)| live.get(&info.index) == Some(&true);
+            self.live.1.extend(resolved.keys.iter().filter(is_live).map(|(key, _)| *key));
+        }
         // It may have stumbled while it answered, and the answer is right only while the next epoch lasts.
         self.status_now(epoch, time).await?;
-        let judged = live.and_then(|live| resolved.liveness(live, epoch, time.epoch_at(self.clock.now())));
-        Ok(match judged {
-            Ok(liveness) => (answers(liveness), Ok(())),
-            Err(trouble) => (answers(Liveness::default()), Err(trouble)),
-        })
+        let answered_in = time.epoch_at(self.clock.now());
+        let judged = throughout.and(live).and_then(|live| resolved.liveness(live, epoch, answered_in));
+        let (liveness, judged) = match judged {
+            Ok(liveness) => (liveness, Ok(())),
+            Err(trouble) => (Liveness::default(), Err(trouble)),
+        };
+        Ok((Answers { keys: resolved.keys, liveness }, judged))
     }
 
     /// Says once which of our keys the node refuses: they count as not on the chain.

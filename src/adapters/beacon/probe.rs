@@ -1,6 +1,6 @@
 //! One look at one node, for `failover check`: what would fail on the day, by the code of the day. It is not the watch.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use tokio::time::timeout;
 
@@ -179,9 +179,11 @@ async fn epoch_ended(
     let look = NodeEpoch {
         node: name.to_owned(),
         epoch,
+        peer: None,
         genesis_root: Some(chain.genesis_root.clone()),
         well_since: None,
         keys: Some(resolved.keys.clone()),
+        live: BTreeSet::new(),
         liveness,
         rewards: Err(NodeTrouble::NotAsked),
         finalised: None,

@@ -152,17 +152,24 @@ pub(super) struct LivenessAnswer {
     pub(super) is_live: bool,
 }
 
+/// With whether it rests on what no execution layer has verified. `finalized` beside it is not read: Prysm 5.3.1 says
+/// `false` of whatever is asked by an epoch.
+#[derive(Debug, Deserialize)]
+pub(super) struct Verified<T> {
+    data: T,
+    execution_optimistic: Option<bool>,
+}
+
+impl<T> Verified<T> {
+    /// Not every node says it; one that says the contrary is believed.
+    pub(super) fn data(self) -> Result<T, NodeTrouble> {
+        if self.execution_optimistic == Some(true) { Err(NodeTrouble::Optimistic) } else { Ok(self.data) }
+    }
+}
+
 #[derive(Debug, Deserialize)]
 pub(super) struct AttestationRewards {
     pub(super) total_rewards: Vec<Reward>,
-}
-
-/// With what is said of the epoch beside it.
-#[derive(Debug, Deserialize)]
-pub(super) struct AttestationRewardsAnswer {
-    pub(super) data: AttestationRewards,
-    pub(super) finalized: Option<bool>,
-    pub(super) execution_optimistic: Option<bool>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -193,6 +200,11 @@ impl Checkpoints {
 #[derive(Debug, Deserialize)]
 pub(super) struct NodeVersion {
     pub(super) version: String,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Identity {
+    pub(super) peer_id: String,
 }
 
 #[derive(Debug, Deserialize)]

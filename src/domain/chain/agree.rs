@@ -28,7 +28,13 @@ type Voice<'a> = (&'a NodeEpoch, Result<Option<NodeOpinion>, NodeTrouble>);
 pub fn agree(epoch: Epoch, looks: &[NodeEpoch], keys: &[PublicKey]) -> Agreed {
     let voices: Vec<Voice<'_>> = looks.iter().map(|look| (look, opinion(look, keys))).collect();
     let mut states = states(looks, keys);
-    let (verdict, why) = weigh(epoch, &voices, states.as_ref());
+    let (mut verdict, mut why) = weigh(epoch, &voices, states.as_ref());
+    // Of its silence such a node says nothing, of a duty it does: nobody may be called silent beside it.
+    let is_duty = |look: &&NodeEpoch| judge::live(look, keys) > 0;
+    if let Some(look) = looks.iter().find(is_duty).filter(|_| verdict == Verdict::Down) {
+        let live = judge::live(look, keys);
+        (verdict, why) = (Verdict::Unknown, format!("node {} shows {live} of its keys live; {why}", look.node));
+    }
     if let Some(states) = &mut states {
         let silent = voices.iter().filter_map(|(_, voice)| voice.as_ref().ok()?.as_ref().map(|o| o.silent.len()));
         states.silent = if verdict == Verdict::Unknown { 0 } else { silent.max().unwrap_or(0) };
@@ -183,6 +189,7 @@ fn record(look: &NodeEpoch, keys: &[PublicKey], time: &ChainTime) -> EpochRecord
     let opinion = opinion(look, keys);
     let said = opinion.as_ref().ok().and_then(Option::as_ref);
     let states = look.keys.as_ref().map(|known| key_states(known, keys));
+    let live = judge::live(look, keys).max(said.map_or(0, |opinion| opinion.live));
     let unknown_because = match &opinion {
         Ok(Some(_)) => None,
         Ok(None) => Some(no_duties(states.as_ref())),
@@ -192,13 +199,14 @@ fn record(look: &NodeEpoch, keys: &[PublicKey], time: &ChainTime) -> EpochRecord
         epoch: look.epoch,
         about: Some(time.interval(look.epoch)),
         node: look.node.clone(),
+        peer: look.peer.clone(),
         observed_at: look.observed_at,
         verdict: said.map_or(Verdict::Unknown, |opinion| opinion.verdict),
         unknown_because,
         synced_since: look.well_since,
         genesis_root: look.genesis_root.clone(),
-        keys: states.filter(|_| said.is_some()).map(|states| KeyCounts {
-            live: said.map_or(0, |opinion| opinion.live),
+        keys: (said.is_some() || live > 0).then(|| states.unwrap_or_default()).map(|states| KeyCounts {
+            live,
             silent: said.map_or(0, |opinion| opinion.silent.len()),
             pending: states.pending,
             exited: states.exited,

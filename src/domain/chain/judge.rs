@@ -2,7 +2,7 @@
 //!
 //! Every doubt ends in a [`NodeTrouble`], which counts for nothing; *silent* is only said with the control group live.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Control, Epoch, KeyStates, NodeTrouble, PublicKey, Rewards};
 use crate::domain::{Time, Verdict};
@@ -61,13 +61,18 @@ pub struct NodeEpoch {
     pub node: String,
     /// The epoch that is judged: the one before the current.
     pub epoch: Epoch,
+    /// By what name it is known among its peers, if it said.
+    pub peer: Option<String>,
     /// The chain it follows, if it said.
     pub genesis_root: Option<String>,
     /// Since when it has been well without a break.
     pub well_since: Option<Time>,
     /// The keys it knows of those that were asked for. `None` when it could not say.
     pub keys: Option<BTreeMap<PublicKey, KeyInfo>>,
-    /// Who was live, or why that cannot be known.
+    /// Those of them that it has shown live, in whatever answer: that a key has signed needs no control group, and no node
+    /// that was well throughout.
+    pub live: BTreeSet<PublicKey>,
+    /// Who was live and who was not, or why that cannot be known.
     pub liveness: Result<Liveness, NodeTrouble>,
     /// The reward for the right target in the epoch *before* the judged one, by index: below zero it was missed on the
     /// canonical chain.
@@ -130,6 +135,11 @@ pub fn opinion(look: &NodeEpoch, keys: &[PublicKey]) -> Result<Option<NodeOpinio
         (_, _) => Verdict::Partial,
     };
     Ok(Some(NodeOpinion { verdict, live, silent, control }))
+}
+
+/// How many of these keys have signed in this epoch, by one node's word, also where that says nothing about the others.
+pub(super) fn live(look: &NodeEpoch, keys: &[PublicKey]) -> usize {
+    keys.iter().filter(|key| look.live.contains(key)).count()
 }
 
 /// What became of these keys, by one node's word. `silent` is left at zero.

@@ -29,6 +29,10 @@ pub struct EpochRecord {
     #[serde(default)]
     pub about: Option<Interval>,
     pub node: String,
+    /// By what name it is known among its peers, if it says: the same under every address. It is for the record of the site
+    /// and not kept here.
+    #[serde(skip)]
+    pub peer: Option<String>,
     /// When it answered, by our clock.
     pub observed_at: Time,
     pub verdict: Verdict,
@@ -37,6 +41,7 @@ pub struct EpochRecord {
     /// Since when the node had been synced, not optimistic and with its execution layer, without a break.
     pub synced_since: Option<Time>,
     pub genesis_root: Option<String>,
+    /// Also where the verdict is unknown and one of them was live.
     pub keys: Option<KeyCounts>,
     pub control: Option<Control>,
     /// What the canonical chain says of the epoch before.

@@ -21,18 +21,52 @@ pub struct ChainSightings {
 struct Sighting {
     /// Anybody has seen one, home included: that counts wherever it was seen.
     duty: bool,
-    /// Who says *silent*.
+    /// Who outside says *silent*: places, of which one node is one, whatever its addresses.
     outside: BTreeSet<u32>,
-    at_home: BTreeSet<u32>,
+    /// So does somebody at home, or one elsewhere who is not known to be outside.
+    inside: bool,
+}
+
+/// Which numbers are of one node: an address and the name that is known at it.
+#[derive(Default)]
+struct Places(BTreeMap<u32, u32>);
+
+impl Places {
+    fn of(&self, mut number: u32) -> u32 {
+        while let Some(same) = self.0.get(&number) {
+            number = *same;
+        }
+        number
+    }
+
+    fn join(&mut self, one: u32, other: u32) {
+        let (one, other) = (self.of(one), self.of(other));
+        if one != other {
+            self.0.insert(one.max(other), one.min(other));
+        }
+    }
 }
 
 impl ChainSightings {
+    /// Which of these records do not agree with most of them when an epoch begins. All, if no time is that of the most:
+    /// then nothing says who is right.
+    #[must_use]
+    pub fn odd(records: &[&SiteEpochs]) -> Vec<bool> {
+        let with = |timing: SiteTiming| records.iter().filter(|record| record.timing() == timing).count();
+        let most = records.iter().map(|record| with(record.timing())).max().unwrap_or_default();
+        let right: Vec<_> =
+            records.iter().map(|record| record.timing()).filter(|timing| with(*timing) == most).collect();
+        records.iter().map(|record| right.iter().any(|timing| *timing != record.timing())).collect()
+    }
+
     /// Of records that were checked ([`SiteEpochs::check`]), each with whether that site is home.
     ///
     /// # Errors
-    /// They do not agree when an epoch begins, and nothing says who is right.
+    /// They do not agree when an epoch begins ([`Self::odd`]).
     pub fn of<'a>(records: impl IntoIterator<Item = (&'a SiteEpochs, bool)>) -> Result<Self, String> {
-        let mut all = Self::default();
+        let records: Vec<_> = records.into_iter().collect();
+        let (mut all, mut places) = (Self::default(), Places::default());
+        records.iter().flat_map(|(record, _)| record.peers()).for_each(|(address, name)| places.join(address, name));
         for (record, is_home) in records {
             if *all.timing.get_or_insert(record.timing()) != record.timing() {
                 return Err("the sites do not agree about the chain's genesis and epochs: correct their nodes".into());
@@ -46,8 +80,10 @@ impl ChainSightings {
                 match (seen, is_home) {
                     (EpochSeen::Unknown, _) => {}
                     (EpochSeen::Duty, _) => sighting.duty = true,
-                    (EpochSeen::Silent, false) => sighting.outside.extend(nodes),
-                    (EpochSeen::Silent, true) => sighting.at_home.extend(nodes),
+                    (EpochSeen::Silent, false) if !nodes.is_empty() => {
+                        sighting.outside.extend(nodes.iter().map(|node| places.of(*node)));
+                    }
+                    (EpochSeen::Silent, _) => sighting.inside = true,
                 }
             }
         }
@@ -58,13 +94,13 @@ impl ChainSightings {
     /// [`NODES`] places saw the older ones, only the newer ones count.
     #[must_use]
     pub fn silent_outside(&self, since: Time) -> Option<SilentEpochs> {
-        self.silent(since, |sighting| &sighting.outside)
+        self.silent(since, |sighting| sighting.outside.len())
     }
 
     /// The same as home has it, which is shown and not counted.
     #[must_use]
     pub fn silent_at_home(&self, since: Time) -> Option<SilentEpochs> {
-        self.silent(since, |sighting| &sighting.at_home)
+        self.silent(since, |sighting| usize::from(sighting.inside))
     }
 
     /// How many of [`Self::silent_outside`] nobody can show to be otherwise: an attestation may be in a block of the next
@@ -76,16 +112,16 @@ impl ChainSightings {
         Some(settled.saturating_sub(last + 1 - count))
     }
 
-    fn silent(&self, since: Time, nodes: impl Fn(&Sighting) -> &BTreeSet<u32>) -> Option<SilentEpochs> {
+    fn silent(&self, since: Time, nodes: impl Fn(&Sighting) -> usize) -> Option<SilentEpochs> {
         let timing = self.timing?;
-        let anybody = self.epochs.values().any(|sighting| !nodes(sighting).is_empty());
-        let judged = |sighting: &Sighting| !nodes(sighting).is_empty() || sighting.duty;
+        let anybody = self.epochs.values().any(|sighting| nodes(sighting) > 0);
+        let judged = |sighting: &Sighting| nodes(sighting) > 0 || sighting.duty;
         let (last, _) = self.epochs.iter().rev().find(|(_, sighting)| anybody && judged(sighting))?;
         let mut places = Vec::new();
         for epoch in (0..=*last).rev() {
-            let sighting = self.epochs.get(&epoch).filter(|sighting| !sighting.duty && !nodes(sighting).is_empty());
+            let sighting = self.epochs.get(&epoch).filter(|sighting| !sighting.duty && nodes(sighting) > 0);
             let Some(sighting) = sighting.filter(|_| timing.interval(epoch).from >= since) else { break };
-            places.push(nodes(sighting).len());
+            places.push(nodes(sighting));
         }
         let enough = places.iter().take_while(|places| **places >= NODES).count();
         places.truncate(if enough > 0 { enough } else { places.len() });
@@ -109,7 +145,7 @@ impl ChainSightings {
         let (mut known, mut with) = (Span::ZERO, Vec::new());
         for (epoch, sighting) in &self.epochs {
             let about = timing.interval(*epoch);
-            let is_known = sighting.duty || !sighting.outside.is_empty() || !sighting.at_home.is_empty();
+            let is_known = sighting.duty || !sighting.outside.is_empty() || sighting.inside;
             if is_known && about.from >= since && about.from <= until {
                 known = known.saturating_add(timing.each());
             }

@@ -3,11 +3,12 @@
 //! Every watcher that sees the chain writes it, lease or not, and so does a promotion on the operator's machine. Epochs
 //! that look the same are one entry, so that a week of them is small. What was not judged when it ended stays unknown.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
-use super::{Epoch, EpochRecord};
+use super::{Epoch, EpochRecord, PublicKey};
 use crate::domain::{Span, Time, TimeExt, Verdict};
 
 /// A day more than the gate *fenced* looks back.
@@ -18,6 +19,8 @@ const MAX_EPOCHS: u64 = 16_384;
 const MAX_RUNS: usize = 2_048;
 /// Nodes that are named of one epoch. More would only count for more.
 const MAX_NODES: usize = 8;
+/// Nodes of which it is kept who they are: those of a week in which every one was replaced.
+const MAX_PEERS: usize = 8 * MAX_NODES;
 /// By how much the clocks of two sites may differ.
 const CLOCKS_MAY_DIFFER: Span = Span::from_mins(1);
 /// By so many epochs a look may be late, as when the ledger did not answer. What is written of a later time is no
@@ -46,13 +49,20 @@ pub struct SiteEpochs {
     chain: String,
     genesis: Time,
     epoch_ms: u64,
-    /// The last finalised epoch that one of the nodes has shown.
+    /// A digest of the public keys that were asked for: silence of others says nothing. Earlier builds did not write it.
+    #[serde(default)]
+    keys: String,
+    /// The last finalised epoch that one of the nodes outside has shown.
     finalised: Option<Epoch>,
+    /// Who the nodes are that are named, as far as they say: [`SiteLook::peers`].
+    #[serde(default)]
+    peers: BTreeMap<u32, u32>,
     /// In order, without overlaps. Nobody has looked at the epochs between them.
     runs: Vec<EpochRun>,
 }
 
-/// Epochs in a row that look the same: the first, how many, how, and who says so, by [`SiteLook::nodes`].
+/// Epochs in a row that look the same: the first, how many, how, and who says so, by [`SiteLook::nodes`]. Silence that
+/// nobody says is that of nodes which are not outside.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct EpochRun(Epoch, u64, EpochSeen, Vec<u32>);
 
@@ -61,30 +71,47 @@ struct EpochRun(Epoch, u64, EpochSeen, Vec<u32>);
 pub struct SiteLook {
     pub epoch: Epoch,
     pub seen: EpochSeen,
-    /// Who says so: a number for each node, the same wherever it is asked from.
+    /// Which of the nodes outside say so: the number of each one's address ([`node_number`]).
     pub nodes: Vec<u32>,
+    /// By the number of its address, that of the name by which a node is known among its peers: under two addresses it is
+    /// the same one.
+    pub peers: BTreeMap<u32, u32>,
     pub finalised: Option<Epoch>,
     chain: String,
     genesis: Time,
     epoch_ms: u64,
+    keys: String,
+}
+
+/// A number for the address or the name of a node, the same wherever it is asked from.
+#[must_use]
+pub fn node_number(of: &str) -> u32 {
+    let digest = Sha256::digest(of);
+    u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]])
+}
+
+/// The same of these keys, whatever their order.
+pub(super) fn digest_of(keys: &[PublicKey]) -> String {
+    let sorted: BTreeSet<String> = keys.iter().map(PublicKey::to_hex).collect();
+    let text = sorted.into_iter().collect::<Vec<_>>().join(",");
+    Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl SiteLook {
-    /// From what each node said of one epoch. `node` gives the number of one that counts, by its name. A duty that any
-    /// node has seen is one, whoever else says *silent*. `None` when no node has said which chain it follows.
+    /// From what each node said of these keys in one epoch. `outside` gives the number of one that is outside, by its
+    /// name: only those are named. A duty that any node has seen is one, whoever else says *silent*. `None` when no node
+    /// has said which chain it follows.
     #[must_use]
-    pub fn of(records: &[EpochRecord], node: impl Fn(&str) -> Option<u32>) -> Option<Self> {
+    pub fn of(records: &[EpochRecord], keys: &[PublicKey], outside: impl Fn(&str) -> Option<u32>) -> Option<Self> {
         let seen = |record: &EpochRecord| match record.verdict {
+            // Whatever it makes of the others: a key that signed has signed.
+            _ if record.keys.is_some_and(|keys| keys.live > 0) => EpochSeen::Duty,
             Verdict::Up | Verdict::Partial => EpochSeen::Duty,
             Verdict::Down => EpochSeen::Silent,
             Verdict::Unknown => EpochSeen::Unknown,
         };
-        let counted = |record: &EpochRecord| (seen(record), node(&record.node));
-        // Somebody whose silence does not count has seen a duty all the same.
-        let marked = |record: &&EpochRecord| counted(record).0 == EpochSeen::Duty || counted(record).1.is_some();
-        let said: Vec<&EpochRecord> = records.iter().filter(marked).collect();
-        let best = said.iter().max_by_key(|record| (seen(record), record.genesis_root.is_some()))?;
-        let of_it: Vec<_> = said.iter().filter(|record| seen(record) == seen(best)).collect();
+        let best = records.iter().max_by_key(|record| (seen(record), record.genesis_root.is_some()))?;
+        let of_it: Vec<_> = records.iter().filter(|record| seen(record) == seen(best)).collect();
         let about = best.about?;
         let chain = best.genesis_root.clone()?;
         if of_it.iter().any(|record| record.genesis_root.as_ref().is_some_and(|root| *root != chain)) {
@@ -92,18 +119,25 @@ impl SiteLook {
         }
         let epoch_ms = u64::try_from(about.to.duration_since(about.from).as_millis()).ok()?;
         let before = i64::try_from(u128::from(best.epoch.0) * u128::from(epoch_ms)).ok()?;
-        let mut nodes: Vec<u32> = of_it.iter().filter_map(|record| counted(record).1).collect();
+        let mut nodes: Vec<u32> = of_it.iter().filter_map(|record| outside(&record.node)).collect();
         nodes.sort_unstable();
         nodes.dedup();
         nodes.truncate(MAX_NODES);
+        let peer = |record: &&EpochRecord| {
+            let number = outside(&record.node).filter(|number| nodes.contains(number))?;
+            Some((number, node_number(record.peer.as_ref()?)))
+        };
+        let peers = of_it.iter().copied().filter_map(|record| peer(&record)).collect();
         Some(Self {
             epoch: best.epoch,
             seen: seen(best),
             nodes: if seen(best) == EpochSeen::Unknown { Vec::new() } else { nodes },
-            finalised: said.iter().filter_map(|record| record.finalised).max(),
+            peers,
+            finalised: records.iter().filter(|it| outside(&it.node).is_some()).filter_map(|it| it.finalised).max(),
             chain,
             genesis: about.from.minus(Span::from_millis(before)),
             epoch_ms,
+            keys: digest_of(keys),
         })
     }
 }
@@ -112,8 +146,8 @@ impl SiteEpochs {
     /// A record of nothing, for what this look is about.
     #[must_use]
     pub fn begun_by(look: &SiteLook) -> Self {
-        let SiteLook { chain, genesis, epoch_ms, .. } = look.clone();
-        Self { chain, genesis, epoch_ms, finalised: None, runs: Vec::new() }
+        let SiteLook { chain, genesis, epoch_ms, keys, .. } = look.clone();
+        Self { chain, genesis, epoch_ms, keys, finalised: None, peers: BTreeMap::new(), runs: Vec::new() }
     }
 
     /// Takes a look in. An epoch before the last one is never filled in; of the last one, another process at the same
@@ -127,9 +161,10 @@ impl SiteEpochs {
         {
             self.runs.pop();
         }
-        let is_other = (&self.chain, self.genesis, self.epoch_ms) != (&look.chain, look.genesis, look.epoch_ms);
+        let is_other = (&self.chain, self.genesis, self.epoch_ms, &self.keys)
+            != (&look.chain, look.genesis, look.epoch_ms, &look.keys);
         let late = self.timing().interval(look.epoch.0.saturating_add(LATE)).to;
-        if is_other || is_judged && self.check(&look.chain, late).is_err() {
+        if is_other || is_judged && self.problem(&look.chain, &look.keys, late).is_some() {
             *self = Self::begun_by(look);
         }
         let newest = look.epoch.max(Epoch(self.end().saturating_sub(1)));
@@ -162,6 +197,12 @@ impl SiteEpochs {
             Some(_) | None => self.runs.push(EpochRun(look.epoch, 1, seen, nodes)),
         }
         self.trim(if is_judged { KEPT } else { Span::MAX });
+        self.peers.extend(&look.peers);
+        let named = self.nodes();
+        self.peers.retain(|node, _| named.contains(node));
+        if self.peers.len() > MAX_PEERS {
+            self.peers = look.peers.clone();
+        }
     }
 
     /// One after the last epoch.
@@ -192,19 +233,25 @@ impl SiteEpochs {
         self.runs.drain(..surplus);
     }
 
-    /// Why it is no answer for this chain at this moment.
+    /// Why it is no answer about these keys on this chain at this moment.
     ///
     /// # Errors
     /// In words, with what to do.
-    pub fn check(&self, chain: &str, now: Time) -> Result<(), String> {
+    pub fn check(&self, chain: &str, keys: &[PublicKey], now: Time) -> Result<(), String> {
+        self.problem(chain, &digest_of(keys), now).map_or(Ok(()), Err)
+    }
+
+    fn problem(&self, chain: &str, keys: &str, now: Time) -> Option<String> {
         if !self.chain.eq_ignore_ascii_case(chain) {
             let theirs: String = self.chain.chars().take(12).collect();
-            return Err(format!("it is of another chain ({theirs}…): correct that site's beacon nodes"));
+            return Some(format!("it is of another chain ({theirs}…): correct that site's beacon nodes"));
         }
-        let odd =
-            || Err("it is not one that this program writes: take it away with `failover ledger remove`".to_owned());
-        if !EPOCH_MS.contains(&self.epoch_ms) || self.runs.len() > MAX_RUNS {
-            return odd();
+        if self.keys != keys {
+            return Some("it is about other keys: make `public_keys` there and here the same".to_owned());
+        }
+        let odd = "it is not one that this program writes: take it away with `failover ledger remove`";
+        if !EPOCH_MS.contains(&self.epoch_ms) || self.runs.len() > MAX_RUNS || self.peers.len() > MAX_PEERS {
+            return Some(odd.to_owned());
         }
         let mut end = self.runs.first().map_or(0, |run| run.0.0);
         let begin = end;
@@ -212,17 +259,17 @@ impl SiteEpochs {
             let next = first.0.checked_add(*count);
             let fits = first.0 >= end && *count > 0 && nodes.len() <= MAX_NODES;
             let Some(next) = next.filter(|_| fits && (*seen != EpochSeen::Unknown || nodes.is_empty())) else {
-                return odd();
+                return Some(odd.to_owned());
             };
             end = next;
         }
         if end - begin > MAX_EPOCHS {
-            return odd();
+            return Some(odd.to_owned());
         }
         if !self.runs.is_empty() && self.timing().interval(end - 1).to > now.plus(CLOCKS_MAY_DIFFER) {
-            return Err("it lies in the future: set the clock of that site".to_owned());
+            return Some("it lies in the future: set the clock of that site".to_owned());
         }
-        Ok(())
+        None
     }
 
     /// Every epoch that was looked at, in order, with those who say so. Only of one that was [`Self::check`]ed.
@@ -230,6 +277,11 @@ impl SiteEpochs {
         self.runs.iter().flat_map(|EpochRun(first, count, seen, nodes)| {
             (first.0..first.0.saturating_add(*count)).map(|epoch| (epoch, *seen, nodes.as_slice()))
         })
+    }
+
+    /// Which names go with which addresses, by number.
+    pub(super) fn peers(&self) -> impl Iterator<Item = (u32, u32)> {
+        self.peers.iter().map(|(address, name)| (*address, *name))
     }
 
     pub(super) fn finalised(&self) -> Option<Epoch> {
@@ -240,7 +292,7 @@ impl SiteEpochs {
         SiteTiming { genesis: self.genesis, epoch_ms: self.epoch_ms }
     }
 
-    /// The last epoch that was looked at, how it was seen, and by how many nodes.
+    /// The last epoch that was looked at, how it was seen, and by how many nodes outside.
     #[must_use]
     pub fn newest(&self) -> Option<(Epoch, EpochSeen, usize)> {
         let (seen, nodes) = self.last()?;
@@ -254,7 +306,7 @@ impl SiteEpochs {
         judged.fold(0, |sum, run| sum.saturating_add(run.1))
     }
 
-    /// Who has said anything, in this record.
+    /// Who outside has said anything, in this record.
     #[must_use]
     pub fn nodes(&self) -> BTreeSet<u32> {
         self.runs.iter().flat_map(|run| run.3.iter().copied()).collect()

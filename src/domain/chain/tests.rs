@@ -32,10 +32,12 @@ fn look(node: &str, live: &[u8], control: u64) -> NodeEpoch {
     let others = (100..132).map(|index| (index, index < 100 + control));
     NodeEpoch {
         node: node.into(),
+        peer: None,
         epoch: Epoch(9),
         genesis_root: Some("0x1".into()),
         well_since: Some(at(0, 0)),
         keys: Some(keys),
+        live: live.iter().copied().map(key).collect(),
         liveness: Ok(Liveness { live: ours.chain(others).collect(), control: (100..132).collect() }),
         rewards: Err(NodeTrouble::NotAsked),
         finalised: Some(Epoch(8)),
@@ -126,6 +128,36 @@ fn two_thirds_of_the_control_group_have_to_be_live() {
     assert_eq!(sick.verdict, Verdict::Unknown);
     assert_eq!(sick.why, "its node shows only 21 of 32 others live, so its silence means nothing");
     assert_eq!(agree(Epoch(9), &[look("a", &[1, 2, 3, 4], 0)], &keys()).verdict, Verdict::Unknown);
+}
+
+#[test]
+fn one_live_key_is_a_duty_whatever_the_control_group_says() {
+    let time = mainnet();
+    let validator = crate::domain::ValidatorId::new("eth-0").unwrap();
+    let said = |looks: &[NodeEpoch]| {
+        let seen = observe(Epoch(9), looks, &validator, &keys(), &time);
+        let site = SiteLook::of(&seen.records, &keys(), |node| Some(u32::from(node.as_bytes()[0]))).unwrap();
+        (seen.reading.verdict, site.seen)
+    };
+    let silent = look("b", &[], 32);
+    assert_eq!(said(&[look("a", &[], 32), silent.clone()]), (Verdict::Down, EpochSeen::Silent));
+    let sick = look("a", &[2], 3);
+    assert_eq!(
+        said(&[sick.clone(), silent.clone()]),
+        (Verdict::Unknown, EpochSeen::Duty),
+        "a control group that is silent"
+    );
+    let mut small = sick.clone();
+    small.liveness.as_mut().unwrap().control.truncate(3);
+    let late = NodeEpoch { liveness: Err(NodeTrouble::TooLate), ..sick.clone() };
+    let stumbled = NodeEpoch { liveness: Err(NodeTrouble::NoAnswer), keys: None, ..sick.clone() };
+    for duty in [small, late, stumbled] {
+        assert_eq!(said(&[duty.clone(), silent.clone()]), (Verdict::Unknown, EpochSeen::Duty), "{duty:?}");
+        assert_eq!(said(&[duty]), (Verdict::Unknown, EpochSeen::Duty), "of its own it is no opinion");
+    }
+    // Of two answers of one node in an epoch, the one that has a duty counts.
+    let forgot = NodeEpoch { live: [key(2)].into(), ..silent.clone() };
+    assert_eq!(said(&[forgot, silent]), (Verdict::Unknown, EpochSeen::Duty));
 }
 
 #[test]

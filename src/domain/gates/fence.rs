@@ -158,10 +158,20 @@ impl FenceFacts {
         unproved.map_or(Duties::Explained, Duties::Unproved)
     }
 
-    /// From when on nobody can have signed under this session, whatever its holders' clocks said: it was written last
-    /// before `silent`, by the store's clock. `None`: its holder continues without the ledger.
+    /// When the last moment was at which somebody can have signed under a session that is a fence.
+    pub(super) fn over(&self, now: Time) -> Option<Time> {
+        let session = self.session.as_ref().filter(|session| session.is_fence(self.silent))?;
+        self.over_of(session, now)
+    }
+
+    /// From when on nobody can have signed under this session, whatever its holders' clocks said.
     fn surely_over(&self, session: &Session, now: Time) -> Option<Time> {
-        let written = now.minus(Span::try_from(self.silent).unwrap_or(Span::MAX)).plus(CLOCKS_MAY_DIFFER);
+        self.over_of(session, now).map(|over| over.plus(CLOCKS_MAY_DIFFER))
+    }
+
+    /// It was written last before `silent`, by the store's clock. `None`: its holder continues without the ledger.
+    fn over_of(&self, session: &Session, now: Time) -> Option<Time> {
+        let written = now.minus(Span::try_from(self.silent).unwrap_or(Span::MAX));
         match session.holder {
             None => Some(written),
             Some(_) => session.old_after().map(|after| written.plus(Span::try_from(after).unwrap_or(Span::MAX))),

@@ -369,4 +369,43 @@ fn a_machine_that_was_promoted_once_and_is_terminated_does_not_count_and_one_tha
     assert_eq!(state(&[machine(7, Running), machine(8, Running)], &[7], &[]), GateState::Fail);
     assert_eq!(state(&two, &[7, 8], &[7, 8]), GateState::Fail, "none is left");
     assert_eq!(state(&two[1..], &[8], &[]), GateState::Pass, "it is promoted again");
+    let of = |meant: u64| {
+        let (machines, instance) = (Some(two[1..].to_vec()), Some(meant.into()));
+        only_one(&GateEvidence { machines, instance, ..GateEvidence::default() }).state
+    };
+    assert_eq!((of(8), of(7)), (GateState::Pass, GateState::Fail), "another machine than the record's runs");
+}
+
+#[test]
+fn a_watermark_is_of_after_the_last_moment_at_which_home_can_have_signed() {
+    // An epoch is an hour here, and the row of silence begins with epoch 45.
+    let (from, to, each) = (at(45), at(50), Span::from_hours(1));
+    let silent_outside = Some(SilentEpochs { count: 5, last: 49, nodes: 2, about: Interval { from, to }, each });
+    let state = |epoch, stated, fence: Option<FenceFacts>| {
+        let evidence =
+            GateEvidence { watermark: Some(epoch), stated, fence, silent_outside, ..GateEvidence::default() };
+        watermark(&evidence, at(50)).state
+    };
+    let with = |minutes: u64, holder: Option<Uuid>| {
+        let mut facts = fence();
+        facts.silent = std::time::Duration::from_secs(60 * minutes);
+        session(&mut facts).holder = holder;
+        Some(facts)
+    };
+    let (free, old) = (with(120, None), with(120, Some(Uuid::max())));
+    assert_eq!((state(48, false, free.clone()), state(47, false, free.clone())), (GateState::Pass, GateState::Fail));
+    assert_eq!((state(50, false, old.clone()), state(49, false, old)), (GateState::Pass, GateState::Fail));
+    let young = with(10, Some(Uuid::max()));
+    assert_eq!(state(99, false, young.clone()), GateState::Unknown, "it may sign now");
+    assert_eq!(state(99, false, None), GateState::Unknown);
+    // A statement does not say since when, and the silence does.
+    for fence in [young, None] {
+        assert_eq!((state(45, true, fence.clone()), state(44, true, fence)), (GateState::Pass, GateState::Fail));
+    }
+    assert_eq!(state(47, true, free.clone()), GateState::Fail, "the session was given back later than that");
+    let unseen = GateEvidence { watermark: Some(99), fence: free, ..GateEvidence::default() };
+    assert_eq!(watermark(&unseen, at(50)).state, GateState::Unknown);
+    assert_eq!(watermark(&GateEvidence { silent_outside, ..unseen.clone() }, at(50)).state, GateState::Pass);
+    let none = GateEvidence { watermark: None, silent_outside, ..unseen };
+    assert_eq!(watermark(&none, at(50)).state, GateState::Unknown);
 }

@@ -48,6 +48,8 @@ pub struct PromotionFacts<'a> {
     /// The chain shows a duty by these keys since the grant; since when.
     pub duty_since: Option<Time>,
     pub now: Time,
+    /// The same by a clock of this program's own, which counts the time asleep and which nobody sets.
+    pub raw: Duration,
     /// Never used before: for the next raise.
     pub fresh: Uuid,
 }

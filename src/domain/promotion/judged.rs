@@ -1,13 +1,15 @@
 //! What the gates said, and what it was said for.
 
+use std::time::Duration;
+
 use super::{PromotionFacts, PromotionKind, PromotionRecord, PromotionState, PromotionStep, facts::InForce};
 use crate::domain::{
-    Span, Time, TimeExt as _,
+    Time,
     gates::{self, GateEvidence, GatePass, GateReport},
 };
 
 /// What gates said longer ago says nothing about the moment of the signature.
-const GATES_FOR: Span = Span::from_mins(10);
+const GATES_FOR: Duration = Duration::from_mins(10);
 
 impl PromotionFacts<'_> {
     /// Judges the gates by what was gathered for the record that is open, or that would be opened.
@@ -19,6 +21,7 @@ impl PromotionFacts<'_> {
             promoted: self.record.map(|record| record.promoted.clone()).unwrap_or_default(),
             stated: subject.as_ref().is_some_and(|record| record.statement.is_some()),
             forges: self.order.forges,
+            instance: subject.as_ref().map(|record| record.instance.id.clone()),
             ..evidence.clone()
         };
         // What another boot reports says nothing about the one that is to be granted.
@@ -27,7 +30,7 @@ impl PromotionFacts<'_> {
             evidence.report = evidence.report.filter(|report| granted == Some(&report.boot_id));
         }
         let report = gates::judge(&evidence, pass, overrides, now);
-        GateReport { subject, ..report }
+        GateReport { subject, raw: self.raw, ..report }
     }
 
     /// What gates of this pass are judged for now.
@@ -56,9 +59,10 @@ impl PromotionFacts<'_> {
 
     /// `None` when the gates of this pass were looked at just now for this record, and all pass.
     pub(super) fn judged(&self, pass: GatePass, record: &PromotionRecord) -> Option<PromotionStep> {
-        let fresh = |at: Time| (at..=at.plus(GATES_FOR)).contains(&self.now);
+        // By no clock that a step of the wall clock could shorten it by.
+        let fresh = |said: Duration| self.raw.checked_sub(said).is_some_and(|age| age <= GATES_FOR);
         let is_said = |report: &&GateReport| {
-            report.pass == pass && fresh(report.at) && report.subject.as_ref() == Some(&self.subject_of(record, pass))
+            report.pass == pass && fresh(report.raw) && report.subject.as_ref() == Some(&self.subject_of(record, pass))
         };
         match self.gates.filter(is_said) {
             None => Some(PromotionStep::Judge(pass)),

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::domain::{
     InstanceRef, MachineState, Span, Time, TimeExt as _,
-    gates::{GateName, GatePass},
+    gates::{Gate, GateName, GatePass, GateState},
     ownership::{GrantPlace, MAX_GRANT_NUMBER, Session},
 };
 
@@ -176,17 +176,16 @@ impl PromotionFacts<'_> {
             (None, None) => return PromotionStep::Wait(PromotionWait::Ready),
             (None, Some(boot)) => boot,
         };
-        self.fence(record)
-            .or_else(|| self.mark(record, machine))
-            .or_else(|| self.judged(GatePass::Second, record))
-            .unwrap_or_else(|| match self.begin(record, PromotionEffect::Sign) {
+        self.fence(record).or_else(|| self.mark(record, machine)).or_else(|| self.judged_second(record)).unwrap_or_else(
+            || match self.begin(record, PromotionEffect::Sign) {
                 PromotionStep::Do(_) => PromotionStep::Sign(SignOrder {
                     number: record.number,
                     over: record.over.clone(),
                     cloud: Some((machine.instance.clone(), boot.clone())),
                 }),
                 step => step,
-            })
+            },
+        )
     }
 
     /// The record with the statement and the overrides that the operator adds now; everything else is as it was opened.
@@ -296,7 +295,7 @@ impl PromotionFacts<'_> {
         }
     }
 
-    /// The watermark is of the time after the wait, and is made once.
+    /// The watermark is of the time after the wait.
     fn mark(&self, record: &PromotionRecord, machine: &MachineFacts) -> Option<PromotionStep> {
         match (&record.watermark, self.watermark) {
             _ if self.order.forges => None,
@@ -307,6 +306,23 @@ impl PromotionFacts<'_> {
             }
             (Some(made), _) if machine.watermark.as_ref() == Some(&made.digest) => None,
             (Some(_), _) => Some(self.begin(record, PromotionEffect::PutWatermark)),
+        }
+    }
+
+    /// The gates before the signature. Where nothing is missing but that home can have signed after the watermark was made,
+    /// as with a statement, another one is made: none was imported anywhere before the grant.
+    fn judged_second(&self, record: &PromotionRecord) -> Option<PromotionStep> {
+        let step = self.judged(GatePass::Second, record)?;
+        let is_early = |gate: &Gate| gate.id == GateName::Watermark && gate.state == GateState::Fail;
+        let is_made_early = self.gates.is_some_and(|report| report.gates.iter().any(is_early))
+            && step == PromotionStep::Refused(vec![GateName::Watermark]);
+        match (&record.watermark, self.watermark) {
+            (Some(_), None) if is_made_early => Some(PromotionStep::Wait(PromotionWait::Watermark)),
+            (Some(made), Some(now)) if is_made_early && now.epoch > made.epoch => {
+                let record = PromotionRecord { watermark: Some(now.clone()), ..record.clone() };
+                Some(PromotionStep::Persist(record.into()))
+            }
+            (Some(_) | None, _) => Some(step),
         }
     }
 

@@ -362,11 +362,21 @@ fn gates_of_more_than_ten_minutes_ago_or_of_the_other_pass_sign_nothing() {
     }
     let report = desk.gates.clone().unwrap();
     let asked = |report: GateReport| world.ask(&Desk { order: order(), gates: Some(report) }, THERE);
-    let ago = |minutes| world.now - crate::domain::Span::from_mins(minutes);
-    assert!(matches!(asked(GateReport { at: ago(10), ..report.clone() }), PromotionStep::Sign(_)));
+    let ago = |minutes| world.raw - Duration::from_mins(minutes);
+    assert!(matches!(asked(GateReport { raw: ago(10), ..report.clone() }), PromotionStep::Sign(_)));
     let again = PromotionStep::Judge(GatePass::Second);
-    assert_eq!(asked(GateReport { at: ago(11), ..report.clone() }), again);
-    assert_eq!(asked(GateReport { at: ago(-1), ..report.clone() }), again, "a clock that went back");
+    assert_eq!(asked(GateReport { raw: ago(11), ..report.clone() }), again);
+    let later = world.raw + Duration::from_mins(1);
+    assert_eq!(asked(GateReport { raw: later, ..report.clone() }), again, "by another program's clock");
+    // Whatever this machine's clock is set to.
+    let stepped = |minutes| {
+        let mut world = world.clone();
+        world.now += crate::domain::Span::from_mins(minutes);
+        (world, Desk { order: order(), gates: Some(GateReport { raw: ago(11), ..report.clone() }) })
+    };
+    for (world, desk) in [stepped(-30), stepped(-11)] {
+        assert_eq!(world.ask(&desk, THERE), again, "a clock that went back makes nothing newer");
+    }
     assert_eq!(asked(GateReport { pass: GatePass::First, ..report }), again);
 }
 

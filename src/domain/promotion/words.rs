@@ -154,9 +154,9 @@ impl PromotionFacts<'_> {
                 return (words, None);
             }
             if let PromotionStep::Judge(pass) = step {
-                let (at, gates) = (self.now, Vec::new());
+                let (at, raw, gates) = (self.now, self.raw, Vec::new());
                 let subject = facts.subject(pass);
-                imagined.gates = Some(GateReport { pass, subject, at, gates });
+                imagined.gates = Some(GateReport { pass, subject, at, raw, gates });
                 continue;
             }
             imagined.after(step);

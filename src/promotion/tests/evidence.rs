@@ -17,6 +17,10 @@ use crate::{
 
 const EPOCH: Span = Span::from_secs(384);
 
+fn present(now: Time) -> u64 {
+    u64::try_from(now.as_second()).unwrap() / 384
+}
+
 pub struct TestEvidence(pub Arc<TestWorld>);
 
 #[async_trait]
@@ -30,7 +34,9 @@ impl PromotionEvidence for TestEvidence {
             (state.home_signs(), machine.and_then(TestMachine::report))
         };
         let count = if home_signs { 0 } else { 9 };
-        let from = now.minus(EPOCH * 9);
+        let present = present(now);
+        let to = Time::UNIX_EPOCH.plus(Span::from_secs(384 * i64::try_from(present).unwrap()));
+        let from = to.minus(EPOCH * 9);
         let machine = Machine {
             instance: InstanceRef { ..instance() },
             validator: "eth-0".into(),
@@ -52,9 +58,9 @@ impl PromotionEvidence for TestEvidence {
             ready_epochs: Some(9),
             silent_outside: Some(SilentEpochs {
                 count,
-                last: 9,
+                last: present - 1,
                 nodes: 2,
-                about: Interval { from, to: now },
+                about: Interval { from, to },
                 each: EPOCH,
             }),
             missed: Some(MissedDuties { epochs: 3, made: 0, missed: 9, control_made: true }),
@@ -83,8 +89,7 @@ impl PromotionEvidence for TestEvidence {
         if !self.0.state().chain_says {
             return Err("no beacon node is synced".into());
         }
-        let present = u64::try_from(crate::ports::Clock::now(&self.0.clock).as_second()).unwrap() / 384 + 1;
-        let epoch = epoch.unwrap_or(present);
+        let epoch = epoch.unwrap_or_else(|| present(crate::ports::Clock::now(&self.0.clock)) + 1);
         Ok(MadeWatermark { epoch, bytes: format!("watermark of {epoch}").into_bytes() })
     }
 

@@ -2,7 +2,7 @@
 //!
 //! liveness of the current epoch is `false` for all, of the one before right, of older ones a wrong `false` with status
 //! 200, of the future a 400; one unknown index makes the whole call a 400; unknown validators are left out in silence;
-//! rewards are a 404 until two epochs have passed.
+//! rewards are a 404 until two epochs have passed, and never called final; without discovery a node does not say who it is.
 
 use std::sync::Arc;
 
@@ -42,6 +42,7 @@ pub(super) fn router(node: Arc<NodeState>) -> Router {
         .route("/eth/v1/node/syncing", get(syncing))
         .route("/eth/v1/node/version", get(version))
         .route("/eth/v1/node/peer_count", get(peers))
+        .route("/eth/v1/node/identity", get(identity))
         .route("/eth/v1/beacon/states/head/validators", get(validators_by_get).post(validators_by_post))
         .route("/eth/v1/beacon/states/head/finality_checkpoints", get(finality))
         .route("/eth/v1/validator/liveness/{epoch}", post(liveness))
@@ -119,6 +120,13 @@ async fn peers() -> Answer {
     data(&json!({"disconnected": "4", "connecting": "0", "connected": "56", "disconnecting": "0"}))
 }
 
+async fn identity(State(node): Node) -> Answer {
+    match node.condition().peer_id {
+        Some(peer_id) => data(&json!({"peer_id": peer_id, "enr": "", "p2p_addresses": [], "discovery_addresses": []})),
+        None => refuse(StatusCode::INTERNAL_SERVER_ERROR, "could not obtain enr"),
+    }
+}
+
 async fn validators_by_get(State(node): Node, RawQuery(query): RawQuery) -> Answer {
     let query = query.unwrap_or_default();
     let ids = query.split('&').filter_map(|pair| pair.strip_prefix("id=")).flat_map(|ids| ids.split(','));
@@ -178,9 +186,9 @@ async fn rewards(State(node): Node, Path(epoch): Path<u64>, body: Bytes) -> Answ
         json!({"validator_index": index.to_string(), "head": head, "source": made, "target": missed, "inactivity": "0"})
     };
     let total: Vec<Value> = indices.iter().map(|index| reward(*index)).collect();
-    let finalised = node.world.finalised(node.epoch());
+    let optimistic = node.condition().optimistic_rewards;
     let rewards = json!({"ideal_rewards": [], "total_rewards": total});
-    Ok(Json(json!({"execution_optimistic": false, "finalized": epoch + 1 < finalised, "data": rewards})))
+    Ok(Json(json!({"data": rewards, "execution_optimistic": optimistic, "finalized": false})))
 }
 
 fn data(data: &Value) -> Answer {

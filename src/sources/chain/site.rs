@@ -5,14 +5,13 @@ use std::{
     sync::Arc,
 };
 
-use sha2::{Digest as _, Sha256};
 use url::Url;
 
 use crate::{
     config::BeaconNodeSettings,
     domain::{
-        LedgerKey, ValidatorId,
-        chain::{EpochRecord, SiteEpochs, SiteLook},
+        LedgerKey, PublicKey, ValidatorId,
+        chain::{EpochRecord, SiteEpochs, SiteLook, node_number},
     },
     ports::{Expect, Ledger, PutError},
     records,
@@ -25,8 +24,10 @@ const TRIES: usize = 3;
 pub struct SiteRecorder {
     ledger: Arc<dyn Ledger>,
     site: String,
-    /// The nodes that count, by name: each by the number of its address.
-    nodes: BTreeMap<String, u32>,
+    /// The nodes that are outside, by name: each by the number of its address.
+    outside: BTreeMap<String, u32>,
+    /// Whom it writes of, by their keys.
+    validators: BTreeMap<ValidatorId, Vec<PublicKey>>,
     /// As they were written or read last, so that an epoch is one operation on a bucket.
     known: HashMap<ValidatorId, (SiteEpochs, Expect)>,
 }
@@ -37,9 +38,11 @@ impl SiteRecorder {
         ledger: Arc<dyn Ledger>,
         site: String,
         nodes: impl IntoIterator<Item = &'a BeaconNodeSettings>,
+        validators: impl IntoIterator<Item = (ValidatorId, Vec<PublicKey>)>,
     ) -> Self {
-        let nodes = nodes.into_iter().map(|node| (node.name.clone(), number_of(&node.url))).collect();
-        Self { ledger, site, nodes, known: HashMap::new() }
+        let outside = nodes.into_iter().filter(|node| node.outside);
+        let outside = outside.map(|node| (node.name.clone(), number_of(&node.url))).collect();
+        Self { ledger, site, outside, validators: validators.into_iter().collect(), known: HashMap::new() }
     }
 
     #[must_use]
@@ -52,7 +55,8 @@ impl SiteRecorder {
     /// # Errors
     /// A record that cannot be read, which is left as it is; a ledger that does not take it.
     pub async fn write(&mut self, validator: &ValidatorId, said: &[EpochRecord]) -> anyhow::Result<Option<SiteLook>> {
-        let Some(look) = SiteLook::of(said, |node| self.nodes.get(node).copied()) else { return Ok(None) };
+        let Some(keys) = self.validators.get(validator) else { return Ok(None) };
+        let Some(look) = SiteLook::of(said, keys, |node| self.outside.get(node).copied()) else { return Ok(None) };
         let key = self.key(validator);
         for _ in 0..TRIES {
             let (record, expect) = match self.known.remove(validator) {
@@ -86,7 +90,5 @@ impl SiteRecorder {
 /// nor a user is in it, which may be secret.
 fn number_of(url: &Url) -> u32 {
     let port = url.port_or_known_default().unwrap_or_default();
-    let address = format!("{}:{port}", url.host_str().unwrap_or_default().to_ascii_lowercase());
-    let digest = Sha256::digest(address.as_bytes());
-    u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]])
+    node_number(&format!("{}:{port}", url.host_str().unwrap_or_default().to_ascii_lowercase()))
 }

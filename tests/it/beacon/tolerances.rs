@@ -3,7 +3,7 @@
 //!
 //! `cargo test --test it -- tolerances --nocapture` prints the tables of decision 0017.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use failover::domain::{
     PublicKey, Span, Time, Verdict,
@@ -125,10 +125,12 @@ impl Watcher {
         }
         NodeEpoch {
             node: "home".into(),
+            peer: None,
             epoch,
             genesis_root: None,
             well_since: self.watch.well_since(),
             keys: Some(BTreeMap::from([(key(), KeyInfo { index: OURS, status: KeyStatus::Active })])),
+            live: BTreeSet::new(),
             liveness,
             rewards: Err(NodeTrouble::NotAsked),
             finalised: None,

@@ -289,7 +289,7 @@ impl PromotionEvidence for Fine {
     }
 
     async fn watermark(&self, epoch: Option<u64>) -> Result<MadeWatermark, String> {
-        let epoch = epoch.unwrap_or(7);
+        let epoch = epoch.unwrap_or(11);
         Ok(MadeWatermark { epoch, bytes: format!("watermark of {epoch}").into_bytes() })
     }
 

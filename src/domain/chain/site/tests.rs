@@ -25,6 +25,7 @@ fn record(epoch: u64, node: &str, verdict: Verdict) -> EpochRecord {
         epoch: Epoch(epoch),
         about: Some(Interval { from: at(epoch), to: at(epoch + 1) }),
         node: node.into(),
+        peer: None,
         observed_at: at(epoch + 2),
         verdict,
         unknown_because: None,
@@ -37,13 +38,17 @@ fn record(epoch: u64, node: &str, verdict: Verdict) -> EpochRecord {
     }
 }
 
+fn keys() -> Vec<PublicKey> {
+    vec![PublicKey::new([1; 48]), PublicKey::new([2; 48])]
+}
+
 fn number(node: &str) -> Option<u32> {
     node.strip_prefix('n')?.parse().ok()
 }
 
 fn look(epoch: u64, said: &[(&str, Verdict)]) -> SiteLook {
     let records: Vec<_> = said.iter().map(|(node, verdict)| record(epoch, node, *verdict)).collect();
-    SiteLook::of(&records, number).unwrap()
+    SiteLook::of(&records, &keys(), number).unwrap()
 }
 
 fn site(looks: impl IntoIterator<Item = SiteLook>) -> SiteEpochs {
@@ -76,9 +81,9 @@ fn a_duty_that_one_node_has_seen_is_one_and_a_node_that_cannot_say_counts_for_no
     // One that is not outside of home: its silence is nothing, its duty is one.
     assert_eq!(of(&[("home", Verdict::Down), ("n1", Verdict::Down)]), (EpochSeen::Silent, vec![1]));
     assert_eq!(of(&[("home", Verdict::Up), ("n1", Verdict::Down)]), (EpochSeen::Duty, vec![]));
-    assert_eq!(SiteLook::of(&[record(9, "home", Verdict::Down)], number), None);
+    assert_eq!(of(&[("home", Verdict::Down)]), (EpochSeen::Silent, vec![]));
     let stray = EpochRecord { genesis_root: Some("0x0ddba11".into()), ..record(9, "n2", Verdict::Down) };
-    assert_eq!(SiteLook::of(&[record(9, "n1", Verdict::Down), stray], number), None, "two chains");
+    assert_eq!(SiteLook::of(&[record(9, "n1", Verdict::Down), stray], &keys(), number), None, "two chains");
 }
 
 #[test]
@@ -90,7 +95,7 @@ fn a_year_of_duties_is_one_short_entry_and_a_week_of_it_is_kept() {
     assert!(bytes.len() < 500, "{} bytes: {}", bytes.len(), String::from_utf8_lossy(&bytes));
     assert_eq!(year.judged(), 8 * 24 * 3600 / u64::try_from(EACH).unwrap());
     assert_eq!(records::decode::<SiteEpochs>(KEY, &bytes).unwrap(), year);
-    assert_eq!(year.check(CHAIN, at(epochs + 1)), Ok(()));
+    assert_eq!(year.check(CHAIN, &keys(), at(epochs + 1)), Ok(()));
 }
 
 #[test]
@@ -141,10 +146,10 @@ fn a_clock_that_was_wrong_for_a_while_costs_no_more_than_what_it_wrote() {
     let mut site = silent(1..40, &["n1"]);
     let right = site.clone();
     site.add(&look(5_000, &[("n1", Verdict::Unknown)]));
-    assert!(site.check(CHAIN, at(41)).unwrap_err().contains("future"));
+    assert!(site.check(CHAIN, &keys(), at(41)).unwrap_err().contains("future"));
     site.add(&look(40, &[("n1", Verdict::Down)]));
     assert_eq!(site.judged(), 40);
-    assert_eq!(site.check(CHAIN, at(42)), Ok(()));
+    assert_eq!(site.check(CHAIN, &keys(), at(42)), Ok(()));
     // Behind: nodes say nothing then, and what is known stays.
     let mut behind = right.clone();
     behind.add(&look(3, &[("n1", Verdict::Unknown)]));
@@ -157,11 +162,11 @@ fn a_record_of_another_chain_of_the_future_or_of_no_program_of_ours_is_no_answer
     let with = |change: fn(&mut SiteEpochs)| {
         let mut record = good.clone();
         change(&mut record);
-        record.check(CHAIN, at(16)).unwrap_err()
+        record.check(CHAIN, &keys(), at(16)).unwrap_err()
     };
-    assert_eq!(good.check(CHAIN, at(15)), Ok(()));
-    assert!(good.check(CHAIN, at(14)).unwrap_err().contains("future"));
-    assert!(good.check("0x0ddba11", at(16)).unwrap_err().contains("another chain"));
+    assert_eq!(good.check(CHAIN, &keys(), at(15)), Ok(()));
+    assert!(good.check(CHAIN, &keys(), at(14)).unwrap_err().contains("future"));
+    assert!(good.check("0x0ddba11", &keys(), at(16)).unwrap_err().contains("another chain"));
     for odd in [
         with(|record| record.epoch_ms = 0),
         with(|record| record.runs[0].1 = 0),
@@ -172,6 +177,7 @@ fn a_record_of_another_chain_of_the_future_or_of_no_program_of_ours_is_no_answer
         with(|record| record.runs[0].3 = vec![7; MAX_NODES + 1]),
         with(|record| (record.runs[0].0, record.runs[0].1) = (Epoch(0), MAX_EPOCHS + 1)),
         with(|record| record.runs[0].2 = EpochSeen::Unknown),
+        with(|record| record.peers = (0..=64).map(|node| (node, node)).collect()),
     ] {
         assert!(odd.contains("not one that this program writes"), "{odd}");
     }
@@ -180,6 +186,73 @@ fn a_record_of_another_chain_of_the_future_or_of_no_program_of_ours_is_no_answer
     assert!(ChainSightings::of([(&good, false), (&other, false)]).is_err(), "nobody knows who is right");
     other.add(&look(15, &[("n1", Verdict::Down)]));
     assert_eq!(other.judged(), 1, "what is of another chain is no beginning of this one");
+}
+
+#[test]
+fn what_is_about_other_keys_or_does_not_say_about_which_is_no_answer() {
+    let site = silent(10..15, &["n1", "n2"]);
+    let mut others = keys();
+    others.reverse();
+    assert_eq!(site.check(CHAIN, &others, at(16)), Ok(()), "in another order they are the same");
+    others.push(PublicKey::new([3; 48]));
+    for keys in [&others[..], &others[..1], &[]] {
+        assert!(site.check(CHAIN, keys, at(16)).unwrap_err().contains("other keys"));
+    }
+    let mut unsaid = serde_json::to_value(&site).unwrap();
+    unsaid.as_object_mut().unwrap().remove("keys");
+    let unsaid: SiteEpochs = serde_json::from_value(unsaid).unwrap();
+    assert!(unsaid.check(CHAIN, &keys(), at(16)).unwrap_err().contains("other keys"), "of an earlier build");
+    // Whoever continues it with other keys begins it again.
+    let mut next = site;
+    next.add(&SiteLook::of(&[record(15, "n1", Verdict::Down)], &others, number).unwrap());
+    assert_eq!((next.judged(), next.check(CHAIN, &others, at(16))), (1, Ok(())));
+}
+
+#[test]
+fn one_node_under_two_addresses_is_one_place() {
+    let look = |epoch, said: &[(&str, Option<&str>)]| {
+        let peer = |name: Option<&str>| name.map(str::to_owned);
+        let said =
+            said.iter().map(|(node, name)| EpochRecord { peer: peer(*name), ..record(epoch, node, Verdict::Down) });
+        SiteLook::of(&said.collect::<Vec<_>>(), &keys(), number).unwrap()
+    };
+    let of = |said: &[(&str, Option<&str>)]| site((10..15).map(|epoch| look(epoch, said)));
+    let places = |sites: &[&SiteEpochs]| outside(sites).silent_outside(GENESIS).unwrap().nodes;
+    let (a, b) = (Some("16Uiu2HAmA"), Some("16Uiu2HAmB"));
+    assert_eq!(places(&[&of(&[("n1", a), ("n2", b)])]), 2);
+    assert_eq!(places(&[&of(&[("n1", a), ("n2", a)])]), 1, "at one site");
+    assert_eq!(places(&[&of(&[("n1", a)]), &of(&[("n2", a)])]), 1, "at two");
+    assert_eq!(places(&[&of(&[("n1", None), ("n2", a)]), &of(&[("n1", a)])]), 1, "where one site knows it");
+    assert_eq!(places(&[&of(&[("n1", None), ("n2", a)])]), 2, "where nobody does");
+    assert_eq!(places(&[&of(&[("n1", a)]), &of(&[("n1", b)]), &of(&[("n3", b)])]), 1, "an address is one place");
+    // What is kept of it is bounded, and of the nodes that are named.
+    let mut changing = of(&[("n1", a)]);
+    (15..200).for_each(|epoch| changing.add(&look(epoch, &[(&format!("n{epoch}"), a)])));
+    assert!(changing.peers.len() <= MAX_PEERS && changing.check(CHAIN, &keys(), at(201)).is_ok());
+    let bytes = records::encode(KEY, &changing);
+    assert_eq!(records::decode::<SiteEpochs>(KEY, &bytes).unwrap(), changing);
+}
+
+#[test]
+fn what_is_not_known_to_be_outside_says_no_silence_and_is_known_all_the_same() {
+    let far = silent(10..20, &["vpn"]);
+    let all = outside(&[&far]);
+    assert_eq!(all.silent_outside(GENESIS), None);
+    assert_eq!(all.silent_at_home(GENESIS).unwrap().count, 10);
+    assert_eq!(all.duties(GENESIS, Time::MAX).known, Span::from_secs(10 * EACH));
+    let both = silent(10..20, &["vpn", "n1"]);
+    assert_eq!(outside(&[&far, &both]).silent_outside(GENESIS).unwrap().nodes, 1);
+}
+
+#[test]
+fn one_site_of_another_time_is_left_out_and_without_a_majority_all_are() {
+    let (one, two) = (silent(10..15, &["n1"]), silent(10..15, &["n2"]));
+    let mut other = one.clone();
+    other.epoch_ms *= 2;
+    assert_eq!(ChainSightings::odd(&[&one, &other, &two]), [false, true, false]);
+    assert_eq!(ChainSightings::odd(&[&one, &other]), [true, true]);
+    assert_eq!(ChainSightings::odd(&[&one, &two]), [false, false]);
+    assert!(ChainSightings::odd(&[]).is_empty());
 }
 
 #[test]
@@ -263,7 +336,7 @@ proptest! {
         let told: BTreeMap<_, _> =
             record.epochs().map(|(epoch, seen, nodes)| (epoch, (seen, nodes.iter().copied().collect()))).collect();
         prop_assert_eq!(&told, &plain);
-        prop_assert_eq!(record.check(CHAIN, at(epoch + 2)), Ok(()));
+        prop_assert_eq!(record.check(CHAIN, &keys(), at(epoch + 2)), Ok(()));
         let bytes = records::encode(KEY, &record);
         prop_assert_eq!(records::decode::<SiteEpochs>(KEY, &bytes).unwrap(), record);
     }
@@ -277,8 +350,9 @@ proptest! {
         let seen = [EpochSeen::Unknown, EpochSeen::Silent, EpochSeen::Duty];
         let runs = runs.into_iter().map(|(first, count, at, by)| EpochRun(Epoch(first), count, seen[usize::from(at)], by));
         let genesis = Time::from_second(genesis.into()).unwrap();
-        let record = SiteEpochs { chain: CHAIN.into(), genesis, epoch_ms, finalised: None, runs: runs.collect() };
-        if record.check(CHAIN, at(1_000)).is_ok() {
+        let (chain, peers, runs) = (CHAIN.into(), BTreeMap::new(), runs.collect());
+        let record = SiteEpochs { chain, genesis, epoch_ms, keys: digest_of(&keys()), finalised: None, peers, runs };
+        if record.check(CHAIN, &keys(), at(1_000)).is_ok() {
             let all = outside(&[&record]);
             prop_assert!(all.duties(GENESIS, Time::MAX).with.len() as u64 <= MAX_EPOCHS);
             prop_assert!(all.silent_outside(GENESIS).is_none_or(|silent| silent.count <= MAX_EPOCHS));

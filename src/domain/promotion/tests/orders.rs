@@ -5,11 +5,11 @@ use strum::IntoEnumIterator as _;
 use super::{
     super::*,
     BACK, HOME, THERE, Way, crashes_of, ends, follow_by, promoted,
-    world::{Desk, PromotionWorld, order, shape},
+    world::{Desk, PromotionWorld, order, shape, watermark},
 };
 use crate::domain::{
     MachineState,
-    gates::{GateEvidence, GateName, GatePass, GateState},
+    gates::{Gate, GateEvidence, GateName, GatePass, GateReport, GateState},
 };
 
 fn by(order: PromotionOrder) -> Desk {
@@ -231,4 +231,43 @@ fn a_validator_that_forges_is_promoted_by_a_statement_without_a_session_or_a_wat
         report.gates.iter().find(|gate| gate.id == GateName::Fenced).unwrap().state
     };
     assert_eq!((fenced(&forger), fenced(&stated)), (GateState::Unknown, GateState::Pass));
+}
+
+#[test]
+fn a_watermark_that_home_can_have_outlived_is_made_again_once_nothing_else_is_missing() {
+    let mut world = PromotionWorld::new(false);
+    let stated = PromotionOrder { statement: Some("the house has burnt down".into()), ..order() };
+    let mut desk = by(stated.clone());
+    loop {
+        let step = world.ask(&desk, THERE);
+        if step == PromotionStep::Judge(GatePass::Second) {
+            break;
+        }
+        let before = world.clone();
+        world.act(&mut desk, &before, &step);
+    }
+    let said = |world: &PromotionWorld, missing: &[(GateName, GateState)], way: Way| {
+        let gate = |(id, state): &(GateName, GateState)| Gate {
+            id: *id,
+            name: "",
+            state: *state,
+            evidence: String::new(),
+            next: "",
+        };
+        let (pass, gates) = (GatePass::Second, missing.iter().map(gate).collect());
+        let subject = world.ask(&by(stated.clone()), |facts| facts.subject(pass));
+        let gates = Some(GateReport { pass, subject, at: world.now, raw: world.raw, gates });
+        world.ask(&Desk { order: stated.clone(), gates }, way)
+    };
+    let early = (GateName::Watermark, GateState::Fail);
+    let same = PromotionStep::Refused(vec![GateName::Watermark]);
+    assert_eq!(said(&world, &[early], THERE), same, "there is no later one yet");
+    world.record.as_mut().unwrap().watermark.as_mut().unwrap().epoch = 70;
+    let PromotionStep::Persist(again) = said(&world, &[early], THERE) else { panic!("another one is made") };
+    assert_eq!(again.watermark, Some(watermark()));
+    let unasked: Way = |facts| PromotionFacts { watermark: None, ..facts.clone() }.next();
+    assert_eq!(said(&world, &[early], unasked), PromotionStep::Wait(PromotionWait::Watermark));
+    assert_eq!(said(&world, &[(GateName::Watermark, GateState::Unknown)], THERE), same, "home may sign now");
+    let more = said(&world, &[early, (GateName::Silent, GateState::Unknown)], THERE);
+    assert_eq!(more, PromotionStep::Refused(vec![GateName::Watermark, GateName::Silent]));
 }

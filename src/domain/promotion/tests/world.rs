@@ -29,6 +29,8 @@ pub struct PromotionWorld {
     pub is_home_up: bool,
     pub no_capacity: bool,
     pub now: Time,
+    /// The same by a clock that nobody sets.
+    pub raw: Duration,
     pub writes: u128,
     pub duty_since: Option<Time>,
 }
@@ -173,6 +175,7 @@ impl PromotionWorld {
             is_home_up,
             no_capacity: false,
             now: Time::UNIX_EPOCH.plus(Span::from_hours(9)),
+            raw: Duration::from_hours(1),
             writes: 100,
             duty_since: None,
         }
@@ -211,6 +214,7 @@ impl PromotionWorld {
             gates: desk.gates.as_ref(),
             duty_since: self.duty_since,
             now: self.now,
+            raw: self.raw,
             fresh: Uuid::from_u128(self.writes + 1),
         })
     }
@@ -222,7 +226,7 @@ impl PromotionWorld {
             PromotionStep::Judge(pass) => {
                 // Judged for what was read before it.
                 let subject = before.ask(desk, |facts| facts.subject(*pass));
-                desk.gates = Some(GateReport { pass: *pass, subject, at: self.now, gates: Vec::new() });
+                desk.gates = Some(GateReport { pass: *pass, subject, at: self.now, raw: self.raw, gates: Vec::new() });
             }
             // Compare and swap.
             PromotionStep::Persist(record) if self.record == before.record => {
@@ -311,7 +315,10 @@ impl PromotionWorld {
                 _ => self.pass(left.expect("it gets old")),
             },
             PromotionWait::Keys => self.duty_since = Some(self.now),
-            PromotionWait::Watch(until) => self.now = until,
+            PromotionWait::Watch(until) => {
+                self.raw += Duration::try_from(until.duration_since(self.now)).unwrap_or_default();
+                self.now = until;
+            }
             PromotionWait::Watermark => unreachable!("there is one"),
         }
     }
@@ -320,5 +327,6 @@ impl PromotionWorld {
         self.unchanged += time;
         self.silent += time;
         self.now = self.now.plus(Span::try_from(time).unwrap());
+        self.raw += time;
     }
 }
