@@ -101,6 +101,7 @@ impl<'a> EvidenceSources<'a> {
             }
         }
         evidence.ready_epochs = self.ready_epochs(&evidence, open, &sites.seen, now);
+        evidence.silent_for = self.config.grants.as_ref().map(|grants| grants.silent_for);
         evidence.stated = open.is_some_and(|record| record.statement.is_some());
         evidence.fence = self.fence(view, &sites.seen, now).await;
         evidence.clock_offset = assembly::cloud::clock_offset(self.config).await.ok();

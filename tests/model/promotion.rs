@@ -171,7 +171,7 @@ pub fn step(setting: &Setting, world: &Seen, act: Act) -> PromotionStep {
     };
     match ask(None) {
         (PromotionStep::Judge(pass), subject) => {
-            ask(Some(&GateReport { pass, subject, at: Timestamp::UNIX_EPOCH, gates: Vec::new() })).0
+            ask(Some(&GateReport { pass, subject, at: Timestamp::UNIX_EPOCH, epoch: None, gates: Vec::new() })).0
         }
         (step, _) => step,
     }

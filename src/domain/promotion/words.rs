@@ -156,7 +156,7 @@ impl PromotionFacts<'_> {
             if let PromotionStep::Judge(pass) = step {
                 let (at, gates) = (self.now, Vec::new());
                 let subject = facts.subject(pass);
-                imagined.gates = Some(GateReport { pass, subject, at, gates });
+                imagined.gates = Some(GateReport { pass, subject, at, epoch: None, gates });
                 continue;
             }
             imagined.after(step);
