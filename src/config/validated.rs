@@ -118,6 +118,8 @@ pub struct GrantSettings {
     pub allow_untouched: bool,
     /// For how much time duties have to be known, one way or the other, before a session counts as a fence.
     pub fence_records: Span,
+    /// How long the keys have to be silent at least, before a session that is only old counts as a fence.
+    pub silent_for: Span,
 }
 
 #[derive(Clone, Debug)]

@@ -12,7 +12,7 @@ use super::values::{At, Duration, seconds};
 use crate::domain::{
     Evidence, Mode,
     alerts::Freshness,
-    gates::FENCE_RECORDS,
+    gates::{FENCE_RECORDS, SILENT_FOR},
     kube::{OnCrash, Thresholds},
 };
 
@@ -264,9 +264,13 @@ pub struct Grants {
     #[serde(default)]
     pub allow_untouched: bool,
     /// For how much time it has to be known at least in which epochs a validator had duties, before its session proves
-    /// that home cannot sign. One hour to seven days.
+    /// that home cannot sign. One minute to seven days, and five epochs in any case.
     #[serde(default = "seconds::<{ FENCE_RECORDS.as_secs() }>")]
     pub fence_records: At<Duration>,
+    /// How long a validator has to be silent at least before a promotion, beside five epochs, where home's gate has not given
+    /// its session back: longer than anything at home takes to start. One minute to a day.
+    #[serde(default = "seconds::<{ SILENT_FOR.as_secs() }>")]
+    pub silent_for: At<Duration>,
 }
 
 /// What is watched: one signing process and its keys.

@@ -48,6 +48,9 @@ pub struct GateReport {
     /// The same by the clock of [`super::promotion::PromotionFacts::raw`], by which it gets old.
     #[serde(skip)]
     pub raw: Duration,
+    /// How long an epoch of the chain is, where any site has written one down.
+    #[serde(skip)]
+    pub epoch: Option<Span>,
     pub gates: Vec<Gate>,
 }
 
@@ -102,6 +105,8 @@ pub struct GateEvidence {
     /// The same as sites outside home wrote them down; `nodes` are vantage points there, one of which may be the
     /// standby's own node.
     pub silent_outside: Option<SilentEpochs>,
+    /// How long that has to last where home's gate has given nothing back: `grants.silent_for`. `None`: [`SILENT_FOR`].
+    pub silent_for: Option<Span>,
     /// Home's gate has given the session back since its number was raised.
     pub released: bool,
     /// The canonical chain, of epochs that are finalised.
@@ -165,8 +170,8 @@ impl SilentEpochs {
 /// A restarted client under doppelganger protection is itself silent for up to 4 epochs, so fewer than 5 prove nothing
 /// (Lighthouse book, "Doppelganger Protection").
 pub const SILENT_EPOCHS: u64 = 5;
-/// And no shorter time: where epochs are short, five of them pass while a machine boots, pulls an image or checks its
-/// database.
+/// And no shorter time, unless something else is configured: where epochs are short, five of them pass while a machine boots,
+/// pulls an image or checks its database.
 pub const SILENT_FOR: Span = Span::from_mins(10);
 /// When home's gate has given the session back, or the machine is TERMINATED: that is the fence, and silence the
 /// second look.
@@ -197,7 +202,8 @@ pub fn judge(evidence: &GateEvidence, pass: GatePass, overrides: &[NotedOverride
     let of_this_pass = |gate: Gate| if pass.is_before_the_wait() { gate.before_the_wait() } else { gate };
     let is_asked = |gate: &Gate| pass.asks(gate.id) && (!evidence.forges || gate.id.is_for_a_forger());
     let gates = all.into_iter().filter(is_asked).map(|gate| of_this_pass(gate).overridden(overrides)).collect();
-    GateReport { pass, subject: None, at: now, raw: Duration::ZERO, gates }
+    let epoch = evidence.silent_outside.map(|silent| silent.each);
+    GateReport { pass, subject: None, at: now, raw: Duration::ZERO, epoch, gates }
 }
 
 impl Gate {
@@ -325,7 +331,7 @@ fn silent(evidence: &GateEvidence, pass: GatePass, now: Time) -> Gate {
             let fresh = about.to <= now && now <= chain::newest_until(about.to, each);
             let enough = match evidence.released || pass == GatePass::Home {
                 true => count >= SILENT_AFTER_RELEASE,
-                false => count >= SILENT_EPOCHS && lasted >= SILENT_FOR,
+                false => count >= SILENT_EPOCHS && lasted >= evidence.silent_for.unwrap_or(SILENT_FOR),
             };
             let state = match () {
                 () if count == 0 && fresh => GateState::Fail,

@@ -110,6 +110,7 @@ impl<'a> EvidenceSources<'a> {
             evidence.record.as_ref().and_then(|record| record.standby()).and_then(|standby| standby.ready_since);
         let is_watched = noted.is_some() && is_watched(self.ledger).await;
         evidence.ready_epochs = self.ready_epochs(&evidence, open, &sites.seen, is_watched, now);
+        evidence.silent_for = self.config.grants.as_ref().map(|grants| grants.silent_for);
         evidence.stated = open.is_some_and(|record| record.statement.is_some());
         evidence.fence = self.fence(view, &sites.seen, now).await;
         evidence.clock_offset = assembly::cloud::clock_offset(self.config).await.ok();

@@ -7,13 +7,16 @@ use super::{
     reading::Reading,
 };
 use crate::domain::{
-    Report,
+    Report, Span,
     gates::{GateName, GatePass, GateState},
     promotion::PromotionWait,
 };
 
-/// The gates ask everybody, so they are looked at more seldom: a few times in an epoch.
-const GATES_LESS: u32 = 6;
+/// The gates ask everybody, so they are looked at more seldom: so many times in an epoch, which is the only thing that changes
+/// what they say of the chain.
+const GATES_IN_AN_EPOCH: u32 = 4;
+/// But not much more seldom than the machine, whose *ready* has to be seen without a gap ([`super::ReadyWatch`]).
+const GATES_LESS: u32 = 3;
 
 /// A sync from a checkpoint takes hours, from nothing a day and more.
 const READY_FOR: Duration = Duration::from_hours(48);
@@ -87,9 +90,10 @@ impl PromotionExecutor<'_> {
         if before_the_wait || fails || waited >= GATES_FOR {
             return Round::End(PromotionOutcome::Refused(report));
         }
+        let pause = gates_again(self.deps.look_every, report.epoch);
         let blocking: Vec<String> = report.blocking().iter().map(ToString::to_string).collect();
         self.once(format!("these gates do not pass yet: {}", blocking.join(", ")));
-        Round::Pause(self.deps.look_every * GATES_LESS)
+        Round::Pause(pause)
     }
 
     fn once(&mut self, text: String) {
@@ -98,6 +102,12 @@ impl PromotionExecutor<'_> {
             self.limit.said = Some(text);
         }
     }
+}
+
+/// When gates that do not pass are looked at again.
+fn gates_again(every: Duration, epoch: Option<Span>) -> Duration {
+    let epoch = epoch.and_then(|epoch| Duration::try_from(epoch).ok()).unwrap_or(Duration::MAX);
+    (epoch / GATES_IN_AN_EPOCH).max(Duration::from_secs(1)).min(every * GATES_LESS)
 }
 
 /// What home did until it stopped is still seen for some epochs, and a node may fall back for a while.
@@ -128,4 +138,27 @@ fn percent(reading: &Reading, wait: PromotionWait) -> Option<i32> {
 
 fn seconds(reading: &Reading) -> Option<Duration> {
     reading.report.as_ref()?.seconds_to_go.map(Duration::from_secs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::promotion::{LOOK_EVERY, ReadyWatch};
+
+    #[test]
+    fn gates_that_do_not_pass_are_looked_at_a_few_times_in_an_epoch_and_a_ready_machine_in_between() {
+        let again = |seconds| gates_again(LOOK_EVERY, Some(Span::from_secs(seconds)));
+        assert_eq!(
+            (again(24), again(80), again(384)),
+            (Duration::from_secs(6), Duration::from_secs(20), Duration::from_secs(60))
+        );
+        assert_eq!(gates_again(LOOK_EVERY, None), again(384), "nobody has said how long an epoch is");
+        // A round asks slow nodes as well.
+        let (round, mut watch, mut at) = (Duration::from_secs(20), ReadyWatch::default(), Duration::ZERO);
+        for _ in 0..20 {
+            watch.saw(Some("a boot"), at);
+            at += gates_again(LOOK_EVERY, None) + round;
+        }
+        assert_eq!(watch.lasted(), Some(Duration::from_secs(19 * 80)), "else nothing is ever ready for three epochs");
+    }
 }

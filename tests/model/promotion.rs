@@ -172,8 +172,8 @@ pub fn step(setting: &Setting, world: &Seen, act: Act) -> PromotionStep {
     };
     match ask(None) {
         (PromotionStep::Judge(pass), subject) => {
-            ask(Some(&GateReport { pass, subject, at: Timestamp::UNIX_EPOCH, raw: Duration::ZERO, gates: Vec::new() }))
-                .0
+            let (at, raw) = (Timestamp::UNIX_EPOCH, Duration::ZERO);
+            ask(Some(&GateReport { pass, subject, at, raw, epoch: None, gates: Vec::new() })).0
         }
         (step, _) => step,
     }

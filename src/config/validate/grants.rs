@@ -23,14 +23,23 @@ impl Checker<'_> {
             }
         }
         let fence_records = written.fence_records.span();
-        if !(Span::from_hours(1)..=Span::from_hours(24 * HELD_DAYS)).contains(&fence_records) {
+        if !(Span::from_mins(1)..=Span::from_hours(24 * HELD_DAYS)).contains(&fence_records) {
             let message = format!(
-                "grants.fence_records is {}: write one hour to {HELD_DAYS} days, since no older duty has to be explained",
+                "grants.fence_records is {}: write one minute to {HELD_DAYS} days, since no older duty has to be explained",
                 written.fence_records.value
             );
             self.wrong(written.fence_records.place, message);
         }
-        GrantSettings { allowed_signers: path, allow_untouched: written.allow_untouched, fence_records }
+        let silent_for = written.silent_for.span();
+        if !(Span::from_mins(1)..=Span::from_hours(24)).contains(&silent_for) {
+            let message = format!(
+                "grants.silent_for is {}: write one minute to one day, longer than anything at home takes to start",
+                written.silent_for.value
+            );
+            self.wrong(written.silent_for.place, message);
+        }
+        let allow_untouched = written.allow_untouched;
+        GrantSettings { allowed_signers: path, allow_untouched, fence_records, silent_for }
     }
 
     /// The chain of this validator's grants. `None`: it has none here.

@@ -142,18 +142,19 @@ impl ChainSightings {
     #[must_use]
     pub fn duties(&self, since: Time, until: Time) -> DutyEpochs {
         let Some(timing) = self.timing else { return DutyEpochs::default() };
-        let (mut known, mut with) = (Span::ZERO, Vec::new());
+        let (mut known, mut epochs, mut with) = (Span::ZERO, 0, Vec::new());
         for (epoch, sighting) in &self.epochs {
             let about = timing.interval(*epoch);
             let is_known = sighting.duty || !sighting.outside.is_empty() || sighting.inside;
             if is_known && about.from >= since && about.from <= until {
                 known = known.saturating_add(timing.each());
+                epochs += 1;
             }
             if sighting.duty {
                 with.push(about);
             }
         }
-        DutyEpochs { known, with }
+        DutyEpochs { known, epochs, with }
     }
 
     /// When the first epoch with a duty began that began at this moment or later.

@@ -13,6 +13,8 @@ use crate::domain::{
 pub const HELD_DAYS: i64 = 7;
 /// How much of that has to be known, unless something else is configured: a day has every duty that recurs.
 pub const FENCE_RECORDS: Span = Span::from_hours(24);
+/// And never fewer epochs, however long they are: a client that starts is silent for as many under doppelganger protection.
+const FENCE_EPOCHS: u64 = SILENT_EPOCHS;
 
 /// By how much a holder's clock may be ahead of this one.
 const CLOCKS_MAY_DIFFER: Span = Span::from_mins(1);
@@ -41,6 +43,8 @@ pub struct FenceFacts {
 pub struct DutyEpochs {
     /// The time of all epochs of which it is known, since the gate first took the session.
     pub known: Span,
+    /// How many they are.
+    pub epochs: u64,
     /// Those with duties.
     pub with: Vec<Interval>,
 }
@@ -126,6 +130,9 @@ impl FenceFacts {
         if duties.known < self.records_for {
             let (known, needed) = (human(duties.known), human(self.records_for));
             return Err(format!("the chain's records of {known} are fewer than {needed}"));
+        }
+        if duties.epochs < FENCE_EPOCHS {
+            return Err(format!("the chain's records are of {} epochs, fewer than {FENCE_EPOCHS}", duties.epochs));
         }
         let how = if session.holder.is_none() { "given back" } else { "old" };
         Ok(format!(

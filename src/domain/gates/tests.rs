@@ -108,7 +108,7 @@ fn fence() -> FenceFacts {
         held: vec![Held { from, until }],
         write: Uuid::nil(),
     };
-    let duties = DutyEpochs { known: Span::from_hours(48), with: vec![duty(1), duty(47)] };
+    let duties = DutyEpochs { known: Span::from_hours(48), epochs: 450, with: vec![duty(1), duty(47)] };
     FenceFacts {
         session: Some(session),
         silent: std::time::Duration::ZERO,
@@ -160,6 +160,13 @@ fn the_fence_is_a_session_that_is_free_or_old_since_its_number_was_raised() {
     assert_eq!(fenced_by(|facts| facts.duties = None), GateState::Unknown);
     let short = |facts: &mut FenceFacts| facts.duties.as_mut().unwrap().known = Span::from_hours(23);
     assert_eq!(fenced_by(short), GateState::Unknown, "fewer than fence_records");
+    let of = |epochs| {
+        fenced_by(move |facts| {
+            facts.records_for = Span::from_mins(1);
+            facts.duties = Some(DutyEpochs { known: Span::from_mins(40), epochs, with: Vec::new() });
+        })
+    };
+    assert_eq!((of(4), of(5)), (GateState::Unknown, GateState::Pass), "minutes are no epoch where one is long");
     assert_eq!(fenced_by(|facts| facts.behind_gate = Some(false)), GateState::Fail);
 }
 
@@ -315,6 +322,12 @@ fn where_epochs_are_short_silence_has_to_last_and_to_be_of_now_all_the_same() {
     let (now, gnosis) = (Time::UNIX_EPOCH, Span::from_secs(80));
     assert_eq!(silent_state(gnosis, 5, 2, now, now), GateState::Unknown, "a machine that boots");
     assert_eq!(silent_state(gnosis, 8, 2, now, now), GateState::Pass);
+    let within = |count, minutes| {
+        let (silent_outside, silent_for) = (Some(silent_epochs(gnosis, count, 2, now)), Some(Span::from_mins(minutes)));
+        silent(&GateEvidence { silent_outside, silent_for, ..GateEvidence::default() }, GatePass::Second, now).state
+    };
+    assert_eq!((within(5, 6), within(4, 1)), (GateState::Pass, GateState::Unknown), "five epochs in any case");
+    assert_eq!((within(20, 30), within(23, 30)), (GateState::Unknown, GateState::Pass), "a house that starts slowly");
     let later = now + Span::from_mins(5);
     assert_eq!(silent_state(gnosis, 8, 2, now, later), GateState::Unknown, "three epochs of which nothing is known");
     assert_eq!(silent_state(MAINNET, 8, 2, now, later), GateState::Pass, "the next one has not ended");

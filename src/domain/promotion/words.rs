@@ -156,7 +156,7 @@ impl PromotionFacts<'_> {
             if let PromotionStep::Judge(pass) = step {
                 let (at, raw, gates) = (self.now, self.raw, Vec::new());
                 let subject = facts.subject(pass);
-                imagined.gates = Some(GateReport { pass, subject, at, raw, gates });
+                imagined.gates = Some(GateReport { pass, subject, at, raw, epoch: None, gates });
                 continue;
             }
             imagined.after(step);

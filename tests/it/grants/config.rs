@@ -1,6 +1,9 @@
 //! The sections about grants and gates.
 
-use failover::config::{self, Checks, Config};
+use failover::{
+    config::{self, Checks, Config},
+    domain::Span,
+};
 
 const ROOT: &str = super::rig::ROOT;
 
@@ -43,16 +46,27 @@ fn what_signs_nothing_has_no_grant_and_who_has_keys_signs() {
 }
 
 #[test]
-fn a_day_of_duties_has_to_be_known_unless_something_else_between_an_hour_and_a_week_is_written() {
+fn a_day_of_duties_and_ten_minutes_of_silence_are_needed_unless_something_else_within_bounds_is_written() {
     let root = format!(", genesis_root: '{ROOT}'");
-    let records = |more: &str| {
+    let grants = |more: &str| {
         let grants = format!("grants: {{allowed_signers: a{more}}}\n");
-        parse(&text(&root, "", &grants)).map(|config| config.grants.unwrap().fence_records)
+        parse(&text(&root, "", &grants)).map(|config| config.grants.unwrap())
     };
-    assert_eq!(records("").unwrap(), failover::domain::Span::from_hours(24));
-    assert_eq!(records(", fence_records: 168h").unwrap(), failover::domain::Span::from_hours(168));
-    for wrong in ["59m", "169h"] {
-        assert!(records(&format!(", fence_records: {wrong}")).unwrap_err().contains("one hour to 7 days"), "{wrong}");
+    let (default, hours, minutes) = (grants("").unwrap(), Span::from_hours, Span::from_mins);
+    assert_eq!((default.fence_records, default.silent_for), (hours(24), minutes(10)));
+    let longest = grants(", fence_records: 168h, silent_for: 24h").unwrap();
+    assert_eq!((longest.fence_records, longest.silent_for), (hours(168), hours(24)));
+    let shortest = grants(", fence_records: 1m, silent_for: 1m").unwrap();
+    assert_eq!((shortest.fence_records, shortest.silent_for), (minutes(1), minutes(1)));
+    let wrong = [("fence_records", "59s", "7 days"), ("fence_records", "169h", "7 days")];
+    for (key, value, most) in
+        wrong.into_iter().chain([("silent_for", "59s", "one day"), ("silent_for", "25h", "one day")])
+    {
+        let error = grants(&format!(", {key}: {value}")).unwrap_err();
+        assert!(
+            error.contains(&format!("grants.{key}")) && error.contains(&format!("one minute to {most}")),
+            "{error}"
+        );
     }
 }
 

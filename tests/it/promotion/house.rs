@@ -275,7 +275,7 @@ impl PromotionEvidence for Fine {
                 silent: known.silent,
                 number: known.record.map_or(0, |record| record.number),
                 cloud: Vec::new(),
-                duties: Some(DutyEpochs { known: Span::from_hours(48), with: Vec::new() }),
+                duties: Some(DutyEpochs { known: Span::from_hours(48), epochs: 450, with: Vec::new() }),
                 records_for: Span::from_hours(24),
                 behind_gate: Some(true),
             }),

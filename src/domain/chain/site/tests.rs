@@ -295,7 +295,7 @@ fn an_epoch_that_could_not_be_judged_breaks_the_row_and_is_no_duty() {
     far.add(&look(11, &[("n1", Verdict::Down), ("n2", Verdict::Down)]));
     assert_eq!(outside(&[&far]).silent_outside(GENESIS).unwrap().count, 1);
     let duties = outside(&[&far]).duties(at(5), Time::MAX);
-    assert_eq!((duties.known, duties.with.len()), (Span::from_secs(6 * EACH), 0));
+    assert_eq!((duties.known, duties.epochs, duties.with.len()), (Span::from_secs(6 * EACH), 6, 0));
 }
 
 #[test]
