@@ -98,7 +98,7 @@ impl ChainSource {
             return Ok(None);
         }
         let watch = BeaconWatch::new(beacon(settings), validators, deps.clock.clone()).context("ethereum")?;
-        let site = SiteRecorder::new(deps.ledger.clone(), config.site.clone(), &settings.beacon_nodes);
+        let site = SiteRecorder::new(deps.ledger.clone(), config.own_name().to_owned(), &settings.beacon_nodes);
         Ok(Some(Self { watch, ledger: deps.ledger.clone(), site }))
     }
 }
