@@ -213,7 +213,9 @@ impl EventSource for WitnessSite {
         loop {
             ticks.tick().await;
             let now = self.deps.clock.now();
-            let reading = match home.look(&self.deps, self.gap).await {
+            let looked = home.look(&self.deps, self.gap).await;
+            let is_back = looked.is_ok() && home.is_back();
+            let reading = match looked {
                 Ok(()) => home.watch.reading(self.silence, now, fresh),
                 // Without the ledger nobody is silent.
                 Err(error) => {
@@ -227,7 +229,7 @@ impl EventSource for WitnessSite {
                     engine.send(Event::Observed(validator.clone(), Source::Site, reading.clone())).await;
                 }
             }
-            if home.is_back() && engine.leads() {
+            if is_back && engine.leads() {
                 tracing::info!("home's watcher has asked for the lease for long enough");
                 engine.hand_over().await;
             }

@@ -64,3 +64,53 @@ impl Checker<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::config::{Checks, Config, ConfigError, parse};
+
+    fn read(more: &str) -> Result<Config, ConfigError> {
+        let key = "ab".repeat(48);
+        let text = format!(
+            "site: home\nvalidators: [{{name: eth-0, kind: ethereum, public_keys: ['0x{key}']}}]\nledger: {{gcs: {{bucket: \
+             ledger}}}}\n{more}\n"
+        );
+        parse(&text, "test", &Checks::default()).map(|(config, _)| config)
+    }
+
+    fn refused(more: &str) -> String {
+        read(more).unwrap_err().to_string()
+    }
+
+    const WITNESS: &str = "role: witness\nwitness: {name: oslo}";
+
+    #[test]
+    fn a_witness_watches_home_and_writes_under_its_own_name() {
+        let config = read(WITNESS).unwrap();
+        assert_eq!((config.site.as_str(), config.own_name(), config.as_witness()), ("home", "oslo", Some("oslo")));
+        let home = read("witness: {name: oslo}").unwrap();
+        assert_eq!((home.own_name(), home.as_witness(), home.witness.as_deref()), ("home", None, Some("oslo")));
+    }
+
+    #[test]
+    fn a_witness_has_a_name_of_its_own() {
+        assert!(refused("role: witness").contains("it has no name"));
+        assert!(refused("witness: {name: home}").contains("the name of the site"));
+    }
+
+    #[test]
+    fn a_witness_takes_nothing_that_is_in_the_house() {
+        let node = "ethereum: {beacon_nodes: [{name: n, url: 'http://n:5052'";
+        assert!(refused(&format!("{WITNESS}\nalertmanager: {{auth: none}}")).contains("takes no alerts"));
+        assert!(refused(&format!("{WITNESS}\n{node}}}]}}")).contains("not said to be outside"));
+        assert!(read(&format!("{WITNESS}\n{node}, outside: true}}]}}")).is_ok());
+        assert!(refused(&format!("{WITNESS}\nkubernetes: {{kubeconfig: /dev/null}}")).contains("no cluster"));
+    }
+
+    #[test]
+    fn silence_is_longer_than_two_leases_and_shorter_than_a_day() {
+        assert!(refused("policy: {site_silence: 109s}").contains("at least 1m 50s"));
+        assert!(read("policy: {site_silence: 110s}").is_ok());
+        assert!(refused("policy: {site_silence: 25h}").contains("at most"));
+    }
+}
