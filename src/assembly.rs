@@ -33,7 +33,7 @@ use crate::{
     },
     sources::{
         Sources, alerts::AlertSource, chain::ChainSource, gate::gate_ports, kube::KubeSource, monitor::MonitorPing,
-        owner::owners, probes::probes, process::process_ports,
+        owner::owners, probes::probes, process::process_ports, site,
     },
 };
 
@@ -142,7 +142,9 @@ impl Watcher {
         };
         let listen = config.http.listen;
         let listener = server::listen(listen).with_context(|| format!("the port {listen} cannot be taken"))?;
-        let (engine, handle) = Engine::new(engine_config(config)?, deps.clone());
+        let engine_config = engine_config(config)?;
+        let (home, witness) = site::sites(&engine_config, &deps, config.witness.is_some())?;
+        let (engine, handle) = Engine::new(engine_config, deps.clone());
         let mut sources = Sources::new(handle.clone());
         let now = Instant::now();
         let tls = config.http.tls.as_ref().map(|files| PortTls::read(files, now)).transpose().context("http.tls")?;
@@ -163,6 +165,8 @@ impl Watcher {
         sources.spawn_all(gate_ports(config, &deps.clock)?);
         sources.spawn_all(probes(config, &deps.clock)?);
         sources.spawn_all(owners(config, &deps.ledger)?);
+        sources.spawn_all(home);
+        sources.spawn_all(witness);
         sources.spawn_all(config.monitor.as_ref().map(MonitorPing::new).transpose()?);
         let router = web::routes(web_state(&handle, stats, login, files.clone()), beside);
         Ok(Self { engine, handle, sources, router, listener, files })
@@ -220,8 +224,13 @@ fn engine_config(config: &Config) -> anyhow::Result<EngineConfig> {
     let address = config.http.address.as_ref().map(ToString::to_string);
     let lease = LeaseConfig {
         key: LedgerKey::LEASE,
-        about: LeaseHolder { site: config.site.clone(), address },
+        about: LeaseHolder { site: config.site.clone(), address, witness: config.as_witness().map(str::to_owned) },
         ttl: config.policy.lease.try_into().context("policy.lease")?,
+        silence: config
+            .as_witness()
+            .map(|_| config.policy.site_silence.try_into())
+            .transpose()
+            .context("policy.site_silence")?,
     };
     Ok(EngineConfig {
         site: config.site.clone(),

@@ -12,6 +12,7 @@ pub mod event;
 mod fee_recipient;
 pub mod gate;
 pub mod gates;
+mod home_watch;
 pub mod ids;
 pub mod interchange;
 pub mod kube;
@@ -49,6 +50,7 @@ pub use chain::{ChainEvidence, ChainHealth, ChainObservation, KeyStates, PublicK
 pub use clock_offset::*;
 pub use event::*;
 pub use fee_recipient::{BadFeeRecipient, FeeRecipient};
+pub use home_watch::{Comeback, HomeSight, HomeWatch};
 pub use ids::*;
 pub use ledger_key::{KeyKind, LedgerKey, is_bucket, is_label, object_prefix, stamp, stamped};
 pub use machine::{explain, step};

@@ -19,6 +19,7 @@ mod sweep;
 mod timers;
 mod troubles;
 pub mod verify;
+pub mod waiting;
 
 pub use engine::{Deps, Engine, EngineConfig, EngineError};
 pub use handle::{Handle, Input, Step};

@@ -19,6 +19,7 @@ pub mod monitor;
 pub mod owner;
 pub mod probes;
 pub mod process;
+pub mod site;
 
 /// One source. It is stopped by dropping what [`EventSource::run`] returns, so it keeps nothing that has to be put away.
 pub trait EventSource: Send + 'static {

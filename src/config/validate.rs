@@ -32,6 +32,7 @@ mod probes;
 mod standby;
 mod urls;
 mod validators;
+mod witness;
 
 pub(super) fn validate(
     written: &ConfigFile,
@@ -84,6 +85,8 @@ impl Checker<'_> {
 
     fn config(&mut self, written: &ConfigFile) -> Option<Config> {
         let site = self.label(&written.site, "site");
+        let witness = self.witness(written);
+        self.only_what_a_witness_has(written);
         let ledger = self.ledger(&written.ledger);
         let http = self.http(&written.http);
         let listen = http.as_ref().map(|http| http.listen);
@@ -102,6 +105,8 @@ impl Checker<'_> {
         self.armed(written);
         Some(Config {
             site,
+            role: written.role.value,
+            witness,
             ledger,
             http: http?,
             alertmanager,

@@ -7,7 +7,7 @@ use std::{fmt, net::SocketAddr, path::PathBuf};
 
 use url::Url;
 
-use super::{CredentialSettings, MailTls, SecretFile};
+use super::{CredentialSettings, MailTls, Role, SecretFile};
 use crate::domain::{
     Evidence, Policy, PriceTable, PublicKey, Rung, Span, ValidatorId, alerts::Matchers, kube::Thresholds,
 };
@@ -22,7 +22,11 @@ pub use standby::*;
 
 #[derive(Clone, Debug)]
 pub struct Config {
+    /// The home whose validators these are.
     pub site: String,
+    pub role: Role,
+    /// With [`Role::Witness`] our own name, else that of a witness home expects.
+    pub witness: Option<String>,
     pub ledger: LedgerSettings,
     pub http: HttpSettings,
     pub alertmanager: Option<AlertmanagerSettings>,
@@ -39,6 +43,23 @@ pub struct Config {
     pub standby: Option<StandbySettings>,
     pub mail: Option<MailSettings>,
     pub monitor: Option<MonitorSettings>,
+}
+
+impl Config {
+    /// Our own name, if this is a witness.
+    #[must_use]
+    pub fn as_witness(&self) -> Option<&str> {
+        match self.role {
+            Role::Watcher => None,
+            Role::Witness => self.witness.as_deref(),
+        }
+    }
+
+    /// Under which name this process writes what it sees: a witness is a site of its own.
+    #[must_use]
+    pub fn own_name(&self) -> &str {
+        self.as_witness().unwrap_or(&self.site)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -32,8 +32,13 @@ pub use standby::*;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ConfigFile {
-    /// The name of this home, in mail, metrics and labels.
+    /// The name of this home, in mail, metrics and labels. A witness names the home it watches.
     pub site: At<String>,
+    /// Whether this is home's own watcher, or a witness elsewhere.
+    #[serde(default)]
+    pub role: At<Role>,
+    /// The witness: which one this is, or which one home expects.
+    pub witness: Option<Witness>,
     /// Whether decisions are carried out.
     #[serde(default)]
     pub mode: At<Mode>,
@@ -67,6 +72,25 @@ pub struct ConfigFile {
     pub mail: Option<Mail>,
     /// A monitor outside of this home that notices when this program stops.
     pub monitor: Option<Monitor>,
+}
+
+/// Which of the two a watcher is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Home's own.
+    #[default]
+    Watcher,
+    /// Outside of home: it leads only while home's watcher is not to be seen.
+    Witness,
+}
+
+/// A watcher outside of home.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Witness {
+    /// Its name: not that of the site, nor of another witness.
+    pub name: At<String>,
 }
 
 /// Where the state is kept: exactly one of these.

@@ -23,6 +23,8 @@ pub enum Event {
     OwnerSeen(ValidatorId, Owner),
     /// The number of the grant in force, and the record of promotions beside it, were read.
     PromotionSeen(ValidatorId, Option<u64>, Option<Box<PromotionView>>),
+    /// Whether any witness was seen lately: since when none was, if so.
+    WitnessSeen(ValidatorId, Option<Time>),
     Requested(ValidatorId, Request),
     /// All machines of the validator, whatever incident they are of; sent every so often.
     MachinesListed(ValidatorId, Vec<Listed>),
@@ -49,6 +51,7 @@ impl Event {
             | Self::GateSeen(id, _)
             | Self::OwnerSeen(id, _)
             | Self::PromotionSeen(id, ..)
+            | Self::WitnessSeen(id, _)
             | Self::Requested(id, _)
             | Self::MachinesListed(id, _)
             | Self::MachinesUnlisted(id, _)

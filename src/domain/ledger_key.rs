@@ -55,6 +55,7 @@ impl LedgerKey {
     pub const REQUESTS: &str = "requests/";
     pub const JOURNAL: &str = "journal/";
     pub const CHAINS: &str = "chain/";
+    pub const WAITING: &str = "waiting/";
 
     #[must_use]
     pub fn validator(id: &ValidatorId) -> Self {
@@ -115,6 +116,12 @@ impl LedgerKey {
         Self(format!("promotions/{id}").into())
     }
 
+    /// By which a watcher or a witness of this name shows that it runs, and whether it wants the lease.
+    #[must_use]
+    pub fn waiting(name: &str) -> Self {
+        Self(format!("{}{name}", Self::WAITING).into())
+    }
+
     /// `id` is a [`stamped`] one.
     #[must_use]
     pub fn request(id: &str) -> Self {
@@ -153,6 +160,8 @@ pub enum KeyKind {
     OwnerHistory(ValidatorId, u64),
     Session(ValidatorId),
     Promotion(ValidatorId),
+    /// Of which site or witness.
+    Waiting(String),
     /// With its [`stamped`] id.
     Request(String),
     Journal(Time),
@@ -191,6 +200,7 @@ impl KeyKind {
             },
             "sessions" => validator(rest).map(Self::Session),
             "promotions" => validator(rest).map(Self::Promotion),
+            "waiting" => is_label(rest).then(|| Self::Waiting(rest.to_owned())),
             "requests" => stamp(key).map(|_| Self::Request(rest.to_owned())),
             "journal" => stamp(key).map(Self::Journal),
             "checks" => Uuid::try_parse(rest).ok().map(|_| Self::Check),
@@ -267,6 +277,7 @@ mod tests {
             LedgerKey::owner_history(&id, 7),
             LedgerKey::session(&id),
             LedgerKey::promotion(&id),
+            LedgerKey::waiting("oslo"),
             LedgerKey::request(&stamped),
             LedgerKey::journal(&stamped),
         ];
@@ -284,6 +295,7 @@ mod tests {
                 "owners/eth-0/7",
                 "sessions/eth-0",
                 "promotions/eth-0",
+                "waiting/oslo",
                 "requests/20261121T010000.007Z-00000000000000000000000000000000",
                 "journal/20261121T010000.007Z-00000000000000000000000000000000",
             ]
@@ -305,6 +317,7 @@ mod tests {
             (LedgerKey::owner_history(&id, 7), KeyKind::OwnerHistory(id.clone(), 7)),
             (LedgerKey::session(&id), KeyKind::Session(id.clone())),
             (LedgerKey::promotion(&id), KeyKind::Promotion(id.clone())),
+            (LedgerKey::waiting("oslo"), KeyKind::Waiting("oslo".into())),
             (LedgerKey::request(&stamped), KeyKind::Request(stamped.clone())),
             (LedgerKey::journal(&stamped), KeyKind::Journal(Time::UNIX_EPOCH)),
             (LedgerKey::check(Uuid::nil()), KeyKind::Check),
@@ -329,6 +342,8 @@ mod tests {
             "chain/home/eth-0/x",
             "chain//eth-0",
             "chain/Home/eth-0",
+            "waiting/",
+            "waiting/oslo/x",
         ] {
             assert_eq!(KeyKind::of(other), None, "{other}");
         }

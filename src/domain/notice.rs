@@ -138,6 +138,8 @@ impl Topic {
     pub const STRANGER: Self = Self(Cow::Borrowed("stranger"));
     pub const RUNBOOK: Self = Self(Cow::Borrowed("runbook"));
     pub const SLASHED: Self = Self(Cow::Borrowed("slashed"));
+    pub const HOME: Self = Self(Cow::Borrowed("home_unseen"));
+    pub const WITNESS: Self = Self(Cow::Borrowed("witness_unseen"));
 
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -72,6 +72,8 @@ macro_rules! policy_keys {
             max_boot_attempts: u32 = 2;
             /// How long the watcher that writes may be silent before another takes over; by default 55 s in a bucket.
             lease: Span = Span::from_secs(30);
+            /// How long a witness does not see home's watcher before it takes the lease, and says that home is down.
+            site_silence: Span = Span::from_mins(10); // A watcher that is moved or upgraded is back by then.
             /// How many consensus peers a ready standby has at least.
             min_peers: u32 = 5;
             /// How old the head block of a ready standby may be.
@@ -194,6 +196,8 @@ pub struct Contradiction {
 
 /// Below this the ledger's own delays let go of a lease that is held.
 const SHORTEST_LEASE: Span = Span::from_millis(200);
+/// A witness that is later than this is none.
+const LONGEST_SILENCE: Span = Span::from_hours(24);
 /// The longest `maxRunDuration` that Compute Engine takes.
 const MAX_RUN_DURATION: Span = Span::from_hours(120 * 24);
 /// Each attempt costs a machine for `boot_deadline`; what has failed so often will fail again.
@@ -210,6 +214,13 @@ impl Policy {
         let mut wrong = |keys: &[&'static str], message| found.push(Contradiction { keys: keys.to_vec(), message });
         if self.lease < SHORTEST_LEASE {
             wrong(&["lease"], format!("policy.lease has to be at least {SHORTEST_LEASE:#}"));
+        }
+        let shortest = self.lease.saturating_add(self.lease);
+        if self.site_silence < shortest || self.site_silence > LONGEST_SILENCE {
+            let message = format!(
+                "policy.site_silence has to be at least {shortest:#}, twice policy.lease, and at most {LONGEST_SILENCE:#}"
+            );
+            wrong(&["site_silence", "lease"], message);
         }
         if !(1..=MOST_BOOT_ATTEMPTS).contains(&self.max_boot_attempts) {
             wrong(&["max_boot_attempts"], format!("policy.max_boot_attempts has to be 1 to {MOST_BOOT_ATTEMPTS}"));

@@ -36,6 +36,8 @@ pub enum Source {
     Probe,
     /// The gate that starts the process, by its own port. It rests on what the process's port rests on.
     Gate,
+    /// Whether home's watcher is seen, by a witness. It can say *down* or nothing: a watcher that runs shows no work.
+    Site,
 }
 
 /// What an opinion rests on. Two opinions that rest on the same evidence are one.
@@ -110,7 +112,7 @@ impl Source {
     pub fn shows_work(self) -> bool {
         match self {
             Self::Chain | Self::Probe => true,
-            Self::Alert | Self::Kube | Self::Process | Self::Gate => false,
+            Self::Alert | Self::Kube | Self::Process | Self::Gate | Self::Site => false,
         }
     }
 
@@ -118,7 +120,7 @@ impl Source {
     #[must_use]
     pub fn says_down(self) -> bool {
         match self {
-            Self::Alert | Self::Kube | Self::Chain | Self::Probe | Self::Gate => true,
+            Self::Alert | Self::Kube | Self::Chain | Self::Probe | Self::Gate | Self::Site => true,
             Self::Process => false,
         }
     }
@@ -128,7 +130,7 @@ impl Source {
     pub fn shows_process(self) -> bool {
         match self {
             Self::Kube | Self::Process | Self::Probe | Self::Gate => true,
-            Self::Alert | Self::Chain => false,
+            Self::Alert | Self::Chain | Self::Site => false,
         }
     }
 }
@@ -142,6 +144,7 @@ impl fmt::Display for Source {
             Self::Process => "process",
             Self::Gate => "gate",
             Self::Probe => "probe",
+            Self::Site => "site",
         })
     }
 }

@@ -142,6 +142,13 @@ impl Signals {
         self.slots.iter().find(|slot| slot.source == source && slot.reading.verdict_at(now) == verdict)
     }
 
+    /// Whether this source says down, and no other one does.
+    #[must_use]
+    pub fn alone_says_down(&self, source: Source, now: Time) -> bool {
+        let mut downs = self.slots.iter().filter(|slot| slot.reading.verdict_at(now) == Verdict::Down).peekable();
+        downs.peek().is_some() && downs.all(|slot| slot.source == source)
+    }
+
     /// Whether it is probed. Only a validator of kind `generic` is, and what the beacon nodes' chain does is not about
     /// that one.
     #[must_use]
@@ -195,7 +202,7 @@ impl SignalSlot {
     }
 }
 
-const SOURCES: usize = 6;
+const SOURCES: usize = 7;
 
 /// How many opinions are independent: they come from different sources *and* rest on different evidence. An alert
 /// computed from kube-state-metrics is the API server's opinion a second time; two alerts of different evidence still

@@ -30,6 +30,8 @@ pub struct Live {
     pub keys: Option<KeyStates>,
     /// Signs of a human at work on it.
     pub maintenance: Option<Maintenance>,
+    /// Since when no witness is seen, if none was for long.
+    pub witness_unseen: Option<Time>,
     /// What its gate does, as far as it was last seen.
     pub gate: Option<GateSight>,
     /// Since when enough independent sources have said down without a break and without a veto.

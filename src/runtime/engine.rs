@@ -147,6 +147,7 @@ impl Engine {
                     Input::Event(event) => observations.apply(&event, deps.clock.now()),
                     // It is not in the ledger, so there is no answer.
                     Input::Acknowledged(..) => {}
+                    Input::HandOver => {}
                     Input::Show(answer) => {
                         let status = observations.status(deps.ledger.clone(), deps.clock.now());
                         answering.spawn(async move { answer.send(status.await) });

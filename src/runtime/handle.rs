@@ -17,6 +17,8 @@ pub enum Input {
     /// rejected or the loop stops.
     Acknowledged(Event, oneshot::Sender<()>),
     Show(oneshot::Sender<Status>),
+    /// Home is back: whoever leads gives the lease back cleanly.
+    HandOver,
 }
 
 /// A step of a validator that is in the ledger, for those who report it elsewhere.
@@ -47,6 +49,11 @@ impl Handle {
     /// Tells the loop what happened. Whoever waits for the lease keeps the last word of each source.
     pub async fn send(&self, event: Event) {
         let _ = self.inputs.send(Input::Event(event)).await;
+    }
+
+    /// Gives the lease back, if this process leads: as a clean stop does, and then it waits for it again.
+    pub async fn hand_over(&self) {
+        let _ = self.inputs.send(Input::HandOver).await;
     }
 
     /// Whether somebody still listens.

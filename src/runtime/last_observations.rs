@@ -51,7 +51,7 @@ impl LastObservations {
             Event::Observed(_, Source::Alert, _) => return,
             Event::Observed(
                 _,
-                source @ (Source::Chain | Source::Kube | Source::Process | Source::Probe | Source::Gate),
+                source @ (Source::Chain | Source::Kube | Source::Process | Source::Probe | Source::Gate | Source::Site),
                 reading,
             ) => About::Signal(*source, reading.evidence),
             Event::KeysSeen(..) => About::Keys,
@@ -59,7 +59,8 @@ impl LastObservations {
             Event::GateSeen(..) => About::Gate,
             // From the cluster's annotations; those in the ledger are read by the leader.
             Event::Requested(..) => About::Pause,
-            Event::OwnerSeen(..)
+            Event::WitnessSeen(..)
+            | Event::OwnerSeen(..)
             | Event::PromotionSeen(..)
             | Event::MachinesListed(..)
             | Event::MachinesUnlisted(..)
@@ -152,11 +153,10 @@ async fn holder(ledger: &dyn Ledger) -> String {
         Ok(None) => "nobody has held it yet".into(),
         Ok(Some(stored)) => match records::decode::<LeaseRecord>(&LedgerKey::LEASE, &stored.bytes) {
             Ok(lease) if lease.holder.is_empty() => "nobody holds it".into(),
-            Ok(LeaseRecord { about: LeaseHolder { site, address: Some(address) }, .. }) => {
-                format!("its last holder watches {site}, ask {address}")
-            }
-            Ok(LeaseRecord { about: LeaseHolder { site, address: None }, .. }) => {
-                format!("its last holder watches {site}")
+            Ok(LeaseRecord { about: LeaseHolder { site, address, witness }, .. }) => {
+                let who = witness.map_or_else(String::new, |name| format!(" as its witness {name}"));
+                let ask = address.map_or_else(String::new, |address| format!(", ask {address}"));
+                format!("its last holder watches {site}{who}{ask}")
             }
             Err(error) => error.to_string(),
         },

@@ -45,6 +45,8 @@ pub(super) struct Leadership {
     sending: HashSet<Uuid>,
     now: Time,
     anchor: (Time, Instant),
+    /// Home is back, and waits for the lease.
+    hands_over: bool,
 }
 
 impl Leadership {
@@ -71,6 +73,7 @@ impl Leadership {
             sending: HashSet::new(),
             now,
             anchor: (now, Instant::now()),
+            hands_over: false,
         }
     }
 
@@ -102,6 +105,10 @@ impl Leadership {
                 Some(_) = self.running.join_next() => continue,
             }
             self.handle(std::mem::take(&mut batch)).await?;
+            if self.hands_over {
+                tracing::info!("home's watcher is back: the lease is given back to it");
+                return Ok(());
+            }
         }
     }
 
@@ -126,6 +133,7 @@ impl Leadership {
                     }
                 }
                 Input::Show(answer) => turn.shows.push(answer),
+                Input::HandOver => self.hands_over = true,
             }
         }
         for id in self.timers.due(self.now) {
@@ -172,7 +180,7 @@ impl Leadership {
         }
         self.schedule(id, &decision, turn);
         if let (Some(before), Some(subject)) = (before, self.world.get(id)) {
-            let author = journal::Author { site: &self.config.site, token: self.lease.token() };
+            let author = journal::Author { site: self.config.lease.about.name(), token: self.lease.token() };
             let after = subject.record.phase();
             turn.journal.extend(journal::entry(&author, self.now, event, before, after, &decision));
         }

@@ -13,6 +13,11 @@
 //! holder that dies just after a renewal is replaced after at most `ttl × (1 + 1/50 + 1/28)`, plus the three answers
 //! it takes to see the record, to see it again and to take it: 58.1 s and the answers with the 55 s of a bucket. A clean
 //! stop is found within `ttl/28`.
+//!
+//! **A witness** takes it only when the record has not changed for longer than `silence`, whoever held it and whether or
+//! not it was given back, and never for less than the time above: so the proof holds for it as well. A ledger that does not
+//! answer shows nothing: of the time between two looks that were answered only a tenth of `silence` counts, so an
+//! outage of the store that ends for the witness first gives it nothing.
 
 use std::{sync::Arc, time::Duration};
 
@@ -23,9 +28,11 @@ use uuid::Uuid;
 
 mod changes;
 mod deadline;
+mod unchanged;
 
 use changes::Changes;
 use deadline::{Deadline, Moment};
+pub use unchanged::Unchanged;
 
 use super::patience::Patience;
 use crate::{
@@ -59,6 +66,17 @@ pub struct LeaseHolder {
     pub site: String,
     /// Where its status can be asked for.
     pub address: Option<String>,
+    /// Its name, if it is a witness of that site.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub witness: Option<String>,
+}
+
+impl LeaseHolder {
+    /// Under which name it writes what it sees.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.witness.as_deref().unwrap_or(&self.site)
+    }
 }
 
 /// Which lease, who we are and how long it lasts.
@@ -68,6 +86,24 @@ pub struct LeaseConfig<T = LeaseHolder> {
     pub about: T,
     /// How long a silence means that the holder is gone.
     pub ttl: Duration,
+    /// A witness: for how long nobody must have touched the record before it is taken. `None`: one who takes it as soon as
+    /// it is free.
+    pub silence: Option<Duration>,
+}
+
+/// Into how many looks a witness divides its `silence`: the lease is found silent a thirtieth late at most.
+const LOOKS: u32 = 30;
+
+/// Of the time between two looks of one who waits for this silence, as much counts for it: two looks may fail.
+#[must_use]
+pub fn longest_gap(silence: Duration) -> Duration {
+    look_every(silence) * 3
+}
+
+/// How often one who waits for this silence looks.
+#[must_use]
+pub fn look_every(silence: Duration) -> Duration {
+    silence / LOOKS
 }
 
 impl<T> LeaseConfig<T> {
@@ -77,7 +113,11 @@ impl<T> LeaseConfig<T> {
 
     /// How often a lease that is held is looked at by one who wants it.
     fn look_every(&self) -> Duration {
-        self.ttl / 28
+        self.silence.map_or(self.ttl / 28, look_every)
+    }
+
+    fn gap(&self) -> Duration {
+        self.silence.map_or(Duration::MAX, longest_gap)
     }
 
     /// How soon what has failed is tried again: often enough that one failure costs nobody the lease.
@@ -176,7 +216,7 @@ pub async fn acquire<T: HolderInfo>(
     config: &LeaseConfig<T>,
     shutdown: &CancellationToken,
 ) -> Result<(Lease, Keeper), LeaseError> {
-    let mut seen: Option<(Version, Instant)> = None;
+    let mut seen = None;
     let mut patience = Patience::default();
     loop {
         let wait = match try_take(ledger, config, &mut seen).await {
@@ -209,10 +249,12 @@ enum Attempt<T> {
 async fn try_take<T: HolderInfo>(
     ledger: &Arc<dyn Ledger>,
     config: &LeaseConfig<T>,
-    seen: &mut Option<(Version, Instant)>,
+    seen: &mut Option<Unchanged>,
 ) -> Result<Attempt<T>, LeaseError> {
     let current = ledger.get(&config.key).await?;
     let (token, expect) = match &current {
+        // Nobody has ever led here, so there is no home to stand in for.
+        None if config.silence.is_some() => return Ok(Attempt::Wait(config.look_every())),
         None => (1, Expect::Absent),
         Some(stored) => {
             let read = records::decode::<LeaseRecord<T>>(&config.key, &stored.bytes);
@@ -227,7 +269,7 @@ async fn try_take<T: HolderInfo>(
                 }
                 Err(error) => return Err(error.into()),
             };
-            if let Some(left) = still_held(stored, is_free, ttl, seen) {
+            if let Some(left) = still_held(stored, is_free, ttl, config, seen) {
                 return Ok(Attempt::Wait(left.min(config.look_every())));
             }
             (token, Expect::Version(stored.version.clone()))
@@ -254,21 +296,21 @@ async fn try_take<T: HolderInfo>(
 }
 
 /// How long it may still be held, by our own clock since we saw it change. `None`: given back, or silent for too long.
-fn still_held(
+fn still_held<T>(
     stored: &Stored,
     is_free: bool,
     ttl: Duration,
-    seen: &mut Option<(Version, Instant)>,
+    config: &LeaseConfig<T>,
+    seen: &mut Option<Unchanged>,
 ) -> Option<Duration> {
-    if is_free {
-        return None;
-    }
-    let changed = seen.as_ref().is_none_or(|(version, _)| *version != stored.version);
-    if changed {
-        *seen = Some((stored.version.clone(), Instant::now()));
-    }
-    let silent_for = seen.as_ref().map_or(Duration::ZERO, |(_, since)| since.elapsed());
-    (ttl + ttl / CLOCKS_RUN_APART).checked_sub(silent_for).filter(|left| !left.is_zero())
+    let until_gone = ttl.saturating_add(ttl / CLOCKS_RUN_APART);
+    let needed = match config.silence {
+        None if is_free => return None,
+        None => until_gone,
+        Some(silence) => silence.max(until_gone),
+    };
+    let silent_for = Unchanged::look(seen, &stored.version, Instant::now(), config.gap());
+    needed.checked_sub(silent_for).filter(|left| !left.is_zero())
 }
 
 /// Renews the lease in a task of its own until stopped.
@@ -384,7 +426,7 @@ mod tests {
     /// This is in ledgers, beside programs of another version.
     #[test]
     fn the_watchers_record_is_flat_and_takes_no_unknown_field() {
-        let about = LeaseHolder { site: "home".into(), address: None };
+        let about = LeaseHolder { site: "home".into(), address: None, witness: None };
         let record = LeaseRecord { holder: "h".into(), about, token: 3, beat: 1, ttl_ms: 30_000 };
         let text = r#"{"address":null,"beat":1,"holder":"h","site":"home","token":3,"ttl_ms":30000,"v":2,"sum":"#;
         let written = String::from_utf8(records::encode(&LedgerKey::LEASE, &record)).unwrap();
@@ -395,20 +437,58 @@ mod tests {
         let more = records::encode(&LedgerKey::LEASE, &more);
         let refused = records::decode::<LeaseRecord>(&LedgerKey::LEASE, &more).unwrap_err();
         assert!(refused.to_string().contains("unknown field `boat`"), "{refused}");
+        let about = LeaseHolder { witness: Some("oslo".into()), ..record.about.clone() };
+        let of_a_witness = LeaseRecord { about, ..record };
+        let written = records::encode(&LedgerKey::LEASE, &of_a_witness);
+        assert_eq!(records::decode::<LeaseRecord>(&LedgerKey::LEASE, &written).unwrap(), of_a_witness);
+    }
+
+    fn config(silence: Option<Duration>) -> LeaseConfig<()> {
+        LeaseConfig { key: LedgerKey::LEASE, about: (), ttl: Duration::from_secs(50), silence }
     }
 
     #[tokio::test(start_paused = true)]
     async fn who_waits_counts_two_percent_longer_than_the_holder_and_from_when_it_saw_the_record_change() {
         let ttl = Duration::from_secs(50);
         let stored = |version: &str| Stored { bytes: Vec::new(), version: Version(version.into()) };
-        let mut seen = None;
+        let (mut seen, config) = (None, config(None));
         for version in ["1", "2"] {
-            assert_eq!(still_held(&stored(version), false, ttl, &mut seen), Some(Duration::from_secs(51)));
+            assert_eq!(still_held(&stored(version), false, ttl, &config, &mut seen), Some(Duration::from_secs(51)));
             tokio::time::advance(Duration::from_millis(50_999)).await;
-            assert_eq!(still_held(&stored(version), false, ttl, &mut seen), Some(Duration::from_millis(1)));
+            assert_eq!(still_held(&stored(version), false, ttl, &config, &mut seen), Some(Duration::from_millis(1)));
         }
         tokio::time::advance(Duration::from_millis(1)).await;
-        assert_eq!(still_held(&stored("2"), false, ttl, &mut seen), None);
-        assert_eq!(still_held(&stored("3"), true, ttl, &mut seen), None, "given back");
+        assert_eq!(still_held(&stored("2"), false, ttl, &config, &mut seen), None);
+        assert_eq!(still_held(&stored("3"), true, ttl, &config, &mut seen), None, "given back");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_witness_waits_for_its_silence_whoever_holds_it_and_never_for_less_than_another_would() {
+        let (minute, second) = (Duration::from_mins(1), Duration::from_secs(1));
+        let stored = Stored { bytes: Vec::new(), version: Version("1".into()) };
+        let ttl = 50 * second;
+        for (silence, ttl, needed) in [(10 * minute, ttl, 10 * minute), (10 * minute, 20 * minute, 1224 * second)] {
+            for is_free in [true, false] {
+                let (mut seen, config) = (None, config(Some(silence)));
+                let mut waited = Duration::ZERO;
+                while let Some(left) = still_held(&stored, is_free, ttl, &config, &mut seen) {
+                    assert_eq!(left, needed - waited, "{is_free}");
+                    let pause = left.min(config.look_every());
+                    tokio::time::advance(pause).await;
+                    waited += pause;
+                }
+                assert_eq!(waited, needed, "{is_free}");
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_witness_could_not_look_at_was_not_silent() {
+        let stored = Stored { bytes: Vec::new(), version: Version("1".into()) };
+        let (silence, ttl) = (Duration::from_mins(10), Duration::from_secs(50));
+        let (mut seen, config) = (None, config(Some(silence)));
+        assert_eq!(still_held(&stored, false, ttl, &config, &mut seen), Some(silence));
+        tokio::time::advance(Duration::from_hours(3)).await;
+        assert_eq!(still_held(&stored, false, ttl, &config, &mut seen), Some(Duration::from_mins(9)));
     }
 }

@@ -14,6 +14,7 @@ use super::{
     journal::Entry,
     lease::LeaseRecord,
     store::{Envelope, FORM},
+    waiting::WaitingRecord,
 };
 use crate::{
     domain::{
@@ -218,6 +219,11 @@ impl Verifier<'_> {
             KeyKind::Owner(id) => self.grant(key, &id, None, bytes),
             KeyKind::OwnerHistory(id, number) => self.grant(key, &id, Some(number), bytes),
             KeyKind::Session(id) => self.session(key, &id, bytes),
+            KeyKind::Waiting(name) => {
+                if let Err(error) = WaitingRecord::read(&name, bytes) {
+                    self.unreadable(key, &error, "who runs under that name writes it again within the hour");
+                }
+            }
             KeyKind::Request(id) => match records::decode::<Request>(key, bytes) {
                 Ok(request) if request.id != id => self.contradicts(key, &format!("it is the request {}", request.id)),
                 Ok(request) if !self.configured.is_empty() && !self.configured.contains(&request.validator) => {

@@ -301,6 +301,7 @@ fn statement(words: &[String]) -> Result<Statement, String> {
         "chain" => observed::signal(Source::Chain, Evidence::Chain, rest),
         "process" => observed::signal(Source::Process, Evidence::Process, rest),
         "probe" => observed::signal(Source::Probe, Evidence::Process, rest),
+        "site" => observed::signal(Source::Site, Evidence::Host, rest),
         "gate" => observed::gate(rest),
         "keys" => {
             let (name, options) = rest.split_first().ok_or("write: keys VALIDATOR active=8 slashed=0 silent=0")?;

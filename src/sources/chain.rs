@@ -97,7 +97,7 @@ impl ChainSource {
         if validators.is_empty() {
             return Ok(None);
         }
-        let (ledger, site) = (deps.ledger.clone(), config.site.clone());
+        let (ledger, site) = (deps.ledger.clone(), config.own_name().to_owned());
         let site = SiteRecorder::new(ledger, site, &settings.beacon_nodes, validators.clone());
         let watch = BeaconWatch::new(beacon(settings), validators, deps.clock.clone()).context("ethereum")?;
         Ok(Some(Self { watch, ledger: deps.ledger.clone(), site }))

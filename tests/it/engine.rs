@@ -137,8 +137,9 @@ impl Rig {
             policy: Policy { ladder: vec![priced], ..policy },
             lease: LeaseConfig {
                 key: LedgerKey::LEASE,
-                about: LeaseHolder { site: "home".into(), address: None },
+                about: LeaseHolder { site: "home".into(), address: None, witness: None },
                 ttl: Duration::from_secs(2),
+                silence: None,
             },
             requests_every: Duration::from_millis(20),
             call_timeout: Duration::from_millis(500),
@@ -248,7 +249,7 @@ async fn a_leader_whose_lease_is_taken_steps_down() {
     let running = rig.start(Span::from_hours(1)).await;
     let other = LeaseRecord {
         holder: "another".into(),
-        about: LeaseHolder { site: "elsewhere".into(), address: None },
+        about: LeaseHolder { site: "elsewhere".into(), address: None, witness: None },
         token: 99,
         beat: 0,
         ttl_ms: 60_000,

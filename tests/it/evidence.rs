@@ -411,8 +411,9 @@ async fn a_watcher_writes_what_its_site_sees_without_the_lease() {
         policy: Policy::default(),
         lease: LeaseConfig {
             key: LedgerKey::LEASE,
-            about: LeaseHolder { site: "home".into(), address: None },
+            about: LeaseHolder { site: "home".into(), address: None, witness: None },
             ttl: Duration::from_secs(60),
+            silence: None,
         },
         requests_every: Duration::from_secs(60),
         call_timeout: Duration::from_secs(5),

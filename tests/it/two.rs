@@ -7,6 +7,7 @@ use proxy::Wire;
 
 mod hour;
 mod late;
+mod witness;
 
 #[path = "../common/pair.rs"]
 mod pair;

@@ -4,7 +4,7 @@ use super::{AlertSettings, Checker, Unique, ValidatorKind, ValidatorSettings};
 use crate::{
     config::{
         Place,
-        written::{self, ConfigFile, KindName},
+        written::{self, ConfigFile, KindName, Role},
     },
     domain::{
         Evidence, Mode, PublicKey, ValidatorId,
@@ -88,6 +88,9 @@ impl Checker<'_> {
         }
         if validator.kubernetes.is_some() {
             sources.push(("the cluster", "kube", Evidence::Kube));
+        }
+        if written.role.value == Role::Witness {
+            sources.push(("home's silence", "host", Evidence::Host));
         }
         let beside = |evidence: Evidence| validator.alerts.iter().any(|mapping| mapping.evidence != evidence);
         let what = match (sources.as_slice(), validator.alerts.is_empty()) {

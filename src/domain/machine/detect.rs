@@ -4,7 +4,7 @@
 use super::{Transition, budget, owner};
 use crate::domain::{
     Action, Assessment, Blocker, Case, ChainHealth, Incident, IncidentId, Lifetime, Mode, NoticeKind, Notified, Outage,
-    Reason, Span, Stage, Time, TimeExt, Topic, Verdict, Watch, gate::GateNeed,
+    Reason, Source, Span, Stage, Time, TimeExt, Topic, Verdict, Watch, elapsed, gate::GateNeed,
 };
 
 /// The span over which incidents are counted.
@@ -25,6 +25,9 @@ pub(super) fn advance(turn: &mut Transition<'_>) {
     }
     notify_of_keys(turn, &seen);
     notify_of_gate(turn);
+    if let Some(since) = turn.live.witness_unseen {
+        turn.notify_for_the_house(NoticeKind::Outage(Outage::WitnessUnseen { since }));
+    }
     if turn.record.owner.may_be_cloud() {
         return owner::watch(turn);
     }
@@ -32,6 +35,7 @@ pub(super) fn advance(turn: &mut Transition<'_>) {
         turn.live.hold_from = Some(now);
     }
     turn.live.vetoed = seen.vetoed;
+    let only_the_watcher = notify_of_home(turn, &seen);
     // The others say down for as long as a gate counts silent epochs, and until its process is seen again: only what
     // lasts beyond that counts.
     if let Some(until) = turn.live.gate.as_ref().and_then(|gate| gate.holds_until) {
@@ -55,8 +59,21 @@ pub(super) fn advance(turn: &mut Transition<'_>) {
             turn.wake(at);
             unconfirmed(turn, since);
         }
+        None if only_the_watcher => {}
         None => unconfirmed(turn, since),
     }
+}
+
+/// **Invariant:** a watcher that is gone from a house at work is reported as that, and not as an outage. Returns whether
+/// it is that. A day of silence is reported whatever becomes of it.
+fn notify_of_home(turn: &mut Transition<'_>, seen: &Assessment) -> bool {
+    let Some(site) = turn.live.signals.says(Source::Site, Verdict::Down, turn.now) else { return false };
+    let since = site.reading.about.from;
+    let only_the_watcher = seen.vetoed && turn.live.signals.alone_says_down(Source::Site, turn.now);
+    if only_the_watcher || elapsed(since, turn.now) >= DAY {
+        turn.notify_for_the_house(NoticeKind::Outage(Outage::HomeUnseen { since, works: only_the_watcher }));
+    }
+    only_the_watcher
 }
 
 /// A slashed key, and keys of which some are silent.
@@ -136,6 +153,7 @@ fn calm(turn: &mut Transition<'_>, seen: &Assessment) {
         (Topic::PARTIAL, seen.partial_since.is_some()),
         (Topic::GATE, turn.live.gate.is_some()),
         (Topic::STRANGER, turn.live.gate.is_some()),
+        (Topic::WITNESS, turn.live.witness_unseen.is_some()),
     ];
     let over = |notified: &Notified| match notified.lifetime {
         Lifetime::Keys => !lasts.iter().any(|(topic, lasts)| *lasts && notified.topic == *topic),

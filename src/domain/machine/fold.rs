@@ -22,6 +22,7 @@ pub(super) fn fold<'a>(turn: &mut Transition<'a>, event: &'a Event) {
             turn.mail_runbook();
         }
         Event::PromotionSeen(_, grant, seen) => owner::promotion_seen(turn, *grant, seen.as_deref()),
+        Event::WitnessSeen(_, unseen_since) => turn.live.witness_unseen = *unseen_since,
         Event::MachinesListed(_, listed) => {
             owner::listed(turn, listed);
             orphans::judge(turn, listed);

@@ -42,6 +42,16 @@ impl Transition<'_> {
         true
     }
 
+    /// The same of what is about the house and not this validator: one of them says it for all.
+    pub(super) fn notify_for_the_house(&mut self, kind: NoticeKind) -> bool {
+        let topic = kind.topic();
+        let after = self.now.minus(self.policy.remind_every);
+        let said = |notified: &Notified| notified.topic == topic && notified.last_at > after;
+        let another = |id| id != self.id;
+        let by_another = self.world.iter().any(|(id, it)| another(id) && it.record.notified.iter().any(said));
+        !by_another && self.notify(kind)
+    }
+
     /// Forgets that people were notified of what ends with these: the next time it is news.
     pub(super) fn forget_notified(&mut self, ended: &[Lifetime]) {
         if self.record.notified.iter().any(|notified| ended.contains(&notified.lifetime)) {

@@ -45,6 +45,14 @@ pub enum Outage {
         why: Text,
         since: Time,
     },
+    /// Home's watcher is not seen by a witness, which leads.
+    HomeUnseen {
+        since: Time,
+        /// The chain shows the validators at work, so this is no outage of theirs.
+        works: bool,
+    },
+    /// No witness is seen by home's watcher.
+    WitnessUnseen { since: Time },
 }
 
 /// What is done about an incident.
@@ -91,6 +99,8 @@ impl Outage {
             Self::Partial { .. } => About::new("partial", Topic::PARTIAL, Lifetime::Keys).with_evidence(),
             Self::Gate { .. } => About::new("gate", Topic::GATE, Lifetime::Keys).with_evidence(),
             Self::Stranger { .. } => About::new("stranger", Topic::STRANGER, Lifetime::Keys).with_evidence().urgent(),
+            Self::HomeUnseen { .. } => About::new("home_unseen", Topic::HOME, Lifetime::Watch).with_evidence(),
+            Self::WitnessUnseen { .. } => About::new("witness_unseen", Topic::WITNESS, Lifetime::Keys),
             Self::Slashed { .. } => About::new("slashed", Topic::SLASHED, Lifetime::Keys).urgent(),
         }
     }
@@ -159,6 +169,36 @@ impl Writer<'_> {
                 self.evidence();
                 self.next("To see which place may sign:", &format!("grants {id}"));
                 "SOMEBODY ELSE SIGNS with its keys".into()
+            }
+            Outage::HomeUnseen { since, works } => {
+                let span = human(self.notice.at.duration_since(*since));
+                let (what, subject) = if *works {
+                    (
+                        "The chain shows its validators at work, so this is no outage of theirs, and nothing is created. \
+                         It is the watcher that is gone, or its way to the ledger.",
+                        "home's watcher is not seen, its validators work",
+                    )
+                } else {
+                    ("What became of the validators is in mails of their own.", "home's watcher is not seen")
+                };
+                self.body.say(&format!(
+                    "Home's watcher has not been seen for {span}. {what} A witness leads until it is back: it sees no \
+                     alerts and no cluster, and does not see that home's own processes run, so it lets no standby go."
+                ));
+                self.body.facts(&[("Not seen since", clock(*since))]);
+                self.evidence();
+                self.next("At home, to see why it does not run or does not reach the ledger:", "check");
+                subject.into()
+            }
+            Outage::WitnessUnseen { since } => {
+                let span = human(self.notice.at.duration_since(*since));
+                self.body.say(&format!(
+                    "No witness has been seen for {span}. While that lasts nobody creates a standby when the whole house \
+                     is dark. Please see that it runs and reaches the ledger."
+                ));
+                self.body.facts(&[("Not seen since", clock(*since))]);
+                self.next("Where the witness runs, to see what is wrong:", "check");
+                "no witness is seen".into()
             }
             Outage::Slashed { keys } => {
                 self.body.say(&format!(

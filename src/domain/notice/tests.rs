@@ -258,6 +258,9 @@ fn every_kind() -> Vec<NoticeKind> {
                 .into(),
             since: at("2026-11-21T06:27:00Z"),
         }),
+        NoticeKind::Outage(Outage::HomeUnseen { since: at("2026-11-21T06:38:00Z"), works: true }),
+        NoticeKind::Outage(Outage::HomeUnseen { since: at("2026-11-20T06:38:00Z"), works: false }),
+        NoticeKind::Outage(Outage::WitnessUnseen { since: at("2026-11-20T06:20:00Z") }),
         NoticeKind::Blocked(Blocker::Cooldown { until: at("2026-11-21T08:00:00Z") }),
         NoticeKind::Blocked(Blocker::TooMany { limit: 3 }),
         NoticeKind::Blocked(Blocker::ClosedByOperator),
@@ -311,7 +314,12 @@ fn notice(kind: NoticeKind) -> Notice {
     let validator = ValidatorId::new("eth-0").unwrap();
     let incident = match kind {
         NoticeKind::Outage(
-            Outage::SuspectedTooLong { .. } | Outage::Partial { .. } | Outage::Gate { .. } | Outage::Stranger { .. },
+            Outage::SuspectedTooLong { .. }
+            | Outage::Partial { .. }
+            | Outage::Gate { .. }
+            | Outage::Stranger { .. }
+            | Outage::HomeUnseen { .. }
+            | Outage::WitnessUnseen { .. },
         )
         | NoticeKind::Blocked(Blocker::ChainNotFinalising { .. })
         | NoticeKind::Runbook(_) => None,
@@ -459,10 +467,11 @@ fn topics_do_not_change_when_code_is_renamed() {
         "chain_sick confirmed failure/delete/403 forbidden failure/list failure/out_of_stock failure/place/n2-standard-8 in us-central1-a \
          failure/poll failure/quota \
          failure/refused failure/too_slow gate held_back home_signs/duties home_signs/gate home_signs/pod \
-         home_signs/process home_signs/session kept_runs/42 maintenance money money/expires_soon never_booted \
+         home_signs/process home_signs/session home_unseen kept_runs/42 maintenance money money/expires_soon never_booted \
          nobody_may_sign orphan/42 orphan/42/stays \
          orphan_kept/42 owner/awaits_regrant owner/gone owner/no_duties owner/silent owner/stopped partial \
          promotion/aborted promotion/aborting promotion/done promotion/open promotion_overdue recovered recovered/kept \
-         runbook slashed standby_ready standby_stuck/disk_full stranger suspected_too_long taken_over"
+         runbook slashed standby_ready standby_stuck/disk_full stranger suspected_too_long taken_over \
+         witness_unseen"
     );
 }

@@ -69,7 +69,7 @@ async fn every_kind() -> Vec<(String, Vec<u8>)> {
     let id = identity::of(&ledger, now).await.unwrap().id;
     let until = now + Span::from_hours(1);
     requests::send(&ledger, now, &eth(), "me", "new disk", Command::Pause { until }, None).await.unwrap();
-    let about = LeaseHolder { site: "home".into(), address: Some("http://127.0.0.1:8080".into()) };
+    let about = LeaseHolder { site: "home".into(), address: Some("http://127.0.0.1:8080".into()), witness: None };
     let lease = LeaseRecord { holder: Uuid::nil().to_string(), about, token: 3, beat: 7, ttl_ms: 30_000 };
     let entry = Entry {
         kind: None,

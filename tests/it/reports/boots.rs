@@ -135,8 +135,8 @@ async fn a_machine_that_has_spoken_is_not_given_up_however_late_that_is_seen() {
     };
     let folder = tempfile::tempdir().unwrap();
     let ledger: Arc<dyn Ledger> = Arc::new(LedgerSqlite::open(&folder.path().join("ledger")).unwrap());
-    let about = LeaseHolder { site: "home".into(), address: None };
-    let config = LeaseConfig { key: LedgerKey::LEASE, about, ttl: Duration::from_secs(30) };
+    let about = LeaseHolder { site: "home".into(), address: None, witness: None };
+    let config = LeaseConfig { key: LedgerKey::LEASE, about, ttl: Duration::from_secs(30), silence: None };
     let (lease, _keeper) = lease::acquire(&ledger, &config, &CancellationToken::new()).await.unwrap();
     let (call_timeout, action_timeout) = (Duration::from_secs(5), Duration::from_secs(20));
     let fresh_every = Duration::from_millis(5);
@@ -187,8 +187,8 @@ async fn a_machine_that_no_incident_claims_is_deleted_only_if_its_report_moves_o
     };
     let folder = tempfile::tempdir().unwrap();
     let ledger: Arc<dyn Ledger> = Arc::new(LedgerSqlite::open(&folder.path().join("ledger")).unwrap());
-    let about = LeaseHolder { site: "home".into(), address: None };
-    let config = LeaseConfig { key: LedgerKey::LEASE, about, ttl: Duration::from_secs(60) };
+    let about = LeaseHolder { site: "home".into(), address: None, witness: None };
+    let config = LeaseConfig { key: LedgerKey::LEASE, about, ttl: Duration::from_secs(60), silence: None };
     let (lease, _keeper) = lease::acquire(&ledger, &config, &CancellationToken::new()).await.unwrap();
     let (call_timeout, action_timeout) = (Duration::from_secs(5), Duration::from_secs(20));
     let fresh_every = Duration::from_millis(20);

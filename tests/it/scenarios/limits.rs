@@ -1,6 +1,6 @@
 //! For each scenario about what must *not* be done the rule it is about, and how to switch that off.
 
-use failover::domain::{Command, CreateOutcome, Event, MachineState, Mode, Outcome, Role, Source, Span};
+use failover::domain::{Command, CreateOutcome, Event, MachineState, Mode, Outcome, Role, Source, Span, Verdict};
 
 use super::off::*;
 
@@ -14,6 +14,13 @@ pub(super) const RULES: &[(&str, Off)] = &[
     (
         "a_request_that_lay_in_the_ledger_for_a_day_is_not_carried_out",
         Off::Event(|event| request(event, |_, request| request.expires_at = None)),
+    ),
+    (
+        "a_watcher_that_is_gone_from_a_house_at_work_is_no_outage",
+        Off::Event(|event| {
+            let up = matches!(&event, Event::Observed(_, Source::Chain, reading) if reading.verdict == Verdict::Up);
+            (!up).then_some(event)
+        }),
     ),
     ("a_creation_after_a_pause_is_preceded_by_a_search", Off::Event(ignore_requests)),
     (
