@@ -289,7 +289,7 @@ async fn of_too_many_sites_and_of_another_time_only_the_odd_ones_are_not_read() 
 }
 
 fn put_lease(ledger: &MemoryLedger, beat: u64, holder: &str) {
-    let about = LeaseHolder { site: "far".into(), address: None };
+    let about = LeaseHolder { site: "far".into(), address: None, witness: None };
     let record = LeaseRecord { holder: holder.into(), about, token: 7, beat, ttl_ms: 60_000 };
     ledger.set(&LedgerKey::LEASE, records::encode(&LedgerKey::LEASE, &record));
 }

@@ -256,7 +256,7 @@ fn a_watermark_that_home_can_have_outlived_is_made_again_once_nothing_else_is_mi
         };
         let (pass, gates) = (GatePass::Second, missing.iter().map(gate).collect());
         let subject = world.ask(&by(stated.clone()), |facts| facts.subject(pass));
-        let gates = Some(GateReport { pass, subject, at: world.now, raw: world.raw, gates });
+        let gates = Some(GateReport { pass, subject, at: world.now, raw: world.raw, epoch: None, gates });
         world.ask(&Desk { order: stated.clone(), gates }, way)
     };
     let early = (GateName::Watermark, GateState::Fail);

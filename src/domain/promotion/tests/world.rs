@@ -226,7 +226,14 @@ impl PromotionWorld {
             PromotionStep::Judge(pass) => {
                 // Judged for what was read before it.
                 let subject = before.ask(desk, |facts| facts.subject(*pass));
-                desk.gates = Some(GateReport { pass: *pass, subject, at: self.now, raw: self.raw, epoch: None, gates: Vec::new() });
+                desk.gates = Some(GateReport {
+                    pass: *pass,
+                    subject,
+                    at: self.now,
+                    raw: self.raw,
+                    epoch: None,
+                    gates: Vec::new(),
+                });
             }
             // Compare and swap.
             PromotionStep::Persist(record) if self.record == before.record => {
