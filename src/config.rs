@@ -20,7 +20,7 @@ pub use error::{ConfigError, Problem, Warning};
 pub use secret::{Secret, SecretError, SecretFile};
 pub use validated::*;
 pub use values::{At, Duration, Place, Share};
-pub use written::{CredentialSettings, MailTls, Role};
+pub use written::{CredentialSettings, MailTls, WatcherRole};
 
 /// A complete configuration to start from; what `failover config example` prints.
 pub const EXAMPLE: &str = include_str!("../docs/examples/failover.yaml");

@@ -7,7 +7,7 @@ use std::{fmt, net::SocketAddr, path::PathBuf};
 
 use url::Url;
 
-use super::{CredentialSettings, MailTls, Role, SecretFile};
+use super::{CredentialSettings, MailTls, SecretFile, WatcherRole};
 use crate::domain::{
     Evidence, Policy, PriceTable, PublicKey, Rung, Span, ValidatorId, alerts::Matchers, kube::Thresholds,
 };
@@ -24,8 +24,8 @@ pub use standby::*;
 pub struct Config {
     /// The home whose validators these are.
     pub site: String,
-    pub role: Role,
-    /// With [`Role::Witness`] our own name, else that of a witness home expects.
+    pub role: WatcherRole,
+    /// With [`WatcherRole::Witness`] our own name, else that of a witness home expects.
     pub witness: Option<String>,
     pub ledger: LedgerSettings,
     pub http: HttpSettings,
@@ -50,8 +50,8 @@ impl Config {
     #[must_use]
     pub fn as_witness(&self) -> Option<&str> {
         match self.role {
-            Role::Watcher => None,
-            Role::Witness => self.witness.as_deref(),
+            WatcherRole::Watcher => None,
+            WatcherRole::Witness => self.witness.as_deref(),
         }
     }
 

@@ -36,7 +36,7 @@ pub struct ConfigFile {
     pub site: At<String>,
     /// Whether this is home's own watcher, or a witness elsewhere.
     #[serde(default)]
-    pub role: At<Role>,
+    pub role: At<WatcherRole>,
     /// The witness: which one this is, or which one home expects.
     pub witness: Option<Witness>,
     /// Whether decisions are carried out.
@@ -77,7 +77,7 @@ pub struct ConfigFile {
 /// Which of the two a watcher is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Role {
+pub enum WatcherRole {
     /// Home's own.
     #[default]
     Watcher,

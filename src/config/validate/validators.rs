@@ -4,7 +4,7 @@ use super::{AlertSettings, Checker, Unique, ValidatorKind, ValidatorSettings};
 use crate::{
     config::{
         Place,
-        written::{self, ConfigFile, KindName, Role},
+        written::{self, ConfigFile, KindName, WatcherRole},
     },
     domain::{
         Evidence, Mode, PublicKey, ValidatorId,
@@ -89,7 +89,7 @@ impl Checker<'_> {
         if validator.kubernetes.is_some() {
             sources.push(("the cluster", "kube", Evidence::Kube));
         }
-        if written.role.value == Role::Witness {
+        if written.role.value == WatcherRole::Witness {
             sources.push(("home's silence", "host", Evidence::Host));
         }
         let beside = |evidence: Evidence| validator.alerts.iter().any(|mapping| mapping.evidence != evidence);

@@ -1,12 +1,12 @@
 //! What a witness has and has not: it is outside of home, so whatever is reached only there is not its own to look at.
 
 use super::Checker;
-use crate::config::written::{ConfigFile, KindName, LedgerSection, Role};
+use crate::config::written::{ConfigFile, KindName, LedgerSection, WatcherRole};
 
 impl Checker<'_> {
     /// The name of the section `witness`, in a file of either role.
     pub(super) fn witness(&mut self, written: &ConfigFile) -> Option<String> {
-        if let (Role::Witness, None) = (written.role.value, &written.witness) {
+        if let (WatcherRole::Witness, None) = (written.role.value, &written.witness) {
             let message = "role is witness, but it has no name: add `witness: {name: …}`, another one than the site's";
             self.wrong(written.role.place, message);
         }
@@ -23,7 +23,7 @@ impl Checker<'_> {
     }
 
     pub(super) fn only_what_a_witness_has(&mut self, written: &ConfigFile) {
-        let Role::Witness = written.role.value else { return };
+        let WatcherRole::Witness = written.role.value else { return };
         if let LedgerSection::Sqlite(_) = &written.ledger.value {
             let message = "role is witness, and the ledger is a file, which home does not write: name home's bucket in \
                            `ledger.gcs`, in both files";

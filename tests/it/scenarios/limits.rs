@@ -1,6 +1,8 @@
 //! For each scenario about what must *not* be done the rule it is about, and how to switch that off.
 
-use failover::domain::{Command, CreateOutcome, Event, MachineState, Mode, Outcome, Role, Source, Span, Verdict};
+use failover::domain::{
+    Command, CreateOutcome, Event, Evidence, MachineState, Mode, Outcome, Role, Source, Span, Verdict,
+};
 
 use super::off::*;
 
@@ -14,6 +16,16 @@ pub(super) const RULES: &[(&str, Off)] = &[
     (
         "a_request_that_lay_in_the_ledger_for_a_day_is_not_carried_out",
         Off::Event(|event| request(event, |_, request| request.expires_at = None)),
+    ),
+    (
+        "a_dark_house_opens_an_incident",
+        Off::Event(|event| {
+            reading(event, |source, reading| {
+                if source == Source::Site {
+                    reading.evidence = Evidence::Chain;
+                }
+            })
+        }),
     ),
     (
         "a_watcher_that_is_gone_from_a_house_at_work_is_no_outage",

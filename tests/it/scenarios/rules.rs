@@ -29,16 +29,6 @@ pub(super) const RULES: &[(&str, Off)] = &[
             other => Some(other),
         }),
     ),
-    (
-        "a_dark_house_opens_an_incident",
-        Off::Event(|event| {
-            reading(event, |source, reading| {
-                if source == Source::Site {
-                    reading.evidence = Evidence::Chain;
-                }
-            })
-        }),
-    ),
     ("unknown_counts_for_nothing", Off::Event(no_unknown)),
     ("a_reading_goes_stale_by_itself", Off::Event(never_stale)),
     (
