@@ -243,7 +243,7 @@ struct SiteRecord<'a> {
     record: SiteEpochs,
 }
 
-/// Reads what every site has written of these keys of a validator: of the last [`SITES`] sites, if there are more.
+/// Reads what every site has written of these keys of a validator: of the last 32 sites, if there are more.
 ///
 /// # Errors
 /// The ledger did not answer.
